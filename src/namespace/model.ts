@@ -1,0 +1,135 @@
+/**
+ * The records and ids of the namespace, and their bytes.
+ *
+ * Ids are whole numbers below 2^53, never used twice. Times are nanoseconds since 1970 as bigint. Names are byte
+ * strings: one character (0–255) a byte, so that any byte but `/` and NUL passes through unchanged.
+ */
+import { boolean, byteString, type Infer, i64, list, oneOf, struct, text, u8, u16, u32, u64 } from "../codec/schema.ts";
+
+/** Bytes in a chunk: the unit of placement and of dirty tracking. */
+export const chunkBytes = 4 * 1024 * 1024;
+/** Bytes in a checksum block. */
+export const blockBytes = 4096;
+/** Checksum blocks in a chunk. */
+export const blocksPerChunk = chunkBytes / blockBytes;
+/** Longest name of a directory entry (NAME_MAX). */
+export const nameBytesMax = 255;
+/** Longest symlink target (PATH_MAX − 1). */
+export const targetBytesMax = 4095;
+/** Most links an inode can have; ext4 has 65,000. */
+export const linkCountMax = 65_000;
+/** Largest file: 16 TiB, as ext4 with 4 KiB blocks. */
+export const fileBytesMax = 16 * 1024 ** 4;
+
+/** A chunk id is `group × 2^40 + number`: the group is its upper 13 bits. */
+export const chunkNumbersPerGroup = 2 ** 40;
+export const groupMax = 2 ** 13 - 1;
+
+export function groupOfChunk(chunk: number): number {
+  return Math.floor(chunk / chunkNumbersPerGroup);
+}
+
+export const fileType = oneOf("file", "directory", "symlink", "fifo", "socket", "characterDevice", "blockDevice");
+export type FileType = Infer<typeof fileType>;
+
+export const name = byteString(nameBytesMax);
+
+/** An inode's attributes as stat(2) shows them. */
+export const attributes = struct({
+  inode: u64,
+  type: fileType,
+  /** Permission bits with setuid, setgid and sticky: 0–0o7777. */
+  mode: u16,
+  uid: u32,
+  gid: u32,
+  linkCount: u32,
+  /** Bytes; for a directory its number of entries × 32, for a symlink the length of its target. */
+  size: u64,
+  /** Chunks that are mapped: what is not a hole. */
+  chunkCount: u32,
+  /** Device number of a device node, as the kernel encodes it (new_encode_dev). */
+  device: u32,
+  atimeNs: i64,
+  mtimeNs: i64,
+  ctimeNs: i64,
+  btimeNs: i64,
+});
+export type Attributes = Infer<typeof attributes>;
+
+/** What the namespace keeps for an inode. */
+export const inodeRecord = struct({
+  attributes,
+  /** Directory that holds the entry made last for this inode; a hint for files, the truth for directories. */
+  parent: u64,
+  /** Target of a symlink, else empty. */
+  target: byteString(targetBytesMax),
+  /** Cookie that the next entry of this directory gets. */
+  nextCookie: u64,
+});
+export type InodeRecord = Infer<typeof inodeRecord>;
+
+/** An entry, found by directory and name. The cookie never changes and never comes again in its directory. */
+export const entryRecord = struct({ inode: u64, type: fileType, cookie: u64 });
+export type EntryRecord = Infer<typeof entryRecord>;
+
+/** Where a chunk index of a file lies. An index that is not mapped is a hole. */
+export const mapping = struct({ index: u32, chunk: u64 });
+export type Mapping = Infer<typeof mapping>;
+
+/** in sync: has every acknowledged write. catching up: takes writes, not read. behind: neither. */
+export const memberState = oneOf("inSync", "catchingUp", "behind");
+export type MemberState = Infer<typeof memberState>;
+
+export const groupMember = struct({ store: u32, state: memberState });
+export type GroupMember = Infer<typeof groupMember>;
+
+/** A mirror group: stores that hold the same chunks. Its generation grows with every change of its members. */
+export const groupRecord = struct({
+  group: u16,
+  /** Copies wanted, which also names the placement rule that the group belongs to. */
+  replicas: u8,
+  generation: u32,
+  members: list(groupMember, 16),
+  /** Next chunk number of the group that no session has been granted. */
+  nextNumber: u64,
+});
+export type GroupRecord = Infer<typeof groupRecord>;
+
+export const storeRecord = struct({ store: u32, serverId: text(64), address: text(256) });
+export type StoreRecord = Infer<typeof storeRecord>;
+
+export const volumeRecord = struct({
+  volume: u16,
+  name: text(64),
+  replicas: u8,
+  root: u64,
+  createdNs: i64,
+  /** Its inodes and chunks are being removed; it can't be mounted. */
+  deleted: boolean,
+  inodeCount: u64,
+  /** Bytes of mapped chunks, by the size of their files. */
+  chunkCount: u64,
+});
+export type VolumeRecord = Infer<typeof volumeRecord>;
+
+/** Numbers [first, first + count) that a session may use; for chunks they are chunk ids of one group. */
+export const range = struct({ first: u64, count: u32 });
+export type Range = Infer<typeof range>;
+
+/** A client's registration. Its results are kept until it confirms them. */
+export const sessionRecord = struct({
+  session: u64,
+  /** Made by the client, so that a resent open finds the same session: 32 hex digits. */
+  clientId: text(64),
+  volume: u16,
+  /** Host name and process id, for people. */
+  host: text(256),
+  openedNs: i64,
+  /** The last transaction that was applied; the next has the number after it. */
+  lastSequence: u64,
+  /** Results up to here were confirmed and are forgotten. */
+  confirmedSequence: u64,
+  inodeRanges: list(range, 1024),
+  chunkRanges: list(range, 1024),
+});
+export type SessionRecord = Infer<typeof sessionRecord>;

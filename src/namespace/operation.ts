@@ -1,0 +1,133 @@
+/**
+ * The catalogue of transactions: everything that can change the namespace. Each operation's rules are in the file of
+ * its name in operations/. A transaction is deterministic: time and ids are in it.
+ */
+import {
+  boolean,
+  byteString,
+  type Infer,
+  i64,
+  list,
+  nothing,
+  optional,
+  struct,
+  text,
+  u8,
+  u16,
+  u32,
+  u64,
+  union,
+} from "../codec/schema.ts";
+import { attributes, fileType, groupMember, mapping, name, range, targetBytesMax } from "./model.ts";
+
+/** A time to set: the transaction's own, or a given one (utimensat(2)). */
+export const timeChange = union({ now: nothing, at: struct({ ns: i64 }) });
+export type TimeChange = Infer<typeof timeChange>;
+
+/** Most chunk mappings one transaction may change. */
+export const mappingsMax = 64;
+
+export const operation = union({
+  // --- by clients, in their session's volume ---
+
+  /** Makes a file, directory or special file. `inode` is from a range of the session. EEXIST, ENOENT, ENOTDIR, EMLINK. */
+  create: struct({
+    parent: u64,
+    name,
+    inode: u64,
+    type: fileType,
+    mode: u16,
+    uid: u32,
+    gid: u32,
+    device: u32,
+    /** For a symlink, else empty. */
+    target: byteString(targetBytesMax),
+  }),
+  /** A further name for a file. EEXIST, ENOENT, EPERM for a directory, EMLINK. */
+  link: struct({ inode: u64, parent: u64, name }),
+  /** Removes a name of anything but a directory. The last one moves the inode to the orphans. ENOENT, EISDIR. */
+  unlink: struct({ parent: u64, name }),
+  /** ENOENT, ENOTDIR, ENOTEMPTY. */
+  rmdir: struct({ parent: u64, name }),
+  /** rename(2), renameat2(2). `noReplace`: EEXIST if the target is there. EINVAL into its own child, ENOTEMPTY, … */
+  rename: struct({ parent: u64, name, newParent: u64, newName: name, noReplace: boolean }),
+  /**
+   * chmod, chown, utimens, truncate. A truncate inside a mapped chunk brings the clone with the zeroed tail in
+   * `mappings`; chunks beyond the new end are unmapped. `killPrivileges` clears setuid, and setgid where the group may
+   * execute.
+   */
+  setAttributes: struct({
+    inode: u64,
+    mode: optional(u16),
+    uid: optional(u32),
+    gid: optional(u32),
+    size: optional(u64),
+    mappings: list(mapping, mappingsMax),
+    atime: optional(timeChange),
+    mtime: optional(timeChange),
+    ctime: optional(timeChange),
+    killPrivileges: boolean,
+  }),
+  /** Data that is on the stores becomes part of the file: maps new chunks, extends the size to `end`, sets mtime. */
+  write: struct({ inode: u64, mappings: list(mapping, mappingsMax), end: u64, killPrivileges: boolean }),
+  /** Gives the session new inode numbers. */
+  grantInodes: struct({ count: u32 }),
+  /** Gives the session new chunk ids in one group of its volume's rule. ENOSPC if no group can take writes. */
+  grantChunks: struct({ count: u32 }),
+
+  // --- by the leader ---
+
+  /** Registers a client; the same clientId finds the same session again. `session` is for a new one. */
+  openSession: struct({ clientId: text(64), volume: u16, host: text(256) }),
+  /** Ends a session, by its client's wish or because it was fenced. Its granted, unmapped chunks are to be deleted. */
+  closeSession: struct({ session: u64 }),
+  /** Removes up to `limit` chunk mappings of an orphan, and the orphan itself with the last of them. */
+  reapOrphan: struct({ volume: u16, inode: u64, limit: u32 }),
+  /** All in-sync members have deleted these chunks: they leave the list of deletions. */
+  chunksDeleted: struct({ chunks: list(u64, 4096) }),
+  createVolume: struct({ name: text(64), replicas: u8, uid: u32, gid: u32, mode: u16 }),
+  /** Marks a volume as deleted; `removeVolumeInodes` then empties it step by step. */
+  deleteVolume: struct({ volume: u16 }),
+  /** Removes up to `limit` inodes of a deleted volume, and the volume itself with the last of them. */
+  removeVolumeInodes: struct({ volume: u16, limit: u32 }),
+  /** A store's first registration, or its new address. */
+  registerStore: struct({ serverId: text(64), address: text(256) }),
+  createGroups: struct({ replicas: u8, groups: list(list(groupMember, 16), 256) }),
+  /** New members or states; refused (ESTALE) unless `generation` is the group's present one, which then grows by one. */
+  changeGroup: struct({ group: u16, generation: u32, members: list(groupMember, 16) }),
+});
+export type Operation = Infer<typeof operation>;
+export type OperationKind = Operation["kind"];
+export type OperationOf<K extends OperationKind> = Extract<Operation, { kind: K }>;
+
+export const result = union({
+  /** The operation changed nothing. */
+  failed: struct({ errno: u16 }),
+  done: nothing,
+  /** create, link, setAttributes, write: the inode afterwards. */
+  attributes: struct({ attributes }),
+  /** unlink, rmdir, rename: the inode that lost its last name by it, or 0. */
+  removed: struct({ orphan: u64 }),
+  /** openSession. */
+  session: struct({ session: u64, lastSequence: u64 }),
+  /** grantInodes, grantChunks. */
+  granted: struct({ range }),
+  /** reapOrphan, removeVolumeInodes: false while something is left. */
+  reaped: struct({ finished: boolean }),
+  /** createVolume, registerStore: its number. */
+  made: struct({ id: u32 }),
+});
+export type Result = Infer<typeof result>;
+
+export const transaction = struct({
+  /** Session that sends it; 0: the leader itself (never resent, so `sequence` is 0). */
+  session: u64,
+  /** Numbers of a session's transactions have no gap: an equal or lower one is a resend and has the result it had. */
+  sequence: u64,
+  /** The client has the results up to this one. */
+  confirmed: u64,
+  /** Set by the leader, never lower than in the transaction before. */
+  timeNs: i64,
+  operation,
+});
+export type Transaction = Infer<typeof transaction>;

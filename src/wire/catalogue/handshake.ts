@@ -1,0 +1,40 @@
+/** The first message on every connection, from the side that connected; its answer opens the connection. */
+import { type Infer, list, oneOf, struct, text, u16 } from "../../codec/schema.ts";
+import { method } from "../method.ts";
+
+/** Grows with every incompatible change of frames or catalogue. */
+export const protocolVersion = 1;
+
+export const role = oneOf("client", "store", "leader", "admin");
+export type Role = Infer<typeof role>;
+
+/** Things that a connection can have beyond the protocol's version: `tls`, `hmac`, … None exists yet. */
+const capabilities = list(text(32), 64);
+
+export const helloRequest = struct({
+  version: u16,
+  /** 32 hex digits; empty where the side that connects doesn't know it yet. */
+  clusterId: text(64),
+  role,
+  /** The client's or server's own id. */
+  peerId: text(64),
+  /** Name and process for logs: `brine mount home@host pid 12`. */
+  description: text(256),
+  /** Used if both sides have them. */
+  wanted: capabilities,
+  /** The connection is refused, with the reason, if one can't be had. */
+  demanded: capabilities,
+});
+export type HelloRequest = Infer<typeof helloRequest>;
+
+export const helloResponse = struct({
+  version: u16,
+  clusterId: text(64),
+  serverId: text(64),
+  /** Wanted and demanded ones that hold from here on. */
+  granted: capabilities,
+});
+export type HelloResponse = Infer<typeof helloResponse>;
+
+/** Refused with BrineError versionMismatch, wrongCluster or refused (a demanded capability). */
+export const hello = method(1, "hello", helloRequest, helloResponse);

@@ -1,0 +1,120 @@
+/**
+ * What clients, the leader and other stores ask of a store. Numbers 200–299.
+ *
+ * A store knows groups with a generation, chunks, blocks and their versions; nothing of files. Errors of all of them:
+ * notServing (cut off from the leader, or not registered yet), wrongGeneration, sessionFenced, diskFailed.
+ */
+import { boolean, type Infer, list, nothing, struct, text, u16, u32, u64 } from "../../codec/schema.ts";
+import { blocksPerChunk } from "../../namespace/model.ts";
+import { method } from "../method.ts";
+import { groupView } from "./leader.ts";
+
+/**
+ * Version of a block: the writer's exclusive grant, and a number that the writer counts up under it.
+ * Ordered by grant, then sequence. A retry of a write has the version of the first try.
+ */
+export const version = struct({ grant: u64, sequence: u64 });
+export type Version = Infer<typeof version>;
+
+export function compareVersions(left: Version, right: Version): number {
+  return left.grant - right.grant || left.sequence - right.sequence;
+}
+
+const target = { session: u64, group: u16, generation: u32, chunk: u64 };
+
+/**
+ * Writes whole blocks (payload: checksums.length × 4 KiB) and is answered when they are on disk. `checksums` are made
+ * by the writer (see checksum.ts). A block that has an equal version already is acknowledged; one with a higher version
+ * of the same grant too; of another grant: superseded. Errors: noSpace, badChecksum (damaged on the way), superseded.
+ */
+export const writeBlocks = method(
+  200,
+  "store.write",
+  struct({ ...target, firstBlock: u16, version, checksums: list(u32, blocksPerChunk) }),
+  nothing,
+);
+
+/**
+ * Blocks of a chunk that were written together: all have this version and origin.
+ * `origin` is the chunk that the checksums were made for: the chunk itself, or the one it was cloned from.
+ */
+export const extent = struct({
+  firstBlock: u16,
+  version,
+  origin: u64,
+  checksums: list(u32, blocksPerChunk),
+});
+export type Extent = Infer<typeof extent>;
+
+/**
+ * Reads blocks. Holes are left out; the payload holds the blocks of all extents one after the other.
+ * Errors: unknownChunk (no write or clone has ever reached it here), diskFailed.
+ */
+export const readBlocks = method(
+  201,
+  "store.read",
+  struct({ ...target, firstBlock: u16, blockCount: u16 }),
+  struct({ extents: list(extent, blocksPerChunk) }),
+);
+
+/**
+ * Makes `chunk` share the first `blockCount` blocks of `source` (of the same group) and nothing else; 0 makes an empty
+ * chunk. Acknowledged if it was done before. Errors: unknownChunk, noSpace.
+ */
+export const cloneChunk = method(202, "store.clone", struct({ ...target, source: u64, blockCount: u16 }), nothing);
+
+/** A reader got these blocks with a wrong checksum: the store looks itself, counts them and tells the leader. */
+export const reportBad = method(
+  203,
+  "store.reportBad",
+  struct({ ...target, firstBlock: u16, blockCount: u16 }),
+  nothing,
+);
+
+// --- by the leader ---
+
+/** Groups of this store as of now; a group with a higher generation than known replaces it. Durable when answered. */
+export const setGroups = method(210, "store.setGroups", struct({ views: list(groupView, 8192) }), nothing);
+
+/** No request of the session is accepted any more; those under way are finished when this is answered. */
+export const fenceSession = method(211, "store.fenceSession", struct({ session: u64 }), nothing);
+
+/** Removes chunks; unknown ones are skipped. Durable when answered. */
+export const deleteChunks = method(212, "store.deleteChunks", struct({ chunks: list(u64, 4096) }), nothing);
+
+/**
+ * Makes this member's copy of the group equal to that of the in-sync member at `source`: discards what that one doesn't
+ * have, copies what is missing or differs, while live writes go on. Answered at once; the end is leader.caughtUp.
+ */
+export const catchUp = method(
+  213,
+  "store.catchUp",
+  struct({ group: u16, generation: u32, source: text(256) }),
+  nothing,
+);
+
+/** The same for some chunks of in-sync members, after a writer died: answered when the chunks are equal. */
+export const equalize = method(
+  214,
+  "store.equalize",
+  struct({ group: u16, generation: u32, source: text(256), chunks: list(u64, 4096), all: boolean }),
+  struct({ copiedBlocks: u64 }),
+);
+
+// --- between stores ---
+
+/** Chunks of a group above `after`, in order, each with a digest of its blocks' versions and checksums. */
+export const listChunks = method(
+  220,
+  "store.listChunks",
+  struct({ group: u16, generation: u32, after: u64, limit: u32 }),
+  struct({ chunks: list(struct({ chunk: u64, digest: u32 }), 4096) }),
+);
+
+/** All extents of a chunk without their data. Errors: unknownChunk. */
+export const listExtents = method(
+  221,
+  "store.listExtents",
+  struct({ group: u16, generation: u32, chunk: u64 }),
+  struct({ extents: list(extent, blocksPerChunk) }),
+);
