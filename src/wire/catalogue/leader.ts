@@ -212,7 +212,15 @@ export const reportStore = method(
 export const registerStore = method(
   130,
   "leader.registerStore",
-  struct({ serverId: text(64), address: text(256), totalBytes: u64, freeBytes: u64 }),
+  struct({
+    serverId: text(64),
+    address: text(256),
+    /** For people and scripts: see ServerStatus. */
+    pid: u32,
+    roles: list(text(16), 4),
+    totalBytes: u64,
+    freeBytes: u64,
+  }),
   struct({
     store: u32,
     views: list(groupView, 8192),

@@ -1,0 +1,187 @@
+/**
+ * This process and its children: arguments, output, signals, starting others. Only the command line uses it; servers and
+ * clients never do, so that they run in the simulation.
+ */
+import { type ChildProcess as NodeChild, spawn } from "node:child_process";
+import { closeSync, openSync, readFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export const thisProcess = {
+  pid: process.pid,
+  uid: process.getuid?.() ?? -1,
+  gid: process.getgid?.() ?? -1,
+  host: hostname(),
+  arguments: process.argv as readonly string[],
+  /** Columns of the terminal, or undefined where the output is not one. */
+  get terminalColumns(): number | undefined {
+    return process.stdout.isTTY ? process.stdout.columns : undefined;
+  },
+  /** True for a process that `startBrine` started and that can `tellParent`. */
+  get hasParent(): boolean {
+    return process.send !== undefined;
+  },
+};
+
+export function absolutePath(path: string): string {
+  return resolve(path);
+}
+
+export function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+export function printError(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+export function setExitCode(code: number): void {
+  process.exitCode = code;
+}
+
+/** Ends the process now. For the end of `main` only: what is open must have been closed. */
+export function exitNow(code: number): never {
+  process.exit(code);
+}
+
+/** Calls back on SIGINT, SIGTERM, and when the parent that started this process has gone. Once. */
+export function onStopRequest(callback: (reason: string) => void): void {
+  let called = false;
+  const once = (reason: string) => {
+    if (called) return;
+    called = true;
+    callback(reason);
+  };
+  process.on("SIGINT", () => once("SIGINT"));
+  process.on("SIGTERM", () => once("SIGTERM"));
+  process.on("SIGHUP", () => once("SIGHUP"));
+  if (process.send !== undefined) process.on("disconnect", () => once("parent has gone"));
+}
+
+/** Last resort: a defect that nobody caught ends the process, with its stack in the log. */
+export function onDefect(callback: (error: unknown) => void): void {
+  process.on("uncaughtException", callback);
+  process.on("unhandledRejection", callback);
+}
+
+/** Sends a message to the process that started this one, if there is one. */
+export function tellParent(message: ChildMessage): void {
+  process.send?.(message);
+}
+
+/** A daemon that is ready lets its parent go on without it. */
+export function leaveParent(): void {
+  process.disconnect?.();
+}
+
+/** What a child says about its start: that it serves, or why it can't. */
+export type ChildMessage = { readonly ready: string } | { readonly failed: string };
+
+export interface ChildEnd {
+  readonly code: number | null;
+  readonly signal: string | null;
+}
+
+export interface Child {
+  readonly pid: number;
+  /** Resolves with the address (or place) that it serves, or rejects with why it does not. */
+  readonly ready: Promise<string>;
+  readonly ended: Promise<ChildEnd>;
+  readonly running: boolean;
+  signal(signal: "SIGTERM" | "SIGKILL" | "SIGINT"): void;
+  /** Lets it live on when this process ends. */
+  release(): void;
+}
+
+const launcher = fileURLToPath(new URL("../../bin/brine", import.meta.url));
+
+/**
+ * Starts `brine` with these arguments in a session of its own (a Ctrl-C at the terminal does not reach it), its output
+ * appended to `logFile`. It stops by itself when this process dies.
+ */
+export function startBrine(args: readonly string[], logFile: string): Child {
+  const log = openSync(logFile, "a");
+  const child = spawn(launcher, args, { detached: true, stdio: ["ignore", log, log, "ipc"] });
+  closeSync(log);
+  return childOf(child);
+}
+
+/** Runs a shell command in the foreground, with this process's terminal; resolves with its exit code as a shell has it. */
+export function runShell(command: string, directory: string): { ended: Promise<number>; signal(name: "SIGTERM"): void } {
+  const child = spawn("/bin/sh", ["-c", command], { stdio: "inherit", cwd: directory });
+  const ended = new Promise<number>((done) => {
+    child.on("error", () => done(127));
+    child.on("exit", (code, signal) => done(code ?? 128 + signalNumber(signal)));
+  });
+  return { ended, signal: (name) => void child.kill(name) };
+}
+
+function childOf(child: NodeChild): Child {
+  let running = true;
+  const ended = new Promise<ChildEnd>((done) => {
+    const end = (code: number | null, signal: string | null) => {
+      running = false;
+      done({ code, signal });
+    };
+    child.on("exit", end);
+    child.on("error", () => end(127, null));
+  });
+  const ready = new Promise<string>((done, fail) => {
+    child.on("message", (message: ChildMessage) => {
+      if ("ready" in message) done(message.ready);
+      else fail(new Error(message.failed));
+    });
+    child.on("error", fail);
+    child.on("exit", (code, signal) => fail(new Error(`it ended with ${signal ?? `exit code ${code}`}`)));
+  });
+  ready.catch(() => {}); // whoever waits for it sees the error; nobody has to wait
+  return {
+    pid: child.pid ?? -1,
+    ready,
+    ended,
+    get running() {
+      return running;
+    },
+    signal: (name) => void child.kill(name),
+    release: () => {
+      child.disconnect();
+      child.unref();
+    },
+  };
+}
+
+function signalNumber(signal: string | null): number {
+  const numbers: Record<string, number> = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGKILL: 9, SIGTERM: 15 };
+  return numbers[signal ?? ""] ?? 0;
+}
+
+/** Sends a signal to a process by id; false if there is no such process. */
+export function signalProcess(pid: number, signal: "SIGTERM" | "SIGKILL"): boolean {
+  try {
+    process.kill(pid, signal);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ESRCH") return false;
+    throw error;
+  }
+}
+
+/**
+ * When a process was started, in clock ticks since boot (proc(5), stat field 22), or undefined if it does not run.
+ * With the pid it names one process for good, although pids are used again.
+ */
+export function processStart(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return fields[0] === "Z" ? undefined : fields[19];
+  } catch {
+    return undefined;
+  }
+}
+
+/** A process named by pid and start time is still there. */
+export function isRunning(pid: number, start: string): boolean {
+  return processStart(pid) === start;
+}
