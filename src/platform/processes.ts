@@ -3,7 +3,7 @@
  * clients never do, so that they run in the simulation.
  */
 import { type ChildProcess as NodeChild, spawn } from "node:child_process";
-import { closeSync, openSync, readFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, rmdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -108,7 +108,10 @@ export function startBrine(args: readonly string[], logFile: string): Child {
 }
 
 /** Runs a shell command in the foreground, with this process's terminal; resolves with its exit code as a shell has it. */
-export function runShell(command: string, directory: string): { ended: Promise<number>; signal(name: "SIGTERM"): void } {
+export function runShell(
+  command: string,
+  directory: string,
+): { ended: Promise<number>; signal(name: "SIGTERM"): void } {
   const child = spawn("/bin/sh", ["-c", command], { stdio: "inherit", cwd: directory });
   const ended = new Promise<number>((done) => {
     child.on("error", () => done(127));
@@ -184,4 +187,14 @@ export function processStart(pid: number): string | undefined {
 /** A process named by pid and start time is still there. */
 export function isRunning(pid: number, start: string): boolean {
   return processStart(pid) === start;
+}
+
+/** Removes a directory that this process made, if nobody has put anything into it. */
+export function removeEmptyDirectory(path: string): void {
+  try {
+    rmdirSync(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== "ENOTEMPTY" && code !== "ENOENT" && code !== "EBUSY") throw error;
+  }
 }

@@ -1,0 +1,52 @@
+/** The program `brine`: one file a subcommand, this one puts them together. */
+import { Command, CommanderError } from "commander";
+import { exitNow, thisProcess } from "../platform/processes.ts";
+import { mountCommand } from "./mount.ts";
+import { exitCodes, reportError } from "./output.ts";
+import { quickstartCommand } from "./quickstart.ts";
+import { serverCommand } from "./server.ts";
+import { statusCommand } from "./status.ts";
+import { stopCommand } from "./stop.ts";
+import { syncCommand } from "./sync.ts";
+import { unmountCommand } from "./unmount.ts";
+import { volumeCommand } from "./volume.ts";
+
+const program = new Command("brine")
+  .description(
+    "brinefs: a parallel network file system. Several servers hold every byte; clients mount it as a directory.",
+  )
+  .version("0.1.0")
+  .exitOverride()
+  .configureHelp({ showGlobalOptions: true })
+  .addHelpText(
+    "after",
+    `
+Examples:
+  brine quickstart                                   two servers and a mount at ./mnt, in one command
+  brine status --data ./brine-data                   how it is
+  brine mount 127.0.0.1:7411/home /mnt/home          mount a volume of a cluster
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no brinefs there.`,
+  );
+
+for (const command of [
+  quickstartCommand(),
+  serverCommand(),
+  mountCommand(),
+  unmountCommand(),
+  stopCommand(),
+  volumeCommand(),
+  statusCommand(),
+  syncCommand(),
+]) {
+  // Subcommands that were built apart don't inherit exitOverride; without it usage errors would exit with 1.
+  for (const each of [command, ...command.commands]) each.exitOverride();
+  program.addCommand(command);
+}
+
+try {
+  await program.parseAsync([...thisProcess.arguments]);
+} catch (error) {
+  if (error instanceof CommanderError) exitNow(error.exitCode === 0 ? 0 : exitCodes.usage);
+  exitNow(reportError(error));
+}

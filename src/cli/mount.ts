@@ -1,0 +1,149 @@
+/** `brine mount`: serves a volume at a directory, in the background unless told otherwise. */
+import { Command } from "commander";
+import { Client } from "../client/client.ts";
+import { BrineError } from "../errors/brine-error.ts";
+import { mountFuse } from "../fuse/mount.ts";
+import type { LogLevel } from "../platform/logger.ts";
+import {
+  absolutePath,
+  exitNow,
+  onDefect,
+  onStopRequest,
+  print,
+  startBrine,
+  tellParent,
+  thisProcess,
+} from "../platform/processes.ts";
+import { realPlatform } from "../platform/real.ts";
+import { registerMount, unregisterMount } from "./mounts.ts";
+import { logLevelOption, parseSource } from "./options.ts";
+import { exitCodes, oneLine, reportError } from "./output.ts";
+
+interface MountOptions {
+  readonly options: string[];
+  readonly foreground: boolean;
+  readonly log?: string;
+  readonly logLevel: LogLevel;
+}
+
+const logDirectory = "/var/log/brinefs";
+
+export function mountCommand(): Command {
+  return new Command("mount")
+    .description("Mount a volume. Returns when it is mounted.")
+    .argument("<source>", "HOST:PORT[,HOST:PORT…]/VOLUME")
+    .argument("<directory>", "an empty directory")
+    .option(
+      "-o, --options <list>",
+      "mount options: ro; soft=SECONDS (waits fail with EIO instead of going on)",
+      splitOptions,
+      [],
+    )
+    .option("--foreground", "stay in the foreground; SIGTERM unmounts", false)
+    .option("--log <file>", `log file of a mount in the background (default: under ${logDirectory})`)
+    .addOption(logLevelOption())
+    .addHelpText(
+      "after",
+      `
+Example:
+  brine mount 127.0.0.1:7411/home /mnt/home
+  brine unmount /mnt/home`,
+    )
+    .action(mount);
+}
+
+function splitOptions(text: string, before: string[]): string[] {
+  return [...before, ...text.split(",").filter(Boolean)];
+}
+
+async function mount(source: string, directoryText: string, options: MountOptions): Promise<void> {
+  const directory = absolutePath(directoryText);
+  if (options.foreground) await mountHere(source, directory, options);
+  else await mountInBackground(source, directory, options);
+}
+
+async function mountInBackground(source: string, directory: string, options: MountOptions): Promise<void> {
+  parseSource(source); // a typing error is told here, not in a log file
+  const settings = parseMountOptions(options.options);
+  const platform = realPlatform({ logLevel: "warn", logTo: print });
+  const logFile = options.log ?? `${logDirectory}/mount${directory.replaceAll("/", "-")}.log`;
+  await platform.disk.makeDirectory(logFile.slice(0, logFile.lastIndexOf("/")) || "/");
+  const list = options.options.length === 0 ? [] : ["-o", options.options.join(",")];
+  const child = startBrine(
+    ["mount", source, directory, "--foreground", "--log-level", options.logLevel, ...list],
+    absolutePath(logFile),
+  );
+  try {
+    await child.ready;
+  } catch (error) {
+    child.signal("SIGTERM");
+    throw new BrineError("refused", (error as Error).message, { cause: error });
+  }
+  child.release();
+  print(
+    `${source} is mounted at ${directory}${settings.readOnly ? ", read-only" : ""} (process ${child.pid}, log ${logFile})`,
+  );
+}
+
+async function mountHere(source: string, directory: string, options: MountOptions): Promise<void> {
+  const platform = realPlatform({ logLevel: options.logLevel, logTo: print });
+  const log = platform.logger.for("mount");
+  try {
+    const { addresses, volume } = parseSource(source);
+    const settings = parseMountOptions(options.options);
+    const fileSystem = await Client.mount(platform, {
+      leaders: addresses,
+      volume,
+      host: `${thisProcess.host} pid ${thisProcess.pid} ${directory}`,
+      ...settings,
+    });
+    let stopping = false;
+    const end = async (reason: string, unmountFirst: () => Promise<void>) => {
+      if (stopping) return;
+      stopping = true;
+      log.info("unmounting", { reason });
+      await unmountFirst();
+      await fileSystem.unmount();
+      await unregisterMount(platform.disk, directory);
+      log.info("unmounted");
+      exitNow(exitCodes.done);
+    };
+    const fuse = await mountFuse({ directory, source, readOnly: settings.readOnly, fileSystem, platform }).catch(
+      async (error) => {
+        await fileSystem.unmount();
+        throw error;
+      },
+    );
+    await registerMount(platform.disk, directory, source);
+    // A mount in the background outlives the command that started it; one that a quickstart owns ends with it.
+    onStopRequest((reason) => void end(reason, () => fuse.unmount()));
+    void fuse.ended.then((reason) => end(reason, async () => {}));
+    onDefect((error) => {
+      log.error("defect: the process ends", { error: error instanceof Error ? error.stack : String(error) });
+      exitNow(exitCodes.failed);
+    });
+    log.info("mounted", { source, directory });
+    tellParent({ ready: directory });
+  } catch (error) {
+    tellParent({ failed: error instanceof BrineError ? oneLine(error) : String(error) });
+    exitNow(reportError(error));
+  }
+}
+
+/** `ro`, `rw`, `soft=30s`. Error: invalid, for an option that is not known. */
+function parseMountOptions(options: readonly string[]): { readOnly: boolean; softTimeoutMs?: number } {
+  let readOnly = false;
+  let softTimeoutMs: number | undefined;
+  for (const option of options) {
+    const soft = /^soft=(\d+)s?$/.exec(option);
+    if (option === "ro") readOnly = true;
+    else if (option === "rw") readOnly = false;
+    else if (soft !== null) softTimeoutMs = Number(soft[1]) * 1000;
+    else {
+      throw new BrineError("invalid", `mount option "${option}" is not known`, {
+        advice: "known are ro, rw and soft=SECONDS",
+      });
+    }
+  }
+  return softTimeoutMs === undefined ? { readOnly } : { readOnly, softTimeoutMs };
+}

@@ -1,0 +1,63 @@
+/** Options that several subcommands share, and the checks of their values. */
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { BrineError } from "../errors/brine-error.ts";
+import { type LogLevel, logLevels } from "../platform/logger.ts";
+import type { Address } from "../platform/network.ts";
+
+/** Port of a cluster's first server. */
+export const defaultPort = 7411;
+
+export function logLevelOption(): Option {
+  return new Option("--log-level <level>", "least important log lines to show").choices([...logLevels]).default("info");
+}
+
+export function jsonOption(): Option {
+  return new Option("--json", "print JSON for scripts").default(false);
+}
+
+/** `--data DIR` or an address: which cluster is meant. */
+export function withCluster(command: Command): Command {
+  return command
+    .argument("[address]", "HOST:PORT of a metadata server")
+    .option("--data <directory>", "data directory of a cluster or server on this machine");
+}
+
+export interface LogOptions {
+  readonly logLevel: LogLevel;
+}
+
+export function wholeNumber(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!Number.isInteger(value) || value < least || value > most) {
+      throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
+    }
+    return value;
+  };
+}
+
+/** A checked HOST:PORT; the port may be left out. */
+export function parseAddress(text: string): Address {
+  const match = /^(\[[0-9a-fA-F:.]+\]|[^:[\]/\s]+)(?::(\d{1,5}))?$/.exec(text);
+  const port = match?.[2] === undefined ? defaultPort : Number(match[2]);
+  if (match === null || port > 65_535) {
+    throw new BrineError("invalid", `"${text}" is not an address`, { advice: "write it as HOST:PORT" });
+  }
+  return `${match[1]}:${port}`;
+}
+
+/** HOST:PORT[,HOST:PORT…]/VOLUME */
+export function parseSource(text: string): { addresses: Address[]; volume: string } {
+  const slash = text.indexOf("/");
+  const volume = text.slice(slash + 1);
+  if (slash <= 0 || volume === "" || volume.includes("/")) {
+    throw new BrineError("invalid", `"${text}" names no volume`, { advice: "write it as HOST:PORT/VOLUME" });
+  }
+  return { addresses: text.slice(0, slash).split(",").map(parseAddress), volume };
+}
+
+/** Only this machine can reach such an address. */
+export function isLoopback(address: Address): boolean {
+  const host = address.slice(0, address.lastIndexOf(":"));
+  return host === "localhost" || host === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(host);
+}

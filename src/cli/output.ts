@@ -1,0 +1,57 @@
+/** What people and scripts see: tables, JSON, errors with advice, exit codes. */
+import { BrineError } from "../errors/brine-error.ts";
+import { print, printError } from "../platform/processes.ts";
+
+/** Part of the interface; see `brine --help`. */
+export const exitCodes = { done: 0, failed: 1, usage: 2, notThere: 3 } as const;
+
+/** Prints an error in one line, with its advice, and returns the exit code that belongs to it. */
+export function reportError(error: unknown): number {
+  if (!(error instanceof BrineError)) {
+    printError(`brine: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+    return exitCodes.failed;
+  }
+  printError(`brine: ${oneLine(error)}`);
+  if (error.code === "unreachable" || error.code === "notFound") return exitCodes.notThere;
+  return error.code === "invalid" ? exitCodes.usage : exitCodes.failed;
+}
+
+/** `message: advice`, in one line. */
+export function oneLine(error: BrineError): string {
+  const message = error.message.replaceAll("\n", " ");
+  return error.advice === undefined ? message : `${message}: ${error.advice}`;
+}
+
+/** JSON for scripts: bigints as decimal strings, bytes as hex. */
+export function printJson(value: unknown): void {
+  print(JSON.stringify(value, (_, one) => (typeof one === "bigint" ? one.toString() : one), 2));
+}
+
+/** Columns, each as wide as its widest cell; the first row is the header. */
+export function printTable(rows: readonly (readonly string[])[]): void {
+  const widths: number[] = [];
+  for (const row of rows) {
+    for (const [column, cell] of row.entries()) widths[column] = Math.max(widths[column] ?? 0, cell.length);
+  }
+  for (const row of rows) {
+    print(
+      row
+        .map((cell, column) => (column === row.length - 1 ? cell : cell.padEnd(widths[column]!)))
+        .join("  ")
+        .trimEnd(),
+    );
+  }
+}
+
+const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+
+/** `1.5 GiB`. */
+export function sizeText(bytes: number): string {
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+}

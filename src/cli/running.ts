@@ -1,0 +1,58 @@
+/**
+ * DIR/run.json: what runs from a data directory now, so that `--data DIR` finds it. Written when it serves, removed at a
+ * clean end; a process that died leaves it behind, therefore the start time of the process is in it.
+ */
+import { BrineError } from "../errors/brine-error.ts";
+import type { Disk } from "../platform/disk.ts";
+import type { Address } from "../platform/network.ts";
+import { absolutePath, isRunning, processStart, thisProcess } from "../platform/processes.ts";
+import { readJson, writeJson } from "./json-file.ts";
+import { parseAddress } from "./options.ts";
+
+export interface Running {
+  readonly pid: number;
+  readonly start: string;
+  /** Where status and administration are answered: metadata servers first. */
+  readonly addresses: readonly Address[];
+  /** Mount point, if this is a quickstart. */
+  readonly mount?: string;
+}
+
+export async function writeRunning(
+  disk: Disk,
+  directory: string,
+  running: Omit<Running, "pid" | "start">,
+): Promise<void> {
+  const { pid } = thisProcess;
+  await writeJson(disk, `${directory}/run.json`, { pid, start: processStart(pid), ...running });
+}
+
+export async function removeRunning(disk: Disk, directory: string): Promise<void> {
+  await disk.remove(`${directory}/run.json`);
+}
+
+/** What runs from the directory, or undefined if nothing does. */
+export async function readRunning(disk: Disk, directory: string): Promise<Running | undefined> {
+  const running = (await readJson(disk, `${directory}/run.json`)) as Running | undefined;
+  return running !== undefined && isRunning(running.pid, running.start) ? running : undefined;
+}
+
+/** The cluster that the command line means: an address, or what runs in `--data DIR`. Errors: invalid, notFound. */
+export async function findCluster(
+  disk: Disk,
+  address: string | undefined,
+  options: { data?: string },
+): Promise<readonly Address[]> {
+  if (address !== undefined && options.data === undefined) return [parseAddress(address)];
+  if (options.data === undefined || address !== undefined) {
+    throw new BrineError("invalid", "which cluster?", { advice: "give either --data DIR or HOST:PORT" });
+  }
+  const directory = absolutePath(options.data);
+  const running = await readRunning(disk, directory);
+  if (running === undefined) {
+    throw new BrineError("notFound", `no brinefs is running from ${directory}`, {
+      advice: `start it with "brine quickstart --data ${options.data}" or "brine server --data ${options.data} …"`,
+    });
+  }
+  return running.addresses;
+}

@@ -1,0 +1,214 @@
+/** Starts the roles of a server on its data directory and its address, and undoes all of it in the opposite order. */
+import { BrineError, hasCode } from "../errors/brine-error.ts";
+import { MetadataServer } from "../metadata/metadata-server.ts";
+import type { LogLevel } from "../platform/logger.ts";
+import { type Address, NetworkError } from "../platform/network.ts";
+import type { Platform } from "../platform/platform.ts";
+import { absolutePath, thisProcess } from "../platform/processes.ts";
+import { randomId } from "../platform/random.ts";
+import { StoreServer } from "../store/store-server.ts";
+import { stopServer } from "../wire/catalogue/admin.ts";
+import { connectPeer } from "../wire/connect.ts";
+import { listenPeers } from "../wire/listen.ts";
+import { Service } from "../wire/service.ts";
+import { type DataDirectory, type DataIdentity, initialiseDataDirectory, openDataDirectory } from "./data-directory.ts";
+import { isLoopback, parseAddress } from "./options.ts";
+import { removeRunning, writeRunning } from "./running.ts";
+
+export interface ServerOptions {
+  readonly data: string;
+  readonly listen: string;
+  readonly roles?: readonly string[];
+  readonly join?: string;
+  readonly insecure: boolean;
+  readonly logLevel: LogLevel;
+}
+
+export const allRoles: readonly string[] = ["metadata", "store"];
+
+export interface RunningServer {
+  readonly address: Address;
+  stop(): Promise<void>;
+  onStopRequested(callback: (reason: string) => void): void;
+}
+
+/** Errors: BrineError, with everything that was started ended again. */
+export async function startServer(platform: Platform, options: ServerOptions): Promise<RunningServer> {
+  const listen = checkListen(platform, options);
+  const directory = await openDataDirectory(platform.disk, absolutePath(options.data));
+  const undo: (() => Promise<void> | void)[] = [() => directory.release()];
+  const stop = async () => {
+    while (undo.length > 0) await undo.pop()!();
+  };
+  try {
+    const fresh = directory.identity === undefined;
+    const join = (options.join ?? "").split(",").filter(Boolean).map(parseAddress);
+    const identity = await identify(platform, directory, join, options.roles);
+    const leaders = join.length > 0 ? join : identity.leaders;
+    const service = new Service();
+    let stopRequested: (reason: string) => void = () => {};
+    service.handle(
+      stopServer,
+      () => {
+        stopRequested("asked by an administrator");
+        return {};
+      },
+      { roles: ["admin"] },
+    );
+    const ids = { clusterId: identity.clusterId, serverId: identity.serverId };
+    const listener = await listenAt(platform, listen, service, ids);
+    undo.push(() => listener.close());
+    const { address } = listener;
+    if (identity.roles.includes("metadata")) {
+      const metadata = await MetadataServer.start(platform, {
+        directory: `${directory.path}/metadata`,
+        ...ids,
+        address,
+        pid: thisProcess.pid,
+        createCluster: fresh,
+      });
+      undo.push(() => metadata.stop());
+      metadata.register(service);
+    }
+    if (identity.roles.includes("store")) {
+      const store = await StoreServer.start(platform, {
+        directory: `${directory.path}/store`,
+        ...ids,
+        address,
+        leaders: identity.roles.includes("metadata") ? [address] : leaders,
+        pid: thisProcess.pid,
+        roles: identity.roles,
+      });
+      undo.push(() => store.stop());
+      store.register(service);
+    }
+    await writeRunning(platform.disk, directory.path, {
+      addresses: identity.roles.includes("metadata") ? [address] : [...leaders, address],
+    });
+    undo.push(() => removeRunning(platform.disk, directory.path));
+    platform.logger.for("server").info("serving", { address, roles: identity.roles.join(","), ...ids });
+    return {
+      address,
+      stop,
+      onStopRequested: (callback) => {
+        stopRequested = callback;
+      },
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** Until connections are authenticated, only this machine may reach a server, unless its owner says otherwise. */
+function checkListen(platform: Platform, options: ServerOptions): Address {
+  const address = parseAddress(options.listen);
+  if (isLoopback(address)) return address;
+  if (!options.insecure) {
+    throw new BrineError(
+      "invalid",
+      `${address} can be reached by other machines, and connections are not authenticated`,
+      {
+        advice:
+          "listen on 127.0.0.1, or say --insecure if everyone who can reach the address may read and write all data",
+      },
+    );
+  }
+  platform.logger
+    .for("server")
+    .warn("INSECURE: everyone who can reach this address may read, change and delete all data", {
+      address,
+    });
+  return address;
+}
+
+/** Who this server is: from its data directory, or for a fresh one a new cluster or the one that it joins. */
+async function identify(
+  platform: Platform,
+  directory: DataDirectory,
+  leaders: readonly Address[],
+  roles: readonly string[] | undefined,
+): Promise<DataIdentity> {
+  const known = directory.identity;
+  if (known !== undefined) {
+    if (roles !== undefined && [...roles].sort().join() !== [...known.roles].sort().join()) {
+      throw new BrineError("invalid", `${directory.path} was made for the roles ${known.roles.join(",")}`, {
+        advice: "leave --roles out, or choose another directory",
+      });
+    }
+    if (leaders.length > 0) await checkCluster(platform, directory.path, known, leaders);
+    return known;
+  }
+  const wanted = roles ?? (leaders.length === 0 ? allRoles : ["store"]);
+  if (leaders.length === 0 && !wanted.includes("metadata")) {
+    throw new BrineError("invalid", "a server without the metadata role needs a cluster", {
+      advice: "name its metadata server with --join HOST:PORT",
+    });
+  }
+  if (leaders.length > 0 && wanted.includes("metadata")) {
+    throw new BrineError("invalid", "a cluster has one metadata server for now", {
+      advice: "join with --roles store",
+    });
+  }
+  const clusterId = leaders.length === 0 ? randomId(platform.random) : await clusterOf(platform, leaders);
+  return initialiseDataDirectory(platform, directory.path, { clusterId, roles: wanted, leaders });
+}
+
+/** A store of another cluster is refused at once; a metadata server that is down is no reason not to start. */
+async function checkCluster(
+  platform: Platform,
+  path: string,
+  known: DataIdentity,
+  leaders: readonly Address[],
+): Promise<void> {
+  let clusterId: string;
+  try {
+    clusterId = await clusterOf(platform, leaders);
+  } catch (error) {
+    if (hasCode(error, "unreachable", "timedOut", "closed")) return;
+    throw error;
+  }
+  if (clusterId !== known.clusterId) {
+    throw new BrineError(
+      "wrongCluster",
+      `${path} belongs to cluster ${known.clusterId}, ${leaders[0]} is of ${clusterId}`,
+      {
+        advice: "choose another data directory, or join the cluster that it belongs to",
+      },
+    );
+  }
+}
+
+/** The id of the cluster at one of these addresses. Error: unreachable. */
+async function clusterOf(platform: Platform, leaders: readonly Address[]): Promise<string> {
+  let failure: unknown;
+  for (const address of leaders) {
+    try {
+      const identity = { role: "store" as const, clusterId: "", peerId: "", description: "brine server, joining" };
+      const peer = await connectPeer(platform, address, identity, new Service(), 3_000);
+      peer.close("asked for the cluster's id");
+      return peer.clusterId;
+    } catch (error) {
+      failure ??= error;
+    }
+  }
+  throw failure;
+}
+
+async function listenAt(
+  platform: Platform,
+  address: Address,
+  service: Service,
+  identity: { clusterId: string; serverId: string },
+): Promise<{ address: Address; close(): Promise<void> }> {
+  try {
+    return await listenPeers(platform, address, { identity: () => identity, service });
+  } catch (error) {
+    if (!(error instanceof NetworkError)) throw error;
+    const reason = error.code === "EADDRINUSE" ? "another program listens there" : error.code;
+    throw new BrineError("busy", `cannot listen on ${address}: ${reason}`, {
+      advice: "choose another port with --listen",
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,70 @@
+/** `brine server`: metadata and store roles in one process. */
+import { Command, Option } from "commander";
+import { BrineError } from "../errors/brine-error.ts";
+import { exitNow, onDefect, onStopRequest, print, tellParent } from "../platform/processes.ts";
+import { realPlatform } from "../platform/real.ts";
+import { defaultPort, logLevelOption } from "./options.ts";
+import { exitCodes, oneLine, reportError } from "./output.ts";
+import { allRoles, type ServerOptions, startServer } from "./server-start.ts";
+
+export function serverCommand(): Command {
+  return new Command("server")
+    .description("Run a server: metadata, a store, or both. Stays in the foreground; SIGTERM stops it cleanly.")
+    .requiredOption("--data <directory>", "where its data is kept; one directory (and one disk) a server")
+    .option("--listen <host:port>", "address that clients and other servers reach it at", `127.0.0.1:${defaultPort}`)
+    .addOption(
+      new Option("--roles <roles>", "metadata, store, or both (default: both; with --join: store)").argParser(
+        parseRoles,
+      ),
+    )
+    .option(
+      "--join <host:port,…>",
+      "metadata server(s) of the cluster to join; without it a cluster of its own is made",
+    )
+    .option("--insecure", "listen on addresses that other machines can reach, without authentication", false)
+    .addOption(logLevelOption())
+    .addHelpText(
+      "after",
+      `
+Example:
+  brine server --data /srv/brine --listen 127.0.0.1:7411
+  brine server --data /srv/brine-2 --listen 127.0.0.1:7412 --join 127.0.0.1:7411`,
+    )
+    .action(runServer);
+}
+
+function parseRoles(text: string): string[] {
+  const roles = text.split(",");
+  const unknown = roles.find((role) => !allRoles.includes(role));
+  if (unknown !== undefined) {
+    throw new BrineError("invalid", `"${unknown}" is no role`, { advice: "roles are metadata and store" });
+  }
+  return roles;
+}
+
+async function runServer(options: ServerOptions): Promise<void> {
+  const platform = realPlatform({ logLevel: options.logLevel, logTo: print });
+  const log = platform.logger.for("server");
+  try {
+    const server = await startServer(platform, options);
+    let stopping = false;
+    const stop = async (reason: string) => {
+      if (stopping) return;
+      stopping = true;
+      log.info("stopping", { reason });
+      await server.stop();
+      log.info("stopped");
+      exitNow(exitCodes.done);
+    };
+    onStopRequest((reason) => void stop(reason));
+    server.onStopRequested((reason) => void stop(reason));
+    onDefect((error) => {
+      log.error("defect: the process ends", { error: error instanceof Error ? error.stack : String(error) });
+      exitNow(exitCodes.failed);
+    });
+    tellParent({ ready: server.address });
+  } catch (error) {
+    tellParent({ failed: error instanceof BrineError ? oneLine(error) : String(error) });
+    exitNow(reportError(error));
+  }
+}

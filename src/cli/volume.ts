@@ -1,0 +1,118 @@
+/** `brine volume`: create, list, show and delete volumes. */
+import { Command } from "commander";
+import { BrineError } from "../errors/brine-error.ts";
+import type { VolumeRecord } from "../namespace/model.ts";
+import { print, thisProcess } from "../platform/processes.ts";
+import { realPlatform } from "../platform/real.ts";
+import { createVolume, deleteVolume, readStatus } from "../wire/catalogue/admin.ts";
+import { askLeader } from "./admin.ts";
+import { jsonOption, wholeNumber, withCluster } from "./options.ts";
+import { printJson, printTable } from "./output.ts";
+import { findCluster } from "./running.ts";
+
+interface ClusterOptions {
+  readonly data?: string;
+  readonly json: boolean;
+}
+
+export function volumeCommand(): Command {
+  return new Command("volume")
+    .description("Create, list, show and delete volumes.")
+    .addCommand(createCommand())
+    .addCommand(listCommand())
+    .addCommand(showCommand())
+    .addCommand(deleteCommand())
+    .addHelpText("after", "\nExample:\n  brine volume create photos --data ./brine-data --replicas 2");
+}
+
+function quietPlatform() {
+  return realPlatform({ logLevel: "warn", logTo: print });
+}
+
+function createCommand(): Command {
+  return withCluster(new Command("create").argument("<name>", "1 to 64 of A–Z a–z 0–9 . _ -"))
+    .description("Make a volume; its root belongs to the user who runs this.")
+    .option("--replicas <number>", "copies of every byte, on as many stores", wholeNumber(1, 8), 2)
+    .addOption(jsonOption())
+    .addHelpText("after", "\nExample:\n  brine volume create photos 127.0.0.1:7411")
+    .action(async (name: string, address: string | undefined, options: ClusterOptions & { replicas: number }) => {
+      const platform = quietPlatform();
+      const addresses = await findCluster(platform.disk, address, options);
+      const { uid, gid } = thisProcess;
+      const { volume } = await askLeader(platform, addresses, createVolume, {
+        name,
+        replicas: options.replicas,
+        uid,
+        gid,
+        mode: 0o755,
+      });
+      if (options.json) printJson(volume);
+      else print(`volume ${name} is ready: mount it with "brine mount ${addresses[0]}/${name} DIRECTORY"`);
+    });
+}
+
+function listCommand(): Command {
+  return withCluster(new Command("list"))
+    .description("List the volumes.")
+    .addOption(jsonOption())
+    .addHelpText("after", "\nExample:\n  brine volume list --data ./brine-data")
+    .action(async (address: string | undefined, options: ClusterOptions) => {
+      const volumes = await readVolumes(address, options);
+      if (options.json) {
+        printJson(volumes);
+        return;
+      }
+      printTable([
+        ["NAME", "REPLICAS", "INODES", "CHUNKS"],
+        ...volumes.map((volume) => [
+          volume.deleted ? `${volume.name} (being deleted)` : volume.name,
+          String(volume.replicas),
+          String(volume.inodeCount),
+          String(volume.chunkCount),
+        ]),
+      ]);
+    });
+}
+
+function showCommand(): Command {
+  return withCluster(new Command("show").argument("<name>"))
+    .description("Show one volume.")
+    .addOption(jsonOption())
+    .addHelpText("after", "\nExample:\n  brine volume show home --data ./brine-data")
+    .action(async (name: string, address: string | undefined, options: ClusterOptions) => {
+      const volume = (await readVolumes(address, options)).find((one) => one.name === name);
+      if (volume === undefined) {
+        throw new BrineError("notFound", `there is no volume "${name}"`, { advice: 'see "brine volume list"' });
+      }
+      if (options.json) {
+        printJson(volume);
+        return;
+      }
+      printTable([
+        ["name", volume.name],
+        ["replicas", String(volume.replicas)],
+        ["inodes", String(volume.inodeCount)],
+        ["chunks", String(volume.chunkCount)],
+        ["created", new Date(Number(volume.createdNs / 1_000_000n)).toISOString()],
+        ["state", volume.deleted ? "being deleted" : "ready"],
+      ]);
+    });
+}
+
+function deleteCommand(): Command {
+  return withCluster(new Command("delete").argument("<name>"))
+    .description("Delete a volume and everything in it. Refused while it is mounted.")
+    .requiredOption("--yes", "yes, all its files are to be deleted")
+    .addHelpText("after", "\nExample:\n  brine volume delete photos --yes --data ./brine-data")
+    .action(async (name: string, address: string | undefined, options: ClusterOptions) => {
+      const platform = quietPlatform();
+      await askLeader(platform, await findCluster(platform.disk, address, options), deleteVolume, { name });
+      print(`volume ${name} is deleted; its space comes back in the background`);
+    });
+}
+
+async function readVolumes(address: string | undefined, options: ClusterOptions): Promise<VolumeRecord[]> {
+  const platform = quietPlatform();
+  const addresses = await findCluster(platform.disk, address, options);
+  return (await askLeader(platform, addresses, readStatus, {})).volumes;
+}
