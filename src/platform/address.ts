@@ -1,0 +1,15 @@
+/** Splits and joins addresses: `HOST:PORT`, an IPv6 host in brackets. */
+import { type Address, NetworkError } from "./network.ts";
+
+/** The host (without brackets) and the port of an address. Errors: NetworkError EINVAL. */
+export function splitAddress(address: Address): { host: string; port: number } {
+  const match = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(address);
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3]);
+  if (host === undefined || port > 65_535) throw new NetworkError("EINVAL", `"${address}" is not HOST:PORT`);
+  return { host, port };
+}
+
+export function joinAddress(host: string, port: number): Address {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
