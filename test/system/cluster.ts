@@ -1,0 +1,311 @@
+/**
+ * Real processes and real mounts for the system tests: a cluster in a directory of its own, on free ports, stopped by
+ * process id, unmounted and removed at the end, whatever happened.
+ */
+import { strict as assert } from "node:assert";
+import { type ChildProcess, execFile, spawn, spawnSync } from "node:child_process";
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { TestContext } from "node:test";
+import { promisify } from "node:util";
+
+export const root = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
+export const brine = join(root, "bin/brine");
+
+/** `full` with `npm run test:system`: whole trees, longer runs. */
+export const full = process.env.BRINE_TEST_SIZE === "full";
+
+const run = promisify(execFile);
+
+export interface Output {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a program to its end; never throws for its exit code. Killed after the deadline (exit code 137). */
+export async function runProgram(
+  program: string,
+  args: readonly string[],
+  options: { cwd?: string; timeoutMs?: number } = {},
+): Promise<Output> {
+  try {
+    const { stdout, stderr } = await run(program, [...args], {
+      cwd: options.cwd,
+      timeout: options.timeoutMs ?? 60_000,
+      killSignal: "SIGKILL",
+      maxBuffer: 64 << 20,
+    });
+    return { code: 0, stdout, stderr };
+  } catch (error) {
+    const failure = error as { code?: number | string; killed?: boolean; stdout?: string; stderr?: string };
+    const code = typeof failure.code === "number" ? failure.code : 137;
+    return { code, stdout: failure.stdout ?? "", stderr: failure.stderr ?? String(error) };
+  }
+}
+
+/** Runs a shell command that must succeed; returns its standard output. */
+export async function shell(command: string, options: { cwd?: string; timeoutMs?: number } = {}): Promise<string> {
+  const output = await runProgram("/bin/bash", ["-c", `set -euo pipefail; ${command}`], options);
+  assert.equal(output.code, 0, `${command}\n${output.stdout}${output.stderr}`);
+  return output.stdout;
+}
+
+export function runBrine(args: readonly string[], timeoutMs = 60_000): Promise<Output> {
+  return runProgram(brine, args, { timeoutMs });
+}
+
+export function hasProgram(name: string): boolean {
+  return spawnSync("/bin/sh", ["-c", `command -v ${name}`]).status === 0;
+}
+
+/** Why mounts can't be tested here, or undefined if they can. */
+export function whyNoMount(): string | undefined {
+  if (process.getuid?.() !== 0) return "not root";
+  return existsSync("/dev/fuse") ? undefined : "no /dev/fuse";
+}
+
+/** `count` ports in a row that are free now. */
+export async function freePorts(count: number): Promise<number> {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const first = 20_000 + Math.floor(Math.random() * 10_000);
+    const taken = await Promise.all(Array.from({ length: count }, (_, index) => isTaken(first + index)));
+    if (!taken.includes(true)) return first;
+  }
+  throw new Error("no free ports");
+}
+
+function isTaken(port: number): Promise<boolean> {
+  return new Promise((done) => {
+    const server = createServer();
+    server.once("error", () => done(true));
+    server.listen(port, "127.0.0.1", () => server.close(() => done(false)));
+  });
+}
+
+/** A fresh directory that is gone after the test. */
+export function scratch(context: TestContext, parent = tmpdir()): string {
+  const directory = mkdtempSync(join(parent, "brine-test-"));
+  context.after(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+export async function waitFor(
+  what: string,
+  condition: () => Promise<boolean> | boolean,
+  timeoutMs = 20_000,
+): Promise<void> {
+  const deadline = Date.now() + timeoutMs;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`waited ${timeoutMs} ms for ${what}`);
+    await new Promise((done) => setTimeout(done, 25));
+  }
+}
+
+/** A child process in a session of its own, its output in a file. Killed after the test if it still runs. */
+export class Program {
+  readonly child: ChildProcess;
+  readonly logFile: string;
+  readonly ended: Promise<number>;
+
+  constructor(context: TestContext, program: string, args: readonly string[], logFile: string, cwd?: string) {
+    const log = openSync(logFile, "a");
+    this.logFile = logFile;
+    this.child = spawn(program, [...args], { detached: true, stdio: ["ignore", log, log], cwd });
+    closeSync(log);
+    this.ended = new Promise((done) =>
+      this.child.on("exit", (code, signal) => done(signal === null ? (code ?? 1) : 137)),
+    );
+    context.after(async () => {
+      if (this.running) this.signal("SIGKILL");
+      await this.ended;
+    });
+  }
+
+  get running(): boolean {
+    return this.child.exitCode === null && this.child.signalCode === null;
+  }
+
+  get pid(): number {
+    return this.child.pid!;
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.child.kill(signal);
+  }
+
+  log(): string {
+    return readFileSync(this.logFile, "utf8");
+  }
+}
+
+/**
+ * A cluster of servers as processes of their own (no quickstart, so that a test may kill and start each by itself):
+ * server 1 has the metadata and a store, the others a store.
+ */
+export class Cluster {
+  readonly directory: string;
+  readonly addresses: string[] = [];
+  readonly servers: Program[] = [];
+  readonly #context: TestContext;
+  readonly #dataOf: (index: number) => string;
+  readonly #metadataAlone: boolean;
+  readonly #mounts = new Set<string>();
+
+  private constructor(
+    context: TestContext,
+    directory: string,
+    dataOf: (index: number) => string,
+    metadataAlone: boolean,
+  ) {
+    this.#context = context;
+    this.directory = directory;
+    this.#dataOf = dataOf;
+    this.#metadataAlone = metadataAlone;
+  }
+
+  /** Starts `count` servers and makes the volume `home` with up to two copies. */
+  static async start(
+    context: TestContext,
+    options: {
+      servers?: number;
+      /** Server 1 has no store: so each store can be killed without the metadata. */
+      metadataAlone?: boolean;
+      directory?: string;
+      dataOf?: (index: number) => string;
+      /** Called before a server's first start, with its data directory: to put a disk there. */
+      prepare?: (index: number, path: string) => Promise<void>;
+    } = {},
+  ): Promise<Cluster> {
+    const count = options.servers ?? 2;
+    const directory = options.directory ?? scratch(context);
+    const cluster = new Cluster(
+      context,
+      directory,
+      options.dataOf ?? ((index) => join(directory, `server-${index + 1}`)),
+      options.metadataAlone === true,
+    );
+    const port = await freePorts(count);
+    for (let index = 0; index < count; index++) cluster.addresses.push(`127.0.0.1:${port + index}`);
+    context.after(() => cluster.#unmountAll());
+    for (let index = 0; index < count; index++) {
+      await options.prepare?.(index, cluster.data(index));
+      await cluster.startServer(index);
+    }
+    const stores = options.metadataAlone === true ? count - 1 : count;
+    await cluster.waitOnline(stores);
+    const replicas = String(Math.min(2, stores));
+    const made = await runBrine(["volume", "create", "home", cluster.addresses[0]!, "--replicas", replicas]);
+    assert.equal(made.code, 0, made.stderr);
+    return cluster;
+  }
+
+  get source(): string {
+    return `${this.addresses[0]}/home`;
+  }
+
+  data(index: number): string {
+    return this.#dataOf(index);
+  }
+
+  async startServer(index: number): Promise<void> {
+    const address = this.addresses[index]!;
+    const first = this.#metadataAlone ? ["--roles", "metadata"] : [];
+    const place = index === 0 ? first : ["--join", this.addresses[0]!];
+    const args = ["server", "--data", this.data(index), "--listen", address, ...place];
+    const logFile = join(this.directory, `server-${index + 1}.log`);
+    const mark = existsSync(logFile) ? readFileSync(logFile).length : 0;
+    const server = new Program(this.#context, brine, args, logFile);
+    this.servers[index] = server;
+    await waitFor(`server ${index + 1} to serve:\n${server.log()}`, () => {
+      assert.ok(server.running, `server ${index + 1} ended:\n${server.log()}`);
+      return / serving /.test(server.log().slice(mark));
+    });
+  }
+
+  /** SIGKILL, and gone when it returns. */
+  async killServer(index: number): Promise<void> {
+    this.servers[index]!.signal("SIGKILL");
+    await this.servers[index]!.ended;
+  }
+
+  async stopServer(index: number): Promise<void> {
+    this.servers[index]!.signal("SIGTERM");
+    await this.servers[index]!.ended;
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: what the program printed is checked by the test that asks
+  async status(): Promise<any> {
+    const output = await runBrine(["status", this.addresses[0]!, "--json"]);
+    assert.equal(output.code, 0, output.stderr);
+    return JSON.parse(output.stdout);
+  }
+
+  async waitOnline(count: number): Promise<void> {
+    await waitFor(`${count} stores online`, async () => {
+      const { servers } = await this.status();
+      return (
+        servers.filter((one: { state: string; store: number }) => one.store !== 0 && one.state === "online").length ===
+        count
+      );
+    });
+  }
+
+  /** All copies of all groups are in sync. */
+  async waitInSync(timeoutMs = 60_000): Promise<void> {
+    await waitFor(
+      "all copies in sync",
+      async () => {
+        const { servers } = await this.status();
+        return servers.every(
+          (one: { groupsCatchingUp: number; groupsBehind: number }) => one.groupsCatchingUp + one.groupsBehind === 0,
+        );
+      },
+      timeoutMs,
+    );
+  }
+
+  /** Mounts `home` in a process of its own and returns it; the mount point is `directory`/NAME. */
+  async mount(name: string, options: readonly string[] = []): Promise<Mount> {
+    const point = join(this.directory, name);
+    mkdirSync(point, { recursive: true });
+    this.#mounts.add(point);
+    const args = ["mount", this.source, point, "--foreground", ...options];
+    const logFile = join(this.directory, `${name}.log`);
+    const mark = existsSync(logFile) ? readFileSync(logFile).length : 0;
+    const program = new Program(this.#context, brine, args, logFile);
+    await waitFor(`${name} to be mounted`, () => {
+      assert.ok(program.running, `the mount ended:\n${program.log()}`);
+      return / mounted /.test(program.log().slice(mark));
+    });
+    return new Mount(point, program);
+  }
+
+  #unmountAll(): void {
+    for (const point of this.#mounts) spawnSync("umount", ["-l", point]);
+  }
+}
+
+export class Mount {
+  readonly point: string;
+  readonly program: Program;
+
+  constructor(point: string, program: Program) {
+    this.point = point;
+    this.program = program;
+  }
+
+  async unmount(): Promise<void> {
+    this.program.signal("SIGTERM");
+    assert.equal(await this.program.ended, 0, this.program.log());
+  }
+
+  /** SIGKILL, and what the kernel still shows is cleared. */
+  async kill(): Promise<void> {
+    this.program.signal("SIGKILL");
+    await this.program.ended;
+    spawnSync("umount", ["-l", this.point]);
+  }
+}

@@ -1,0 +1,57 @@
+/** What people do on their first day: unpack a tree, compare it, commit it, copy it, move it, remove it. */
+import { strict as assert } from "node:assert";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { Cluster, full, hasProgram, root, shell, whyNoMount } from "./cluster.ts";
+import { sourceArchive } from "./source-tree.ts";
+
+const skip = whyNoMount() ?? false;
+const timeoutMs = full ? 1_800_000 : 120_000;
+
+test("a source tree goes in and comes out unchanged", { skip }, async (context) => {
+  const archive = await sourceArchive(context);
+  const cluster = await Cluster.start(context);
+  const mount = await cluster.mount("mnt");
+  const { point } = mount;
+
+  await shell(`mkdir ${point}/tree && tar xf ${archive} -C ${point}/tree && ${root}/bin/brine sync ${point}`, {
+    timeoutMs,
+  });
+  await mount.unmount();
+  await cluster.mount("mnt");
+  await shell(`tar df ${archive} -C ${point}/tree`, { timeoutMs });
+
+  await context.test("git", { skip: hasProgram("git") ? false : "git is not installed" }, async () => {
+    const part = readdirSync(join(point, "tree")).find((name) => name !== ".") as string;
+    await shell(
+      `mkdir ${point}/git && cd ${point}/git && git init -q && cp -a ${point}/tree/${part} . && rm -rf ${part}/Documentation/[d-z]*
+       git add -A && git -c user.name=t -c user.email=t@example.org commit -qm all
+       git fsck --strict && test -z "$(git status --porcelain)" && git gc -q && git fsck`,
+      { timeoutMs },
+    );
+  });
+  await context.test("cp -a, mv, rm -rf", async () => {
+    await shell(
+      `cd ${point} && cp -a git copy && diff -r git copy && mkdir sub && mv copy sub/moved && diff -r git sub/moved
+       mv git/.git/config git/.git/config2 && rm -rf sub && test ! -e sub`,
+      { timeoutMs },
+    );
+  });
+  await context.test("rsync -a", { skip: hasProgram("rsync") ? false : "rsync is not installed" }, async () => {
+    await shell(
+      `cd ${point} && rsync -a git/ synced/ && test -z "$(rsync -ani --checksum git/ synced/)" && rm -rf synced`,
+      { timeoutMs },
+    );
+  });
+  await context.test("npm ci of brinefs itself", { skip: full ? false : "only with npm run test:system" }, async () => {
+    await shell(
+      `git clone -q ${root} ${point}/brinefs && cd ${point}/brinefs && npm ci --silent && bin/brine --version`,
+      { timeoutMs },
+    );
+  });
+  assert.deepEqual(
+    (await cluster.status()).problems.filter((one: string) => !one.includes("metadata")),
+    [],
+  );
+});
