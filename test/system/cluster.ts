@@ -8,7 +8,6 @@ import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, 
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { TestContext } from "node:test";
 import { promisify } from "node:util";
 
 export const root = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
@@ -16,6 +15,11 @@ export const brine = join(root, "bin/brine");
 
 /** `full` with `npm run test:system`: whole trees, longer runs. */
 export const full = process.env.BRINE_TEST_SIZE === "full";
+
+/** What a cluster needs of its test: a place for what must be undone. A benchmark has its own. */
+export interface Context {
+  after(undo: () => void | Promise<void>): void;
+}
 
 const run = promisify(execFile);
 
@@ -86,7 +90,7 @@ function isTaken(port: number): Promise<boolean> {
 }
 
 /** A fresh directory that is gone after the test. */
-export function scratch(context: TestContext, parent = tmpdir()): string {
+export function scratch(context: Context, parent = tmpdir()): string {
   const directory = mkdtempSync(join(parent, "brine-test-"));
   context.after(() => rmSync(directory, { recursive: true, force: true }));
   return directory;
@@ -110,7 +114,7 @@ export class Program {
   readonly logFile: string;
   readonly ended: Promise<number>;
 
-  constructor(context: TestContext, program: string, args: readonly string[], logFile: string, cwd?: string) {
+  constructor(context: Context, program: string, args: readonly string[], logFile: string, cwd?: string) {
     const log = openSync(logFile, "a");
     this.logFile = logFile;
     this.child = spawn(program, [...args], { detached: true, stdio: ["ignore", log, log], cwd });
@@ -149,17 +153,12 @@ export class Cluster {
   readonly directory: string;
   readonly addresses: string[] = [];
   readonly servers: Program[] = [];
-  readonly #context: TestContext;
+  readonly #context: Context;
   readonly #dataOf: (index: number) => string;
   readonly #metadataAlone: boolean;
   readonly #mounts = new Set<string>();
 
-  private constructor(
-    context: TestContext,
-    directory: string,
-    dataOf: (index: number) => string,
-    metadataAlone: boolean,
-  ) {
+  private constructor(context: Context, directory: string, dataOf: (index: number) => string, metadataAlone: boolean) {
     this.#context = context;
     this.directory = directory;
     this.#dataOf = dataOf;
@@ -168,7 +167,7 @@ export class Cluster {
 
   /** Starts `count` servers and makes the volume `home` with up to two copies. */
   static async start(
-    context: TestContext,
+    context: Context,
     options: {
       servers?: number;
       /** Server 1 has no store: so each store can be killed without the metadata. */
