@@ -1,0 +1,205 @@
+/**
+ * Serves a FileSystem to the kernel: reads messages from a transport, gives each to the handler of its opcode, and sees to
+ * it that each is answered exactly once.
+ *
+ *      transport ──message──► Request ──► handler ──► FileSystem
+ *          ▲                     │ in the table of those under way until the handler has finished
+ *          └────reply──── Replies ◄── (answer, FileError, or EINTR when the task is being killed)
+ *
+ * Bound: a task has one request at a time, and the kernel queues all but 64 of those that no task waits for. Bytes held
+ * for READ and WRITE are bounded here: above 64 MiB nothing more is read from the kernel until some have finished.
+ */
+import type { FileSystem } from "../client/file-system.ts";
+import { BrineError } from "../errors/brine-error.ts";
+import { errno } from "../errors/errno.ts";
+import { FileError } from "../errors/file-error.ts";
+import type { Platform } from "../platform/platform.ts";
+import { OpenFiles } from "./handles.ts";
+import { negotiate } from "./init.ts";
+import { InterruptWatch, type Tasks } from "./interrupts.ts";
+import { NodeNumbers } from "./layout.ts";
+import { interruptIn, opcode, opcodeName } from "./protocol.ts";
+import { Replies } from "./replies.ts";
+import { MalformedRequest, Request } from "./request.ts";
+import type { RequestContext, RequestHandler } from "./requests/context.ts";
+import { handlers, notServedHandler } from "./requests/table.ts";
+import type { FuseTransport } from "./transport.ts";
+
+/** 64 of the largest requests: as many as the kernel sends in the background. */
+const heldBytesMax = 64 * 1024 * 1024;
+
+export interface FuseServerOptions {
+  readonly platform: Pick<Platform, "clock" | "logger">;
+  readonly tasks: Tasks;
+  /** Take no more than these of the features that the kernel offers (`linux61Features`). */
+  readonly featureMask?: bigint | undefined;
+}
+
+export interface FuseServer {
+  /** Resolves when kernel and server have agreed; rejects with BrineError if they can't, or the connection ended before. */
+  readonly ready: Promise<void>;
+  /** Resolves with the reason when the connection has ended. All that was open is closed then. */
+  readonly ended: Promise<string>;
+  /** Requests that have been read and whose work has not finished. */
+  readonly inFlightCount: number;
+}
+
+/** Starts to serve. Whoever owns the transport ends it. */
+export function serveFuse(fileSystem: FileSystem, transport: FuseTransport, options: FuseServerOptions): FuseServer {
+  return new Server(fileSystem, transport, options);
+}
+
+class Server implements FuseServer {
+  readonly ready: Promise<void>;
+  readonly ended: Promise<string>;
+  readonly #options: FuseServerOptions;
+  readonly #logger;
+  readonly #transport: FuseTransport;
+  readonly #context: RequestContext;
+  readonly #inFlight = new Map<number, Request>();
+  readonly #interrupts: InterruptWatch;
+  readonly #becomeReady: () => void;
+  readonly #failReady: (error: BrineError) => void;
+  #heldBytes = 0;
+  #paused = false;
+
+  constructor(fileSystem: FileSystem, transport: FuseTransport, options: FuseServerOptions) {
+    const nodes = new NodeNumbers(fileSystem.root);
+    const replies = new Replies(transport, nodes);
+    this.#options = options;
+    this.#logger = options.platform.logger.for("fuse");
+    this.#transport = transport;
+    this.#context = { fileSystem, nodes, openFiles: new OpenFiles(), replies };
+    this.#interrupts = new InterruptWatch(options.platform.clock, options.tasks, this.#inFlight, (request) => {
+      request.abort();
+      replies.error(request, "EINTR");
+    });
+    const ready = Promise.withResolvers<void>();
+    ready.promise.catch(() => {}); // whoever waits for it sees the error; nobody has to wait
+    this.ready = ready.promise;
+    this.#becomeReady = ready.resolve;
+    this.#failReady = ready.reject;
+    const ended = Promise.withResolvers<string>();
+    this.ended = ended.promise;
+    transport.start({
+      onMessage: (message) => this.#onMessage(message),
+      onEnd: (reason) => {
+        this.#onEnd(reason);
+        ended.resolve(reason);
+      },
+    });
+  }
+
+  get inFlightCount(): number {
+    return this.#inFlight.size;
+  }
+
+  #onMessage(message: Buffer): boolean {
+    let request: Request;
+    try {
+      request = new Request(message);
+    } catch (error) {
+      this.#logger.error("message dropped", { reason: String(error) });
+      return false;
+    }
+    switch (request.opcode) {
+      case opcode.FORGET:
+      case opcode.BATCH_FORGET:
+        break; // a node id is an inode number: nothing is kept for it. There is no answer.
+      case opcode.INTERRUPT:
+        this.#onInterrupt(request);
+        break;
+      case opcode.INIT:
+        this.#onInit(request);
+        break;
+      default:
+        this.#serve(request, handlers.get(request.opcode) ?? notServedHandler);
+    }
+    return request.keepsMessage;
+  }
+
+  /** There is no answer: the interrupted request's own is what the kernel waits for. */
+  #onInterrupt(request: Request): void {
+    request.expect(interruptIn.bytes);
+    const key = request.u64(interruptIn.unique);
+    if (key !== undefined) this.#interrupts.interrupted(key);
+  }
+
+  #onInit(request: Request): void {
+    try {
+      const agreement = negotiate(request, this.#options.featureMask);
+      this.#context.replies.bytes(request, agreement.reply);
+      this.#logger.debug("agreed with the kernel", {
+        protocol: `7.${agreement.minor}`,
+        features: `0x${agreement.features.toString(16)}`,
+      });
+      this.#becomeReady();
+    } catch (error) {
+      this.#context.replies.error(request, "EPROTO");
+      this.#failReady(
+        error instanceof BrineError ? error : new BrineError("internal", String(error), { cause: error }),
+      );
+    }
+  }
+
+  #serve(request: Request, handler: RequestHandler): void {
+    const { key } = request;
+    this.#inFlight.set(key, request);
+    let outcome: ReturnType<RequestHandler>;
+    try {
+      outcome = handler(this.#context, request);
+    } catch (error) {
+      this.#fail(request, error);
+      outcome = undefined;
+    }
+    this.#hold(request);
+    if (outcome === undefined) this.#finish(key, request);
+    else {
+      outcome.then(
+        () => this.#finish(key, request),
+        (error) => {
+          this.#fail(request, error);
+          this.#finish(key, request);
+        },
+      );
+    }
+  }
+
+  #finish(key: number, request: Request): void {
+    this.#inFlight.delete(key);
+    if (!request.answered) this.#fail(request, new Error("its handler gave no answer"));
+    if (request.keepsMessage) this.#transport.release(request.message);
+    this.#heldBytes -= request.heldBytes;
+    if (this.#paused && this.#heldBytes <= heldBytesMax / 2) this.#setPaused(false);
+  }
+
+  #hold(request: Request): void {
+    this.#heldBytes += request.heldBytes;
+    if (!this.#paused && this.#heldBytes > heldBytesMax) this.#setPaused(true);
+  }
+
+  #setPaused(paused: boolean): void {
+    this.#paused = paused;
+    this.#interrupts.watchAll(paused);
+    if (paused) this.#transport.pause();
+    else this.#transport.resume();
+  }
+
+  #fail(request: Request, error: unknown): void {
+    if (error instanceof FileError && errno[error.code] !== undefined) {
+      this.#context.replies.error(request, error.code);
+      return;
+    }
+    const what = error instanceof MalformedRequest ? "malformed request" : "request failed by a defect";
+    const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    this.#logger.error(what, { operation: opcodeName(request.opcode), node: request.node, detail });
+    this.#context.replies.error(request, "EIO");
+  }
+
+  #onEnd(reason: string): void {
+    this.#interrupts.stop();
+    for (const request of this.#inFlight.values()) request.abort();
+    this.#context.openFiles.closeAll();
+    this.#failReady(new BrineError("closed", `the connection to the kernel ended: ${reason}`));
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * One request of the kernel: its header, its arguments, and whether it has been answered.
+ *
+ * The message lies in a buffer of the transport that is used again as soon as the request's handler has run up to its
+ * first `await`. So handlers take their arguments before that; `takeData` keeps what must live longer.
+ */
+import { inHeader } from "./protocol.ts";
+
+/** A message that is not what its opcode says: a defect here or a protocol that is not known. */
+export class MalformedRequest extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "MalformedRequest";
+  }
+}
+
+/**
+ * WRITE data from this size on stays in the buffer that it was read into, and the transport takes another buffer.
+ * Below it a copy is cheaper than 1 MiB of memory that a small write would hold.
+ */
+const copyBytesMax = 128 * 1024;
+
+export class Request {
+  readonly opcode: number;
+  readonly uniqueLow: number;
+  readonly uniqueHigh: number;
+  /** FUSE node id; NaN if it is none that brinefs gives out. */
+  readonly node: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** Thread that waits for the answer (a tid); 0 if the kernel itself asks, or a thread that this process can't see. */
+  readonly task: number;
+  /** The kernel has its answer, or never wants one. Set by `Replies` only. */
+  answered = false;
+  /** The message's buffer must not be used again until the request has finished. */
+  keepsMessage = false;
+  /** Bytes that the request holds in memory while it is under way. */
+  heldBytes = 0;
+  readonly message: Buffer;
+  #controller: AbortController | undefined;
+
+  /** Throws MalformedRequest unless `message` is one whole message. */
+  constructor(message: Buffer) {
+    if (message.length < inHeader.bytes || message.readUInt32LE(inHeader.length) !== message.length) {
+      throw new MalformedRequest(`a message of ${message.length} bytes with a wrong length`);
+    }
+    this.message = message;
+    this.opcode = message.readUInt32LE(inHeader.opcode);
+    this.uniqueLow = message.readUInt32LE(inHeader.unique);
+    this.uniqueHigh = message.readUInt32LE(inHeader.unique + 4);
+    this.node = readNumber(message, inHeader.node) ?? Number.NaN;
+    this.uid = message.readUInt32LE(inHeader.uid);
+    this.gid = message.readUInt32LE(inHeader.gid);
+    this.task = message.readUInt32LE(inHeader.task);
+  }
+
+  /** Identifies the request among those under way. */
+  get key(): number {
+    return this.uniqueHigh * 0x1_0000_0000 + this.uniqueLow;
+  }
+
+  /** Aborted when the task that waits is being killed, or the connection has ended. */
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    return this.#controller.signal;
+  }
+
+  abort(): void {
+    this.#controller ??= new AbortController();
+    this.#controller.abort();
+  }
+
+  /** Throws MalformedRequest unless the arguments' structure is there. */
+  expect(structureBytes: number): void {
+    if (this.message.length < inHeader.bytes + structureBytes) {
+      throw new MalformedRequest(`${this.message.length} bytes where ${inHeader.bytes + structureBytes} must be`);
+    }
+  }
+
+  u32(offset: number): number {
+    return this.message.readUInt32LE(inHeader.bytes + offset);
+  }
+
+  /** An unsigned 64-bit field, or undefined if it is 2^53 or more. */
+  u64(offset: number): number | undefined {
+    return readNumber(this.message, inHeader.bytes + offset);
+  }
+
+  /** Signed seconds and nanoseconds as nanoseconds since 1970. */
+  timeNs(secondsOffset: number, nanosecondsOffset: number): bigint {
+    const seconds = this.message.readBigInt64LE(inHeader.bytes + secondsOffset);
+    return seconds * 1_000_000_000n + BigInt(this.u32(nanosecondsOffset));
+  }
+
+  /** The NUL-terminated strings behind a structure: exactly `count`, one character a byte. */
+  names(structureBytes: number, count: 1): [string];
+  names(structureBytes: number, count: 2): [string, string];
+  names(structureBytes: number, count: number): string[] {
+    const found: string[] = [];
+    let start = inHeader.bytes + structureBytes;
+    while (found.length < count) {
+      const end = this.message.indexOf(0, start);
+      if (end < 0) throw new MalformedRequest("a name without its end");
+      found.push(this.message.toString("latin1", start, end));
+      start = end + 1;
+    }
+    return found;
+  }
+
+  /** The `size` bytes behind a structure, to be used until the request has finished. */
+  takeData(structureBytes: number, size: number): Buffer {
+    const start = inHeader.bytes + structureBytes;
+    if (start + size > this.message.length) throw new MalformedRequest(`${size} bytes of data are not all there`);
+    const view = this.message.subarray(start, start + size);
+    if (size >= copyBytesMax) {
+      this.keepsMessage = true;
+      this.heldBytes = this.message.buffer.byteLength;
+      return view;
+    }
+    this.heldBytes = size;
+    return Buffer.from(view);
+  }
+}
+
+function readNumber(message: Buffer, offset: number): number | undefined {
+  const high = message.readUInt32LE(offset + 4);
+  return high > 0x1f_ffff ? undefined : high * 0x1_0000_0000 + message.readUInt32LE(offset);
+}

@@ -1,0 +1,57 @@
+/** Attributes: GETATTR, STATX, SETATTR, STATFS. */
+import type { AttributeChange } from "../../client/file-system.ts";
+import { FileError } from "../../errors/file-error.ts";
+import { permissionMask, setAttributesIn, setAttributesValid } from "../protocol.ts";
+import type { Request } from "../request.ts";
+import { inodeOf, type RequestContext } from "./context.ts";
+
+export async function getAttributes(context: RequestContext, request: Request): Promise<void> {
+  const { attributes } = await context.fileSystem.getAttributes(inodeOf(context, request), request.signal);
+  context.replies.attributes(request, attributes);
+}
+
+/** Since Linux 6.6, for callers that want the birth time; older kernels never ask. */
+export async function getExtendedAttributes(context: RequestContext, request: Request): Promise<void> {
+  const { attributes } = await context.fileSystem.getAttributes(inodeOf(context, request), request.signal);
+  context.replies.statx(request, attributes);
+}
+
+/** Works on the inode whether or not a name or an open file leads to it: an unlinked open file is changed too. */
+export async function setAttributes(context: RequestContext, request: Request): Promise<void> {
+  request.expect(setAttributesIn.bytes);
+  const inode = inodeOf(context, request);
+  const change = attributeChange(request);
+  context.replies.attributes(request, await context.fileSystem.setAttributes(inode, change, request.signal));
+}
+
+/** struct fuse_setattr_in. Throws FileError EFBIG for a size that no file can have. */
+export function attributeChange(request: Request): AttributeChange {
+  const valid = request.u32(setAttributesIn.valid);
+  const has = (bit: number) => (valid & bit) !== 0;
+  const change: { -readonly [K in keyof AttributeChange]: AttributeChange[K] } = {};
+  if (has(setAttributesValid.MODE)) change.mode = request.u32(setAttributesIn.mode) & permissionMask;
+  if (has(setAttributesValid.UID)) change.uid = request.u32(setAttributesIn.uid);
+  if (has(setAttributesValid.GID)) change.gid = request.u32(setAttributesIn.gid);
+  if (has(setAttributesValid.SIZE)) {
+    const size = request.u64(setAttributesIn.size);
+    if (size === undefined) throw new FileError("EFBIG");
+    change.size = size;
+  }
+  const atime = () => request.timeNs(setAttributesIn.atime, setAttributesIn.atimeNs);
+  const mtime = () => request.timeNs(setAttributesIn.mtime, setAttributesIn.mtimeNs);
+  if (has(setAttributesValid.ATIME_NOW)) change.atime = { kind: "now" };
+  else if (has(setAttributesValid.ATIME)) change.atime = { kind: "at", ns: atime() };
+  if (has(setAttributesValid.MTIME_NOW)) change.mtime = { kind: "now" };
+  else if (has(setAttributesValid.MTIME)) change.mtime = { kind: "at", ns: mtime() };
+  if (has(setAttributesValid.CTIME)) {
+    change.ctime = { kind: "at", ns: request.timeNs(setAttributesIn.ctime, setAttributesIn.ctimeNs) };
+  }
+  // With HANDLE_KILLPRIV_V2 the kernel says so for a truncate, and leaves it to the file system for a chown.
+  const changesOwner = change.uid !== undefined || change.gid !== undefined;
+  if (has(setAttributesValid.KILL_PRIVILEGES) || changesOwner) change.killPrivileges = true;
+  return change;
+}
+
+export async function statVolume(context: RequestContext, request: Request): Promise<void> {
+  context.replies.space(request, await context.fileSystem.statVolume(request.signal));
+}

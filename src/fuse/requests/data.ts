@@ -1,0 +1,156 @@
+/** Files: OPEN, CREATE, READ, WRITE, RELEASE, FSYNC. */
+import type { Attributes, Handle } from "../../client/file-system.ts";
+import { FileError } from "../../errors/file-error.ts";
+import { OpenFile } from "../handles.ts";
+import {
+  createIn,
+  dataBytesMax,
+  openFlag,
+  openIn,
+  openKillPrivileges,
+  permissionMask,
+  readIn,
+  releaseIn,
+  writeFlag,
+  writeIn,
+} from "../protocol.ts";
+import type { Request } from "../request.ts";
+import { inodeOf, type RequestContext } from "./context.ts";
+import { ownerOf } from "./namespace.ts";
+
+export async function openFile(context: RequestContext, request: Request): Promise<void> {
+  request.expect(openIn.bytes);
+  const inode = inodeOf(context, request);
+  const flags = request.u32(openIn.flags);
+  const killPrivileges = (request.u32(openIn.openFlags) & openKillPrivileges) !== 0;
+  const handle = await openInode(context, request, inode, flags, killPrivileges);
+  giveHandle(context, handle, flags, (number) => context.replies.opened(request, number));
+}
+
+/** O_TRUNC comes with the open (ATOMIC_O_TRUNC). */
+async function openInode(
+  context: RequestContext,
+  request: Request,
+  inode: number,
+  flags: number,
+  killPrivileges: boolean,
+): Promise<Handle> {
+  const { fileSystem } = context;
+  const append = (flags & openFlag.APPEND) !== 0;
+  const truncate = (flags & openFlag.TRUNC) !== 0;
+  if (!truncate || !killPrivileges) return fileSystem.open(inode, { append, truncate }, request.signal);
+  const handle = await fileSystem.open(inode, { append }, request.signal);
+  try {
+    await fileSystem.setAttributes(inode, { size: 0, killPrivileges }, request.signal);
+    return handle;
+  } catch (error) {
+    fileSystem.close(handle);
+    throw error;
+  }
+}
+
+/** Puts the handle into the table and answers; takes it back if the kernel no longer wants it. */
+function giveHandle(context: RequestContext, handle: Handle, flags: number, answer: (number: number) => boolean): void {
+  const file = new OpenFile(context.fileSystem, handle, (flags & openFlag.APPEND) !== 0);
+  const number = context.openFiles.add(file);
+  if (!answer(number)) context.openFiles.close(number);
+}
+
+export async function createFile(context: RequestContext, request: Request): Promise<void> {
+  request.expect(createIn.bytes);
+  const parent = inodeOf(context, request);
+  const flags = request.u32(createIn.flags);
+  const killPrivileges = (request.u32(createIn.openFlags) & openKillPrivileges) !== 0;
+  const [name] = request.names(createIn.bytes, 1);
+  const node = { ...ownerOf(request), type: "file", mode: request.u32(createIn.mode) & permissionMask } as const;
+  const append = (flags & openFlag.APPEND) !== 0;
+  const { fileSystem, replies } = context;
+  try {
+    const made = await fileSystem.createAndOpen(parent, name, node, { append }, request.signal);
+    giveHandle(context, made.handle, flags, (number) => replies.created(request, made.attributes, number));
+  } catch (error) {
+    const wasThere = error instanceof FileError && error.code === "EEXIST" && (flags & openFlag.EXCL) === 0;
+    if (!wasThere) throw error;
+    const { attributes, handle } = await openExisting(context, request, parent, name, flags, killPrivileges);
+    giveHandle(context, handle, flags, (number) => replies.created(request, attributes, number));
+  }
+}
+
+/**
+ * Another client made the name between the kernel's LOOKUP and its CREATE. Without O_EXCL that file is to be opened. But
+ * after a CREATE the kernel checks no permissions, because a file just made is its maker's. So it is opened here only
+ * where owner, group and other may all do what is wanted or the caller is the owner who may; else ESTALE makes the kernel
+ * start again: it looks the name up, finds it, and does all its checks.
+ */
+async function openExisting(
+  context: RequestContext,
+  request: Request,
+  parent: number,
+  name: string,
+  flags: number,
+  killPrivileges: boolean,
+): Promise<{ attributes: Attributes; handle: Handle }> {
+  const found = await context.fileSystem.lookup(parent, name, request.signal);
+  if (found === undefined || found.type !== "file" || !mayOpen(found, request.uid, flags)) {
+    throw new FileError("ESTALE");
+  }
+  const handle = await openInode(context, request, found.inode, flags, killPrivileges);
+  try {
+    const { attributes } = await context.fileSystem.getAttributes(found.inode, request.signal);
+    return { attributes, handle };
+  } catch (error) {
+    context.fileSystem.close(handle);
+    throw error;
+  }
+}
+
+/** True only if the mode alone allows it whatever groups the caller is in. */
+export function mayOpen(attributes: Attributes, uid: number, flags: number): boolean {
+  const access = flags & openFlag.ACCESS_MODE;
+  const wantsWrite = access !== 0 || (flags & openFlag.TRUNC) !== 0;
+  const wanted = (access === openFlag.WRITE_ONLY ? 0 : 4) | (wantsWrite ? 2 : 0);
+  const allows = (shift: number) => ((attributes.mode >>> shift) & wanted) === wanted;
+  return attributes.uid === uid ? allows(6) : allows(3) && allows(0);
+}
+
+export async function readFile(context: RequestContext, request: Request): Promise<void> {
+  request.expect(readIn.bytes);
+  const { handle } = context.openFiles.get(request.u64(readIn.handle));
+  const offset = request.u64(readIn.offset);
+  const size = Math.min(request.u32(readIn.size), dataBytesMax);
+  if (offset === undefined) {
+    context.replies.data(request, []); // behind the end of any file
+    return;
+  }
+  request.heldBytes = size;
+  context.replies.data(request, await context.fileSystem.read(handle, offset, size, request.signal));
+}
+
+export async function writeFile(context: RequestContext, request: Request): Promise<void> {
+  request.expect(writeIn.bytes);
+  const file = context.openFiles.get(request.u64(writeIn.handle));
+  const offset = request.u64(writeIn.offset);
+  const size = request.u32(writeIn.size);
+  const writeFlags = request.u32(writeIn.writeFlags);
+  // Pages of mapped memory go where they belong, also if the handle that the kernel chose for them appends.
+  const append = (request.u32(writeIn.flags) & openFlag.APPEND) !== 0 && (writeFlags & writeFlag.CACHE) === 0;
+  const killPrivileges = (writeFlags & writeFlag.KILL_PRIVILEGES) !== 0;
+  if (offset === undefined) throw new FileError("EFBIG");
+  const data = request.takeData(writeIn.bytes, size);
+  const handle = file.handleFor(append) ?? (await file.openOther());
+  const written = await context.fileSystem.write(handle, offset, data, { killPrivileges }, request.signal);
+  context.replies.written(request, written);
+}
+
+/** RELEASE and RELEASEDIR: the last close of an open. */
+export function release(context: RequestContext, request: Request): void {
+  request.expect(releaseIn.bytes);
+  context.openFiles.close(request.u64(releaseIn.handle));
+  context.replies.done(request);
+}
+
+/** FSYNC and FSYNCDIR. fdatasync(2) does the same: size and mapping are metadata that it needs too. */
+export async function sync(context: RequestContext, request: Request): Promise<void> {
+  await context.fileSystem.sync(inodeOf(context, request), request.signal);
+  context.replies.done(request);
+}

@@ -1,0 +1,64 @@
+/** Which handler serves which opcode, and what is answered to those that brinefs has no use for. */
+import type { ErrnoName } from "../../errors/errno.ts";
+import { opcode } from "../protocol.ts";
+import { getAttributes, getExtendedAttributes, setAttributes, statVolume } from "./attributes.ts";
+import type { RequestContext, RequestHandler } from "./context.ts";
+import { createFile, openFile, readFile, release, sync, writeFile } from "./data.ts";
+import { openDirectory, readDirectory, readDirectoryPlus } from "./directories.ts";
+import {
+  link,
+  lookup,
+  makeDirectory,
+  makeNode,
+  makeSymlink,
+  readLink,
+  removeDirectory,
+  rename,
+  renameWithFlags,
+  unlink,
+} from "./namespace.ts";
+
+/**
+ * ENOSYS: the kernel remembers it, never asks again in this mount, and does the usual thing itself:
+ * - FLUSH: close(2) succeeds. A write is answered only when it is durable, so there is nothing left to fail.
+ * - ACCESS: never sent with default_permissions.
+ * - GETXATTR and its family, FALLOCATE, COPY_FILE_RANGE: EOPNOTSUPP, upon which tar, cp and the C library fall back.
+ * - LSEEK: SEEK_DATA and SEEK_HOLE see one extent of data. IOCTL: ENOTTY. POLL: always ready.
+ * - every opcode that is not in this table.
+ */
+const notServed: ErrnoName = "ENOSYS";
+
+export const notServedHandler: RequestHandler = (context, request) => {
+  context.replies.error(request, notServed);
+};
+
+const done = (context: RequestContext, request: Parameters<RequestHandler>[1]) => void context.replies.done(request);
+
+export const handlers: ReadonlyMap<number, RequestHandler> = new Map<number, RequestHandler>([
+  [opcode.LOOKUP, lookup],
+  [opcode.GETATTR, getAttributes],
+  [opcode.SETATTR, setAttributes],
+  [opcode.READLINK, readLink],
+  [opcode.SYMLINK, makeSymlink],
+  [opcode.MKNOD, makeNode],
+  [opcode.MKDIR, makeDirectory],
+  [opcode.UNLINK, unlink],
+  [opcode.RMDIR, removeDirectory],
+  [opcode.RENAME, rename],
+  [opcode.LINK, link],
+  [opcode.OPEN, openFile],
+  [opcode.READ, readFile],
+  [opcode.WRITE, writeFile],
+  [opcode.STATFS, statVolume],
+  [opcode.RELEASE, release],
+  [opcode.FSYNC, sync],
+  [opcode.OPENDIR, openDirectory],
+  [opcode.READDIR, readDirectory],
+  [opcode.RELEASEDIR, release],
+  [opcode.FSYNCDIR, sync],
+  [opcode.CREATE, createFile],
+  [opcode.DESTROY, done],
+  [opcode.READDIRPLUS, readDirectoryPlus],
+  [opcode.RENAME2, renameWithFlags],
+  [opcode.STATX, getExtendedAttributes],
+]);
