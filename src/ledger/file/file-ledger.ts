@@ -1,0 +1,153 @@
+/**
+ * The ledger on one local disk: a segment log whose records are entries and terms.
+ *
+ * Each open commits a term record with a higher term before it returns. It also states the index of the last entry, so
+ * that both are known when all entries have been removed by `truncate`: the newest segment always stays.
+ */
+import { bytes, decode, encode, struct, u64, union } from "../../codec/schema.ts";
+import { BrineError } from "../../errors/brine-error.ts";
+import { type LoggedRecord, SegmentLog } from "../../log/segment-log.ts";
+import type { Platform } from "../../platform/platform.ts";
+import type { Ledger, LedgerEntry } from "../ledger.ts";
+
+/** Small enough that truncation gives space back often, large enough that a new one is rare. */
+const segmentBytes = 16 * 1024 * 1024;
+const batchBytesMax = 1024 * 1024;
+
+/** A record's descriptor. docs/format.md, "Ledger". */
+const ledgerRecord = union({
+  term: struct({ term: u64, lastIndex: u64 }),
+  entry: struct({ term: u64, index: u64, batch: bytes(batchBytesMax) }),
+});
+
+/** What is known of a segment: up to which index it and those before it go. */
+interface SegmentRange {
+  readonly segment: number;
+  lastIndex: number;
+}
+
+/**
+ * Opens or creates the ledger in `directory`.
+ * Errors: badChecksum (damaged), versionMismatch (written by a newer program), noSpace, diskFailed.
+ */
+export async function openFileLedger(platform: Platform, directory: string): Promise<Ledger> {
+  const contents = new Contents(directory);
+  const log = await SegmentLog.open(platform, {
+    directory,
+    kind: "LDGR",
+    segmentBytes,
+    onRecord: (record) => contents.add(record),
+  });
+  try {
+    const term = contents.term + 1;
+    contents.add(await log.append(encode(ledgerRecord, { kind: "term", term, lastIndex: contents.lastIndex })));
+    return new FileLedger(log, contents);
+  } catch (error) {
+    await log.close();
+    throw error;
+  }
+}
+
+/** Which entries are there, and in which segments; checks that nothing is missing between them. */
+class Contents {
+  readonly #directory: string;
+  readonly ranges: SegmentRange[] = [];
+  term = 0;
+  /** Lowest index that can be read; lastIndex + 1 if none can. */
+  firstIndex = 1;
+  lastIndex = 0;
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  add(record: LoggedRecord): void {
+    const content = decode(ledgerRecord, record.descriptor);
+    const isFirst = this.ranges.length === 0;
+    if (content.kind === "term") {
+      if (isFirst) [this.firstIndex, this.lastIndex] = [content.lastIndex + 1, content.lastIndex];
+      const follows = content.term > this.term && content.lastIndex === this.lastIndex;
+      if (!follows) throw this.#damage(record, `term ${content.term} after term ${this.term}`);
+    } else {
+      if (isFirst) [this.firstIndex, this.lastIndex, this.term] = [content.index, content.index - 1, content.term];
+      const follows = content.index === this.lastIndex + 1 && content.term === this.term;
+      if (!follows) throw this.#damage(record, `entry ${content.index} after entry ${this.lastIndex}`);
+      this.lastIndex = content.index;
+    }
+    this.term = content.term;
+    const range = this.ranges.at(-1);
+    if (range?.segment === record.segment) range.lastIndex = this.lastIndex;
+    else this.ranges.push({ segment: record.segment, lastIndex: this.lastIndex });
+  }
+
+  #damage(record: LoggedRecord, what: string): BrineError {
+    const place = `${this.#directory}, segment ${record.segment}`;
+    return new BrineError("badChecksum", `the ledger is damaged: ${what} in ${place}`);
+  }
+}
+
+class FileLedger implements Ledger {
+  readonly #log: SegmentLog;
+  readonly #contents: Contents;
+  #appending = false;
+
+  constructor(log: SegmentLog, contents: Contents) {
+    this.#log = log;
+    this.#contents = contents;
+  }
+
+  get term(): number {
+    return this.#contents.term;
+  }
+
+  get lastIndex(): number {
+    return this.#contents.lastIndex;
+  }
+
+  async append(batch: Uint8Array): Promise<number> {
+    if (this.#appending) throw new Error("an append to the ledger is under way");
+    if (batch.byteLength > batchBytesMax) throw new RangeError(`a batch of ${batch.byteLength} bytes`);
+    this.#appending = true;
+    try {
+      const index = this.lastIndex + 1;
+      const entry = { kind: "entry" as const, term: this.term, index, batch: Buffer.from(batch) };
+      this.#contents.add(await this.#log.append(encode(ledgerRecord, entry)));
+      return index;
+    } finally {
+      this.#appending = false;
+    }
+  }
+
+  async *read(from: number): AsyncIterable<LedgerEntry> {
+    const last = this.lastIndex;
+    if (from < this.#contents.firstIndex) {
+      const first = this.#contents.firstIndex;
+      throw new BrineError("notFound", `ledger entry ${from} was removed; the first one that is left is ${first}`, {
+        advice: "the state must come from a server that has applied that entry",
+      });
+    }
+    const range = this.#contents.ranges.find(({ lastIndex }) => lastIndex >= from);
+    if (range === undefined || from > last) return;
+    for await (const record of this.#log.scan({ segment: range.segment, offset: 0 })) {
+      const content = decode(ledgerRecord, record.descriptor);
+      if (content.kind !== "entry" || content.index < from) continue;
+      if (content.index > last) return;
+      yield { index: content.index, term: content.term, batch: content.batch };
+    }
+  }
+
+  async truncate(index: number): Promise<void> {
+    const { ranges } = this.#contents;
+    const newest = this.#log.segments().at(-1)!;
+    while (ranges[0]!.lastIndex < index && ranges[0]!.segment !== newest && ranges.length > 1) {
+      const { segment, lastIndex } = ranges.shift()!;
+      // First forgotten, then removed: a reader never starts in what is going away.
+      this.#contents.firstIndex = lastIndex + 1;
+      await this.#log.removeSegment(segment);
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#log.close();
+  }
+}

@@ -1,0 +1,117 @@
+/** The segment files of one log, opened when they are needed and a bounded number of them at a time. */
+import { BrineError } from "../errors/brine-error.ts";
+import { type Disk, DiskError, type DiskFile } from "../platform/disk.ts";
+import { segmentName } from "./segment-format.ts";
+
+/** A process may often have only 1,024 files open; sockets and databases need some, and a server may have two logs. */
+const openFilesMax = 256;
+
+interface OpenFile {
+  readonly file: Promise<DiskFile>;
+  users: number;
+}
+
+export class SegmentFiles {
+  readonly #disk: Disk;
+  readonly #directory: string;
+  /** In the order of their last use, the oldest first. */
+  readonly #open = new Map<number, OpenFile>();
+
+  constructor(disk: Disk, directory: string) {
+    this.#disk = disk;
+    this.#directory = directory;
+  }
+
+  path(segment: number): string {
+    return `${this.#directory}/${segmentName(segment)}`;
+  }
+
+  /** Runs `action` with the open file. Errors: those of the action, and of opening; DiskError as BrineError. */
+  async use<T>(segment: number, action: (file: DiskFile) => Promise<T>): Promise<T> {
+    const open = this.#take(segment);
+    open.users += 1;
+    try {
+      return await action(await open.file);
+    } catch (error) {
+      throw asBrineError(error);
+    } finally {
+      open.users -= 1;
+      this.#closeUnused();
+    }
+  }
+
+  /**
+   * Makes the file of a new segment and reserves its space.
+   * Errors: noSpace (no trace is left), diskFailed.
+   */
+  async create(segment: number, sizeBytes: number, header: Uint8Array): Promise<void> {
+    const file = await this.#allocate(this.path(segment), sizeBytes);
+    this.#open.set(segment, { file: Promise.resolve(file), users: 0 });
+    this.#closeUnused();
+    // Header and directory entry are durable before the first commit is written: a commit never stands without them.
+    await file.write([header], 0);
+    await file.syncData();
+    await this.#disk.syncDirectory(this.#directory);
+  }
+
+  async remove(segment: number): Promise<void> {
+    const open = this.#open.get(segment);
+    this.#open.delete(segment);
+    if (open !== undefined) await close(open);
+    await this.#disk.remove(this.path(segment));
+    await this.#disk.syncDirectory(this.#directory);
+  }
+
+  async close(): Promise<void> {
+    const files = [...this.#open.values()];
+    this.#open.clear();
+    for (const open of files) await close(open);
+  }
+
+  async #allocate(path: string, sizeBytes: number): Promise<DiskFile> {
+    let file: DiskFile | undefined;
+    try {
+      file = await this.#disk.open(path, { create: true });
+      await file.allocate(0, sizeBytes);
+      return file;
+    } catch (error) {
+      await file?.close();
+      await this.#disk.remove(path);
+      throw asBrineError(error);
+    }
+  }
+
+  #take(segment: number): OpenFile {
+    let open = this.#open.get(segment);
+    if (open === undefined) {
+      open = { file: this.#disk.open(this.path(segment)), users: 0 };
+      open.file.catch(() => this.#open.delete(segment)); // `use` reports it; the next use tries again
+    } else this.#open.delete(segment);
+    this.#open.set(segment, open);
+    return open;
+  }
+
+  #closeUnused(): void {
+    if (this.#open.size <= openFilesMax) return;
+    for (const [segment, open] of this.#open) {
+      if (open.users > 0) continue;
+      this.#open.delete(segment);
+      close(open).catch(() => {}); // nothing unsynced is in it: the file that is written to is used or the newest
+      return;
+    }
+  }
+}
+
+async function close(open: OpenFile): Promise<void> {
+  const file = await open.file.catch(() => undefined);
+  await file?.close();
+}
+
+/** A DiskError as what the callers of a log get; other errors as they are. */
+export function asBrineError(error: unknown): unknown {
+  if (!(error instanceof DiskError)) return error;
+  const full = error.code === "ENOSPC" || error.code === "EDQUOT";
+  return full
+    ? new BrineError("noSpace", error.message, { advice: "free space on this disk", cause: error })
+    : new BrineError("diskFailed", error.message, { advice: "look at the kernel's log for this disk", cause: error });
+}
