@@ -109,7 +109,7 @@ class Quickstart {
       });
     }
     const plan = await readPlan(this.#platform, this.#data, this.#options);
-    const mountPoint = await checkMountPoint(this.#mount);
+    const mountPoint = await checkMountPoint(this.#mount, this.#platform.clock);
     await checkPorts(this.#platform, plan);
     if (mountPoint === "missing") {
       await disk.makeDirectory(this.#mount);

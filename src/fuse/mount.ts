@@ -10,7 +10,7 @@
 import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import type { FileSystem } from "../client/file-system.ts";
-import { BrineError } from "../errors/brine-error.ts";
+import { BrineError, hasCode } from "../errors/brine-error.ts";
 import { type Clock, sleep } from "../platform/clock.ts";
 import type { Platform } from "../platform/platform.ts";
 import { type FuseServer, serveFuse } from "./fuse-server.ts";
@@ -83,6 +83,24 @@ export async function mountFuse(options: MountFuseOptions): Promise<FuseMount> {
     .for("fuse")
     .info("mounted", { directory, source: options.source, readOnly: options.readOnly, way: device.way });
   return mount;
+}
+
+/**
+ * Refuses early what `mountFuse` would refuse, so that nothing is started for a mount that can't be. A directory that is
+ * missing is no error here: its owner may make it. Errors: as `mountFuse`.
+ */
+export async function checkMountPoint(path: string, clock: Clock): Promise<"ready" | "missing"> {
+  openFuseDevice().close();
+  let directory: string;
+  try {
+    directory = await canonicalDirectory(path);
+  } catch (error) {
+    if (hasCode(error, "notFound")) return "missing";
+    throw error;
+  }
+  await clearStaleMounts(directory, clock);
+  await checkDirectory(directory);
+  return "ready";
 }
 
 class Mount implements FuseMount {
