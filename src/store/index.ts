@@ -1,0 +1,127 @@
+/**
+ * Which extents a chunk has: rows of the KeyValue, with the chunks used last kept decoded in memory. A change stays in
+ * memory, marked dirty, until `save`; all dirty chunks go into the same commit as the position in the log up to which
+ * they are true, so the KeyValue's commits are always exact states of the log.
+ *
+ * Owned by state.ts, which is the only one to change it; everyone may read. States and extents are never changed in
+ * place: who holds one has a snapshot.
+ */
+import { decode, encode, type Infer, list, struct, u16, u32, u64 } from "../codec/schema.ts";
+import { blocksPerChunk } from "../namespace/model.ts";
+import type { KeyValue } from "../platform/key-value.ts";
+import type { StoredExtent } from "./extents.ts";
+import { chunkKey, chunkKeysEnd, numberOfKey } from "./keys.ts";
+import { stamp } from "./record.ts";
+
+const chunkRecord = struct({
+  /** Generation and session of the write or clone that made the chunk here, or showed it again in a newer generation. */
+  generation: u32,
+  session: u64,
+  extents: list(
+    struct({
+      firstBlock: u16,
+      stamp,
+      origin: u64,
+      checksums: list(u32, blocksPerChunk),
+      segment: u32,
+      offset: u64,
+    }),
+    blocksPerChunk,
+  ),
+});
+
+export interface ChunkState {
+  readonly generation: number;
+  readonly session: number;
+  readonly extents: readonly StoredExtent[];
+}
+
+/**
+ * Decoded chunks that are kept, weighed in extents (a block's checksum counts an eighth): about 200 bytes each, so 40 MB.
+ * Of files written in one piece that is 1,500 chunks (6 GiB); of ones overwritten block by block 200 chunks.
+ */
+const cleanWeightMax = 200_000;
+/** Dirty ones above this are put into the KeyValue before the next checkpoint asks for it. */
+const dirtyWeightMax = 100_000;
+
+export class ExtentIndex {
+  readonly #keyValue: KeyValue;
+  /** Least recently used first. */
+  readonly #clean = new Map<number, ChunkState>();
+  #cleanWeight = 0;
+  /** undefined: deleted. */
+  readonly #dirty = new Map<number, ChunkState | undefined>();
+  #dirtyWeight = 0;
+
+  constructor(keyValue: KeyValue) {
+    this.#keyValue = keyValue;
+  }
+
+  get(chunk: number): ChunkState | undefined {
+    const changed = this.#dirty.get(chunk);
+    if (changed !== undefined || this.#dirty.has(chunk)) return changed;
+    const known = this.#clean.get(chunk);
+    if (known !== undefined) {
+      this.#clean.delete(chunk);
+      this.#clean.set(chunk, known);
+      return known;
+    }
+    const row = this.#keyValue.get(chunkKey(chunk));
+    if (row === undefined) return undefined;
+    const state = decode(chunkRecord, row);
+    this.#keepClean(chunk, state);
+    return state;
+  }
+
+  set(chunk: number, state: ChunkState | undefined): void {
+    const known = this.#clean.get(chunk);
+    if (known !== undefined) {
+      this.#clean.delete(chunk);
+      this.#cleanWeight -= weightOf(known);
+    }
+    this.#dirtyWeight += weightOf(state) - weightOf(this.#dirty.get(chunk));
+    this.#dirty.set(chunk, state);
+    if (this.#dirtyWeight > dirtyWeightMax) this.save();
+  }
+
+  /** Numbers of the chunks in [from, to), in order, at most `limit` (≤ 1,000). */
+  list(from: number, to: number, limit: number): number[] {
+    this.save();
+    const end = to >= Number.MAX_SAFE_INTEGER ? chunkKeysEnd : chunkKey(to);
+    return this.#keyValue.scan(chunkKey(from), end, limit).map(([key]) => numberOfKey(key));
+  }
+
+  get dirty(): boolean {
+    return this.#dirty.size > 0;
+  }
+
+  /** Puts the dirty chunks into the KeyValue; the caller commits. */
+  save(): void {
+    for (const [chunk, state] of this.#dirty) {
+      if (state === undefined) this.#keyValue.delete(chunkKey(chunk));
+      else {
+        this.#keyValue.put(chunkKey(chunk), encode(chunkRecord, state as Infer<typeof chunkRecord>));
+        this.#keepClean(chunk, state);
+      }
+    }
+    this.#dirty.clear();
+    this.#dirtyWeight = 0;
+  }
+
+  #keepClean(chunk: number, state: ChunkState): void {
+    this.#clean.set(chunk, state);
+    this.#cleanWeight += weightOf(state);
+    while (this.#cleanWeight > cleanWeightMax && this.#clean.size > 1) {
+      const [oldest, forgotten] = this.#clean.entries().next().value!;
+      this.#clean.delete(oldest);
+      this.#cleanWeight -= weightOf(forgotten);
+    }
+  }
+}
+
+function weightOf(state: ChunkState | undefined): number {
+  if (state === undefined) return 1;
+  let blocks = 0;
+  for (const extent of state.extents) blocks += extent.checksums.length;
+  return 2 + state.extents.length + blocks / 8;
+}

@@ -1,0 +1,48 @@
+/**
+ * Keys of the store's index in its KeyValue: a letter for the kind, then numbers with the highest byte first, so that
+ * keys sort as their numbers do.
+ *
+ *     m            meta record: format, log position, counters
+ *     g            groups as the store knows them
+ *     b CHUNK BLK  a block whose data was found bad
+ *     c CHUNK      extents of a chunk
+ *     s SEGMENT    space of a segment
+ */
+const [badLetter, chunkLetter, groupsLetter, metaLetter, segmentLetter] = [..."bcgms"].map((letter) =>
+  letter.charCodeAt(0),
+) as [number, number, number, number, number];
+
+export const metaKey = Uint8Array.of(metaLetter);
+export const groupsKey = Uint8Array.of(groupsLetter);
+export const segmentKeysStart = Uint8Array.of(segmentLetter);
+export const segmentKeysEnd = Uint8Array.of(segmentLetter + 1);
+export const chunkKeysEnd = Uint8Array.of(chunkLetter + 1);
+
+export function chunkKey(chunk: number): Uint8Array {
+  return numberKey(chunkLetter, chunk);
+}
+
+export function segmentKey(segment: number): Uint8Array {
+  return numberKey(segmentLetter, segment);
+}
+
+export function badBlockKey(chunk: number, block: number): Uint8Array {
+  const key = Buffer.alloc(11);
+  key.set(numberKey(badLetter, chunk));
+  key.writeUInt16BE(block, 9);
+  return key;
+}
+
+/** The number in a chunk's or segment's key. */
+export function numberOfKey(key: Uint8Array): number {
+  const view = new DataView(key.buffer, key.byteOffset, key.byteLength);
+  return view.getUint32(1) * 0x1_0000_0000 + view.getUint32(5);
+}
+
+function numberKey(letter: number, value: number): Uint8Array {
+  const key = Buffer.allocUnsafe(9);
+  key[0] = letter;
+  key.writeUInt32BE(Math.floor(value / 0x1_0000_0000), 1);
+  key.writeUInt32BE(value >>> 0, 5);
+  return key;
+}

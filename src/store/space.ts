@@ -1,0 +1,144 @@
+/**
+ * Who lies in which segment: live bytes, ranges that several chunks share, and dead ranges that can be given back.
+ *
+ * A range is dead when the last chunk that held it lets go. It may be punched, and a segment without live bytes removed,
+ * only below the position of a *durable* checkpoint of the index: replay starts there, and verifies the data it passes.
+ * What is punched twice (a crash forgot that it was done) reads as zeros as before: segments are never written again.
+ *
+ * Changed by state.ts for each record in log order; kept with the index, in the same commits. Reclaiming is reclaim.ts's.
+ */
+import { decode, encode, type Infer, list, struct, u16, u32, u64 } from "../codec/schema.ts";
+import type { LogPosition } from "../log/segment-log.ts";
+import { blockBytes } from "../namespace/model.ts";
+import type { KeyValue } from "../platform/key-value.ts";
+import type { Place } from "./extents.ts";
+import { addInterval, type Interval, removeInterval, share, unshare } from "./intervals.ts";
+import { numberOfKey, segmentKey, segmentKeysEnd, segmentKeysStart } from "./keys.ts";
+
+/** A segment holds ≤ 2^16 blocks, so its lists do too, and the record stays below 1 MiB. */
+const intervalsMax = 65_536;
+/** Byte ranges are stored in blocks: a third of the bytes. */
+const segmentRecord = struct({
+  liveBytes: u64,
+  shared: list(struct({ from: u32, to: u32, extra: u16 }), intervalsMax),
+  dead: list(struct({ from: u32, to: u32 }), intervalsMax),
+});
+type Segment = Infer<typeof segmentRecord>;
+
+export class Space {
+  readonly #keyValue: KeyValue;
+  readonly #segments = new Map<number, Segment>();
+  /** Segments that differ from what the KeyValue has. */
+  readonly #dirty = new Set<number>();
+
+  constructor(keyValue: KeyValue) {
+    this.#keyValue = keyValue;
+    let from: Uint8Array = segmentKeysStart;
+    for (;;) {
+      const rows = keyValue.scan(from, segmentKeysEnd, 100);
+      for (const [key, value] of rows) this.#segments.set(numberOfKey(key), decode(segmentRecord, value));
+      if (rows.length < 100) return;
+      from = segmentKey(numberOfKey(rows.at(-1)![0]) + 1);
+    }
+  }
+
+  /** A chunk holds this new data. */
+  take(place: Place): void {
+    this.#changed(place.segment).liveBytes += place.length;
+  }
+
+  /** One more chunk holds live data. */
+  share(place: Place): void {
+    const [from, to] = blocksOf(place);
+    share(this.#changed(place.segment).shared, from, to);
+  }
+
+  /** A chunk lets go. */
+  release(place: Place): void {
+    const segment = this.#changed(place.segment);
+    const [from, to] = blocksOf(place);
+    for (const unheld of unshare(segment.shared, from, to)) {
+      segment.liveBytes -= (unheld.to - unheld.from) * blockBytes;
+      addInterval(segment.dead, unheld.from, unheld.to);
+    }
+    if (segment.liveBytes < 0) throw new RangeError(`segment ${place.segment} has lost more than it held`);
+  }
+
+  liveBytes(segment: number): number {
+    return this.#segments.get(segment)?.liveBytes ?? 0;
+  }
+
+  /** Bytes that chunks hold, each counted once. */
+  totalLiveBytes(): number {
+    let sum = 0;
+    for (const segment of this.#segments.values()) sum += segment.liveBytes;
+    return sum;
+  }
+
+  /** Dead ranges of at least `minimumBytes` below `position`, at most `limit`. Told to `punched` when they are gone. */
+  punchable(position: LogPosition, minimumBytes: number, limit: number): Place[] {
+    const places: Place[] = [];
+    for (const [number, segment] of this.#segments) {
+      if (number > position.segment || segment.liveBytes === 0) continue;
+      for (const { from, to } of segment.dead) {
+        if (number === position.segment && to * blockBytes > position.offset) break;
+        if ((to - from) * blockBytes < minimumBytes) continue;
+        places.push({ segment: number, offset: from * blockBytes, length: (to - from) * blockBytes });
+        if (places.length === limit) return places;
+      }
+    }
+    return places;
+  }
+
+  /** The range was given back. One that has grown meanwhile stays listed, and is punched again as a whole. */
+  punched(place: Place): void {
+    const [from, to] = blocksOf(place);
+    const segment = this.#segments.get(place.segment);
+    if (segment !== undefined && removeInterval(segment.dead as Interval[], from, to)) this.#dirty.add(place.segment);
+  }
+
+  /** The segment is gone. */
+  removed(segment: number): void {
+    if (this.#segments.delete(segment)) this.#dirty.add(segment);
+  }
+
+  /** After replay: forgets segments that were removed before a crash could tell. */
+  keepOnly(existing: ReadonlySet<number>): void {
+    for (const [number, segment] of [...this.#segments]) {
+      if (existing.has(number)) continue;
+      if (segment.liveBytes > 0)
+        throw new RangeError(`segment ${number} is missing: ${segment.liveBytes} bytes are lost`);
+      this.removed(number);
+    }
+  }
+
+  /** Puts what has changed into the KeyValue; the caller commits. */
+  save(): void {
+    for (const number of this.#dirty) {
+      const segment = this.#segments.get(number);
+      if (segment === undefined) this.#keyValue.delete(segmentKey(number));
+      else this.#keyValue.put(segmentKey(number), encode(segmentRecord, segment));
+    }
+    this.#dirty.clear();
+  }
+
+  get dirty(): boolean {
+    return this.#dirty.size > 0;
+  }
+
+  #changed(number: number): Segment {
+    this.#dirty.add(number);
+    let segment = this.#segments.get(number);
+    if (segment === undefined) {
+      segment = { liveBytes: 0, shared: [], dead: [] };
+      this.#segments.set(number, segment);
+    }
+    return segment;
+  }
+}
+
+function blocksOf(place: Place): [from: number, to: number] {
+  const from = place.offset / blockBytes;
+  if (!Number.isInteger(from)) throw new RangeError(`payload at ${place.offset} is not at a block's start`);
+  return [from, from + place.length / blockBytes];
+}

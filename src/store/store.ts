@@ -1,0 +1,554 @@
+/**
+ * The store's engine: one disk's log of segments with its index. Knows chunks, blocks, versions and groups; nothing of
+ * connections, sessions' lives or who may do what (handlers.ts does).
+ *
+ *     write ──► journal ──► log (durable) ──► state: index, space, groups ──► answer
+ *     read  ──► state: a snapshot of the chunk's extents ──► log.read
+ *                         checkpointer: state ──► KeyValue; then reclaimer: dead space ──► disk
+ *
+ * One event loop owns it all: between two awaits nothing changes.
+ */
+import { decode, encode, struct, u16 } from "../codec/schema.ts";
+import { BrineError, hasCode } from "../errors/brine-error.ts";
+import { type LogPosition, queueBytesMax, SegmentLog } from "../log/segment-log.ts";
+import { blockBytes, blocksPerChunk, chunkNumbersPerGroup } from "../namespace/model.ts";
+import type { Timer } from "../platform/clock.ts";
+import { DiskError } from "../platform/disk.ts";
+import type { KeyValue } from "../platform/key-value.ts";
+import type { Logger } from "../platform/logger.ts";
+import type { Platform } from "../platform/platform.ts";
+import type { GroupView } from "../wire/catalogue/leader.ts";
+import type { Version } from "../wire/catalogue/store.ts";
+import { verifyBlocks } from "../wire/checksum.ts";
+import { type Checkpoint, Checkpointer, readCheckpoint } from "./checkpointer.ts";
+import { digestOf } from "./digest.ts";
+import { DiskRoom, segmentBytesFor } from "./disk-room.ts";
+import { overlapping, type StoredExtent, standing } from "./extents.ts";
+import type { ChunkState } from "./index.ts";
+import { diskFailed, Journal } from "./journal.ts";
+import { badBlockKey } from "./keys.ts";
+import { ReadGate } from "./read-gate.ts";
+import { Reclaimer } from "./reclaim.ts";
+import { type RecordOf, recordDescriptor, recordFormat, type StoreRecord } from "./record.ts";
+import { isNewer, type Outcome, State } from "./state.ts";
+
+/** Space is asked for and checkpoints are considered this often. */
+const tickMs = 1000;
+/** Most chunks in one answer of `listChunks`: their rows are decoded for the digests, ≤ 60 KB each. */
+const listedChunksMax = 256;
+
+export interface BlockWrite {
+  readonly chunk: number;
+  readonly firstBlock: number;
+  readonly version: Version;
+  readonly checksums: number[];
+  readonly generation: number;
+  readonly session: number;
+}
+
+export interface StoreOptions {
+  /** Its own; made if it is missing. */
+  readonly directory: string;
+  /** Default: by the size of the disk. */
+  readonly segmentBytes?: number;
+}
+
+interface Parts {
+  readonly log: SegmentLog;
+  readonly keyValue: KeyValue;
+  readonly state: State;
+  readonly room: DiskRoom;
+  readonly badBlocks: number;
+}
+
+export class Store {
+  readonly #platform: Platform;
+  readonly #logger: Logger;
+  readonly #directory: string;
+  readonly #log: SegmentLog;
+  readonly #keyValue: KeyValue;
+  readonly #state: State;
+  readonly #room: DiskRoom;
+  readonly #journal: Journal;
+  readonly #checkpointer: Checkpointer;
+  readonly #reclaimer: Reclaimer;
+  readonly #gate = new ReadGate();
+  /** Writes that are not applied yet, so that a retry waits for the first try instead of being written again. */
+  readonly #writing = new Map<string, Promise<Outcome>>();
+  #badBlocks: number;
+  #failure: string | undefined;
+  /** Called once when the disk has failed. */
+  onFailure: (reason: string) => void = () => {};
+  #timer: Timer | undefined;
+  #marked: boolean;
+  #closed = false;
+
+  /**
+   * Opens or makes the store and replays the log onto the last checkpoint of the index.
+   * Errors: diskFailed, badChecksum (log or index is damaged), versionMismatch.
+   */
+  static async open(platform: Platform, options: StoreOptions): Promise<Store> {
+    const { directory } = options;
+    const { disk } = platform;
+    await disk.makeDirectory(`${directory}/segments`);
+    const space = await disk.space(directory);
+    const segmentBytes = options.segmentBytes ?? segmentBytesFor(space.totalBytes);
+    const marked = (await readMark(platform, directory)) !== undefined;
+    const keyValue = await openIndex(platform, `${directory}/index.sqlite`);
+    try {
+      const checkpoint = readCheckpoint(keyValue, `${directory}/index.sqlite`);
+      refuseLostIndex(directory, marked, checkpoint);
+      const state = new State(keyValue, checkpoint.views);
+      const log = await SegmentLog.open(platform, {
+        directory: `${directory}/segments`,
+        kind: "stor",
+        segmentBytes,
+        from: checkpoint.position,
+        onRecord: (logged) => {
+          state.apply(decodeRecord(logged.descriptor), logged);
+        },
+      });
+      state.space.keepOnly(new Set(log.segments()));
+      const room = await DiskRoom.open(disk, directory, segmentBytes);
+      const parts = { log, keyValue, state, room, badBlocks: checkpoint.badBlocks };
+      return new Store(platform, directory, marked, parts);
+    } catch (error) {
+      await keyValue.close();
+      throw error;
+    }
+  }
+
+  private constructor(platform: Platform, directory: string, marked: boolean, parts: Parts) {
+    this.#platform = platform;
+    this.#logger = platform.logger.for("store");
+    this.#directory = directory;
+    this.#marked = marked;
+    this.#log = parts.log;
+    this.#keyValue = parts.keyValue;
+    this.#state = parts.state;
+    this.#room = parts.room;
+    this.#badBlocks = parts.badBlocks;
+    this.#checkpointer = new Checkpointer({
+      clock: platform.clock,
+      keyValue: parts.keyValue,
+      state: parts.state,
+      badBlocks: () => this.#badBlocks,
+      onDurable: (position) => void this.#onDurable(position),
+      onFailure: (error) => this.#fail(`index: ${messageOf(error)}`),
+    });
+    this.#journal = new Journal({
+      log: parts.log,
+      state: parts.state,
+      position: parts.log.end,
+      onCommitApplied: (position) => this.#onCommitApplied(position),
+      onFailure: (reason) => this.#fail(reason),
+    });
+    this.#reclaimer = new Reclaimer({
+      log: parts.log,
+      space: parts.state.space,
+      gate: this.#gate,
+      logger: this.#logger,
+      onReclaimed: () => {
+        this.#checkpointer.changed(0);
+        void this.#room.refresh();
+      },
+    });
+    // What was replayed goes into a checkpoint soon, so that the next start has less to do.
+    this.#checkpointer.changed(0);
+    this.#startTimer();
+  }
+
+  /** Why the store has stepped down, if it has. */
+  get failure(): string | undefined {
+    return this.#failure;
+  }
+
+  /** Groups as of the last durable change, by number. */
+  get groups(): ReadonlyMap<number, GroupView> {
+    return this.#state.groups;
+  }
+
+  /** For heartbeats. `freeBytes`: what clients can still write. */
+  get space(): { totalBytes: number; freeBytes: number; badBlocks: number } {
+    return { totalBytes: this.#room.totalBytes, freeBytes: this.#room.freeBytes, badBlocks: this.#badBlocks };
+  }
+
+  /** Bytes of data that chunks hold; shared data counts once. */
+  get liveBytes(): number {
+    return this.#state.space.totalLiveBytes();
+  }
+
+  /**
+   * Waits until a write may be taken in: the log's queue is short enough, and if the disk looks full it was asked.
+   * Whatever was checked before must be checked again afterwards.
+   */
+  async readyToWrite(): Promise<void> {
+    if (this.#room.isFull) await this.#room.refresh();
+    if (this.#log.queuedBytes >= queueBytesMax) await this.#journal.settled();
+  }
+
+  /** True if `readyToWrite` would return at once. */
+  get isReadyToWrite(): boolean {
+    return !this.#room.isFull && this.#log.queuedBytes < queueBytesMax;
+  }
+
+  /** Errors: noSpace, badChecksum, superseded, invalid, diskFailed. */
+  async write(write: BlockWrite, payload: Uint8Array): Promise<void> {
+    this.#check();
+    const { chunk, firstBlock, version, checksums } = write;
+    checkRange(firstBlock, checksums.length, payload.byteLength);
+    const bad = verifyBlocks(payload, chunk, firstBlock, version, checksums);
+    if (bad !== -1) {
+      throw new BrineError("badChecksum", `block ${firstBlock + bad} of chunk ${chunk} was damaged on its way`);
+    }
+    const stamp = { version, generation: write.generation, session: write.session };
+    const known = this.#knownOutcome(chunk, firstBlock, checksums.length, stamp);
+    const outcome =
+      known ?? (await this.#writeOnce({ kind: "write", chunk, firstBlock, stamp, origin: chunk, checksums }, payload));
+    if (outcome === "superseded") {
+      throw new BrineError(
+        "superseded",
+        `chunk ${chunk} has newer blocks than version ${version.grant}.${version.sequence}`,
+      );
+    }
+  }
+
+  /**
+   * Blocks from `firstBlock` on, without holes, with their data in one buffer. Errors: unknownChunk, invalid, diskFailed.
+   */
+  async read(
+    chunk: number,
+    firstBlock: number,
+    blockCount: number,
+  ): Promise<{ extents: StoredExtent[]; payload: Uint8Array }> {
+    this.#check();
+    checkRange(firstBlock, blockCount, blockCount * blockBytes);
+    const extents = overlapping(this.#chunk(chunk).extents, firstBlock, firstBlock + blockCount);
+    let byteCount = 0;
+    for (const extent of extents) byteCount += extent.checksums.length * blockBytes;
+    const payload = Buffer.allocUnsafeSlow(byteCount);
+    const phase = this.#gate.enter();
+    try {
+      await this.#readRuns(chunk, extents, payload);
+    } finally {
+      this.#gate.leave(phase);
+    }
+    return { extents, payload };
+  }
+
+  /** Errors: unknownChunk, noSpace, diskFailed. */
+  async clone(clone: Omit<RecordOf<"clone">, "kind">): Promise<void> {
+    this.#check();
+    if (clone.blockCount > blocksPerChunk) throw new BrineError("invalid", `${clone.blockCount} blocks in a chunk`);
+    const present = this.#state.index.get(clone.chunk);
+    if (present !== undefined && present.generation >= clone.generation) return;
+    this.#checkRoom();
+    const outcome = await this.#append({ kind: "clone", ...clone });
+    if (outcome === "unknownChunk") throw unknownChunk(clone.source);
+  }
+
+  /** Unknown chunks are skipped. Errors: noSpace, diskFailed. */
+  async delete(chunks: readonly number[]): Promise<void> {
+    this.#check();
+    const idle = this.#journal.waitingCount === 0;
+    // A write that is on its way may be about to make the chunk.
+    const present = idle ? chunks.filter((chunk) => this.#state.index.get(chunk) !== undefined) : [...chunks];
+    if (present.length === 0) return;
+    await this.#append({ kind: "delete", chunks: present });
+    if (this.#room.isTight) this.#checkpointer.want();
+  }
+
+  /** Remembers groups whose generation is higher than known (or equal, with new addresses). Errors: noSpace, diskFailed. */
+  async setGroups(views: readonly GroupView[]): Promise<void> {
+    this.#check();
+    const newer = views.filter((view) => (this.#state.groups.get(view.group)?.generation ?? -1) <= view.generation);
+    if (newer.length > 0) await this.#append({ kind: "groups", views: newer });
+  }
+
+  /** Lays blocks of another member into the chunk, see `replace` in record.ts. Errors: noSpace, diskFailed. */
+  async replace(replace: Omit<RecordOf<"replace">, "kind">, payload: Uint8Array): Promise<void> {
+    this.#check();
+    checkRange(replace.firstBlock, replace.checksums.length, payload.byteLength);
+    this.#checkRoom();
+    await this.#append({ kind: "replace", ...replace }, payload);
+  }
+
+  /** Takes back what another member doesn't have. Errors: noSpace, diskFailed. */
+  async discard(record: RecordOf<"discard"> | RecordOf<"deleteEmpty">): Promise<void> {
+    this.#check();
+    await this.#append(record);
+  }
+
+  /** What is known of a chunk now, without its data. */
+  chunk(chunk: number): ChunkState | undefined {
+    return this.#state.index.get(chunk);
+  }
+
+  /** Chunks of a group above `after`, in order, each with a digest of its blocks; an empty list is the end. */
+  listChunks(group: number, after: number, limit: number): { chunk: number; digest: number }[] {
+    const first = group * chunkNumbersPerGroup;
+    const numbers = this.#state.index.list(
+      Math.max(first, after + 1),
+      first + chunkNumbersPerGroup,
+      Math.min(limit, listedChunksMax),
+    );
+    return numbers.map((chunk) => ({ chunk, digest: digestOf(this.#chunk(chunk).extents) }));
+  }
+
+  /** Reads blocks and compares them with their checksums; bad ones are counted and logged. Returns how many are bad. */
+  async verify(chunk: number, firstBlock: number, blockCount: number): Promise<number> {
+    const { extents, payload } = await this.read(chunk, firstBlock, blockCount);
+    let [position, bad] = [0, 0];
+    for (const extent of extents) {
+      for (let index = 0; index < extent.checksums.length; index++, position += blockBytes) {
+        const block = payload.subarray(position, position + blockBytes);
+        const number = extent.firstBlock + index;
+        if (verifyBlocks(block, extent.origin, number, extent.stamp.version, [extent.checksums[index]!]) === -1)
+          continue;
+        bad += 1;
+        this.#countBad(chunk, number, extent.segment, extent.offset + index * blockBytes, "checksum");
+      }
+    }
+    return bad;
+  }
+
+  /** Writes what is under way, brings the index up to date and closes. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#timer?.cancel();
+    // The log checks the data of its very last commit: let it be one without, so that a block that rots while the server
+    // is off is found by its reader, and does not look like a torn log.
+    await this.#append({ kind: "groups", views: [] }).catch(() => {});
+    await this.#journal.idle();
+    await this.#checkpointer.idle();
+    await this.#reclaimer.close();
+    if (this.#failure === undefined) this.#checkpointer.take(this.#journal.position);
+    await this.#checkpointer.idle();
+    await this.#log.close();
+    // After a failure the rows may be ahead of the position that was committed last: then they must not be committed.
+    if (this.#failure === undefined) await this.#keyValue.close();
+  }
+
+  /** Makes a checkpoint now, if something has changed, and gives back dead space; for tests and orderly pauses. */
+  async checkpoint(): Promise<void> {
+    await this.#journal.idle();
+    await this.#checkpointer.idle();
+    if (this.#failure === undefined) this.#checkpointer.take(this.#journal.position);
+    await this.#checkpointer.idle();
+    await this.#reclaimer.idle();
+  }
+
+  // --- writing ---
+
+  /** What would become of the write as far as durable blocks say; undefined if only the log's order can tell. */
+  #knownOutcome(
+    chunk: number,
+    firstBlock: number,
+    blockCount: number,
+    stamp: StoredExtent["stamp"],
+  ): Outcome | undefined {
+    const state = this.#state.index.get(chunk);
+    if (state === undefined) return undefined;
+    let decidedBlocks = 0;
+    let outcome: Outcome = "done";
+    for (const present of overlapping(state.extents, firstBlock, firstBlock + blockCount)) {
+      const found = standing(present.stamp.version, stamp.version);
+      if (found === "superseded") outcome = "superseded";
+      if (found === "lower" || (found === "same" && isNewer(stamp, present.stamp))) return undefined;
+      decidedBlocks += present.checksums.length;
+    }
+    return decidedBlocks === blockCount ? outcome : undefined;
+  }
+
+  async #writeOnce(record: RecordOf<"write">, payload: Uint8Array): Promise<Outcome> {
+    const { chunk, firstBlock, stamp, checksums } = record;
+    const { version } = stamp;
+    const key = `${chunk}/${firstBlock}+${checksums.length}/${version.grant}.${version.sequence}/${stamp.generation}/${stamp.session}`;
+    const before = this.#writing.get(key);
+    if (before !== undefined) return before;
+    this.#checkRoom();
+    const writing = this.#append(record, payload);
+    this.#writing.set(key, writing);
+    try {
+      return await writing;
+    } finally {
+      this.#writing.delete(key);
+    }
+  }
+
+  #append(record: StoreRecord, payload?: Uint8Array): Promise<Outcome> {
+    const byteCount = blockBytes + (payload?.byteLength ?? 0);
+    this.#room.wrote(byteCount);
+    this.#checkpointer.changed(byteCount);
+    return this.#journal.append(record, payload === undefined ? [] : [payload]);
+  }
+
+  #check(): void {
+    if (this.#failure !== undefined) throw diskFailed(this.#failure);
+    if (this.#closed) throw new BrineError("notServing", "the store is closing");
+  }
+
+  #checkRoom(): void {
+    if (!this.#room.isFull) return;
+    throw new BrineError("noSpace", `the disk of ${this.#directory} is full`, { advice: "delete files or add stores" });
+  }
+
+  // --- reading ---
+
+  #chunk(chunk: number): ChunkState {
+    const state = this.#state.index.get(chunk);
+    if (state === undefined) throw unknownChunk(chunk);
+    return state;
+  }
+
+  /** Reads extents into `payload`; those that lie behind each other in a segment with one call. */
+  async #readRuns(chunk: number, extents: readonly StoredExtent[], payload: Buffer): Promise<void> {
+    const reads: Promise<void>[] = [];
+    let [start, position] = [0, 0];
+    while (start < extents.length) {
+      const first = extents[start]!;
+      let length = 0;
+      let next = start;
+      for (; next < extents.length; next++) {
+        const extent = extents[next]!;
+        if (extent.segment !== first.segment || extent.offset !== first.offset + length) break;
+        length += extent.checksums.length * blockBytes;
+      }
+      reads.push(this.#readRun(chunk, first, payload.subarray(position, position + length)));
+      position += length;
+      start = next;
+    }
+    // All must have ended before the readers' gate opens, whatever became of them.
+    for (const result of await Promise.allSettled(reads)) if (result.status === "rejected") throw result.reason;
+  }
+
+  async #readRun(chunk: number, extent: StoredExtent, buffer: Buffer): Promise<void> {
+    try {
+      await this.#log.read(extent.segment, extent.offset, buffer);
+    } catch (error) {
+      this.#countBad(chunk, extent.firstBlock, extent.segment, extent.offset, messageOf(error));
+      const where = `blocks from ${extent.firstBlock} of chunk ${chunk}`;
+      throw new BrineError("diskFailed", `${where} can't be read: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  /** A block that was found bad before is not counted again, unless it was written anew. */
+  #countBad(chunk: number, block: number, segment: number, offset: number, reason: string): void {
+    const key = badBlockKey(chunk, block);
+    const place = Buffer.from(`${segment}:${offset}`, "latin1");
+    const before = this.#keyValue.get(key);
+    this.#logger.error("bad block", { chunk, block, segment, offset, reason, known: before !== undefined });
+    if (before !== undefined && place.equals(before)) return;
+    this.#keyValue.put(key, place);
+    this.#badBlocks += 1;
+    this.#checkpointer.changed(0);
+  }
+
+  // --- checkpoints and failure ---
+
+  #onCommitApplied(position: LogPosition): void {
+    if (this.#failure === undefined && this.#checkpointer.due) this.#checkpointer.take(position);
+  }
+
+  async #onDurable(position: LogPosition): Promise<void> {
+    if (this.#closed || this.#failure !== undefined) return;
+    try {
+      if (!this.#marked) await writeMark(this.#platform, this.#directory);
+      this.#marked = true;
+    } catch (error) {
+      this.#logger.warn("dead space is kept: the store's mark could not be written", { error: messageOf(error) });
+      return;
+    }
+    this.#reclaimer.run(position, this.#room.isTight);
+  }
+
+  #startTimer(): void {
+    this.#timer = this.#platform.clock.startTimer(tickMs, () => {
+      void this.#tick();
+    });
+  }
+
+  async #tick(): Promise<void> {
+    await this.#room.refresh();
+    if (this.#closed || this.#failure !== undefined) return;
+    if (this.#journal.waitingCount === 0) this.#onCommitApplied(this.#journal.position);
+    this.#startTimer();
+  }
+
+  #fail(reason: string): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = reason;
+    this.#timer?.cancel();
+    this.#logger.error("the disk has failed: the store steps down", { directory: this.#directory, reason });
+    this.onFailure(reason);
+  }
+}
+
+function checkRange(firstBlock: number, blockCount: number, byteCount: number): void {
+  if (blockCount >= 1 && firstBlock + blockCount <= blocksPerChunk && byteCount === blockCount * blockBytes) return;
+  throw new BrineError("invalid", `${blockCount} blocks from ${firstBlock} on with ${byteCount} bytes`);
+}
+
+function unknownChunk(chunk: number): BrineError {
+  return new BrineError("unknownChunk", `chunk ${chunk} is not known here`);
+}
+
+function decodeRecord(descriptor: Uint8Array): StoreRecord {
+  const { format, record } = decode(recordDescriptor, descriptor);
+  if (format !== recordFormat) {
+    throw new BrineError(
+      "versionMismatch",
+      `the store's log has records of format ${format}, known is ${recordFormat}`,
+      {
+        advice: "start the server with the version of brinefs that wrote them, or a newer one",
+      },
+    );
+  }
+  return record;
+}
+
+async function openIndex(platform: Platform, path: string): Promise<KeyValue> {
+  try {
+    return await platform.keyValue.open(path);
+  } catch (error) {
+    if (!(error instanceof DiskError)) throw error;
+    if (error.code !== "EUCLEAN") throw new BrineError("diskFailed", error.message, { cause: error });
+    throw new BrineError("badChecksum", `the index ${path} is damaged`, { cause: error, advice: newDirectoryAdvice });
+  }
+}
+
+// --- the mark: from the first durable checkpoint on, the log alone does not hold the whole state any more ---
+
+const markRecord = struct({ format: u16 });
+const newDirectoryAdvice =
+  "start this server with a new, empty data directory: it joins as a new store, and the other members fill it";
+
+function markPath(directory: string): string {
+  return `${directory}/indexed`;
+}
+
+async function readMark(platform: Platform, directory: string): Promise<Uint8Array | undefined> {
+  return platform.disk.readFile(markPath(directory));
+}
+
+async function writeMark(platform: Platform, directory: string): Promise<void> {
+  await platform.disk.writeFile(markPath(directory), encode(markRecord, { format: 1 }));
+}
+
+/** An index that is gone can't be built again: segments that held deletions and clones have been removed meanwhile. */
+function refuseLostIndex(directory: string, marked: boolean, checkpoint: Checkpoint): void {
+  if (!marked || checkpoint.position !== undefined) return;
+  throw new BrineError(
+    "badChecksum",
+    `the index of ${directory} is gone, and its segments alone don't say what they hold`,
+    {
+      advice: newDirectoryAdvice,
+    },
+  );
+}
+
+function messageOf(error: unknown): string {
+  if (hasCode(error, "diskFailed") && error.cause instanceof Error) return error.cause.message;
+  return error instanceof Error ? error.message : String(error);
+}

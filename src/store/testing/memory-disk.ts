@@ -1,0 +1,189 @@
+/** A disk in memory for the store's tests: counts space, fails on demand, and at a crash drops what was not synced. */
+import { type Disk, DiskError, type DiskFile } from "../../platform/disk.ts";
+
+const pageBytes = 4096;
+
+interface MemoryFile {
+  /** What reads see; a page that is missing reads as zeros. */
+  pages: Map<number, Uint8Array>;
+  size: number;
+  /** Pages and size changed since the last sync; undefined: was missing. */
+  undo: Map<number, Uint8Array | undefined>;
+  durableSize: number;
+}
+
+export class MemoryDisk implements Disk {
+  readonly files = new Map<string, MemoryFile>();
+  totalBytes = 1 << 30;
+  /** Set to an errno name to make the next writes and syncs (or reads) fail. */
+  failWrites: string | undefined;
+  failReads: string | undefined;
+  /** Called at every write and sync; may throw. */
+  punchedBytes = 0;
+  #incarnation = 0;
+
+  usedBytes(): number {
+    let pages = 0;
+    for (const file of this.files.values()) pages += file.pages.size;
+    return pages * pageBytes;
+  }
+
+  /** The machine lost power: of each page that was not synced, `keeps()` says whether it got to the disk nevertheless. */
+  crash(keeps: () => boolean): void {
+    this.#incarnation += 1;
+    for (const file of this.files.values()) {
+      for (const [number, before] of file.undo) {
+        if (keeps()) continue;
+        if (before === undefined) file.pages.delete(number);
+        else file.pages.set(number, before);
+      }
+      file.undo.clear();
+      file.size = file.durableSize;
+    }
+  }
+
+  async open(path: string, options: { create?: boolean } = {}): Promise<DiskFile> {
+    let file = this.files.get(path);
+    if (file === undefined) {
+      if (options.create !== true) throw new DiskError("ENOENT", "open", path);
+      file = { pages: new Map(), size: 0, undo: new Map(), durableSize: 0 };
+      this.files.set(path, file);
+    }
+    return new OpenFile(this, path, file, this.#incarnation);
+  }
+
+  isAlive(incarnation: number): boolean {
+    return incarnation === this.#incarnation;
+  }
+
+  async makeDirectory(): Promise<void> {}
+
+  async list(path: string): Promise<string[]> {
+    const names = [...this.files.keys()].filter((name) => name.startsWith(`${path}/`));
+    return names
+      .map((name) => name.slice(path.length + 1))
+      .filter((name) => !name.includes("/"))
+      .sort();
+  }
+
+  async remove(path: string): Promise<void> {
+    this.files.delete(path);
+  }
+
+  async syncDirectory(): Promise<void> {}
+
+  async readFile(path: string): Promise<Uint8Array | undefined> {
+    const file = this.files.get(path);
+    if (file === undefined) return undefined;
+    const buffer = new Uint8Array(file.size);
+    await (await this.open(path)).read(buffer, 0);
+    return buffer;
+  }
+
+  async writeFile(path: string, content: Uint8Array): Promise<void> {
+    this.files.delete(path);
+    const file = await this.open(path, { create: true });
+    await file.write([content], 0);
+    await file.syncData();
+  }
+
+  async space(): Promise<{ totalBytes: number; freeBytes: number }> {
+    return { totalBytes: this.totalBytes, freeBytes: Math.max(0, this.totalBytes - this.usedBytes()) };
+  }
+
+  async lockDirectory(): Promise<{ release(): void }> {
+    return { release: () => {} };
+  }
+}
+
+class OpenFile implements DiskFile {
+  readonly #disk: MemoryDisk;
+  readonly #path: string;
+  readonly #file: MemoryFile;
+  readonly #incarnation: number;
+
+  constructor(disk: MemoryDisk, path: string, file: MemoryFile, incarnation: number) {
+    this.#disk = disk;
+    this.#path = path;
+    this.#file = file;
+    this.#incarnation = incarnation;
+  }
+
+  async read(buffer: Uint8Array, position: number): Promise<number> {
+    if (this.#disk.failReads !== undefined) throw new DiskError(this.#disk.failReads, "read", this.#path);
+    const end = Math.min(position + buffer.byteLength, this.#file.size);
+    for (let at = position; at < end; ) {
+      const within = at % pageBytes;
+      const length = Math.min(pageBytes - within, end - at);
+      const page = this.#file.pages.get(Math.floor(at / pageBytes));
+      const target = buffer.subarray(at - position, at - position + length);
+      if (page === undefined) target.fill(0);
+      else target.set(page.subarray(within, within + length));
+      at += length;
+    }
+    return Math.max(0, end - position);
+  }
+
+  async write(buffers: readonly Uint8Array[], position: number): Promise<void> {
+    await undefined;
+    this.#check("write");
+    let at = position;
+    for (const buffer of buffers) {
+      for (let from = 0; from < buffer.byteLength; ) {
+        const within = at % pageBytes;
+        const length = Math.min(pageBytes - within, buffer.byteLength - from);
+        const number = Math.floor(at / pageBytes);
+        const before = this.#file.pages.get(number);
+        const page = before === undefined ? new Uint8Array(pageBytes) : before.slice();
+        page.set(buffer.subarray(from, from + length), within);
+        this.#put(number, page);
+        from += length;
+        at += length;
+      }
+    }
+    this.#file.size = Math.max(this.#file.size, at);
+  }
+
+  async syncData(): Promise<void> {
+    await undefined;
+    this.#check("fdatasync");
+    this.#file.undo.clear();
+    this.#file.durableSize = this.#file.size;
+  }
+
+  async allocate(position: number, length: number): Promise<void> {
+    this.#check("fallocate");
+    const { freeBytes } = await this.#disk.space();
+    if (freeBytes < length) throw new DiskError("ENOSPC", "fallocate", this.#path);
+    for (let at = position; at < position + length; at += pageBytes) {
+      const number = Math.floor(at / pageBytes);
+      if (!this.#file.pages.has(number)) this.#file.pages.set(number, new Uint8Array(pageBytes));
+    }
+    this.#file.size = Math.max(this.#file.size, position + length);
+  }
+
+  async punch(position: number, length: number): Promise<void> {
+    this.#check("punch");
+    for (let at = position; at < position + length; at += pageBytes) {
+      this.#file.pages.delete(at / pageBytes);
+      this.#file.undo.delete(at / pageBytes);
+    }
+    this.#disk.punchedBytes += length;
+  }
+
+  async size(): Promise<number> {
+    return this.#file.size;
+  }
+
+  async close(): Promise<void> {}
+
+  #put(number: number, page: Uint8Array): void {
+    if (!this.#file.undo.has(number)) this.#file.undo.set(number, this.#file.pages.get(number));
+    this.#file.pages.set(number, page);
+  }
+
+  #check(operation: string): void {
+    if (!this.#disk.isAlive(this.#incarnation)) throw new DiskError("EBADF", operation, this.#path);
+    if (this.#disk.failWrites !== undefined) throw new DiskError(this.#disk.failWrites, operation, this.#path);
+  }
+}
