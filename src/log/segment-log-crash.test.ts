@@ -1,0 +1,75 @@
+/** Property: after any crash, what was acknowledged is replayed in order, and nothing is that was not appended. */
+import { strict as assert } from "node:assert";
+import { test } from "node:test";
+import * as fc from "fast-check";
+import { FaultyDisk } from "./testing/faulty-disk.ts";
+import { openLog, payloadOf, text } from "./testing/log-fixture.ts";
+
+/** Small numbers from a seed, for the many small choices of a crash (mulberry32). */
+function choices(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 0x1_0000_0000;
+  };
+}
+
+const life = fc.record({
+  operations: fc.nat(60),
+  callers: fc.integer({ min: 1, max: 5 }),
+  blocksMax: fc.nat(5),
+  /** How much of what was not synced is kept: nothing, some, all. */
+  kept: fc.constantFrom(0, 0.5, 0.9, 1),
+  seed: fc.integer(),
+});
+
+test("what was acknowledged survives crashes, in order, and nothing is invented", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(life, { minLength: 1, maxLength: 6 }), async (lives) => {
+      let disk = new FaultyDisk();
+      /** What every later replay must begin with, and what it may go on with. */
+      let certain: string[] = [];
+      let possible: string[] = [];
+      let made = 0;
+      for (const { operations, callers, blocksMax, kept, seed } of [...lives, lookingOnly]) {
+        const choose = choices(seed);
+        disk.operationsLeft = operations;
+        const opening = openLog(disk);
+        const opened = await Promise.race([opening, disk.died.then(() => undefined)]);
+        if (opened !== undefined) {
+          const { log, replayed } = opened;
+          const found = replayed.map(text);
+          assert.deepEqual(found.slice(0, certain.length), certain);
+          assert.deepEqual(found.slice(certain.length), possible.slice(0, found.length - certain.length));
+          for (const record of replayed) {
+            const buffer = Buffer.alloc(record.payloadBytes);
+            const reading = log.read(record.segment, record.payloadOffset, buffer).then(() => true);
+            if (!(await Promise.race([reading, disk.died.then(() => false)]))) break;
+            const expected = payloadOf(Number(text(record)), buffer.length / 4096);
+            assert.deepEqual(buffer, Buffer.concat(expected));
+          }
+          [certain, possible] = [found, []];
+          const caller = async () => {
+            for (let round = 0; round < 20; round++) {
+              const name = `${made++}`;
+              possible.push(name);
+              await log.append(Buffer.from(name), payloadOf(Number(name), Math.floor(choose() * (blocksMax + 1))));
+              assert.equal(possible[0], name, "acknowledged in the order of the calls");
+              possible.shift();
+              certain.push(name);
+            }
+          };
+          const all = Promise.all(Array.from({ length: callers }, caller));
+          await Promise.race([all, disk.died]);
+        }
+        disk = disk.afterCrash(() => choose() < kept);
+      }
+    }),
+    { numRuns: 300 },
+  );
+});
+
+/** The last life only looks. */
+const lookingOnly = { operations: 10_000, callers: 0, blocksMax: 0, kept: 0, seed: 0 };
