@@ -40,7 +40,7 @@ export function wholeNumber(least: number, most: number): (text: string) => numb
 export function parseAddress(text: string): Address {
   const match = /^(\[[0-9a-fA-F:.]+\]|[^:[\]/\s]+)(?::(\d{1,5}))?$/.exec(text);
   const port = match?.[2] === undefined ? defaultPort : Number(match[2]);
-  if (match === null || port > 65_535) {
+  if (match === null || port < 1 || port > 65_535) {
     throw new BrineError("invalid", `"${text}" is not an address`, { advice: "write it as HOST:PORT" });
   }
   return `${match[1]}:${port}`;

@@ -34,7 +34,7 @@ export interface RunningServer {
 
 /** Errors: BrineError, with everything that was started ended again. */
 export async function startServer(platform: Platform, options: ServerOptions): Promise<RunningServer> {
-  const listen = checkListen(platform, options);
+  const address = checkListen(platform, options);
   const directory = await openDataDirectory(platform.disk, absolutePath(options.data));
   const undo: (() => Promise<void> | void)[] = [() => directory.release()];
   const stop = async () => {
@@ -56,9 +56,6 @@ export async function startServer(platform: Platform, options: ServerOptions): P
       { roles: ["admin"] },
     );
     const ids = { clusterId: identity.clusterId, serverId: identity.serverId };
-    const listener = await listenAt(platform, listen, service, ids);
-    undo.push(() => listener.close());
-    const { address } = listener;
     if (identity.roles.includes("metadata")) {
       const metadata = await MetadataServer.start(platform, {
         directory: `${directory.path}/metadata`,
@@ -70,6 +67,9 @@ export async function startServer(platform: Platform, options: ServerOptions): P
       undo.push(() => metadata.stop());
       metadata.register(service);
     }
+    // Only now: whoever connects before the leader has replayed its ledger would be refused instead of having to wait.
+    const listener = await listenAt(platform, address, service, ids);
+    undo.push(() => listener.close());
     if (identity.roles.includes("store")) {
       const store = await StoreServer.start(platform, {
         directory: `${directory.path}/store`,
