@@ -95,13 +95,16 @@ class Server implements FuseServer {
   }
 
   #onMessage(message: Buffer): boolean {
-    let request: Request;
     try {
-      request = new Request(message);
+      return this.#take(new Request(message));
     } catch (error) {
-      this.#logger.error("message dropped", { reason: String(error) });
+      if (!(error instanceof MalformedRequest)) throw error;
+      this.#logger.error("message dropped", { reason: error.message });
       return false;
     }
+  }
+
+  #take(request: Request): boolean {
     switch (request.opcode) {
       case opcode.FORGET:
       case opcode.BATCH_FORGET:
