@@ -47,11 +47,7 @@ export function bytes(maxBytes: number): Codec<Uint8Array> {
 /** A UTF-8 text, at most `maxBytes` encoded. For what people read: messages, addresses, volume names. */
 export function text(maxBytes: number): Codec<string> {
   return {
-    write: (w, v) => {
-      const encoded = Buffer.from(v, "utf8");
-      w.u32(checkedLength(encoded.byteLength, maxBytes));
-      w.raw(encoded);
-    },
+    write: (w, v) => w.utf8(v, maxBytes),
     read: (r) => r.raw(checkedLength(r.u32(), maxBytes)).toString("utf8"),
   };
 }
@@ -98,7 +94,11 @@ export function optional<T>(inner: Codec<T>): Codec<T | undefined> {
 export function oneOf<const W extends string>(...words: readonly W[]): Codec<W> {
   const numbers = new Map(words.map((word, index) => [word, index]));
   return {
-    write: (w, v) => w.u8(numbers.get(v)!),
+    write: (w, v) => {
+      const number = numbers.get(v);
+      if (number === undefined) throw new CodecError(`${v} is none of ${words.join(", ")}`);
+      w.u8(number);
+    },
     read: (r) => {
       const number = r.u8();
       const word = words[number];

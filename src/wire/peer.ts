@@ -1,4 +1,4 @@
-/** placeholder contract, replaced by its implementation */
+/** What the rest of brinefs sees of a connection: requests in both directions. Made by connectPeer and listenPeers. */
 import type { Method, Payload } from "./method.ts";
 
 export interface Reply<R> {
@@ -11,7 +11,13 @@ export interface RequestOptions {
   readonly payload?: Payload;
   /** After it the request fails with BrineError timedOut. Required: every wait has a deadline. */
   readonly timeoutMs: number;
+  /** Fails the request with the signal's reason. The other side is not told, and may execute it all the same. */
   readonly signal?: AbortSignal;
+  /**
+   * Doesn't wait for its turn behind other requests. Only for few and small ones, on which others wait: heartbeats, the
+   * giving back of leases.
+   */
+  readonly urgent?: boolean;
 }
 
 /** Answers a request. A returned payload is sent after the body. Throw BrineError or FileError to fail it. */
@@ -23,7 +29,20 @@ export type Handler<Q, R> = (
 
 /** One connection after its handshake. Both ends can send requests. */
 export interface Peer {
-  readonly remote: { readonly address: string; readonly peerId: string; readonly role: string; readonly description: string };
+  readonly remote: {
+    readonly address: string;
+    /** Client or server id; the server's on the side that connected. */
+    readonly peerId: string;
+    /** The Role that it said in its hello; "server" for a peer that we connected to ourselves. */
+    readonly role: string;
+    readonly description: string;
+  };
+  /**
+   * Sends a request. The body is encoded within the call; payload buffers must not change until it is answered.
+   * Errors: what the handler threw (BrineError, FileError), and BrineError timedOut; closed (executed or not, nobody
+   * knows); busy (far too many wait); protocol (an answer that can't be read); CodecError if the body is beyond its
+   * codec's bounds.
+   */
   request<Q, R>(method: Method<Q, R>, body: Q, options: RequestOptions): Promise<Reply<R>>;
   readonly closed: boolean;
   /** Called once when the connection has ended, with the reason; at once if it has ended already. */

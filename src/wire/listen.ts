@@ -1,0 +1,141 @@
+/** Listens for peers: takes connections, waits for their hello, accepts or refuses it. */
+import { BrineError } from "../errors/brine-error.ts";
+import type { Timer } from "../platform/clock.ts";
+import type { Address, Connection } from "../platform/network.ts";
+import type { Platform } from "../platform/platform.ts";
+import { hello } from "./catalogue/handshake.ts";
+import { ConnectedPeer } from "./connected-peer.ts";
+import { failure, failureOf } from "./failure.ts";
+import { kindFailure, kindResponse } from "./frame.ts";
+import type { Frame } from "./frame-parser.ts";
+import { acceptHello, helloTimeoutMs, readHello } from "./handshake.ts";
+import { Link, type LinkReceiver } from "./link.ts";
+import type { Peer } from "./peer.ts";
+import type { Service } from "./service.ts";
+
+/** Connections whose hello is awaited. A burst of reconnecting clients stays far below it. */
+const strangersMax = 1024;
+
+/** How long a refused side has to read why, before the connection is ended from here. */
+const refusalTimeoutMs = 1_000;
+
+export interface ListenOptions {
+  /** Asked at each hello: a server may learn its cluster while it runs. */
+  readonly identity: () => { readonly clusterId: string; readonly serverId: string };
+  readonly service: Service;
+  /** Called for each peer after its hello, before any of its requests is handled. */
+  readonly onPeer?: (peer: Peer) => void;
+}
+
+/**
+ * Errors: NetworkError EADDRINUSE, EADDRNOTAVAIL, EACCES, EINVAL.
+ * `close` stops listening and ends all connections that came in here.
+ */
+export async function listenPeers(
+  platform: Platform,
+  address: Address,
+  options: ListenOptions,
+): Promise<{ readonly address: Address; close(): Promise<void> }> {
+  const logger = platform.logger.for("wire");
+  const links = new Set<Link>();
+  let strangers = 0;
+  const accept = (connection: Connection): void => {
+    const link = new Link(connection, logger);
+    links.add(link);
+    strangers += 1;
+    const stranger = new Stranger(platform, link, options, {
+      onKnown: () => {
+        strangers -= 1;
+      },
+      onEnd: () => links.delete(link),
+    });
+    link.start(stranger);
+    if (strangers > strangersMax) link.drop(`${strangersMax} connections have not said hello yet`);
+  };
+  const listener = await platform.network.listen(address, accept);
+  return {
+    address: listener.address,
+    async close() {
+      await listener.close();
+      for (const link of [...links]) link.close("the server stops");
+    },
+  };
+}
+
+/** The link's receiver until it has said hello, and while it reads that it is refused. */
+class Stranger implements LinkReceiver {
+  readonly #platform: Platform;
+  readonly #link: Link;
+  readonly #options: ListenOptions;
+  readonly #events: { onKnown(): void; onEnd(): void };
+  #timer: Timer;
+  #known = false;
+  #refused = false;
+
+  constructor(platform: Platform, link: Link, options: ListenOptions, events: { onKnown(): void; onEnd(): void }) {
+    this.#platform = platform;
+    this.#link = link;
+    this.#options = options;
+    this.#events = events;
+    this.#timer = platform.clock.startTimer(helloTimeoutMs, () => link.drop(`no hello within ${helloTimeoutMs} ms`));
+  }
+
+  onFrame(frame: Frame): void {
+    if (this.#refused) return;
+    try {
+      this.#accept(frame);
+    } catch (error) {
+      if (!(error instanceof BrineError)) throw error;
+      this.#refuse(frame, error);
+    }
+  }
+
+  onDrain(): void {}
+
+  onEnd(): void {
+    this.#timer.cancel();
+    this.#become();
+    this.#events.onEnd();
+  }
+
+  #accept(frame: Frame): void {
+    const request = readHello(frame);
+    const identity = this.#options.identity();
+    const response = acceptHello(request, identity);
+    this.#timer.cancel();
+    this.#become();
+    const { peerId, role, description } = request;
+    const remote = { address: this.#link.remoteAddress, peerId, role, description };
+    const peer = new ConnectedPeer(this.#platform, this.#link, this.#options.service, remote, identity);
+    this.#link.open(peer, peerId);
+    peer.onClose(() => this.#events.onEnd());
+    const header = { kind: kindResponse, requestId: frame.requestId, methodId: hello.id };
+    const write = (writer: Parameters<typeof hello.response.write>[0]) => hello.response.write(writer, response);
+    this.#link.send(this.#link.encode(header, write, undefined), undefined);
+    this.#options.onPeer?.(peer);
+  }
+
+  /** Tells why and leaves it to the other side to end the connection: ended from here, the answer could be lost. */
+  #refuse(frame: Frame, error: BrineError): void {
+    this.#refused = true;
+    this.#platform.logger.for("wire").warn("connection refused", {
+      remote: this.#link.remoteAddress,
+      code: error.code,
+      reason: error.message,
+    });
+    const header = { kind: kindFailure, requestId: frame.requestId, methodId: hello.id };
+    const told = failureOf(error, hello.name);
+    this.#link.send(
+      this.#link.encode(header, (writer) => failure.write(writer, told), undefined),
+      undefined,
+    );
+    this.#timer.cancel();
+    this.#timer = this.#platform.clock.startTimer(refusalTimeoutMs, () => this.#link.close("refused"));
+  }
+
+  #become(): void {
+    if (this.#known) return;
+    this.#known = true;
+    this.#events.onKnown();
+  }
+}

@@ -1,0 +1,57 @@
+/**
+ * What a process answers: a table from methods to handlers, shared by all its peers.
+ *
+ *     const service = new Service()
+ *       .handle(heartbeat, ({ session }) => sessions.heard(session), { roles: ["client"] })
+ *       .handle(readStatus, () => status());
+ */
+import { BrineError } from "../errors/brine-error.ts";
+import type { Role } from "./catalogue/handshake.ts";
+import type { Method } from "./method.ts";
+import type { Handler, Peer } from "./peer.ts";
+
+export interface HandleOptions {
+  /**
+   * Who may call the method; others are answered `refused`. Default: every role. It speaks of peers that connected to
+   * us: the ones we connected to ourselves (`peer.remote.role` is "server") we chose, and they may call anything.
+   */
+  readonly roles?: readonly Role[];
+}
+
+export interface Registration {
+  readonly method: Method<unknown, unknown>;
+  readonly handler: Handler<unknown, unknown>;
+  readonly roles: readonly string[] | undefined;
+}
+
+export class Service {
+  readonly #registrations = new Map<number, Registration>();
+
+  /** Registers the handler of a method; each method once. */
+  handle<Q, R>(method: Method<Q, R>, handler: Handler<Q, R>, options: HandleOptions = {}): this {
+    const known = this.#registrations.get(method.id);
+    if (known !== undefined) throw new Error(`method ${method.id} is ${known.method.name} already, now ${method.name}`);
+    this.#registrations.set(method.id, {
+      method: method as Method<unknown, unknown>,
+      handler: handler as Handler<unknown, unknown>,
+      roles: options.roles,
+    });
+    return this;
+  }
+
+  /** Throws BrineError refused if nobody handles the method here or the peer may not call it. */
+  find(methodId: number, peer: Peer): Registration {
+    const registration = this.#registrations.get(methodId);
+    if (registration === undefined) {
+      throw new BrineError("refused", `method ${methodId} is not answered by this process`, {
+        advice: "Ask a server that has the role: `brine status` shows which ones there are.",
+      });
+    }
+    const { roles, method } = registration;
+    const { role, peerId, address } = peer.remote;
+    if (roles !== undefined && role !== "server" && !roles.includes(role)) {
+      throw new BrineError("refused", `${method.name} is for ${roles.join(", ")}; ${address} (${peerId}) is ${role}`);
+    }
+    return registration;
+  }
+}
