@@ -34,6 +34,8 @@ export interface MountFuseOptions {
   readonly platform: Pick<Platform, "clock" | "logger">;
   /** Take no more than these of the kernel's features, to run as on an older kernel. */
   readonly featureMask?: bigint;
+  /** False: read /dev/fuse through the thread pool, as where Node does not give out its Pipe class. */
+  readonly usePipe?: boolean;
 }
 
 export interface FuseMount {
@@ -58,7 +60,7 @@ export async function mountFuse(options: MountFuseOptions): Promise<FuseMount> {
   const directory = await canonicalDirectory(options.directory);
   if (await clearStaleMounts(directory, clock)) logger.for("fuse").warn("cleared a stale mount", { directory });
   await checkDirectory(directory);
-  const device = openFuseDevice();
+  const device = openFuseDevice({ usePipe: options.usePipe !== false });
   const { descriptor } = device;
   try {
     await runMount({ descriptor, directory, source: options.source, readOnly: options.readOnly });
