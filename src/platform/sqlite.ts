@@ -8,13 +8,13 @@
  * A commit goes to the WAL without a sync. `checkpoint` runs in a worker with a connection of its own, because it syncs:
  * it syncs the WAL, copies it into the database file and syncs that.
  */
-import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import Database from "better-sqlite3";
 import { DiskError } from "./disk.ts";
 import type { KeyValue, KeyValueEngine, KeyValueEntry } from "./key-value.ts";
 import { keyBytes, keyString } from "./memory-key-value.ts";
 import { OrderedMap } from "./ordered-map.ts";
+import { realDisk } from "./real-disk.ts";
 import { Checkpointer } from "./sqlite-checkpointer.ts";
 
 /** The last step of a checkpoint locks out writers for some milliseconds: a commit waits that long, and far longer. */
@@ -27,7 +27,10 @@ const cacheKib = 32 * 1024;
 
 export const sqliteEngine: KeyValueEngine = {
   async open(path) {
-    return guarded("open", path, () => new SqliteKeyValue(path));
+    await realDisk.makeDirectory(dirname(path));
+    const keyValue = guarded("open", path, () => new SqliteKeyValue(path));
+    await realDisk.syncDirectory(dirname(path));
+    return keyValue;
   },
 };
 
@@ -44,7 +47,6 @@ class SqliteKeyValue implements KeyValue {
 
   constructor(path: string) {
     this.#path = path;
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     const database = new Database(path, { timeout: busyTimeoutMs });
     this.#database = database;
     try {

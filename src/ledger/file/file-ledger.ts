@@ -4,7 +4,8 @@
  * Each open commits a term record with a higher term before it returns. It also states the index of the last entry, so
  * that both are known when all entries have been removed by `truncate`: the newest segment always stays.
  */
-import { bytes, decode, encode, struct, u64, union } from "../../codec/schema.ts";
+import { CodecError } from "../../codec/buffers.ts";
+import { bytes, decode, encode, type Infer, struct, u64, union } from "../../codec/schema.ts";
 import { BrineError } from "../../errors/brine-error.ts";
 import { type LoggedRecord, SegmentLog } from "../../log/segment-log.ts";
 import type { Platform } from "../../platform/platform.ts";
@@ -62,7 +63,7 @@ class Contents {
   }
 
   add(record: LoggedRecord): void {
-    const content = decode(ledgerRecord, record.descriptor);
+    const content = this.#decode(record);
     const isFirst = this.ranges.length === 0;
     if (content.kind === "term") {
       if (isFirst) [this.firstIndex, this.lastIndex] = [content.lastIndex + 1, content.lastIndex];
@@ -78,6 +79,15 @@ class Contents {
     const range = this.ranges.at(-1);
     if (range?.segment === record.segment) range.lastIndex = this.lastIndex;
     else this.ranges.push({ segment: record.segment, lastIndex: this.lastIndex });
+  }
+
+  #decode(record: LoggedRecord): Infer<typeof ledgerRecord> {
+    try {
+      return decode(ledgerRecord, record.descriptor);
+    } catch (error) {
+      if (error instanceof CodecError) throw this.#damage(record, error.message);
+      throw error;
+    }
   }
 
   #damage(record: LoggedRecord, what: string): BrineError {
