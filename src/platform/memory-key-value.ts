@@ -87,8 +87,9 @@ export class MemoryDatabase {
     this.#undo = new Map();
   }
 
-  checkpoint(): void {
-    this.#undoOfCommits.length = 0;
+  /** Makes the oldest `commits` of the volatile commits durable: all, unless it is said. */
+  checkpoint(commits = this.#undoOfCommits.length): void {
+    this.#undoOfCommits.splice(0, commits);
   }
 
   close(): void {

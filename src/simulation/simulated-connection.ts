@@ -1,0 +1,110 @@
+/** One end of a simulated connection. */
+import type { Address, Connection, ConnectionEvents } from "../platform/network.ts";
+import type { Incarnation } from "./incarnation.ts";
+import type { Link } from "./link.ts";
+import type { SimulatedRandom } from "./simulated-random.ts";
+import { SimulatedStream } from "./simulated-stream.ts";
+
+export class SimulatedConnection implements Connection {
+  readonly remoteAddress: Address;
+  readonly incarnation: Incarnation;
+  #events: ConnectionEvents | undefined;
+  #outgoing: SimulatedStream | undefined;
+  #other: SimulatedConnection | undefined;
+  #link: Link | undefined;
+  #random: SimulatedRandom | undefined;
+  #ended = false;
+  /** The owner is dead and its machine had no time, or no power, to say so. */
+  #halfOpen = false;
+  #machineIsBack = false;
+
+  constructor(incarnation: Incarnation, remoteAddress: Address) {
+    this.incarnation = incarnation;
+    this.remoteAddress = remoteAddress;
+  }
+
+  attach(other: SimulatedConnection, link: Link, random: SimulatedRandom, notBeforeUs: number): void {
+    this.#other = other;
+    this.#link = link;
+    this.#random = random;
+    this.#outgoing = new SimulatedStream(this, other, link, random, notBeforeUs);
+  }
+
+  get otherEnd(): SimulatedConnection {
+    return this.#other!;
+  }
+
+  /** Nothing comes from this end any more, and nothing reaches it. */
+  get dead(): boolean {
+    return this.#ended;
+  }
+
+  start(events: ConnectionEvents): void {
+    if (this.#events !== undefined) throw new Error("started twice");
+    this.#events = events;
+  }
+
+  send(buffers: readonly Uint8Array[]): boolean {
+    if (this.#ended) return true; // onClose is on its way; there is nothing to wait for
+    const other = this.#other!;
+    if (other.#halfOpen && other.#machineIsBack) this.#resetLater();
+    return this.#outgoing!.send(buffers);
+  }
+
+  get bufferedBytes(): number {
+    return this.#outgoing!.bufferedBytes;
+  }
+
+  destroy(): void {
+    if (this.#ended) return;
+    // Unread data makes the kernel send a reset instead of an end, and the other side may lose what is in flight.
+    const reset = this.#random!.chance(0.2);
+    this.#outgoing!.end(reset ? "ECONNRESET" : "closed by peer", reset);
+    this.#close("closed here");
+  }
+
+  reset(): void {
+    if (this.#ended) return;
+    this.#outgoing!.end("ECONNRESET", true);
+    this.#close("ECONNRESET");
+  }
+
+  ownerDied(silent: boolean): void {
+    if (silent) this.#halfOpen = true;
+    else if (!this.#ended) this.#outgoing!.end("ECONNRESET", this.#random!.chance(0.5));
+    this.#ended = true;
+  }
+
+  machineIsBack(): void {
+    this.#machineIsBack = true;
+    const other = this.#other!;
+    // What was sent meanwhile is sent again by TCP, and is then answered.
+    if (this.#halfOpen && !other.#ended && this.#random!.chance(0.7)) other.#resetLater();
+  }
+
+  arrived(bytes: Uint8Array | undefined, reason: string): void {
+    if (this.#ended) return;
+    if (bytes === undefined) {
+      this.#outgoing!.end("closed by peer", true);
+      this.#close(reason);
+      return;
+    }
+    if (this.#events === undefined) throw new Error(`connection to ${this.remoteAddress}: bytes before start()`);
+    this.#events.onData(bytes);
+  }
+
+  drained(): void {
+    if (!this.#ended) this.#events?.onDrain();
+  }
+
+  #resetLater(): void {
+    this.incarnation.after(2 * this.#link!.latencyUs() + this.#link!.retransmitUs(), "reset", () => {
+      if (!this.#ended) this.#close("ECONNRESET");
+    });
+  }
+
+  #close(reason: string): void {
+    this.#ended = true;
+    this.incarnation.after(0, `closed: ${reason}`, () => this.#events?.onClose(reason));
+  }
+}
