@@ -8,29 +8,28 @@
  *
  * One event loop owns it all: between two awaits nothing changes.
  */
-import { decode, encode, struct, u16 } from "../codec/schema.ts";
-import { BrineError, hasCode } from "../errors/brine-error.ts";
+import { decode, encode } from "../codec/schema.ts";
+import { BrineError } from "../errors/brine-error.ts";
 import { type LogPosition, queueBytesMax, SegmentLog } from "../log/segment-log.ts";
 import { blockBytes, blocksPerChunk, chunkNumbersPerGroup } from "../namespace/model.ts";
 import type { Timer } from "../platform/clock.ts";
-import { DiskError } from "../platform/disk.ts";
 import type { KeyValue } from "../platform/key-value.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Platform } from "../platform/platform.ts";
-import type { GroupView } from "../wire/catalogue/leader.ts";
+import { type GroupView, groupView } from "../wire/catalogue/leader.ts";
 import type { Version } from "../wire/catalogue/store.ts";
 import { verifyBlocks } from "../wire/checksum.ts";
-import { type Checkpoint, Checkpointer, readCheckpoint } from "./checkpointer.ts";
+import { BlockReader, messageOf } from "./block-reader.ts";
+import { Checkpointer, readCheckpoint } from "./checkpointer.ts";
 import { digestOf } from "./digest.ts";
 import { DiskRoom, segmentBytesFor } from "./disk-room.ts";
 import { overlapping, type StoredExtent, standing } from "./extents.ts";
 import type { ChunkState } from "./index.ts";
 import { diskFailed, Journal } from "./journal.ts";
-import { badBlockKey } from "./keys.ts";
-import { ReadGate } from "./read-gate.ts";
 import { Reclaimer } from "./reclaim.ts";
 import { type RecordOf, recordDescriptor, recordFormat, type StoreRecord } from "./record.ts";
 import { isNewer, type Outcome, State } from "./state.ts";
+import { indexPath, isMarked, lostIndex, openIndex, segmentsPath, writeMark } from "./store-directory.ts";
 
 /** Space is asked for and checkpoints are considered this often. */
 const tickMs = 1000;
@@ -72,10 +71,11 @@ export class Store {
   readonly #journal: Journal;
   readonly #checkpointer: Checkpointer;
   readonly #reclaimer: Reclaimer;
-  readonly #gate = new ReadGate();
+  readonly #reader: BlockReader;
   /** Writes that are not applied yet, so that a retry waits for the first try instead of being written again. */
+  readonly #changingGroups = new Set<number>();
+  #settingGroups: Promise<void> = Promise.resolve();
   readonly #writing = new Map<string, Promise<Outcome>>();
-  #badBlocks: number;
   #failure: string | undefined;
   /** Called once when the disk has failed. */
   onFailure: (reason: string) => void = () => {};
@@ -90,17 +90,17 @@ export class Store {
   static async open(platform: Platform, options: StoreOptions): Promise<Store> {
     const { directory } = options;
     const { disk } = platform;
-    await disk.makeDirectory(`${directory}/segments`);
+    await disk.makeDirectory(segmentsPath(directory));
     const space = await disk.space(directory);
     const segmentBytes = options.segmentBytes ?? segmentBytesFor(space.totalBytes);
-    const marked = (await readMark(platform, directory)) !== undefined;
-    const keyValue = await openIndex(platform, `${directory}/index.sqlite`);
+    const marked = await isMarked(platform, directory);
+    const keyValue = await openIndex(platform, directory);
     try {
-      const checkpoint = readCheckpoint(keyValue, `${directory}/index.sqlite`);
-      refuseLostIndex(directory, marked, checkpoint);
+      const checkpoint = readCheckpoint(keyValue, indexPath(directory));
+      if (marked && checkpoint.position === undefined) throw lostIndex(directory);
       const state = new State(keyValue, checkpoint.views);
       const log = await SegmentLog.open(platform, {
-        directory: `${directory}/segments`,
+        directory: segmentsPath(directory),
         kind: "stor",
         segmentBytes,
         from: checkpoint.position,
@@ -127,12 +127,18 @@ export class Store {
     this.#keyValue = parts.keyValue;
     this.#state = parts.state;
     this.#room = parts.room;
-    this.#badBlocks = parts.badBlocks;
+    this.#reader = new BlockReader({
+      log: parts.log,
+      keyValue: parts.keyValue,
+      logger: this.#logger,
+      badBlocks: parts.badBlocks,
+      onBad: () => this.#checkpointer.changed(0),
+    });
     this.#checkpointer = new Checkpointer({
       clock: platform.clock,
       keyValue: parts.keyValue,
       state: parts.state,
-      badBlocks: () => this.#badBlocks,
+      badBlocks: () => this.#reader.badBlocks,
       onDurable: (position) => void this.#onDurable(position),
       onFailure: (error) => this.#fail(`index: ${messageOf(error)}`),
     });
@@ -146,7 +152,7 @@ export class Store {
     this.#reclaimer = new Reclaimer({
       log: parts.log,
       space: parts.state.space,
-      gate: this.#gate,
+      gate: this.#reader.gate,
       logger: this.#logger,
       onReclaimed: () => {
         this.#checkpointer.changed(0);
@@ -168,9 +174,14 @@ export class Store {
     return this.#state.groups;
   }
 
+  /** True while a new generation of the group is on its way to the disk: neither it nor the old one holds. */
+  isGroupChanging(group: number): boolean {
+    return this.#changingGroups.has(group);
+  }
+
   /** For heartbeats. `freeBytes`: what clients can still write. */
   get space(): { totalBytes: number; freeBytes: number; badBlocks: number } {
-    return { totalBytes: this.#room.totalBytes, freeBytes: this.#room.freeBytes, badBlocks: this.#badBlocks };
+    return { totalBytes: this.#room.totalBytes, freeBytes: this.#room.freeBytes, badBlocks: this.#reader.badBlocks };
   }
 
   /** Bytes of data that chunks hold; shared data counts once. */
@@ -185,6 +196,11 @@ export class Store {
   async readyToWrite(): Promise<void> {
     if (this.#room.isFull) await this.#room.refresh();
     if (this.#log.queuedBytes >= queueBytesMax) await this.#journal.settled();
+  }
+
+  /** Only the reserve is left; true in earnest after `readyToWrite`. */
+  get isFull(): boolean {
+    return this.#room.isFull;
   }
 
   /** True if `readyToWrite` would return at once. */
@@ -224,16 +240,7 @@ export class Store {
     this.#check();
     checkRange(firstBlock, blockCount, blockCount * blockBytes);
     const extents = overlapping(this.#chunk(chunk).extents, firstBlock, firstBlock + blockCount);
-    let byteCount = 0;
-    for (const extent of extents) byteCount += extent.checksums.length * blockBytes;
-    const payload = Buffer.allocUnsafeSlow(byteCount);
-    const phase = this.#gate.enter();
-    try {
-      await this.#readRuns(chunk, extents, payload);
-    } finally {
-      this.#gate.leave(phase);
-    }
-    return { extents, payload };
+    return { extents, payload: await this.#reader.read(chunk, extents) };
   }
 
   /** Errors: unknownChunk, noSpace, diskFailed. */
@@ -261,8 +268,10 @@ export class Store {
   /** Remembers groups whose generation is higher than known (or equal, with new addresses). Errors: noSpace, diskFailed. */
   async setGroups(views: readonly GroupView[]): Promise<void> {
     this.#check();
-    const newer = views.filter((view) => (this.#state.groups.get(view.group)?.generation ?? -1) <= view.generation);
-    if (newer.length > 0) await this.#append({ kind: "groups", views: newer });
+    // An older view must not come behind a newer one in the log: one change at a time.
+    const setting = this.#settingGroups.then(() => this.#setNewGroups(views));
+    this.#settingGroups = setting.catch(() => {});
+    await setting;
   }
 
   /** Lays blocks of another member into the chunk, see `replace` in record.ts. Errors: noSpace, diskFailed. */
@@ -281,11 +290,13 @@ export class Store {
 
   /** What is known of a chunk now, without its data. */
   chunk(chunk: number): ChunkState | undefined {
+    this.#check();
     return this.#state.index.get(chunk);
   }
 
   /** Chunks of a group above `after`, in order, each with a digest of its blocks; an empty list is the end. */
   listChunks(group: number, after: number, limit: number): { chunk: number; digest: number }[] {
+    this.#check();
     const first = group * chunkNumbersPerGroup;
     const numbers = this.#state.index.list(
       Math.max(first, after + 1),
@@ -298,18 +309,7 @@ export class Store {
   /** Reads blocks and compares them with their checksums; bad ones are counted and logged. Returns how many are bad. */
   async verify(chunk: number, firstBlock: number, blockCount: number): Promise<number> {
     const { extents, payload } = await this.read(chunk, firstBlock, blockCount);
-    let [position, bad] = [0, 0];
-    for (const extent of extents) {
-      for (let index = 0; index < extent.checksums.length; index++, position += blockBytes) {
-        const block = payload.subarray(position, position + blockBytes);
-        const number = extent.firstBlock + index;
-        if (verifyBlocks(block, extent.origin, number, extent.stamp.version, [extent.checksums[index]!]) === -1)
-          continue;
-        bad += 1;
-        this.#countBad(chunk, number, extent.segment, extent.offset + index * blockBytes, "checksum");
-      }
-    }
-    return bad;
+    return this.#reader.verify(chunk, extents, payload);
   }
 
   /** Writes what is under way, brings the index up to date and closes. */
@@ -323,6 +323,7 @@ export class Store {
     await this.#journal.idle();
     await this.#checkpointer.idle();
     await this.#reclaimer.close();
+    await this.#reader.gate.quiesce();
     if (this.#failure === undefined) this.#checkpointer.take(this.#journal.position);
     await this.#checkpointer.idle();
     await this.#log.close();
@@ -340,6 +341,23 @@ export class Store {
   }
 
   // --- writing ---
+
+  async #setNewGroups(views: readonly GroupView[]): Promise<void> {
+    const news = views.filter((view) => this.#isNews(view));
+    if (news.length === 0) return;
+    for (const view of news) this.#changingGroups.add(view.group);
+    try {
+      await this.#append({ kind: "groups", views: news });
+    } finally {
+      for (const view of news) this.#changingGroups.delete(view.group);
+    }
+  }
+
+  #isNews(view: GroupView): boolean {
+    const known = this.#state.groups.get(view.group);
+    if (known === undefined || known.generation !== view.generation) return (known?.generation ?? -1) < view.generation;
+    return !encode(groupView, known).equals(encode(groupView, view));
+  }
 
   /** What would become of the write as far as durable blocks say; undefined if only the log's order can tell. */
   #knownOutcome(
@@ -400,49 +418,6 @@ export class Store {
     const state = this.#state.index.get(chunk);
     if (state === undefined) throw unknownChunk(chunk);
     return state;
-  }
-
-  /** Reads extents into `payload`; those that lie behind each other in a segment with one call. */
-  async #readRuns(chunk: number, extents: readonly StoredExtent[], payload: Buffer): Promise<void> {
-    const reads: Promise<void>[] = [];
-    let [start, position] = [0, 0];
-    while (start < extents.length) {
-      const first = extents[start]!;
-      let length = 0;
-      let next = start;
-      for (; next < extents.length; next++) {
-        const extent = extents[next]!;
-        if (extent.segment !== first.segment || extent.offset !== first.offset + length) break;
-        length += extent.checksums.length * blockBytes;
-      }
-      reads.push(this.#readRun(chunk, first, payload.subarray(position, position + length)));
-      position += length;
-      start = next;
-    }
-    // All must have ended before the readers' gate opens, whatever became of them.
-    for (const result of await Promise.allSettled(reads)) if (result.status === "rejected") throw result.reason;
-  }
-
-  async #readRun(chunk: number, extent: StoredExtent, buffer: Buffer): Promise<void> {
-    try {
-      await this.#log.read(extent.segment, extent.offset, buffer);
-    } catch (error) {
-      this.#countBad(chunk, extent.firstBlock, extent.segment, extent.offset, messageOf(error));
-      const where = `blocks from ${extent.firstBlock} of chunk ${chunk}`;
-      throw new BrineError("diskFailed", `${where} can't be read: ${messageOf(error)}`, { cause: error });
-    }
-  }
-
-  /** A block that was found bad before is not counted again, unless it was written anew. */
-  #countBad(chunk: number, block: number, segment: number, offset: number, reason: string): void {
-    const key = badBlockKey(chunk, block);
-    const place = Buffer.from(`${segment}:${offset}`, "latin1");
-    const before = this.#keyValue.get(key);
-    this.#logger.error("bad block", { chunk, block, segment, offset, reason, known: before !== undefined });
-    if (before !== undefined && place.equals(before)) return;
-    this.#keyValue.put(key, place);
-    this.#badBlocks += 1;
-    this.#checkpointer.changed(0);
   }
 
   // --- checkpoints and failure ---
@@ -506,49 +481,4 @@ function decodeRecord(descriptor: Uint8Array): StoreRecord {
     );
   }
   return record;
-}
-
-async function openIndex(platform: Platform, path: string): Promise<KeyValue> {
-  try {
-    return await platform.keyValue.open(path);
-  } catch (error) {
-    if (!(error instanceof DiskError)) throw error;
-    if (error.code !== "EUCLEAN") throw new BrineError("diskFailed", error.message, { cause: error });
-    throw new BrineError("badChecksum", `the index ${path} is damaged`, { cause: error, advice: newDirectoryAdvice });
-  }
-}
-
-// --- the mark: from the first durable checkpoint on, the log alone does not hold the whole state any more ---
-
-const markRecord = struct({ format: u16 });
-const newDirectoryAdvice =
-  "start this server with a new, empty data directory: it joins as a new store, and the other members fill it";
-
-function markPath(directory: string): string {
-  return `${directory}/indexed`;
-}
-
-async function readMark(platform: Platform, directory: string): Promise<Uint8Array | undefined> {
-  return platform.disk.readFile(markPath(directory));
-}
-
-async function writeMark(platform: Platform, directory: string): Promise<void> {
-  await platform.disk.writeFile(markPath(directory), encode(markRecord, { format: 1 }));
-}
-
-/** An index that is gone can't be built again: segments that held deletions and clones have been removed meanwhile. */
-function refuseLostIndex(directory: string, marked: boolean, checkpoint: Checkpoint): void {
-  if (!marked || checkpoint.position !== undefined) return;
-  throw new BrineError(
-    "badChecksum",
-    `the index of ${directory} is gone, and its segments alone don't say what they hold`,
-    {
-      advice: newDirectoryAdvice,
-    },
-  );
-}
-
-function messageOf(error: unknown): string {
-  if (hasCode(error, "diskFailed") && error.cause instanceof Error) return error.cause.message;
-  return error instanceof Error ? error.message : String(error);
 }

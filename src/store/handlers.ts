@@ -1,0 +1,189 @@
+/** The store's methods on the wire: who may, then the engine, then the answer. */
+import { BrineError } from "../errors/brine-error.ts";
+import type { MemberState } from "../namespace/model.ts";
+import {
+  catchUp,
+  cloneChunk,
+  deleteChunks,
+  type Extent,
+  equalize,
+  fenceSession,
+  listChunks,
+  listExtents,
+  readBlocks,
+  reportBad,
+  setGroups,
+  writeBlocks,
+} from "../wire/catalogue/store.ts";
+import type { Peer } from "../wire/peer.ts";
+import type { HandleOptions, Service } from "../wire/service.ts";
+import type { Admission, Target } from "./admission.ts";
+import type { CatchUps } from "./catch-up.ts";
+import type { StoredExtent } from "./extents.ts";
+import type { Store } from "./store.ts";
+
+const inSync: readonly MemberState[] = ["inSync"];
+const writable: readonly MemberState[] = ["inSync", "catchingUp"];
+
+const byClients: HandleOptions = { roles: ["client"] };
+const byClientsAndStores: HandleOptions = { roles: ["client", "store"] };
+const byStores: HandleOptions = { roles: ["store"] };
+const byLeader: HandleOptions = { roles: ["leader"] };
+
+export function registerHandlers(service: Service, store: Store, admission: Admission, catchUps: CatchUps): void {
+  registerClientMethods(service, store, admission, catchUps);
+  registerLeaderMethods(service, store, admission, catchUps);
+  registerStoreMethods(service, store, admission);
+}
+
+function registerClientMethods(service: Service, store: Store, admission: Admission, catchUps: CatchUps): void {
+  service.handle(
+    writeBlocks,
+    async (body, payload) => {
+      while (!store.isReadyToWrite) {
+        await store.readyToWrite();
+        if (store.isFull) break; // the engine says so
+      }
+      admission.checkTarget(body, writable);
+      const leave = admission.enter(body.session);
+      try {
+        await store.write(body, payload);
+      } finally {
+        leave();
+      }
+      return {};
+    },
+    byClients,
+  );
+  service.handle(
+    readBlocks,
+    async (body, _payload, peer) => {
+      admission.checkTarget(body, inSync);
+      const leave = enterReader(admission, body, peer);
+      try {
+        const { extents, payload } = await store.read(body.chunk, body.firstBlock, body.blockCount);
+        return { body: { extents: extents.map(asExtent) }, payload: [payload] };
+      } finally {
+        leave();
+      }
+    },
+    byClientsAndStores,
+  );
+  service.handle(
+    cloneChunk,
+    async (body) => {
+      admission.checkTarget(body, writable);
+      admission.checkTarget({ ...body, chunk: body.source }, writable);
+      const leave = admission.enter(body.session);
+      try {
+        const { chunk, source, blockCount, generation, session } = body;
+        const tolerant = memberState(store, admission, body.group) === "catchingUp";
+        const cloned = tolerant ? catchUps.cloning(body.group, chunk) : () => {};
+        await store.clone({ chunk, source, blockCount, generation, session, tolerant }).finally(cloned);
+      } finally {
+        leave();
+      }
+      return {};
+    },
+    byClients,
+  );
+  service.handle(
+    reportBad,
+    async (body, _payload, peer) => {
+      admission.checkTarget(body, inSync);
+      const leave = enterReader(admission, body, peer);
+      try {
+        await store.verify(body.chunk, body.firstBlock, body.blockCount);
+      } finally {
+        leave();
+      }
+      return {};
+    },
+    byClientsAndStores,
+  );
+}
+
+function registerLeaderMethods(service: Service, store: Store, admission: Admission, catchUps: CatchUps): void {
+  service.handle(
+    setGroups,
+    async (body) => {
+      await store.setGroups(body.views);
+      return {};
+    },
+    byLeader,
+  );
+  service.handle(
+    fenceSession,
+    async (body) => {
+      await admission.fence(body.session);
+      return {};
+    },
+    byLeader,
+  );
+  service.handle(
+    deleteChunks,
+    async (body) => {
+      admission.checkServing();
+      catchUps.deleted(body.chunks);
+      await store.delete(body.chunks);
+      return {};
+    },
+    byLeader,
+  );
+  service.handle(
+    catchUp,
+    (body) => {
+      admission.checkServing();
+      admission.checkGroup(body.group, body.generation, ["catchingUp"]);
+      catchUps.start(body.group, body.generation, body.source);
+      return {};
+    },
+    byLeader,
+  );
+  service.handle(
+    equalize,
+    async (body) => {
+      admission.checkServing();
+      admission.checkGroup(body.group, body.generation, writable);
+      return { copiedBlocks: await catchUps.equalize(body) };
+    },
+    byLeader,
+  );
+}
+
+function registerStoreMethods(service: Service, store: Store, admission: Admission): void {
+  service.handle(
+    listChunks,
+    (body) => {
+      admission.checkServing();
+      admission.checkGroup(body.group, body.generation, inSync);
+      return { chunks: store.listChunks(body.group, body.after, body.limit) };
+    },
+    byStores,
+  );
+  service.handle(
+    listExtents,
+    (body) => {
+      admission.checkTarget({ ...body, session: 0 }, inSync);
+      const state = store.chunk(body.chunk);
+      if (state === undefined) throw new BrineError("unknownChunk", `chunk ${body.chunk} is not known here`);
+      return { extents: state.extents.map(asExtent) };
+    },
+    byStores,
+  );
+}
+
+/** Other members read without a session: the leader has told them to. */
+function enterReader(admission: Admission, target: Target, peer: Peer): () => void {
+  if (peer.remote.role === "store") return () => {};
+  return admission.enter(target.session);
+}
+
+function memberState(store: Store, admission: Admission, group: number): MemberState | undefined {
+  return store.groups.get(group)?.members.find((member) => member.store === admission.storeNumber)?.state;
+}
+
+function asExtent(extent: StoredExtent): Extent {
+  const { firstBlock, origin, stamp, checksums } = extent;
+  return { firstBlock, version: stamp.version, origin, checksums: checksums as number[] };
+}

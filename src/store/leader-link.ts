@@ -1,0 +1,204 @@
+/**
+ * The store's tie to the metadata leader: finds it among the addresses, registers, sends heartbeats. What the leader asks
+ * of the store comes in over the same connection, through the same handlers as over those that others open.
+ *
+ * A tie that breaks is made anew, at once the first time and then ever more slowly. Meanwhile the store goes on serving
+ * until its lease ends (admission.ts).
+ */
+import { BrineError, hasCode } from "../errors/brine-error.ts";
+import type { Timer } from "../platform/clock.ts";
+import type { Logger } from "../platform/logger.ts";
+import type { Address } from "../platform/network.ts";
+import type { Platform } from "../platform/platform.ts";
+import { caughtUp, registerStore, storeHeartbeat } from "../wire/catalogue/leader.ts";
+import { connectPeer, type Identity } from "../wire/connect.ts";
+import type { Peer } from "../wire/peer.ts";
+import type { Service } from "../wire/service.ts";
+import type { Admission } from "./admission.ts";
+import type { Store } from "./store.ts";
+
+/** On one machine or in one room an answer takes milliseconds; a leader that is busy with a take-over, longer. */
+const connectTimeoutMs = 2_000;
+const registerTimeoutMs = 10_000;
+/** Between rounds of all addresses: from nearly at once to nearly never in the way of a leader that starts. */
+const retryMsMin = 20;
+const retryMsMax = 1_000;
+
+export interface LeaderLinkOptions {
+  readonly serverId: string;
+  readonly clusterId: string;
+  /** Where others reach this store. */
+  readonly address: Address;
+  readonly leaders: readonly Address[];
+  readonly pid: number;
+  readonly roles: readonly string[];
+}
+
+export class LeaderLink {
+  readonly #platform: Platform;
+  readonly #logger: Logger;
+  readonly #options: LeaderLinkOptions;
+  readonly #store: Store;
+  readonly #admission: Admission;
+  readonly #service: Service;
+  #peer: Peer | undefined;
+  #heartbeatTimer: Timer | undefined;
+  #retryTimer: Timer | undefined;
+  #stopWaiting: (() => void) | undefined;
+  #serveMs = 0;
+  #heartbeatMs = 0;
+  #wasServing = false;
+  #stopped = false;
+  #running: Promise<void> = Promise.resolve();
+
+  constructor(
+    platform: Platform,
+    options: LeaderLinkOptions,
+    parts: { store: Store; admission: Admission; service: Service },
+  ) {
+    this.#platform = platform;
+    this.#logger = platform.logger.for("store");
+    this.#options = options;
+    this.#store = parts.store;
+    this.#admission = parts.admission;
+    this.#service = parts.service;
+  }
+
+  /** Begins to look for the leader; returns at once. */
+  start(): void {
+    this.#running = this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#admission.stopServing();
+    this.#heartbeatTimer?.cancel();
+    this.#stopWaiting?.();
+    this.#peer?.close("the store stops");
+    await this.#running;
+  }
+
+  /** Tells the leader at once that the disk has failed, instead of with the next heartbeat. */
+  tellFailure(): void {
+    if (this.#peer !== undefined) void this.#heartbeat(this.#peer);
+  }
+
+  /** Errors: unreachable (no leader now), and what the leader answers. */
+  async reportCaughtUp(group: number, generation: number): Promise<void> {
+    const store = this.#admission.storeNumber;
+    if (this.#peer === undefined || store === undefined) throw new BrineError("unreachable", "no leader is connected");
+    await this.#peer.request(caughtUp, { store, group, generation }, { timeoutMs: registerTimeoutMs });
+  }
+
+  /** One tie after the other until `stop`. */
+  async #run(): Promise<void> {
+    let retryMs = 0;
+    let round = 0;
+    while (!this.#stopped) {
+      const address = this.#options.leaders[round % this.#options.leaders.length]!;
+      round += 1;
+      try {
+        const peer = await this.#connect(address);
+        retryMs = 0;
+        await this.#hold(peer);
+        continue;
+      } catch (error) {
+        if (this.#stopped) return;
+        const level = hasCode(error, "notLeader", "unreachable") ? "debug" : "warn";
+        this.#logger[level]("not registered", { leader: address, reason: messageOf(error) });
+      }
+      if (round % this.#options.leaders.length !== 0) continue;
+      await this.#wait(retryMs + this.#platform.random.below(retryMsMin));
+      retryMs = Math.min(Math.max(retryMsMin, retryMs * 2), retryMsMax);
+    }
+  }
+
+  /** A connection on which the store is registered and serves. */
+  async #connect(address: Address): Promise<Peer> {
+    const { serverId, clusterId, pid, roles } = this.#options;
+    const identity: Identity = { role: "store", clusterId, peerId: serverId, description: `store pid ${pid}` };
+    const peer = await connectPeer(this.#platform, address, identity, this.#service, connectTimeoutMs);
+    try {
+      const { totalBytes, freeBytes } = this.#store.space;
+      const body = { serverId, address: this.#options.address, pid, roles: [...roles], totalBytes, freeBytes };
+      const sentMs = this.#platform.clock.nowMs();
+      const { body: registration } = await peer.request(registerStore, body, { timeoutMs: registerTimeoutMs });
+      await this.#admission.register(registration);
+      if (this.#store.failure === undefined) await this.#store.setGroups(registration.views);
+      this.#serveMs = registration.serveMs;
+      this.#heartbeatMs = registration.heartbeatMs;
+      this.#admission.serveUntil(sentMs + registration.serveMs);
+      this.#wasServing = true;
+      this.#logger.info("registered", {
+        leader: address,
+        store: registration.store,
+        groups: registration.views.length,
+      });
+      return peer;
+    } catch (error) {
+      peer.close("not registered");
+      throw error;
+    }
+  }
+
+  /** Sends heartbeats until the connection ends. */
+  async #hold(peer: Peer): Promise<void> {
+    if (this.#stopped) {
+      peer.close("the store stops");
+      return;
+    }
+    this.#peer = peer;
+    const ended = new Promise<string>((resolve) => peer.onClose(resolve));
+    if (this.#store.failure === undefined) this.#scheduleHeartbeat(peer);
+    else void this.#heartbeat(peer);
+    const reason = await ended;
+    this.#heartbeatTimer?.cancel();
+    this.#peer = undefined;
+    if (!this.#stopped) this.#logger.warn("connection to the leader lost", { reason });
+  }
+
+  #scheduleHeartbeat(peer: Peer): void {
+    this.#heartbeatTimer?.cancel();
+    this.#heartbeatTimer = this.#platform.clock.startTimer(this.#heartbeatMs, () => void this.#heartbeat(peer));
+  }
+
+  /**
+   * Never rejects: a heartbeat that gets no answer within half of the lease ends the connection, which leaves time to make
+   * it anew before the lease ends.
+   */
+  async #heartbeat(peer: Peer): Promise<void> {
+    const store = this.#admission.storeNumber!;
+    const sentMs = this.#platform.clock.nowMs();
+    this.#noticeCutOff();
+    try {
+      const body = { store, ...this.#store.space, failure: this.#store.failure?.slice(0, 200) };
+      await peer.request(storeHeartbeat, body, { timeoutMs: this.#serveMs / 2, urgent: true });
+      this.#admission.serveUntil(sentMs + this.#serveMs);
+      this.#wasServing = true;
+      if (!peer.closed && !this.#stopped) this.#scheduleHeartbeat(peer);
+    } catch (error) {
+      peer.close(`heartbeat failed: ${messageOf(error)}`);
+    }
+  }
+
+  #noticeCutOff(): void {
+    if (!this.#wasServing || this.#admission.isServing) return;
+    this.#wasServing = false;
+    this.#logger.warn("cut off from the leader: nothing is served until it answers");
+  }
+
+  #wait(delayMs: number): Promise<void> {
+    this.#noticeCutOff();
+    return new Promise((resolve) => {
+      this.#retryTimer = this.#platform.clock.startTimer(delayMs, resolve);
+      this.#stopWaiting = () => {
+        this.#retryTimer?.cancel();
+        resolve();
+      };
+    });
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

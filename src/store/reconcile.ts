@@ -1,0 +1,136 @@
+/** Makes one chunk equal to the source's copy: looks at both, reads there, changes here (see comparison.ts for the rules). */
+import { hasCode } from "../errors/brine-error.ts";
+import { blockBytes } from "../namespace/model.ts";
+import type { Logger } from "../platform/logger.ts";
+import { type Extent, listExtents, readBlocks, reportBad } from "../wire/catalogue/store.ts";
+import { verifyBlocks } from "../wire/checksum.ts";
+import type { Peer } from "../wire/peer.ts";
+import { blocksHere, compare, type IsLive, type Range, verdictOf } from "./comparison.ts";
+import type { Stamp } from "./record.ts";
+import type { Store } from "./store.ts";
+
+/** A request reads at most 1 MiB; a source that takes longer is as good as gone, and the whole is tried again. */
+export const sourceTimeoutMs = 10_000;
+
+export interface Reconciliation {
+  readonly store: Store;
+  readonly logger: Logger;
+  readonly source: Peer;
+  readonly group: number;
+  readonly generation: number;
+  readonly isLive: IsLive;
+  /** True if the leader has deleted the chunk meanwhile: it must not come back. */
+  readonly isDeleted: (chunk: number) => boolean;
+}
+
+export interface Reconciled {
+  readonly copiedBlocks: number;
+  /** False for a chunk that is new here and not yet at the source: look again later. */
+  readonly settled: boolean;
+}
+
+/** Errors: of the source's answers, timedOut, closed; noSpace and diskFailed of the own store. */
+export async function reconcileChunk(work: Reconciliation, chunk: number): Promise<Reconciled> {
+  const there = await extentsAtSource(work, chunk);
+  const here = work.store.chunk(chunk);
+  const { fetch, discard } = compare(here, there, work.isLive);
+  let copiedBlocks = 0;
+  if (there !== undefined && here === undefined && there.length === 0) await makeEmpty(work, chunk);
+  for (const range of fetch) copiedBlocks += await copy(work, chunk, range);
+  await Promise.all(discard.map((range) => work.store.discard({ kind: "discard", chunk, ...range })));
+  if (there !== undefined || here === undefined) return { copiedBlocks, settled: true };
+  if (work.isLive(here) || here.extents.some((extent) => work.isLive(extent.stamp))) {
+    return { copiedBlocks, settled: false };
+  }
+  await work.store.discard({ kind: "deleteEmpty", chunk, generation: here.generation + 1, session: here.session });
+  return { copiedBlocks, settled: true };
+}
+
+async function extentsAtSource(work: Reconciliation, chunk: number): Promise<readonly Extent[] | undefined> {
+  const { group, generation } = work;
+  try {
+    const { body } = await work.source.request(
+      listExtents,
+      { group, generation, chunk },
+      { timeoutMs: sourceTimeoutMs },
+    );
+    return body.extents;
+  } catch (error) {
+    if (hasCode(error, "unknownChunk")) return undefined;
+    throw error;
+  }
+}
+
+async function makeEmpty(work: Reconciliation, chunk: number): Promise<void> {
+  if (work.isDeleted(chunk)) return;
+  const { generation } = work;
+  await work.store.clone({ chunk, source: chunk, blockCount: 0, generation, session: 0, tolerant: true });
+}
+
+/** Copies what is needed of a range; returns the blocks that were taken. */
+async function copy(work: Reconciliation, chunk: number, range: Range): Promise<number> {
+  const { group, generation, store } = work;
+  const body = { session: 0, group, generation, chunk, firstBlock: range.from, blockCount: range.to - range.from };
+  const reply = await work.source.request(readBlocks, body, { timeoutMs: sourceTimeoutMs });
+  while (!store.isReadyToWrite && !store.isFull) await store.readyToWrite();
+  if (work.isDeleted(chunk)) return 0;
+  const appended: Promise<void>[] = [];
+  let taken = 0;
+  let position = 0;
+  // From here to the last append nothing waits: the verdicts are of this moment.
+  const present = blocksHere(store.chunk(chunk)?.extents ?? []);
+  for (const extent of reply.body.extents) {
+    const length = extent.checksums.length * blockBytes;
+    const data = reply.payload.subarray(position, position + length);
+    position += length;
+    noticeDamage(work, chunk, extent, data);
+    for (const run of runsToTake(extent, present, work.isLive)) {
+      const { from, to, expected } = run;
+      const skip = from - extent.firstBlock;
+      const stamp: Stamp = { version: extent.version, generation, session: 0 };
+      const checksums = extent.checksums.slice(skip, to - extent.firstBlock);
+      const blocks = data.subarray(skip * blockBytes, (to - extent.firstBlock) * blockBytes);
+      appended.push(
+        store.replace({ chunk, firstBlock: from, stamp, origin: extent.origin, checksums, expected }, blocks),
+      );
+      taken += to - from;
+    }
+  }
+  await Promise.all(appended);
+  return taken;
+}
+
+/** Runs of an extent's blocks that are to be taken, each over blocks of one stamp (`expected`) or over none and older ones. */
+function runsToTake(
+  extent: Extent,
+  present: readonly ReturnType<typeof blocksHere>[number][],
+  isLive: IsLive,
+): (Range & { expected: Stamp | undefined })[] {
+  const runs: { from: number; to: number; expected: Stamp | undefined }[] = [];
+  extent.checksums.forEach((checksum, index) => {
+    const block = extent.firstBlock + index;
+    const verdict = verdictOf(present[block], { version: extent.version, origin: extent.origin, checksum }, isLive);
+    if (verdict === "keep") return;
+    const expected = verdict === "takeInstead" ? present[block]!.stamp : undefined;
+    const last = runs.at(-1);
+    if (last !== undefined && last.to === block && last.expected === expected) last.to = block + 1;
+    else runs.push({ from: block, to: block + 1, expected });
+  });
+  return runs;
+}
+
+/**
+ * A block that is bad at the source is copied as it is, with the checksum that says so: readers find out as they would
+ * there, and one bad block doesn't keep a member from becoming in sync with all the others.
+ */
+function noticeDamage(work: Reconciliation, chunk: number, extent: Extent, data: Uint8Array): void {
+  const bad = verifyBlocks(data, extent.origin, extent.firstBlock, extent.version, extent.checksums);
+  if (bad === -1) return;
+  const { group, generation, source } = work;
+  const { firstBlock, checksums } = extent;
+  work.logger.error("the source's copy is bad", { source: source.remote.address, chunk, block: firstBlock + bad });
+  const body = { session: 0, group, generation, chunk, firstBlock, blockCount: checksums.length };
+  source.request(reportBad, body, { timeoutMs: sourceTimeoutMs }).catch((error) => {
+    work.logger.warn("the source could not be told of its bad copy", { chunk, reason: String(error) });
+  });
+}

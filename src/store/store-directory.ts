@@ -1,0 +1,62 @@
+/**
+ * The store's directory, and what makes it unusable:
+ *
+ *     segments/       the log
+ *     index.sqlite    the index: a checkpoint of what the log says
+ *     indexed         there once a checkpoint is durable: from then on segments are removed, with the deletions and clones
+ *                     that they held, and an index that is lost can't be built again from the rest
+ */
+import { encode, struct, u16 } from "../codec/schema.ts";
+import { BrineError } from "../errors/brine-error.ts";
+import { DiskError } from "../platform/disk.ts";
+import type { KeyValue } from "../platform/key-value.ts";
+import type { Platform } from "../platform/platform.ts";
+
+const newDirectoryAdvice =
+  "start this server with a new, empty data directory: it joins as a new store, and the other members fill it";
+
+export function segmentsPath(directory: string): string {
+  return `${directory}/segments`;
+}
+
+export function indexPath(directory: string): string {
+  return `${directory}/index.sqlite`;
+}
+
+function markPath(directory: string): string {
+  return `${directory}/indexed`;
+}
+
+/** Errors: diskFailed, badChecksum (the file is damaged). */
+export async function openIndex(platform: Platform, directory: string): Promise<KeyValue> {
+  const path = indexPath(directory);
+  try {
+    return await platform.keyValue.open(path);
+  } catch (error) {
+    if (!(error instanceof DiskError)) throw error;
+    if (error.code !== "EUCLEAN") throw new BrineError("diskFailed", error.message, { cause: error });
+    throw new BrineError("badChecksum", `the index ${path} is damaged`, { cause: error, advice: newDirectoryAdvice });
+  }
+}
+
+const mark = struct({ format: u16 });
+
+/** True once a checkpoint of the index has been durable. */
+export async function isMarked(platform: Platform, directory: string): Promise<boolean> {
+  return (await platform.disk.readFile(markPath(directory))) !== undefined;
+}
+
+/** Must be there before the first segment is removed or punched. */
+export async function writeMark(platform: Platform, directory: string): Promise<void> {
+  await platform.disk.writeFile(markPath(directory), encode(mark, { format: 1 }));
+}
+
+export function lostIndex(directory: string): BrineError {
+  return new BrineError(
+    "badChecksum",
+    `the index ${indexPath(directory)} is gone, and the segments alone don't say enough`,
+    {
+      advice: newDirectoryAdvice,
+    },
+  );
+}

@@ -1,0 +1,75 @@
+/**
+ * The store role of a server: the engine on one disk, its methods on the wire, its tie to the metadata leader. Opens no
+ * listener: the server that it is part of has one for all its roles.
+ */
+import type { Address } from "../platform/network.ts";
+import type { Platform } from "../platform/platform.ts";
+import { Service } from "../wire/service.ts";
+import { Admission } from "./admission.ts";
+import { CatchUps } from "./catch-up.ts";
+import { registerHandlers } from "./handlers.ts";
+import { LeaderLink } from "./leader-link.ts";
+import { Store } from "./store.ts";
+
+export interface StoreServerOptions {
+  /** The store's own directory, made if it is missing: `segments/`, `index.sqlite`. */
+  readonly directory: string;
+  readonly serverId: string;
+  readonly clusterId: string;
+  /** Where clients and other stores reach it. */
+  readonly address: Address;
+  /** Servers of which one is the leader. */
+  readonly leaders: readonly Address[];
+  readonly pid: number;
+  /** Roles of the whole server, for `brine status`. */
+  readonly roles: readonly string[];
+  /** Default: by the size of the disk. */
+  readonly segmentBytes?: number;
+}
+
+export class StoreServer {
+  readonly #store: Store;
+  readonly #admission: Admission;
+  readonly #catchUps: CatchUps;
+  readonly #link: LeaderLink;
+
+  /**
+   * Opens the disk, then looks for the leader in the background; requests are refused with notServing until it is found.
+   * Errors: diskFailed, badChecksum (log or index is damaged), versionMismatch.
+   */
+  static async start(platform: Platform, options: StoreServerOptions): Promise<StoreServer> {
+    const { directory, segmentBytes } = options;
+    const store = await Store.open(platform, { directory, ...(segmentBytes !== undefined && { segmentBytes }) });
+    return new StoreServer(platform, options, store);
+  }
+
+  private constructor(platform: Platform, options: StoreServerOptions, store: Store) {
+    this.#store = store;
+    this.#admission = new Admission(platform.clock, store);
+    const { serverId, clusterId, pid } = options;
+    this.#catchUps = new CatchUps({
+      platform,
+      store,
+      admission: this.#admission,
+      identity: { role: "store", clusterId, peerId: serverId, description: `store pid ${pid}, catching up` },
+      reportCaughtUp: (group, generation) => this.#link.reportCaughtUp(group, generation),
+    });
+    const service = new Service();
+    this.register(service);
+    this.#link = new LeaderLink(platform, options, { store, admission: this.#admission, service });
+    store.onFailure = () => this.#link.tellFailure();
+    this.#link.start();
+  }
+
+  /** Adds the store's methods to those of its server. */
+  register(service: Service): void {
+    registerHandlers(service, this.#store, this.#admission, this.#catchUps);
+  }
+
+  /** Finishes what is under way and closes the disk. */
+  async stop(): Promise<void> {
+    await this.#link.stop();
+    await this.#catchUps.stop();
+    await this.#store.close();
+  }
+}
