@@ -30,6 +30,7 @@ export interface AttributeChange {
   readonly atime?: TimeChange;
   readonly mtime?: TimeChange;
   readonly ctime?: TimeChange;
+  /** Clear setuid, and setgid where the group may execute. Comes with every chown; leaves directories as they are. */
   readonly killPrivileges?: boolean;
 }
 
@@ -38,6 +39,7 @@ export interface NewNode {
   /** Permission bits, the umask already taken off. */
   readonly mode: number;
   readonly uid: number;
+  /** In a setgid directory the node gets that directory's group instead, and a directory its setgid bit too (inode(7)). */
   readonly gid: number;
   readonly device?: number;
   readonly target?: string;

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { execFile, execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmSync, statfsSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, statfsSync, symlinkSync, writeFileSync } from "node:fs";
 import { access, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -117,6 +117,34 @@ test("a signal doesn't break fsync, SIGKILL ends it", { skip: skip || !hasPython
   }),
 );
 
+const parallelWrites = `
+import os, sys, threading
+fd = os.open(sys.argv[1], os.O_CREAT | os.O_RDWR)
+start, size, count = 1 << 41, 1 << 20, 100
+os.ftruncate(fd, start + count * size)
+write = lambda number: os.pwrite(fd, bytes([number]) * size, start + number * size)
+threads = [threading.Thread(target=write, args=(number,)) for number in range(count)]
+for one in threads: one.start()
+for one in threads: one.join()
+for number in range(count): assert os.pread(fd, size, start + number * size) == bytes([number]) * size, number
+`;
+
+for (const words of [[], ["thread-pool"]]) {
+  test(
+    `100 slow writes of 1 MiB at once: reading from the kernel pauses and goes on (${words[0] ?? "pipe"})`,
+    {
+      skip: skip || !hasPython,
+      timeout,
+    },
+    () =>
+      withMount(words, async ({ directory, pid }) => {
+        await run("python3", ["-c", parallelWrites, join(directory, "f")], { timeout: 50_000 });
+        const peak = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1];
+        assert.ok(Number(peak) < 500_000, `${peak} KiB`);
+      }),
+  );
+}
+
 test("mount points that can't be used are refused", { skip, timeout }, async () => {
   const failure = async (directory: string) => {
     const child = await MountedChild.start([], directory);
@@ -184,6 +212,26 @@ for (const words of [[], ["thread-pool"]]) {
     }
   });
 }
+
+test("a connection that was aborted leaves no dead mount", { skip, timeout }, async () => {
+  const child = await MountedChild.start();
+  const control = temporaryDirectory();
+  try {
+    execFileSync("mount", ["-t", "fusectl", "none", control]);
+    const line = readFileSync("/proc/self/mountinfo", "utf8")
+      .split("\n")
+      .find((one) => one.includes(child.directory));
+    const connection = /^\d+ \d+ \d+:(\d+) /.exec(line!)![1]!;
+    writeFileSync(join(control, connection, "abort"), "1");
+    await child.ended();
+    assert.match(child.output, /ended: aborted from outside, 0 handles open/);
+    assert.equal(isMounted(child.directory), false);
+  } finally {
+    if (isMounted(control)) execFileSync("umount", ["-l", control]);
+    rmdirSync(control);
+    await child.clear();
+  }
+});
 
 test("unmounting cuts off a file that stays open", { skip, timeout }, async () => {
   const child = await MountedChild.start();

@@ -11,7 +11,7 @@ import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import type { FileSystem } from "../client/file-system.ts";
 import { BrineError, hasCode } from "../errors/brine-error.ts";
-import { type Clock, sleep } from "../platform/clock.ts";
+import type { Clock } from "../platform/clock.ts";
 import type { Platform } from "../platform/platform.ts";
 import { type FuseServer, serveFuse } from "./fuse-server.ts";
 import { type FuseDevice, openFuseDevice } from "./transport/device.ts";
@@ -76,7 +76,10 @@ export async function mountFuse(options: MountFuseOptions): Promise<FuseMount> {
   });
   const mount = new Mount(directory, entry?.device ?? "", device, server, clock);
   try {
-    await withDeadline(server.ready, clock, readyTimeoutMs, "the kernel does not begin to talk to the mount");
+    const ready = server.ready.then(() => true);
+    if (!(await within(ready, clock, readyTimeoutMs))) {
+      throw new BrineError("timedOut", `the kernel does not begin to talk to the mount on ${directory}`);
+    }
   } catch (error) {
     await mount.unmount();
     throw error;
@@ -121,9 +124,9 @@ class Mount implements FuseMount {
     this.#server = server;
     this.#clock = clock;
     this.ended = server.ended.then(async (reason) => {
-      // After an abort the dead mount would stay on its directory.
-      await this.#detach().catch(() => {});
-      return reason;
+      // After an abort (/sys/fs/fuse/connections) the dead mount would stay on its directory.
+      const wasThere = await this.#detach().catch(() => false);
+      return wasThere && reason === "unmounted" ? "aborted from outside" : reason;
     });
   }
 
@@ -136,7 +139,7 @@ class Mount implements FuseMount {
     let failure: unknown;
     try {
       await this.#detach();
-      await Promise.race([this.#server.ended, sleep(this.#clock, detachGraceMs)]);
+      await within(this.#server.ended, this.#clock, detachGraceMs);
     } catch (error) {
       failure = error; // umount hangs or fails: cut the connection, then try again
     }
@@ -146,10 +149,12 @@ class Mount implements FuseMount {
     await this.ended;
   }
 
-  /** Takes this mount off its directory if it is still there. */
-  async #detach(): Promise<void> {
+  /** Takes this mount off its directory; false if it was there no more. */
+  async #detach(): Promise<boolean> {
     const mounts = await mountsOn(this.directory);
-    if (mounts.at(-1)?.device === this.#deviceNumber) await runUnmount(this.directory);
+    if (mounts.at(-1)?.device !== this.#deviceNumber) return false;
+    await runUnmount(this.directory);
+    return true;
   }
 }
 
@@ -195,7 +200,7 @@ async function isStale(directory: string, clock: Clock): Promise<boolean> {
     () => false,
     (error: NodeJS.ErrnoException) => error.code === "ENOTCONN" || error.code === "ECONNABORTED",
   );
-  return Promise.race([probe, sleep(clock, probeTimeoutMs).then(() => false)]);
+  return (await within(probe, clock, probeTimeoutMs)) === true;
 }
 
 async function checkDirectory(directory: string): Promise<void> {
@@ -219,11 +224,12 @@ function directoryError(directory: string, error: unknown): BrineError {
   return new BrineError("refused", `can't use ${directory}: ${code ?? String(error)}`, { cause: error });
 }
 
-async function withDeadline(done: Promise<void>, clock: Clock, timeoutMs: number, what: string): Promise<void> {
-  const late = Promise.withResolvers<never>();
-  const timer = clock.startTimer(timeoutMs, () => late.reject(new BrineError("timedOut", what)));
+/** The promise's value, or undefined if it takes longer than this. */
+async function within<T>(promise: Promise<T>, clock: Clock, timeoutMs: number): Promise<T | undefined> {
+  const late = Promise.withResolvers<undefined>();
+  const timer = clock.startTimer(timeoutMs, () => late.resolve(undefined));
   try {
-    await Promise.race([done, late.promise]);
+    return await Promise.race([promise, late.promise]);
   } finally {
     timer.cancel();
   }

@@ -165,13 +165,17 @@ export class Replies {
 
   #send(request: Request, bodyBytes: number, error = 0, parts?: readonly Uint8Array[]): boolean {
     if (request.answered) return false;
-    request.answered = true;
     this.#view.setUint32(outHeader.length, outHeader.bytes + bodyBytes, true);
     this.#view.setInt32(outHeader.error, error, true);
     this.#view.setUint32(outHeader.unique, request.uniqueLow, true);
     this.#view.setUint32(outHeader.unique + 4, request.uniqueHigh, true);
-    if (parts === undefined) return this.#transport.reply([this.#buffer.subarray(0, outHeader.bytes + bodyBytes)]);
-    return this.#transport.reply([this.#buffer.subarray(0, outHeader.bytes), ...parts]);
+    const delivered =
+      parts === undefined
+        ? this.#transport.reply([this.#buffer.subarray(0, outHeader.bytes + bodyBytes)])
+        : this.#transport.reply([this.#buffer.subarray(0, outHeader.bytes), ...parts]);
+    // Only now: a reply that the kernel refuses as malformed throws, and the request is then answered with an error.
+    request.answered = true;
+    return delivered;
   }
 }
 

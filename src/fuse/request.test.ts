@@ -42,10 +42,15 @@ test("a node id above 2^53 is none", () => {
 });
 
 test("names are bytes", () => {
-  assert.deepEqual(recorded("01", "66ff00").names(0, 1), ["fÿ"]);
-  assert.deepEqual(recorded("0c", "6600000000000000 66ff006700".replace(" ", "")).names(8, 2), ["fÿ", "g"]);
-  assert.throws(() => recorded("01", "66ff").names(0, 1), MalformedRequest);
-  assert.throws(() => recorded("06", "66ff00").names(0, 2), MalformedRequest);
+  assert.deepEqual(recorded("01", "66ff00").name(0), "fÿ");
+  assert.deepEqual(recorded("0c", "6600000000000000 66ff006700".replace(" ", "")).names(8), ["fÿ", "g"]);
+  assert.throws(() => recorded("01", "66ff").name(0), MalformedRequest);
+  assert.throws(() => recorded("06", "66ff00").names(0), MalformedRequest);
+  assert.equal(recorded("01", `${"6e".repeat(255)}00`).name(0).length, 255);
+  assert.throws(() => recorded("01", `${"6e".repeat(256)}00`).name(0), { code: "ENAMETOOLONG" });
+  const symlink = recorded("06", `6100${"74".repeat(4095)}00`);
+  assert.equal(symlink.names(0, 4095)[1].length, 4095);
+  assert.throws(() => symlink.names(0), { code: "ENAMETOOLONG" });
 });
 
 test("SETATTR of times with nanoseconds before and after 1970", () => {

@@ -4,6 +4,8 @@
  * The message lies in a buffer of the transport that is used again as soon as the request's handler has run up to its
  * first `await`. So handlers take their arguments before that; `takeData` keeps what must live longer.
  */
+import { FileError } from "../errors/file-error.ts";
+import { nameBytesMax } from "../namespace/model.ts";
 import { inHeader } from "./protocol.ts";
 
 /** A message that is not what its opcode says: a defect here or a protocol that is not known. */
@@ -92,19 +94,23 @@ export class Request {
     return seconds * 1_000_000_000n + BigInt(this.u32(nanosecondsOffset));
   }
 
-  /** The NUL-terminated strings behind a structure: exactly `count`, one character a byte. */
-  names(structureBytes: number, count: 1): [string];
-  names(structureBytes: number, count: 2): [string, string];
-  names(structureBytes: number, count: number): string[] {
-    const found: string[] = [];
-    let start = inHeader.bytes + structureBytes;
-    while (found.length < count) {
-      const end = this.message.indexOf(0, start);
-      if (end < 0) throw new MalformedRequest("a name without its end");
-      found.push(this.message.toString("latin1", start, end));
-      start = end + 1;
-    }
-    return found;
+  /** The name behind a structure, one character a byte. Throws FileError ENAMETOOLONG above NAME_MAX. */
+  name(structureBytes: number): string {
+    return this.#string(inHeader.bytes + structureBytes, nameBytesMax);
+  }
+
+  /** The name behind a structure and a second string behind it: another name, or what `secondBytesMax` bounds. */
+  names(structureBytes: number, secondBytesMax = nameBytesMax): [string, string] {
+    const first = this.name(structureBytes);
+    return [first, this.#string(inHeader.bytes + structureBytes + first.length + 1, secondBytesMax)];
+  }
+
+  /** The kernel itself only refuses names above 1024 bytes (FUSE_NAME_MAX). */
+  #string(start: number, bytesMax: number): string {
+    const end = this.message.indexOf(0, start);
+    if (end < 0) throw new MalformedRequest("a name without its end");
+    if (end - start > bytesMax) throw new FileError("ENAMETOOLONG");
+    return this.message.toString("latin1", start, end);
   }
 
   /** The `size` bytes behind a structure, to be used until the request has finished. */

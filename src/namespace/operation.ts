@@ -30,7 +30,10 @@ export const mappingsMax = 64;
 export const operation = union({
   // --- by clients, in their session's volume ---
 
-  /** Makes a file, directory or special file. `inode` is from a range of the session. EEXIST, ENOENT, ENOTDIR, EMLINK. */
+  /**
+   * Makes a file, directory or special file. `inode` is from a range of the session. In a setgid directory it gets that
+   * directory's group, and a directory the setgid bit too (inode(7)). EEXIST, ENOENT, ENOTDIR, EMLINK.
+   */
   create: struct({
     parent: u64,
     name,
@@ -54,7 +57,7 @@ export const operation = union({
   /**
    * chmod, chown, utimens, truncate. A truncate inside a mapped chunk brings the clone with the zeroed tail in
    * `mappings`; chunks beyond the new end are unmapped. `killPrivileges` clears setuid, and setgid where the group may
-   * execute.
+   * execute; it leaves directories as they are.
    */
   setAttributes: struct({
     inode: u64,

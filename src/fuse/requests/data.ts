@@ -61,7 +61,7 @@ export async function createFile(context: RequestContext, request: Request): Pro
   const parent = inodeOf(context, request);
   const flags = request.u32(createIn.flags);
   const killPrivileges = (request.u32(createIn.openFlags) & openKillPrivileges) !== 0;
-  const [name] = request.names(createIn.bytes, 1);
+  const name = request.name(createIn.bytes);
   const node = { ...ownerOf(request), type: "file", mode: request.u32(createIn.mode) & permissionMask } as const;
   const append = (flags & openFlag.APPEND) !== 0;
   const { fileSystem, replies } = context;

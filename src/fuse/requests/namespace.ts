@@ -1,6 +1,7 @@
 /** Names: LOOKUP, MKNOD, MKDIR, SYMLINK, LINK, UNLINK, RMDIR, RENAME, RENAME2, READLINK. */
 import type { Attributes, NewNode } from "../../client/file-system.ts";
 import { FileError } from "../../errors/file-error.ts";
+import { targetBytesMax } from "../../namespace/model.ts";
 import { typeOfMode } from "../layout.ts";
 import { linkIn, mkdirIn, mknodIn, permissionMask, rename2In, renameFlag, renameIn } from "../protocol.ts";
 import type { Request } from "../request.ts";
@@ -8,7 +9,7 @@ import { inodeOf, knownInode, type RequestContext } from "./context.ts";
 
 export async function lookup(context: RequestContext, request: Request): Promise<void> {
   const inode = inodeOf(context, request);
-  const [name] = request.names(0, 1);
+  const name = request.name(0);
   const attributes = await lookupName(context, request, inode, name);
   if (attributes === undefined) context.replies.error(request, "ENOENT");
   else context.replies.entry(request, attributes);
@@ -38,7 +39,7 @@ export async function makeNode(context: RequestContext, request: Request): Promi
   const type = typeOfMode(mode);
   if (type === undefined || type === "directory" || type === "symlink") throw new FileError("EINVAL");
   const isDevice = type === "characterDevice" || type === "blockDevice";
-  const [name] = request.names(mknodIn.bytes, 1);
+  const name = request.name(mknodIn.bytes);
   await createNode(context, request, name, {
     ...ownerOf(request),
     type,
@@ -49,13 +50,13 @@ export async function makeNode(context: RequestContext, request: Request): Promi
 
 export async function makeDirectory(context: RequestContext, request: Request): Promise<void> {
   request.expect(mkdirIn.bytes);
-  const [name] = request.names(mkdirIn.bytes, 1);
+  const name = request.name(mkdirIn.bytes);
   const mode = request.u32(mkdirIn.mode) & permissionMask;
   await createNode(context, request, name, { ...ownerOf(request), type: "directory", mode });
 }
 
 export async function makeSymlink(context: RequestContext, request: Request): Promise<void> {
-  const [name, target] = request.names(0, 2);
+  const [name, target] = request.names(0, targetBytesMax);
   await createNode(context, request, name, { ...ownerOf(request), type: "symlink", mode: 0o777, target });
 }
 
@@ -73,18 +74,18 @@ export async function link(context: RequestContext, request: Request): Promise<v
   request.expect(linkIn.bytes);
   const inode = knownInode(context, request.u64(linkIn.node));
   const parent = inodeOf(context, request);
-  const [name] = request.names(linkIn.bytes, 1);
+  const name = request.name(linkIn.bytes);
   context.replies.entry(request, await context.fileSystem.link(inode, parent, name, request.signal));
 }
 
 export async function unlink(context: RequestContext, request: Request): Promise<void> {
-  const [name] = request.names(0, 1);
+  const name = request.name(0);
   await context.fileSystem.unlink(inodeOf(context, request), name, request.signal);
   context.replies.done(request);
 }
 
 export async function removeDirectory(context: RequestContext, request: Request): Promise<void> {
-  const [name] = request.names(0, 1);
+  const name = request.name(0);
   await context.fileSystem.removeDirectory(inodeOf(context, request), name, request.signal);
   context.replies.done(request);
 }
@@ -112,7 +113,7 @@ async function renameNames(
   noReplace: boolean,
 ): Promise<void> {
   const parent = inodeOf(context, request);
-  const [name, newName] = request.names(structureBytes, 2);
+  const [name, newName] = request.names(structureBytes);
   await context.fileSystem.rename(parent, name, newParent, newName, { noReplace }, request.signal);
   context.replies.done(request);
 }

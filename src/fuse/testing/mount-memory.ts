@@ -9,7 +9,7 @@ import { mountFuse } from "../mount.ts";
 import { linux61Features } from "../protocol.ts";
 import { MemoryFileSystem } from "./memory-file-system.ts";
 
-/** fsync of a file of this size takes half a second; of one byte more, until it is aborted. */
+/** fsync of a file of this size takes half a second, as writes behind 2^41 do; of one byte more, until it is aborted. */
 const slowSyncBytes = 1234;
 const slowSyncMs = 500;
 
@@ -20,6 +20,11 @@ class SlowFileSystem extends MemoryFileSystem {
     if (attributes.size === slowSyncBytes + 1) {
       await new Promise((_, reject) => signal?.addEventListener("abort", () => reject(new FileError("EINTR"))));
     }
+  }
+
+  override async write(...args: Parameters<MemoryFileSystem["write"]>): Promise<number> {
+    if (args[1] >= 2 ** 41) await new Promise((done) => setTimeout(done, slowSyncMs));
+    return super.write(...args);
   }
 }
 

@@ -17,7 +17,7 @@ export interface MountEntry {
   readonly source: string;
 }
 
-/** umount(8) may ask a file system that no longer answers; the caller then aborts the connection. */
+/** Both may ask a file system that no longer answers. After umount(8) did, the caller cuts the connection. */
 const commandTimeoutMs = 10_000;
 
 /** All mounts, the topmost of a directory last (/proc/self/mountinfo, proc(5)). */
@@ -65,7 +65,11 @@ export function runMount(options: MountOptions): Promise<void> {
     options.readOnly ? "ro" : "rw",
   ];
   const args = ["-i", "-t", "fuse", "-o", words.join(","), "--", options.source, options.directory];
-  const child = spawn("mount", args, { stdio: ["ignore", "ignore", "pipe", options.descriptor] });
+  const child = spawn("mount", args, {
+    stdio: ["ignore", "ignore", "pipe", options.descriptor],
+    timeout: commandTimeoutMs,
+    killSignal: "SIGKILL",
+  });
   let said = "";
   child.stderr!.setEncoding("utf8").on("data", (text: string) => {
     said += text;
@@ -78,7 +82,9 @@ export function runMount(options: MountOptions): Promise<void> {
         }),
       );
     child.on("error", (error) => refuse(error.message));
-    child.on("close", (code) => (code === 0 ? resolve() : refuse(said.trim() || `mount ended with ${code}`)));
+    child.on("close", (code, signal) =>
+      code === 0 ? resolve() : refuse(said.trim() || `mount ended with ${signal ?? code}`),
+    );
   });
 }
 
