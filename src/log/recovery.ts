@@ -23,7 +23,8 @@
  *
  * 6. The last commit is written again, the same bytes, and synced. It may stand in the page cache only, because the process
  *    died before its sync, or because a sync failed, after which the kernel takes the pages for clean.
- * 7. The first block of an unfinished commit is zeroed, so that it is never found again.
+ * 7. The first block of an unfinished commit is zeroed, so that it is never found again; what is left of the segment is
+ *    given back to the disk, because the log goes on in a new one.
  */
 import { BrineError } from "../errors/brine-error.ts";
 import type { DiskFile } from "../platform/disk.ts";
@@ -160,7 +161,7 @@ class SegmentReplay {
     const end = { lastCommit: last, offset: last?.end ?? blockBytes, sequence: this.#sequenceAfter(last) };
     this.#checkStart(end.offset, ends);
     await this.#checkEnd(scanner, sizeBytes, end, next);
-    if (next === undefined) await this.#makeFinal(file, scanner, end);
+    if (next === undefined) await this.#makeFinal(file, scanner, sizeBytes, end);
     return end;
   }
 
@@ -209,7 +210,8 @@ class SegmentReplay {
   }
 
   /** Steps 6 and 7. */
-  async #makeFinal(file: DiskFile, scanner: SegmentScanner, { lastCommit, offset }: SegmentEnd): Promise<void> {
+  async #makeFinal(file: DiskFile, scanner: SegmentScanner, sizeBytes: number, end: SegmentEnd): Promise<void> {
+    const { lastCommit, offset } = end;
     if (lastCommit !== undefined) {
       const part = Buffer.alloc(1024 * 1024);
       for (let at = lastCommit.start; at < offset; ) {
@@ -221,6 +223,7 @@ class SegmentReplay {
     }
     if (!(await scanner.isBlank(offset))) await file.write([Buffer.alloc(blockBytes)], offset);
     await file.syncData();
+    if (offset < sizeBytes) await file.punch(offset, sizeBytes - offset);
   }
 }
 

@@ -218,6 +218,16 @@ test("a segment that was being made is removed", async () => {
   }
 });
 
+test("a restart gives back the rest of the segment", async () => {
+  const disk = new FaultyDisk();
+  const { log } = await openLog(disk);
+  const { end } = await log.append(Buffer.from("a"), payloadOf(0, 2));
+  const next = survived(disk);
+  await openLog(next);
+  const length = 16 * blockBytes - end.offset;
+  assert.deepEqual(next.punched, [{ path: segmentPath(1), position: end.offset, length }]);
+});
+
 test("a newer format, another kind and another log are refused", async () => {
   const disk = new FaultyDisk();
   const { log } = await openLog(disk);

@@ -1,9 +1,10 @@
 /**
  * Runs in a worker thread: checkpoints one SQLite database on request.
  *
- * First PASSIVE: it syncs the WAL, copies what has been committed so far and syncs the database file, while the main
- * thread goes on reading and writing. Then TRUNCATE, which locks out writers but has only the little left that came
- * meanwhile, and empties the WAL, so that it doesn't grow without end.
+ * PASSIVE syncs the WAL, copies what has been committed so far and syncs the database file, while the main thread goes on
+ * reading and writing. If nothing was committed meanwhile, the next commit begins at the WAL's start again. Under steady
+ * commits that never happens and the WAL grows; when it is long, TRUNCATE empties it. That locks out writers, so another
+ * PASSIVE goes before it and leaves it little to do.
  */
 import { parentPort, workerData } from "node:worker_threads";
 import Database from "better-sqlite3";
@@ -20,6 +21,8 @@ interface CheckpointResult {
 
 /** Passes of PASSIVE at most. Each one covers all commits before it; only a reader that stays in the way repeats it. */
 const passesMax = 200;
+/** Frames (pages of 4 KiB) from which on the WAL is emptied: 32 MiB, a second of heavy changes. */
+const walFramesMax = 8192;
 /** How long a pass waits for a lock that the main thread holds: for one of its synchronous calls. */
 const lockWaitMs = 50;
 
@@ -41,13 +44,11 @@ function answer(): CheckpointAnswer {
 function checkpoint(): void {
   for (let pass = 0; pass < passesMax; pass++) {
     const passive = run("PASSIVE");
-    if (passive.busy === 0 && passive.checkpointed >= passive.log) {
-      run("TRUNCATE"); // busy is fine: all is durable, and the next one empties the WAL
-      return;
-    }
-    // TRUNCATE waits for locks, PASSIVE does not.
-    const truncated = run("TRUNCATE");
-    if (truncated.busy === 0) return;
+    const isWhole = passive.busy === 0 && passive.checkpointed >= passive.log;
+    if (isWhole && passive.log < walFramesMax) return;
+    if (isWhole) run("PASSIVE");
+    // It waits for locks, PASSIVE does not. Busy is fine after a whole pass: all is durable, the next one shortens the WAL.
+    if (run("TRUNCATE").busy === 0 || isWhole) return;
   }
   throw Object.assign(new Error("the database stayed locked"), { code: "EBUSY" });
 }

@@ -9,6 +9,7 @@ export class Checkpointer {
   readonly #path: string;
   #worker: Worker | undefined;
   #waiting: { resolve(): void; reject(error: Error): void } | undefined;
+  #running: Promise<void> | undefined;
 
   constructor(path: string) {
     this.#path = path;
@@ -18,15 +19,22 @@ export class Checkpointer {
   checkpoint(): Promise<void> {
     if (this.#waiting !== undefined) throw new Error("a checkpoint is under way");
     const worker = this.#start();
-    return new Promise((resolve, reject) => {
+    this.#running = new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
       worker.ref(); // a process lives until its checkpoint is done, but not because it could make one
       worker.postMessage("checkpoint");
     });
+    return this.#running;
   }
 
+  /** Waits for the checkpoint under way, makes a last one, and ends the worker. */
   async close(): Promise<void> {
-    await this.#worker?.terminate();
+    await this.#running?.catch(() => {}); // its caller hears of it
+    try {
+      await this.checkpoint();
+    } finally {
+      await this.#worker?.terminate();
+    }
   }
 
   #start(): Worker {

@@ -148,9 +148,11 @@ class SqliteKeyValue implements KeyValue {
 
   async close(): Promise<void> {
     this.commit();
-    await this.#checkpointer.checkpoint();
-    await this.#checkpointer.close();
-    this.#database.close();
+    try {
+      await this.#checkpointer.close();
+    } finally {
+      this.#database.close();
+    }
   }
 
   #pushChanged(entries: KeyValueEntry[], key: string): void {
