@@ -67,9 +67,6 @@ export async function startServer(platform: Platform, options: ServerOptions): P
       undo.push(() => metadata.stop());
       metadata.register(service);
     }
-    // Only now: whoever connects before the leader has replayed its ledger would be refused instead of having to wait.
-    const listener = await listenAt(platform, address, service, ids);
-    undo.push(() => listener.close());
     if (identity.roles.includes("store")) {
       const store = await StoreServer.start(platform, {
         directory: `${directory.path}/store`,
@@ -82,6 +79,9 @@ export async function startServer(platform: Platform, options: ServerOptions): P
       undo.push(() => store.stop());
       store.register(service);
     }
+    // Only now: who connects before the roles are there would be refused instead of having to wait.
+    const listener = await listenAt(platform, address, service, ids);
+    undo.push(() => listener.close());
     await writeRunning(platform.disk, directory.path, {
       addresses: identity.roles.includes("metadata") ? [address] : [...leaders, address],
     });
