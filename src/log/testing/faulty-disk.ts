@@ -125,7 +125,8 @@ export class FaultyDisk implements Disk {
         }),
       syncData: () =>
         this.#operation("sync", path, () => {
-          inode.durable = Buffer.from(inode.current);
+          if (inode.durable.length !== inode.current.length) inode.durable = Buffer.from(inode.current);
+          for (const sector of inode.dirty) copySector(inode, inode.durable, sector);
           inode.dirty.clear();
         }),
       allocate: (position, length) =>
@@ -158,4 +159,8 @@ export class FaultyDisk implements Disk {
     if (code !== undefined) throw new DiskError(code, operation, path);
     return action();
   }
+}
+
+function copySector(inode: Inode, target: Buffer, sector: number): void {
+  inode.current.copy(target, sector * sectorBytes, sector * sectorBytes, (sector + 1) * sectorBytes);
 }
