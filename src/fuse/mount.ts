@@ -4,11 +4,7 @@
  * Before: the directory must be there, empty, and no mount point. A stale mount (its server has died: ENOTCONN) is
  * cleared. After: `ended` tells when the kernel has let go, whoever asked for it: `unmount`, umount(8), an abort.
  * A process must not use files on a mount that it serves itself: it would wait for its own answer.
- *
- * Uses fs directly: the checks are about the directory of this machine that the kernel shall mount on.
  */
-import { readdir, realpath, stat } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
 import type { FileSystem } from "../client/file-system.ts";
 import { BrineError, hasCode } from "../errors/brine-error.ts";
 import type { Clock } from "../platform/clock.ts";
@@ -16,14 +12,14 @@ import type { Platform } from "../platform/platform.ts";
 import { type FuseServer, serveFuse } from "./fuse-server.ts";
 import { type FuseDevice, openFuseDevice } from "./transport/device.ts";
 import { kernelTasks } from "./transport/kernel-tasks.ts";
-import { listMounts, type MountEntry, runMount, runUnmount } from "./transport/mount-points.ts";
+import { canonicalDirectory, checkDirectory, clearStaleMounts, mountsOn } from "./transport/mount-directory.ts";
+import { runMount, runUnmount } from "./transport/mount-points.ts";
+import { within } from "./within.ts";
 
 /** INIT is the kernel's first request and needs nobody else: seconds would mean that the kernel is stuck. */
 const readyTimeoutMs = 10_000;
 /** Files that are still open at a lazy unmount get this long to be closed before their connection is cut. */
 const detachGraceMs = 2_000;
-/** A mount whose server is alive answers stat(2) at once, a dead one fails at once; a silent one is in use. */
-const probeTimeoutMs = 2_000;
 
 export interface MountFuseOptions {
   readonly directory: string;
@@ -155,82 +151,5 @@ class Mount implements FuseMount {
     if (mounts.at(-1)?.device !== this.#deviceNumber) return false;
     await runUnmount(this.directory);
     return true;
-  }
-}
-
-/** Absolute and without symlinks. The directory itself is not looked at: a stale mount on it would fail. */
-async function canonicalDirectory(path: string): Promise<string> {
-  const absolute = resolve(path);
-  if (absolute === "/") throw new BrineError("busy", "can't mount on /");
-  const mounts = await listMounts();
-  if (mounts.some((mount) => mount.directory === absolute)) return absolute;
-  try {
-    const parent = await realpath(dirname(absolute));
-    const beside = join(parent, basename(absolute));
-    if (mounts.some((mount) => mount.directory === beside)) return beside;
-    return await realpath(beside);
-  } catch (error) {
-    throw directoryError(path, error);
-  }
-}
-
-async function mountsOn(directory: string): Promise<MountEntry[]> {
-  return (await listMounts()).filter((mount) => mount.directory === directory);
-}
-
-/** True if there was one. Errors: BrineError `busy` if something that works is mounted there. */
-async function clearStaleMounts(directory: string, clock: Clock): Promise<boolean> {
-  let cleared = false;
-  for (;;) {
-    const top = (await mountsOn(directory)).at(-1);
-    if (top === undefined) return cleared;
-    const isFuse = top.type === "fuse" || top.type.startsWith("fuse.");
-    if (!isFuse || !(await isStale(directory, clock))) {
-      throw new BrineError("busy", `${directory} is mounted already (${top.source}, type ${top.type})`, {
-        advice: `unmount it first: brine unmount ${directory}`,
-      });
-    }
-    await runUnmount(directory);
-    cleared = true;
-  }
-}
-
-async function isStale(directory: string, clock: Clock): Promise<boolean> {
-  const probe = stat(directory).then(
-    () => false,
-    (error: NodeJS.ErrnoException) => error.code === "ENOTCONN" || error.code === "ECONNABORTED",
-  );
-  return (await within(probe, clock, probeTimeoutMs)) === true;
-}
-
-async function checkDirectory(directory: string): Promise<void> {
-  let names: string[];
-  try {
-    names = await readdir(directory);
-  } catch (error) {
-    throw directoryError(directory, error);
-  }
-  if (names.length > 0) {
-    throw new BrineError("busy", `${directory} is not empty`, { advice: "mount on an empty directory" });
-  }
-}
-
-function directoryError(directory: string, error: unknown): BrineError {
-  const code = (error as NodeJS.ErrnoException).code;
-  if (code === "ENOENT") {
-    return new BrineError("notFound", `there is no directory ${directory}`, { advice: `mkdir -p ${directory}` });
-  }
-  if (code === "ENOTDIR") return new BrineError("invalid", `${directory} is not a directory`);
-  return new BrineError("refused", `can't use ${directory}: ${code ?? String(error)}`, { cause: error });
-}
-
-/** The promise's value, or undefined if it takes longer than this. */
-async function within<T>(promise: Promise<T>, clock: Clock, timeoutMs: number): Promise<T | undefined> {
-  const late = Promise.withResolvers<undefined>();
-  const timer = clock.startTimer(timeoutMs, () => late.resolve(undefined));
-  try {
-    return await Promise.race([promise, late.promise]);
-  } finally {
-    timer.cancel();
   }
 }
