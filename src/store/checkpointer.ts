@@ -16,7 +16,7 @@ import { groupsKey, metaKey } from "./keys.ts";
 import type { State } from "./state.ts";
 
 /** Bounds the replay of a start to about a second, and the dirty chunks in memory. */
-const logBytesMax = 64 * 1024 * 1024;
+const defaultLogBytesMax = 64 * 1024 * 1024;
 /** Bounds the replay after little work, and how long dead space stays taken. */
 const dirtyMsMax = 5_000;
 /** Grows with every change of the index's rows. */
@@ -54,6 +54,7 @@ export class Checkpointer {
   readonly #clock: Clock;
   readonly #keyValue: KeyValue;
   readonly #state: State;
+  readonly #logBytesMax: number;
   readonly #badBlocks: () => number;
   readonly #onDurable: (position: LogPosition) => void;
   readonly #onFailure: (error: unknown) => void;
@@ -66,6 +67,7 @@ export class Checkpointer {
     clock: Clock;
     keyValue: KeyValue;
     state: State;
+    logBytesMax?: number;
     badBlocks: () => number;
     onDurable: (position: LogPosition) => void;
     onFailure: (error: unknown) => void;
@@ -73,6 +75,7 @@ export class Checkpointer {
     this.#clock = options.clock;
     this.#keyValue = options.keyValue;
     this.#state = options.state;
+    this.#logBytesMax = options.logBytesMax ?? defaultLogBytesMax;
     this.#badBlocks = options.badBlocks;
     this.#onDurable = options.onDurable;
     this.#onFailure = options.onFailure;
@@ -91,7 +94,7 @@ export class Checkpointer {
 
   get due(): boolean {
     if (this.#dirtySinceMs === undefined || this.#running !== undefined) return false;
-    return this.#wanted || this.#bytes >= logBytesMax || this.#clock.nowMs() - this.#dirtySinceMs >= dirtyMsMax;
+    return this.#wanted || this.#bytes >= this.#logBytesMax || this.#clock.nowMs() - this.#dirtySinceMs >= dirtyMsMax;
   }
 
   /** Commits the state, which is that of the log at `position`, and makes it durable if none is under way. */

@@ -228,5 +228,5 @@ test("an index that is lost or of a newer format is refused clearly", async () =
   database.rows.set("m", Buffer.concat([Buffer.from([9, 0]), meta.subarray(2)]));
   await assert.rejects(openStore(platform), failsWith("versionMismatch"));
   for (const key of [...database.snapshot().keys()]) database.rows.delete(key);
-  await assert.rejects(openStore(platform), /the index of store is gone/);
+  await assert.rejects(openStore(platform), /the index store.index.sqlite is gone/);
 });

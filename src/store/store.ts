@@ -50,6 +50,8 @@ export interface StoreOptions {
   readonly directory: string;
   /** Default: by the size of the disk. */
   readonly segmentBytes?: number;
+  /** A checkpoint is made after so much log. Default: 64 MiB. */
+  readonly checkpointBytes?: number;
 }
 
 interface Parts {
@@ -58,6 +60,7 @@ interface Parts {
   readonly state: State;
   readonly room: DiskRoom;
   readonly badBlocks: number;
+  readonly checkpointBytes: number | undefined;
 }
 
 export class Store {
@@ -110,7 +113,14 @@ export class Store {
       });
       state.space.keepOnly(new Set(log.segments()));
       const room = await DiskRoom.open(disk, directory, segmentBytes);
-      const parts = { log, keyValue, state, room, badBlocks: checkpoint.badBlocks };
+      const parts = {
+        log,
+        keyValue,
+        state,
+        room,
+        badBlocks: checkpoint.badBlocks,
+        checkpointBytes: options.checkpointBytes,
+      };
       return new Store(platform, directory, marked, parts);
     } catch (error) {
       await keyValue.close();
@@ -138,6 +148,7 @@ export class Store {
       clock: platform.clock,
       keyValue: parts.keyValue,
       state: parts.state,
+      ...(parts.checkpointBytes !== undefined && { logBytesMax: parts.checkpointBytes }),
       badBlocks: () => this.#reader.badBlocks,
       onDurable: (position) => void this.#onDurable(position),
       onFailure: (error) => this.#fail(`index: ${messageOf(error)}`),

@@ -1,0 +1,200 @@
+/**
+ * Random writes, clones, deletions, checkpoints and crashes against a model: a map of chunks, each an array of blocks.
+ * A crash in the middle of writes leaves each of their blocks old or new. A failing seed is in the test's message.
+ */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { hasCode } from "../errors/brine-error.ts";
+import { blockBytes } from "../namespace/model.ts";
+import type { StoredExtent } from "./extents.ts";
+import { Store } from "./store.ts";
+import { blocksOf, contentOfExtents, testChunk, writeOf } from "./testing/blocks.ts";
+import { MemoryPlatform, settle } from "./testing/memory-platform.ts";
+
+const blockCount = 20;
+const chunkCount = 6;
+
+interface Block {
+  readonly grant: number;
+  readonly fill: number;
+}
+type Model = Map<number, (Block | undefined)[]>;
+
+interface Write {
+  readonly chunk: number;
+  readonly first: number;
+  readonly count: number;
+  readonly grant: number;
+  readonly fill: number;
+}
+
+class Run {
+  readonly platform: MemoryPlatform;
+  store!: Store;
+  model: Model = new Map();
+  /** Chunk ids are never used again. */
+  nextChunk = testChunk + chunkCount;
+  grant = 1;
+
+  constructor(seed: number) {
+    this.platform = new MemoryPlatform(seed);
+    this.platform.disk.totalBytes = 24 * 1024 * 1024;
+  }
+
+  below(limit: number): number {
+    return this.platform.random.below(limit);
+  }
+
+  async open(): Promise<void> {
+    this.store = await Store.open(this.platform, {
+      directory: "store",
+      segmentBytes: 128 * 1024,
+      checkpointBytes: 60_000,
+    });
+  }
+
+  aChunk(): number {
+    const known = [...this.model.keys()];
+    return known.length < chunkCount || this.below(8) === 0 ? this.nextChunk++ : known[this.below(known.length)]!;
+  }
+
+  someWrites(): Write[] {
+    return Array.from({ length: 1 + this.below(5) }, () => {
+      const first = this.below(blockCount);
+      const grant = this.below(4) === 0 ? Math.max(1, this.grant - this.below(4)) : ++this.grant;
+      const count = 1 + this.below(blockCount - first);
+      return { chunk: this.aChunk(), first, count, grant, fill: this.below(256) };
+    });
+  }
+
+  /** Writes of one grant differ in their sequence, so that no two are the same version. */
+  async write(write: Write, sequence: number): Promise<void> {
+    const data = blocksOf(write.fill, write.first, write.count);
+    const version = { grant: write.grant * 1000 + sequence, sequence: 1 };
+    await this.store.write(writeOf(write.chunk, write.first, data, version), data);
+  }
+
+  applyToModel(write: Write, sequence: number): void {
+    const blocks = this.model.get(write.chunk) ?? new Array(blockCount).fill(undefined);
+    this.model.set(write.chunk, blocks);
+    const grant = write.grant * 1000 + sequence;
+    for (let block = write.first; block < write.first + write.count; block++) {
+      if ((blocks[block]?.grant ?? 0) < grant) blocks[block] = { grant, fill: (write.fill + block) & 255 };
+    }
+  }
+
+  async seen(chunk: number): Promise<(Block | undefined)[] | undefined> {
+    try {
+      const { extents, payload } = await this.store.read(chunk, 0, blockCount);
+      const content = contentOfExtents(extents, payload, blockCount);
+      const grants = grantsOf(extents);
+      return content.map((fill, block) => (fill === undefined ? undefined : { fill, grant: grants[block]! }));
+    } catch (error) {
+      if (hasCode(error, "unknownChunk")) return undefined;
+      throw error;
+    }
+  }
+
+  async check(): Promise<void> {
+    const places = new Set<string>();
+    for (const [chunk, blocks] of this.model) {
+      assert.deepEqual(await this.seen(chunk), blocks);
+      for (const extent of this.store.chunk(chunk)!.extents) {
+        for (let index = 0; index < extent.checksums.length; index++) {
+          places.add(`${extent.segment}:${extent.offset + index * blockBytes}`);
+        }
+      }
+    }
+    assert.equal(this.store.liveBytes, places.size * blockBytes);
+    const { chunks } = { chunks: this.store.listChunks(3, 0, 1000).map(({ chunk }) => chunk) };
+    assert.deepEqual(
+      chunks,
+      [...this.model.keys()].sort((left, right) => left - right),
+    );
+  }
+
+  /** Power fails while writes are on their way; whatever state each block is in then becomes the model. */
+  async crashDuring(writes: Write[], sequence: number): Promise<void> {
+    const pending = writes.map((write, index) => this.write(write, sequence + index).catch(() => {}));
+    for (let turn = this.below(12); turn > 0; turn--) await undefined;
+    this.platform.crash();
+    await settle();
+    await Promise.race([Promise.all(pending), settle()]);
+    await this.open();
+    const chunks = new Set([...this.model.keys(), ...writes.map(({ chunk }) => chunk)]);
+    for (const chunk of chunks) {
+      const seen = await this.seen(chunk);
+      const before = this.model.get(chunk);
+      if (seen === undefined) {
+        assert.equal(before, undefined);
+        continue;
+      }
+      for (const [number, block] of seen.entries()) {
+        if (block?.grant === before?.[number]?.grant) continue;
+        const cause = writes.findIndex(
+          (write, index) => write.chunk === chunk && write.grant * 1000 + sequence + index === block?.grant,
+        );
+        assert.notEqual(cause, -1, `block ${number} of ${chunk} is ${JSON.stringify(block)}`);
+        assert.ok(block!.grant > (before?.[number]?.grant ?? 0));
+      }
+      this.model.set(chunk, seen);
+    }
+  }
+
+  async step(sequence: number): Promise<void> {
+    const kind = this.below(20);
+    if (kind < 9) {
+      const writes = this.someWrites();
+      const results = await Promise.allSettled(writes.map((write, index) => this.write(write, sequence + index)));
+      for (const [index, write] of writes.entries()) this.applyToModel(write, sequence + index);
+      for (const result of results) {
+        if (result.status === "rejected" && !hasCode(result.reason, "superseded")) throw result.reason;
+      }
+    } else if (kind < 12 && this.model.size > 0) {
+      const source = [...this.model.keys()][this.below(this.model.size)]!;
+      const count = this.below(blockCount + 1);
+      const chunk = this.nextChunk++;
+      await this.store.clone({ chunk, source, blockCount: count, generation: 1, session: 1, tolerant: false });
+      this.model.set(
+        chunk,
+        this.model.get(source)!.map((block, number) => (number < count ? block : undefined)),
+      );
+    } else if (kind < 14 && this.model.size > 0) {
+      const doomed = [...this.model.keys()].filter(() => this.below(3) === 0);
+      await this.store.delete(doomed);
+      for (const chunk of doomed) this.model.delete(chunk);
+    } else if (kind < 16) await this.store.checkpoint();
+    else if (kind < 18) await this.platform.clock.advance(6_000);
+    else if (kind < 19) await this.crashDuring(this.someWrites(), sequence);
+    else {
+      await this.store.close();
+      await this.open();
+    }
+  }
+}
+
+function grantsOf(extents: readonly StoredExtent[]): number[] {
+  const grants: number[] = [];
+  for (const { firstBlock, checksums, stamp } of extents) {
+    for (let index = 0; index < checksums.length; index++) grants[firstBlock + index] = stamp.version.grant;
+  }
+  return grants;
+}
+
+test("a store behaves as its model, crashes included", async () => {
+  for (let seed = 1; seed <= 40; seed++) {
+    const run = new Run(seed);
+    await run.open();
+    let step = 0;
+    try {
+      for (; step < 60; step++) {
+        await run.step((step * 10) % 990);
+        if (step % 4 === 3) await run.check();
+      }
+      await run.check();
+      await run.store.close();
+    } catch (error) {
+      throw new Error(`seed ${seed}, step ${step}`, { cause: error });
+    }
+  }
+});

@@ -1,0 +1,196 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type BrineErrorCode, hasCode } from "../errors/brine-error.ts";
+import {
+  catchUp,
+  cloneChunk,
+  deleteChunks,
+  equalize,
+  fenceSession,
+  listChunks,
+  setGroups,
+} from "../wire/catalogue/store.ts";
+import { blocksOf } from "./testing/blocks.ts";
+import { readFrom, TestCluster, type TestStore, testGroup, timeoutMs, until, writeTo } from "./testing/cluster.ts";
+
+const chunk = testGroup * 2 ** 40 + 5;
+
+function failsWith(code: BrineErrorCode): (error: unknown) => boolean {
+  return (error) => {
+    if (!hasCode(error, code)) throw error;
+    return true;
+  };
+}
+
+async function oneStore(): Promise<{ cluster: TestCluster; store: TestStore; leaderAddress: string }> {
+  const cluster = new TestCluster();
+  const leaderAddress = await cluster.startLeader();
+  const store = await cluster.startStore(1, [leaderAddress]);
+  cluster.views = [cluster.view(1, { 1: "inSync" })];
+  await until("first heartbeat", () => cluster.heartbeats.length > 0);
+  await store.leader.request(setGroups, { views: cluster.views }, { timeoutMs });
+  return { cluster, store, leaderAddress };
+}
+
+test("a registered store writes and reads over the wire", async () => {
+  const { cluster, store } = await oneStore();
+  await writeTo(store, { generation: 1, chunk }, 1, blocksOf(7, 1, 3), { grant: 1, sequence: 1 });
+  assert.deepEqual(await readFrom(store, { generation: 1, chunk }, 5), [undefined, 8, 9, 10, undefined]);
+  await assert.rejects(readFrom(store, { generation: 1, chunk: chunk + 1 }, 1), failsWith("unknownChunk"));
+  await store.leader.request(deleteChunks, { chunks: [chunk] }, { timeoutMs });
+  await assert.rejects(readFrom(store, { generation: 1, chunk }, 1), failsWith("unknownChunk"));
+  await cluster.stop();
+});
+
+test("other generations, unknown groups, foreign chunks, ended sessions and wrong roles are refused", async () => {
+  const { cluster, store } = await oneStore();
+  const data = blocksOf(7, 0, 1);
+  const version = { grant: 1, sequence: 1 };
+  await writeTo(store, { generation: 1, chunk }, 0, data, version);
+  await assert.rejects(writeTo(store, { generation: 2, chunk }, 0, data, version), failsWith("wrongGeneration"));
+  await assert.rejects(writeTo(store, { generation: 1, chunk: 99 }, 0, data, version), failsWith("invalid"));
+  await assert.rejects(
+    writeTo(store, { generation: 1, chunk, session: 3 }, 0, data, version),
+    failsWith("sessionFenced"),
+  );
+  await writeTo(store, { generation: 1, chunk, session: 12 }, 0, data, { grant: 2, sequence: 1 });
+  await store.leader.request(fenceSession, { session: 12 }, { timeoutMs });
+  await assert.rejects(
+    writeTo(store, { generation: 1, chunk, session: 12 }, 0, data, { grant: 2, sequence: 2 }),
+    failsWith("sessionFenced"),
+  );
+  await assert.rejects(store.client.request(fenceSession, { session: 1 }, { timeoutMs }), failsWith("refused"));
+  await assert.rejects(
+    store.client.request(listChunks, { group: testGroup, generation: 1, after: 0, limit: 1 }, { timeoutMs }),
+    failsWith("refused"),
+  );
+  await store.leader.request(setGroups, { views: [cluster.view(4, { 1: "catchingUp" })] }, { timeoutMs });
+  await store.leader.request(setGroups, { views: [cluster.view(2, { 1: "inSync" })] }, { timeoutMs });
+  await writeTo(store, { generation: 4, chunk }, 0, data, { grant: 3, sequence: 1 });
+  await assert.rejects(readFrom(store, { generation: 4, chunk }, 1), failsWith("notServing"));
+  await cluster.stop();
+});
+
+test("a store that is cut off from the leader refuses everything when its lease ends, and serves again afterwards", async () => {
+  const { cluster, store, leaderAddress } = await oneStore();
+  await writeTo(store, { generation: 1, chunk }, 0, blocksOf(7, 0, 1), { grant: 1, sequence: 1 });
+  await cluster.stopLeader();
+  assert.deepEqual(await readFrom(store, { generation: 1, chunk }, 1), [7]);
+  await new Promise((resolve) => setTimeout(resolve, cluster.serveMs + 50));
+  await assert.rejects(readFrom(store, { generation: 1, chunk }, 1), failsWith("notServing"));
+  await cluster.startLeader(leaderAddress);
+  const before = cluster.heartbeats.length;
+  await until("heartbeat", () => cluster.heartbeats.length > before);
+  assert.deepEqual(await readFrom(store, { generation: 1, chunk }, 1), [7]);
+  assert.ok(store.lines.some((line) => line.includes("cut off")));
+  await cluster.stop();
+});
+
+test("a disk that fails is told to the leader, and nothing is served from it", async () => {
+  const { cluster, store } = await oneStore();
+  await writeTo(store, { generation: 1, chunk }, 0, blocksOf(7, 0, 1), { grant: 1, sequence: 1 });
+  store.disk.failWrites = "EIO";
+  const write = writeTo(store, { generation: 1, chunk }, 0, blocksOf(9, 0, 1), { grant: 2, sequence: 1 });
+  await assert.rejects(write, failsWith("diskFailed"));
+  await until("failure in a heartbeat", () => cluster.heartbeats.some(({ failure }) => failure !== undefined));
+  await assert.rejects(readFrom(store, { generation: 1, chunk }, 1), failsWith("diskFailed"));
+  await cluster.stop();
+});
+
+/** Store 1 in sync; store 2 has the first four chunks and missed the rest, holds an unfinished write and a lost chunk. */
+async function twoStores() {
+  const cluster = new TestCluster();
+  const leaderAddress = await cluster.startLeader();
+  const first = await cluster.startStore(1, [leaderAddress]);
+  const second = await cluster.startStore(2, [leaderAddress]);
+  const setViews = async (generation: number, states: Parameters<TestCluster["view"]>[1]) => {
+    cluster.views = [cluster.view(generation, states)];
+    for (const store of [first, second]) await store.leader.request(setGroups, { views: cluster.views }, { timeoutMs });
+  };
+  await until("registered", () => new Set(cluster.heartbeats.map(({ store }) => store)).size === 2);
+  await setViews(1, { 1: "inSync", 2: "inSync" });
+  for (let index = 0; index < 4; index++) {
+    for (const store of [first, second]) {
+      await writeTo(store, { generation: 1, chunk: chunk + index }, 0, blocksOf(index, 0, 8), {
+        grant: 1,
+        sequence: 1,
+      });
+    }
+  }
+  return { cluster, first, second, setViews };
+}
+
+async function copiesOf(store: TestStore, generation: number, numbers: number[]) {
+  const copies = [];
+  for (const number of numbers) {
+    copies.push(
+      await readFrom(store, { generation, chunk: chunk + number }, 12).catch((error) => {
+        if (hasCode(error, "unknownChunk")) return "unknown";
+        throw error;
+      }),
+    );
+  }
+  return copies;
+}
+
+test("catch-up makes a member equal to the source while clients write", async () => {
+  const { cluster, first, second, setViews } = await twoStores();
+  // Only the second has these: writes of a client that died, a chunk that was deleted without it.
+  await writeTo(second, { generation: 1, chunk }, 2, blocksOf(200, 2, 2), { grant: 9, sequence: 9 });
+  await writeTo(second, { generation: 1, chunk: chunk + 7 }, 0, blocksOf(200, 0, 2), { grant: 1, sequence: 9 });
+  await writeTo(second, { generation: 1, chunk: chunk + 1 }, 10, blocksOf(200, 10, 2), { grant: 9, sequence: 8 });
+  await setViews(2, { 1: "inSync", 2: "behind" });
+  await writeTo(first, { generation: 2, chunk: chunk + 1 }, 0, blocksOf(50, 0, 3), { grant: 2, sequence: 1 });
+  await writeTo(first, { generation: 2, chunk: chunk + 8 }, 4, blocksOf(60, 4, 3), { grant: 2, sequence: 2 });
+  await first.leader.request(deleteChunks, { chunks: [chunk + 2] }, { timeoutMs });
+  const clone = { session: 1, group: testGroup, generation: 2, chunk: chunk + 9, source: chunk + 1, blockCount: 2 };
+  await first.client.request(cloneChunk, clone, { timeoutMs });
+  await first.client.request(cloneChunk, { ...clone, chunk: chunk + 10, blockCount: 0 }, { timeoutMs });
+  await setViews(3, { 1: "inSync", 2: "catchingUp" });
+  // Live: on both; on its way to the source; a clone of something that is stale here, and of something unknown here.
+  for (const store of [first, second]) {
+    await writeTo(store, { generation: 3, chunk: chunk + 3 }, 0, blocksOf(90, 0, 2), { grant: 12, sequence: 1 });
+    const live = { ...clone, generation: 3, blockCount: 4 };
+    await store.client.request(cloneChunk, { ...live, chunk: chunk + 11, source: chunk }, { timeoutMs });
+    await store.client.request(cloneChunk, { ...live, chunk: chunk + 12, source: chunk + 9 }, { timeoutMs });
+  }
+  const late = { generation: 3, chunk: chunk + 13 };
+  await writeTo(second, late, 0, blocksOf(120, 0, 2), { grant: 12, sequence: 2 });
+  await writeTo(second, { generation: 3, chunk: chunk + 3 }, 9, blocksOf(121, 9, 1), { grant: 12, sequence: 3 });
+  const start = { group: testGroup, generation: 3, source: first.address };
+  await second.leader.request(catchUp, start, { timeoutMs });
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.equal(cluster.caughtUp.length, 0, "a chunk is not at the source yet");
+  await writeTo(first, late, 0, blocksOf(120, 0, 2), { grant: 12, sequence: 2 });
+  await writeTo(first, { generation: 3, chunk: chunk + 3 }, 9, blocksOf(121, 9, 1), { grant: 12, sequence: 3 });
+  await until("caught up", () => cluster.caughtUp.length > 0);
+  assert.deepEqual(cluster.caughtUp, [{ store: 2, group: testGroup, generation: 3 }]);
+  await setViews(4, { 1: "inSync", 2: "inSync" });
+  const numbers = [0, 1, 2, 3, 7, 8, 9, 10, 11, 12, 13];
+  const [there, here] = [await copiesOf(first, 4, numbers), await copiesOf(second, 4, numbers)];
+  assert.deepEqual(here, there);
+  assert.deepEqual(here[2], "unknown");
+  assert.deepEqual((here[10] as unknown[]).slice(0, 3), [120, 121, undefined]);
+  await cluster.stop();
+});
+
+test("equalize takes back what a dead session left, and leaves what a live one has under way", async () => {
+  const { cluster, first, second } = await twoStores();
+  await writeTo(second, { generation: 1, chunk, session: 2 }, 0, blocksOf(200, 0, 2), { grant: 5, sequence: 1 });
+  await writeTo(first, { generation: 1, chunk, session: 2 }, 4, blocksOf(210, 4, 2), { grant: 5, sequence: 2 });
+  await writeTo(second, { generation: 1, chunk: chunk + 1 }, 0, blocksOf(220, 0, 2), { grant: 6, sequence: 1 });
+  await writeTo(second, { generation: 1, chunk: chunk + 6, session: 2 }, 0, blocksOf(1, 0, 2), {
+    grant: 5,
+    sequence: 3,
+  });
+  for (const store of [first, second]) await store.leader.request(fenceSession, { session: 2 }, { timeoutMs });
+  const body = { group: testGroup, generation: 1, source: first.address, chunks: [], all: true };
+  const reply = await second.leader.request(equalize, body, { timeoutMs });
+  assert.equal(reply.body.copiedBlocks, 4);
+  const [there, here] = [await copiesOf(first, 1, [0, 2, 6]), await copiesOf(second, 1, [0, 2, 6])];
+  assert.deepEqual(here, there);
+  assert.deepEqual((await copiesOf(second, 1, [1]))[0]!.slice(0, 3), [220, 221, 3]);
+  const again = await second.leader.request(equalize, { ...body, chunks: [chunk], all: false }, { timeoutMs });
+  assert.equal(again.body.copiedBlocks, 0);
+  await cluster.stop();
+});
