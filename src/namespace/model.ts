@@ -61,6 +61,8 @@ export const inodeRecord = struct({
   attributes,
   /** Directory that holds the entry made last for this inode; a hint for files, the truth for directories. */
   parent: u64,
+  /** Cookie of that entry, by which its name is found; 0 for the root of a volume. */
+  parentCookie: u64,
   /** Target of a symlink, else empty. */
   target: byteString(targetBytesMax),
   /** Cookie that the next entry of this directory gets. */
@@ -106,8 +108,9 @@ export const volumeRecord = struct({
   createdNs: i64,
   /** Its inodes and chunks are being removed; it can't be mounted. */
   deleted: boolean,
+  /** Its inodes, orphans included. */
   inodeCount: u64,
-  /** Bytes of mapped chunks, by the size of their files. */
+  /** Chunks that its files map. */
   chunkCount: u64,
 });
 export type VolumeRecord = Infer<typeof volumeRecord>;
@@ -116,7 +119,14 @@ export type VolumeRecord = Infer<typeof volumeRecord>;
 export const range = struct({ first: u64, count: u32 });
 export type Range = Infer<typeof range>;
 
-/** A client's registration. Its results are kept until it confirms them. */
+/** Most inode numbers and chunk ids in one grant: what is left of a grant is a bitmap in one small row. */
+export const inodeGrantMax = 4096;
+export const chunkGrantMax = 1024;
+
+/**
+ * A client's registration. Its results are kept until it confirms them. What it was granted is kept in rows of its own,
+ * because this one is written with every batch.
+ */
 export const sessionRecord = struct({
   session: u64,
   /** Made by the client, so that a resent open finds the same session: 32 hex digits. */
@@ -129,7 +139,9 @@ export const sessionRecord = struct({
   lastSequence: u64,
   /** Results up to here were confirmed and are forgotten. */
   confirmedSequence: u64,
-  inodeRanges: list(range, 1024),
-  chunkRanges: list(range, 1024),
 });
-export type SessionRecord = Infer<typeof sessionRecord>;
+export type SessionRecord = Readonly<Infer<typeof sessionRecord>> & {
+  /** Grants with a number in them that the session has not used yet. */
+  readonly inodeRanges: readonly Range[];
+  readonly chunkRanges: readonly Range[];
+};

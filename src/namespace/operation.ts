@@ -73,16 +73,22 @@ export const operation = union({
   }),
   /** Data that is on the stores becomes part of the file: maps new chunks, extends the size to `end`, sets mtime. */
   write: struct({ inode: u64, mappings: list(mapping, mappingsMax), end: u64, killPrivileges: boolean }),
-  /** Gives the session new inode numbers. */
+  /** Gives the session new inode numbers, at most `inodeGrantMax`. ENOSPC if it leaves too many grants unfinished. */
   grantInodes: struct({ count: u32 }),
-  /** Gives the session new chunk ids in one group of its volume's rule. ENOSPC if no group can take writes. */
+  /**
+   * Gives the session new chunk ids in one group of its volume's rule, at most `chunkGrantMax`. ENOSPC if no group can
+   * take writes, or if the session leaves too many grants unfinished.
+   */
   grantChunks: struct({ count: u32 }),
 
   // --- by the leader ---
 
   /** Registers a client; the same clientId finds the same session again. `session` is for a new one. */
   openSession: struct({ clientId: text(64), volume: u16, host: text(256) }),
-  /** Ends a session, by its client's wish or because it was fenced. Its granted, unmapped chunks are to be deleted. */
+  /**
+   * Ends a session, by its client's wish or because it was fenced. What it never mapped of its granted chunks joins the
+   * chunks to delete, whole grants at a time, so that the transaction stays small.
+   */
   closeSession: struct({ session: u64 }),
   /** Removes up to `limit` chunk mappings of an orphan, and the orphan itself with the last of them. */
   reapOrphan: struct({ volume: u16, inode: u64, limit: u32 }),
@@ -91,13 +97,21 @@ export const operation = union({
   createVolume: struct({ name: text(64), replicas: u8, uid: u32, gid: u32, mode: u16 }),
   /** Marks a volume as deleted; `removeVolumeInodes` then empties it step by step. */
   deleteVolume: struct({ volume: u16 }),
-  /** Removes up to `limit` inodes of a deleted volume, and the volume itself with the last of them. */
+  /** Removes up to `limit` rows (mappings, entries, inodes) of a deleted volume, and the volume itself with the last. */
   removeVolumeInodes: struct({ volume: u16, limit: u32 }),
   /** A store's first registration, or its new address. */
   registerStore: struct({ serverId: text(64), address: text(256) }),
   createGroups: struct({ replicas: u8, groups: list(list(groupMember, 16), 256) }),
   /** New members or states; refused (ESTALE) unless `generation` is the group's present one, which then grows by one. */
   changeGroup: struct({ group: u16, generation: u32, members: list(groupMember, 16) }),
+
+  // --- by clients ---
+
+  /**
+   * Chunk ids of the session's grants that it has used on stores and will never map (a write that failed): they join the
+   * chunks to delete. EINVAL for one that it was not granted or that it has mapped.
+   */
+  discardChunks: struct({ chunks: list(u64, 1024) }),
 });
 export type Operation = Infer<typeof operation>;
 export type OperationKind = Operation["kind"];

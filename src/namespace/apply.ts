@@ -1,0 +1,125 @@
+/**
+ * Applies one transaction: once for each number of a session, however often it comes (P4).
+ *
+ *     sequence = last + 1     applied; its result is kept until the client confirms it
+ *     sequence ≤ last         a resend: the kept result, and nothing changes
+ *       … and ≤ confirmed     the client said that it has the result, which is gone: ESTALE
+ *     sequence > last + 1     a gap, transactions were lost on the way: EINVAL; the number is not used up
+ *     no such session         closed or fenced: ESTALE
+ *
+ * A transaction with session 0 is the leader's own, and is applied as often as it comes. Clients' operations need a
+ * session (EINVAL without), the leader's must not come from one (EPERM).
+ */
+import { errno } from "../errors/errno.ts";
+import { FileError } from "../errors/file-error.ts";
+import type { ClientContext, Context } from "./context.ts";
+import type { OperationKind, OperationOf, Result, Transaction } from "./operation.ts";
+import { changeGroup } from "./operations/change-group.ts";
+import { chunksDeleted } from "./operations/chunks-deleted.ts";
+import { closeSession } from "./operations/close-session.ts";
+import { create } from "./operations/create.ts";
+import { createGroups } from "./operations/create-groups.ts";
+import { createVolume } from "./operations/create-volume.ts";
+import { deleteVolume } from "./operations/delete-volume.ts";
+import { discardChunks } from "./operations/discard-chunks.ts";
+import { grantChunks } from "./operations/grant-chunks.ts";
+import { grantInodes } from "./operations/grant-inodes.ts";
+import { link } from "./operations/link.ts";
+import { openSession } from "./operations/open-session.ts";
+import { reapOrphan } from "./operations/reap-orphan.ts";
+import { registerStore } from "./operations/register-store.ts";
+import { removeVolumeInodes } from "./operations/remove-volume-inodes.ts";
+import { rename } from "./operations/rename.ts";
+import { rmdir } from "./operations/rmdir.ts";
+import { setAttributes } from "./operations/set-attributes.ts";
+import { unlink } from "./operations/unlink.ts";
+import { write } from "./operations/write.ts";
+import type { CountedState } from "./state.ts";
+import type { Session } from "./tables/session-table.ts";
+import type { Tables } from "./tables/tables.ts";
+
+type ClientOperations = typeof clientOperations;
+const clientOperations = {
+  create,
+  link,
+  unlink,
+  rmdir,
+  rename,
+  setAttributes,
+  write,
+  grantInodes,
+  grantChunks,
+  discardChunks,
+};
+
+const leaderOperations: {
+  [K in Exclude<OperationKind, keyof ClientOperations>]: (context: Context, operation: OperationOf<K>) => Result;
+} = {
+  openSession,
+  closeSession,
+  reapOrphan,
+  chunksDeleted,
+  createVolume,
+  deleteVolume,
+  removeVolumeInodes,
+  registerStore,
+  createGroups,
+  changeGroup,
+};
+
+/**
+ * Results that a session may have unconfirmed: far more than a client has under way (thousands), and few enough to be
+ * forgotten in one transaction. A client that confirms nothing gets EINVAL from then on.
+ */
+export const unconfirmedResultsMax = 16_384;
+
+export function applyTransaction(tables: Tables, state: CountedState, transaction: Transaction): Result {
+  if (transaction.session === 0) return attempt(state, () => applyOfLeader(tables, transaction));
+  const session = tables.sessions.get(transaction.session);
+  if (session === undefined) return failed("ESTALE");
+  const { sequence, confirmed } = transaction;
+  if (confirmed >= sequence || confirmed > session.lastSequence) return failed("EINVAL");
+  if (sequence > session.lastSequence + 1) return failed("EINVAL");
+  if (sequence <= session.lastSequence) {
+    return tables.sessions.storedResult(session, sequence) ?? failed("ESTALE");
+  }
+  tables.sessions.forgetResults(session, confirmed);
+  if (sequence - session.confirmedSequence > unconfirmedResultsMax) return failed("EINVAL");
+  const result = attempt(state, () => applyOfClient(tables, session, transaction));
+  tables.sessions.storeResult(session, sequence, result);
+  return result;
+}
+
+function applyOfClient(tables: Tables, session: Session, { operation, timeNs }: Transaction): Result {
+  if (!Object.hasOwn(clientOperations, operation.kind))
+    throw new FileError("EPERM", `${operation.kind} is the leader's`);
+  const apply = clientOperations[operation.kind as keyof ClientOperations];
+  const context: ClientContext = { tables, timeNs, session, volume: session.volume };
+  return apply(context, operation as never);
+}
+
+function applyOfLeader(tables: Tables, { operation, timeNs }: Transaction): Result {
+  if (!Object.hasOwn(leaderOperations, operation.kind)) {
+    throw new FileError("EINVAL", `${operation.kind} comes from a session`);
+  }
+  const apply = leaderOperations[operation.kind as keyof typeof leaderOperations];
+  return apply({ tables, timeNs }, operation as never);
+}
+
+/** The operation's result, or its FileError as one. Anything else is a defect or a damaged state, and stops us. */
+function attempt(state: CountedState, apply: () => Result): Result {
+  const changesBefore = state.changeCount;
+  try {
+    return apply();
+  } catch (error) {
+    if (!(error instanceof FileError)) throw error;
+    if (state.changeCount !== changesBefore) {
+      throw new Error(`an operation has changed the state and failed then: ${error.message}`, { cause: error });
+    }
+    return { kind: "failed", errno: error.errno };
+  }
+}
+
+function failed(code: "ESTALE" | "EINVAL"): Result {
+  return { kind: "failed", errno: errno[code] };
+}

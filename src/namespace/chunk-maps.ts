@@ -1,0 +1,80 @@
+/** Changes of a file's chunk map that several operations share. */
+import { FileError } from "../errors/file-error.ts";
+import type { ClientContext, Context } from "./context.ts";
+import { chunkBytes, type InodeRecord, type Mapping } from "./model.ts";
+import { scanRowsMax } from "./state.ts";
+
+/** A mapping that was checked: what lay at its index before. */
+export interface PlannedMapping extends Mapping {
+  readonly previous: number | undefined;
+}
+
+/** Chunks that a file of this size can have: the indexes below this. */
+export function chunksOfSize(sizeBytes: number): number {
+  return Math.ceil(sizeBytes / chunkBytes);
+}
+
+/**
+ * Checks mappings that a client sends. Each chunk is one that the session was granted and has not used; a chunk that is
+ * mapped at this very index already is left as it is.
+ * Errors: EINVAL for another chunk, an index outside the file, an index or chunk that comes twice.
+ */
+export function planMappings(
+  context: ClientContext,
+  record: InodeRecord,
+  mappings: readonly Mapping[],
+  sizeBytes: number,
+): PlannedMapping[] {
+  const { tables, volume, session } = context;
+  const planned: PlannedMapping[] = [];
+  const below = chunksOfSize(sizeBytes);
+  for (const { index, chunk } of mappings) {
+    if (index >= below) throw new FileError("EINVAL", `chunk index ${index} is outside of the file`);
+    if (planned.some((other) => other.index === index || other.chunk === chunk)) {
+      throw new FileError("EINVAL", `chunk index ${index} or chunk ${chunk} comes twice`);
+    }
+    const previous = tables.chunks.mapped(volume, record.attributes.inode, index);
+    if (previous === chunk) continue;
+    if (!session.chunkGrants.has(chunk)) throw new FileError("EINVAL", `chunk ${chunk} is not the session's to map`);
+    planned.push({ index, chunk, previous });
+  }
+  return planned;
+}
+
+/** Maps what was planned; chunks that lay there before are to be deleted. Counts in `draft` and the volume. */
+export function applyMappings(context: ClientContext, draft: InodeRecord, planned: readonly PlannedMapping[]): void {
+  const { tables, volume, session } = context;
+  const inode = draft.attributes.inode;
+  let added = 0;
+  for (const { index, chunk, previous } of planned) {
+    if (previous === undefined) added += 1;
+    else tables.chunks.unmap(volume, inode, index, previous);
+    session.chunkGrants.use(chunk);
+    tables.chunks.map(volume, inode, index, chunk);
+  }
+  draft.attributes.chunkCount += added;
+  tables.volumes.count(volume, 0, added);
+}
+
+/** Unmaps up to `limit` chunks from an index on; they are to be deleted. Counts in `draft` and the volume. */
+export function unmapFrom(
+  context: Context,
+  volume: number,
+  draft: InodeRecord,
+  from: number,
+  limit = Number.POSITIVE_INFINITY,
+): number {
+  const { chunks, volumes } = context.tables;
+  const inode = draft.attributes.inode;
+  let unmapped = 0;
+  while (unmapped < limit) {
+    const wanted = Math.min(limit - unmapped, scanRowsMax);
+    const mappings = chunks.mappings(volume, inode, from, wanted);
+    for (const { index, chunk } of mappings) chunks.unmap(volume, inode, index, chunk);
+    unmapped += mappings.length;
+    if (mappings.length < wanted) break;
+  }
+  draft.attributes.chunkCount -= unmapped;
+  volumes.count(volume, 0, -unmapped);
+  return unmapped;
+}

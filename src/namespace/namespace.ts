@@ -1,0 +1,234 @@
+/**
+ * The namespace: a deterministic state machine without I/O. In: committed transactions, with time and ids in them. Out:
+ * results, and the changed rows in an ordered map. The same transactions give the same rows, on every server.
+ *
+ * The map is a checkpoint of the ledger: it holds the index that it has applied up to, in the same commit as everything
+ * else. So its owner commits between calls of `applyBatch`, never within, and replays the ledger from `appliedIndex + 1`.
+ *
+ *     operations/   the rules, one file an operation      tables/   rows with types, and what of them is in memory
+ *     apply.ts      exactly once                          keys.ts   the order of rows
+ */
+import { decode, encode } from "../codec/schema.ts";
+import { BrineError } from "../errors/brine-error.ts";
+import { FileError } from "../errors/file-error.ts";
+import { applyTransaction } from "./apply.ts";
+import { table, tableEnd, tableKey } from "./keys.ts";
+import type {
+  Attributes,
+  FileType,
+  GroupRecord,
+  InodeRecord,
+  Mapping,
+  Range,
+  SessionRecord,
+  StoreRecord,
+  VolumeRecord,
+} from "./model.ts";
+import type { Result, Transaction } from "./operation.ts";
+import { formatRow, formatVersion, type Owner } from "./rows.ts";
+import { CountedState, type State } from "./state.ts";
+import { Tables } from "./tables/tables.ts";
+
+export type { State } from "./state.ts";
+
+export interface ListedDirectoryEntry {
+  readonly name: string;
+  readonly inode: number;
+  readonly type: FileType;
+  readonly cookie: number;
+  readonly attributes: Attributes | undefined;
+}
+
+/** What `mappings` answers for the end of a file: every index below it was spoken of. */
+export const mappedToEnd = 2 ** 32 - 1;
+
+/** Directories above each other that `pathOf` walks through: far more than a path of PATH_MAX bytes has. */
+const pathDepthMax = 10_000;
+
+export class Namespace {
+  readonly #state: CountedState;
+  readonly #tables: Tables;
+  /** Set when a batch could not be applied to its end: the tables then hold half of it. */
+  #broken = false;
+
+  /** Errors: BrineError versionMismatch for a state of another format version, internal for a damaged one. */
+  constructor(state: State) {
+    checkFormat(state);
+    this.#state = new CountedState(state);
+    this.#tables = new Tables(this.#state);
+  }
+
+  /** Index of the last batch applied; 0 before the first. */
+  get appliedIndex(): number {
+    return this.#tables.header.appliedIndex;
+  }
+
+  /**
+   * Applies the batch at `index`, which must be `appliedIndex + 1`, and returns the result of each transaction. Throws only
+   * for a damaged state or a defect; the Namespace is of no use then, and nothing more must be committed.
+   */
+  applyBatch(index: number, transactions: readonly Transaction[]): Result[] {
+    if (this.#broken) throw new BrineError("internal", "an earlier batch was not applied to its end");
+    if (index !== this.appliedIndex + 1) {
+      throw new BrineError("internal", `batch ${index} can't follow batch ${this.appliedIndex}`);
+    }
+    this.#broken = true;
+    const results = transactions.map((transaction) => applyTransaction(this.#tables, this.#state, transaction));
+    this.#tables.header.appliedIndex = index;
+    this.#tables.flush();
+    this.#broken = false;
+    return results;
+  }
+
+  // --- inodes and directories ---
+
+  /** An inode, orphans included. The record must not be changed. */
+  inode(volume: number, inode: number): InodeRecord | undefined {
+    return this.#tables.inodes.get(volume, inode);
+  }
+
+  /** Attributes of an entry's inode. Errors: FileError ENOENT (the parent is gone), ENOTDIR. */
+  lookup(volume: number, parent: number, name: string): Attributes | undefined {
+    this.#directory(volume, parent);
+    const entry = this.#tables.entries.get(volume, parent, name);
+    return entry === undefined ? undefined : this.inode(volume, entry.inode)?.attributes;
+  }
+
+  /**
+   * Entries with a cookie above `after` (0: from the start), at most `limit`, in the order of cookies. A removed directory
+   * has none. Errors: FileError ENOENT (the directory is gone), ENOTDIR.
+   */
+  readDirectory(
+    volume: number,
+    directory: number,
+    after: number,
+    limit: number,
+    withAttributes: boolean,
+  ): ListedDirectoryEntry[] {
+    this.#directory(volume, directory);
+    const entries = this.#tables.entries.list(volume, directory, after, limit);
+    return entries.map((entry) => ({
+      ...entry,
+      attributes: withAttributes ? this.inode(volume, entry.inode)?.attributes : undefined,
+    }));
+  }
+
+  /**
+   * Up to `limit` mappings of a file from index `from` on. `mappedBelow` is the first index that they don't speak of, or
+   * `mappedToEnd`; an index below it that isn't among them is a hole.
+   */
+  mappings(volume: number, inode: number, from: number, limit: number): { mappings: Mapping[]; mappedBelow: number } {
+    const mappings = this.#tables.chunks.mappings(volume, inode, from, limit);
+    const last = mappings.at(-1);
+    const mappedBelow = mappings.length < limit || last === undefined ? mappedToEnd : last.index + 1;
+    return { mappings, mappedBelow };
+  }
+
+  /** Path in the volume, for people; undefined for an orphan, or a file whose youngest name was removed again. */
+  pathOf(volume: number, inode: number): string | undefined {
+    const names: string[] = [];
+    const root = this.#tables.volumes.get(volume)?.root;
+    let current = inode;
+    while (current !== root) {
+      const record = this.inode(volume, current);
+      if (record === undefined || names.length >= pathDepthMax) return undefined;
+      const entry = this.#tables.entries.at(volume, record.parent, record.parentCookie);
+      if (entry?.inode !== current) return undefined;
+      names.push(entry.name);
+      current = record.parent;
+    }
+    return `/${names.reverse().join("/")}`;
+  }
+
+  /** Inodes without a name, with a number above `after`, in the order of numbers. */
+  orphans(after: number, limit: number): { volume: number; inode: number }[] {
+    return this.#tables.inodes.orphans(after, limit);
+  }
+
+  // --- chunks ---
+
+  /** Chunks above `after` that the stores should delete, in order. */
+  chunksToDelete(after: number, limit: number): number[] {
+    return this.#tables.chunks.toDelete(after, limit);
+  }
+
+  get chunksToDeleteCount(): number {
+    return this.#tables.header.chunksToDelete;
+  }
+
+  /** The file and index that a chunk is mapped at. */
+  chunkOwner(chunk: number): Owner | undefined {
+    return this.#tables.chunks.owner(chunk);
+  }
+
+  /** Chunks of a range above `after` that an open session was granted there, or an ended one, and never used. */
+  unmappedChunksOf(range: Range, after: number, limit: number): number[] {
+    const end = range.first + range.count;
+    const inRange = (chunk: number): boolean => chunk >= range.first && chunk < end;
+    for (const session of this.#tables.sessions.all()) {
+      const grant = session.chunkGrants.all.find((candidate) => candidate.covers(range.first));
+      if (grant !== undefined) return grant.unused(Math.max(after, range.first - 1), limit).filter(inRange);
+    }
+    const retired = this.#tables.chunks.retiredGrant(range.first);
+    return retired?.unused(Math.max(after, range.first - 1), limit).filter(inRange) ?? [];
+  }
+
+  // --- volumes, sessions, groups, stores: few, and in memory ---
+
+  /** Also those that are being deleted. */
+  volumes(): VolumeRecord[] {
+    return this.#tables.volumes.all();
+  }
+
+  /** Not one that is being deleted. */
+  volumeByName(name: string): VolumeRecord | undefined {
+    return this.#tables.volumes.byName(name);
+  }
+
+  /** Live views: their fields change with later batches. */
+  sessions(): SessionRecord[] {
+    return this.#tables.sessions.all();
+  }
+
+  session(session: number): SessionRecord | undefined {
+    return this.#tables.sessions.get(session);
+  }
+
+  /** Every session that was ever opened has a number below this one. */
+  get sessionsBelow(): number {
+    return this.#tables.header.peek("nextSession");
+  }
+
+  groups(): GroupRecord[] {
+    return this.#tables.groups.groups();
+  }
+
+  stores(): StoreRecord[] {
+    return this.#tables.groups.stores();
+  }
+
+  #directory(volume: number, inode: number): void {
+    const record = this.inode(volume, inode);
+    if (record === undefined) throw new FileError("ENOENT");
+    if (record.attributes.type !== "directory") throw new FileError("ENOTDIR");
+  }
+}
+
+/** Accepts a state of this format version and makes an empty one its own. There is no older version to upgrade from. */
+function checkFormat(state: State): void {
+  const row = state.get(tableKey(table.format));
+  if (row === undefined) {
+    if (state.scan(tableKey(table.format), tableEnd(table.turn), 1).length > 0) {
+      throw new BrineError("internal", "the namespace's state has rows but no format version");
+    }
+    state.put(tableKey(table.format), encode(formatRow, { version: formatVersion }));
+    return;
+  }
+  const { version } = decode(formatRow, row);
+  if (version === formatVersion) return;
+  throw new BrineError(
+    "versionMismatch",
+    `the namespace's state has format version ${version}, this program knows version ${formatVersion}`,
+    { advice: version > formatVersion ? "use the newer brinefs that wrote it" : "this is no version that ever was" },
+  );
+}

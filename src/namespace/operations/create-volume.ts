@@ -1,0 +1,33 @@
+/**
+ * createVolume: a new volume with its root directory.
+ *
+ * Errors: EINVAL (a name that isn't [A-Za-z0-9._-]{1,64}, replicas outside of 1–16), EEXIST, ENOSPC (65,534 volumes were
+ * made before).
+ */
+import { FileError } from "../../errors/file-error.ts";
+import type { Context } from "../context.ts";
+import { newInode, permissionBits } from "../inodes.ts";
+import { volumeMax } from "../keys.ts";
+import type { OperationOf, Result } from "../operation.ts";
+
+/** As many as a group has members. */
+const replicasMax = 16;
+
+export function createVolume(context: Context, operation: OperationOf<"createVolume">): Result {
+  const { header, inodes, volumes } = context.tables;
+  const { name, replicas, uid, gid } = operation;
+  if (!/^[A-Za-z0-9._-]{1,64}$/.test(name)) throw new FileError("EINVAL", `not a name of a volume: ${name}`);
+  if (replicas < 1 || replicas > replicasMax) throw new FileError("EINVAL", `${replicas} replicas`);
+  if (volumes.byName(name) !== undefined) throw new FileError("EEXIST", `there is a volume ${name}`);
+  if (header.peek("nextVolume") > volumeMax) throw new FileError("ENOSPC", "no volume numbers are left");
+
+  const volume = header.take("nextVolume");
+  const root = header.take("nextInode");
+  const mode = operation.mode & permissionBits;
+  const node = { inode: root, type: "directory", mode, uid, gid, device: 0, target: "" } as const;
+  // The root is its own parent, as `..` of a root directory is.
+  inodes.put(volume, newInode(node, { parent: root, cookie: 0 }, context.timeNs));
+  const createdNs = context.timeNs;
+  volumes.put({ volume, name, replicas, root, createdNs, deleted: false, inodeCount: 1, chunkCount: 0 });
+  return { kind: "made", id: volume };
+}

@@ -1,0 +1,42 @@
+/**
+ * grantChunks: new chunk ids for a session, fewer than asked for above `chunkGrantMax`. The groups of the volume's rule
+ * take turns; one without an in-sync member is passed over.
+ *
+ * Errors: EINVAL for a count of 0, ENOSPC if no group can take writes or the session leaves too many grants unfinished.
+ */
+import { FileError } from "../../errors/file-error.ts";
+import type { ClientContext } from "../context.ts";
+import { Grant } from "../grant.ts";
+import { chunkGrantMax, chunkNumbersPerGroup, type GroupRecord } from "../model.ts";
+import type { OperationOf, Result } from "../operation.ts";
+import { openGrantsMax } from "./grant-inodes.ts";
+
+export function grantChunks(context: ClientContext, operation: OperationOf<"grantChunks">): Result {
+  const { tables, session } = context;
+  if (operation.count === 0) throw new FileError("EINVAL", "a grant of nothing");
+  if (session.chunkGrants.all.length >= openGrantsMax) throw new FileError("ENOSPC", "too many unfinished grants");
+  const count = Math.min(operation.count, chunkGrantMax);
+  const { replicas } = tables.volumes.get(context.volume)!;
+  const group = nextGroup(context, replicas, count);
+
+  const grant = new Grant(group.group * chunkNumbersPerGroup + group.nextNumber, count);
+  tables.groups.putGroup({ ...group, nextNumber: group.nextNumber + count });
+  tables.groups.putLastTurn(replicas, group.group);
+  session.chunkGrants.add(grant);
+  return { kind: "granted", range: grant.range };
+}
+
+/** The group after the one that had the last turn. */
+function nextGroup(context: ClientContext, replicas: number, count: number): GroupRecord {
+  const { groups } = context.tables;
+  const usable = groups.groups().filter((group) => group.replicas === replicas && canTake(group, count));
+  const lastTurn = groups.lastTurn(replicas);
+  const group = usable.find((candidate) => candidate.group > lastTurn) ?? usable[0];
+  if (group === undefined) throw new FileError("ENOSPC", `no group of ${replicas} replicas can take writes`);
+  return group;
+}
+
+function canTake(group: GroupRecord, count: number): boolean {
+  const isServing = group.members.some((member) => member.state === "inSync");
+  return isServing && group.nextNumber + count <= chunkNumbersPerGroup;
+}

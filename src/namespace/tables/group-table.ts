@@ -1,0 +1,69 @@
+/** Mirror groups and stores: all of them in memory. */
+import { encode } from "../../codec/schema.ts";
+import { groupKey, storeKey, table, tableEnd, tableKey, turnKey } from "../keys.ts";
+import { type GroupRecord, groupRecord, type StoreRecord, storeRecord } from "../model.ts";
+import { decodeRow, groupRow } from "../rows.ts";
+import { type CountedState, scanUpTo } from "../state.ts";
+
+export class GroupTable {
+  readonly #state: CountedState;
+  readonly #groups = new Map<number, GroupRecord>();
+  readonly #stores = new Map<number, StoreRecord>();
+
+  constructor(state: CountedState) {
+    this.#state = state;
+    const all = Number.POSITIVE_INFINITY;
+    for (const [key, row] of scanUpTo(state, tableKey(table.group), tableEnd(table.group), all)) {
+      const group = decodeRow(groupRecord, row, key);
+      this.#groups.set(group.group, group);
+    }
+    for (const [key, row] of scanUpTo(state, tableKey(table.store), tableEnd(table.store), all)) {
+      const store = decodeRow(storeRecord, row, key);
+      this.#stores.set(store.store, store);
+    }
+  }
+
+  /** By number. Records are never changed, but replaced. */
+  groups(): GroupRecord[] {
+    return [...this.#groups.values()];
+  }
+
+  group(group: number): GroupRecord | undefined {
+    return this.#groups.get(group);
+  }
+
+  putGroup(record: GroupRecord): void {
+    this.#groups.set(record.group, record);
+    this.#state.put(groupKey(record.group), encode(groupRecord, record));
+  }
+
+  /** By number. */
+  stores(): StoreRecord[] {
+    return [...this.#stores.values()];
+  }
+
+  store(store: number): StoreRecord | undefined {
+    return this.#stores.get(store);
+  }
+
+  storeOfServer(serverId: string): StoreRecord | undefined {
+    for (const store of this.#stores.values()) if (store.serverId === serverId) return store;
+    return undefined;
+  }
+
+  putStore(record: StoreRecord): void {
+    this.#stores.set(record.store, record);
+    this.#state.put(storeKey(record.store), encode(storeRecord, record));
+  }
+
+  /** The group of this rule that got the last grant; 0 before the first. */
+  lastTurn(replicas: number): number {
+    const key = turnKey(replicas);
+    const row = this.#state.get(key);
+    return row === undefined ? 0 : decodeRow(groupRow, row, key).group;
+  }
+
+  putLastTurn(replicas: number, group: number): void {
+    this.#state.put(turnKey(replicas), encode(groupRow, { group }));
+  }
+}
