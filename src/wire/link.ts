@@ -82,6 +82,11 @@ export class Link {
     return this.#writable;
   }
 
+  /** Bytes handed to the connection that have not left this process. */
+  get bufferedBytes(): number {
+    return this.#connection.bufferedBytes;
+  }
+
   /** The bytes of header and body. Throws CodecError if the body doesn't fit its codec or the bounds of a frame. */
   encode(header: FrameHeader, writeBody: (writer: Writer) => void, payload: readonly Uint8Array[] | undefined): Buffer {
     writeFrame(frames, header, writeBody, payloadBytesOf(payload));

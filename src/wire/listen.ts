@@ -1,6 +1,6 @@
 /** Listens for peers: takes connections, waits for their hello, accepts or refuses it. */
 import { BrineError } from "../errors/brine-error.ts";
-import type { Timer } from "../platform/clock.ts";
+import { sleep, type Timer } from "../platform/clock.ts";
 import type { Address, Connection } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { hello } from "./catalogue/handshake.ts";
@@ -18,6 +18,10 @@ const strangersMax = 1024;
 
 /** How long a refused side has to read why, before the connection is ended from here. */
 const refusalTimeoutMs = 1_000;
+
+/** How long the end of the server waits for answers to leave; on a network that works they do at once. */
+const farewellMs = 250;
+const farewellStepMs = 5;
 
 export interface ListenOptions {
   /** Asked at each hello: a server may learn its cluster while it runs. */
@@ -57,6 +61,11 @@ export async function listenPeers(
     address: listener.address,
     async close() {
       await listener.close();
+      // The last answers (to who asked the server to stop, for one) leave first, unless somebody doesn't take them.
+      const untilMs = platform.clock.nowMs() + farewellMs;
+      while ([...links].some((link) => link.bufferedBytes > 0) && platform.clock.nowMs() < untilMs) {
+        await sleep(platform.clock, farewellStepMs);
+      }
       for (const link of [...links]) link.close("the server stops");
     },
   };

@@ -121,6 +121,8 @@ export class MemoryConnection implements Connection {
   #events: ConnectionEvents | undefined;
   #queue: Uint8Array[] = [];
   #ended = false;
+  /** Set when it is time for onClose. */
+  #endReason: string | undefined;
   #delivering = false;
   /** While set nothing is delivered, and `send` answers false above `highWaterBytes`. */
   #held = false;
@@ -137,7 +139,8 @@ export class MemoryConnection implements Connection {
   start(events: ConnectionEvents): void {
     if (this.#events !== undefined) throw new Error("started twice");
     this.#events = events;
-    this.other.#deliver();
+    if (this.#endReason !== undefined) events.onClose(this.#endReason);
+    else this.other.#deliver();
   }
 
   send(buffers: readonly Uint8Array[]): boolean {
@@ -168,7 +171,10 @@ export class MemoryConnection implements Connection {
   #end(reason: string): void {
     if (this.#ended) return;
     this.#ended = true;
-    queueMicrotask(() => this.#events?.onClose(reason));
+    queueMicrotask(() => {
+      this.#endReason = reason;
+      this.#events?.onClose(reason);
+    });
   }
 
   #deliver(): void {
