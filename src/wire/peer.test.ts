@@ -220,3 +220,38 @@ test("payload under way is bounded", async () => {
   await settle();
   assert.equal(asked, 16);
 });
+
+test("a peer that doesn't take its answers gets no further handlers started until it does", async () => {
+  const large = method(907, "test.large", nothing, nothing);
+  let asked = 0;
+  const answer = { body: {}, payload: [Buffer.alloc(1024 * 1024)] };
+  const service = new Service().handle(large, () => {
+    asked += 1;
+    return answer;
+  });
+  const platform = testPlatform();
+  await listenPeers(platform, address, { identity: () => ({ clusterId: "", serverId: "s1" }), service });
+  const client = await connectPeer(platform, address, identity, new Service(), 1000);
+  const far = platform.network.connections[0]!.other;
+  far.hold(true);
+  let answered = 0;
+  for (let count = 0; count < 20; count++) void client.request(large, {}, soon).then(() => answered++);
+  await settle();
+  assert.equal(asked, 4, "what fills the four MiB that the connection buffers");
+  far.hold(false);
+  await settle();
+  await settle();
+  assert.deepEqual([asked, answered], [20, 20]);
+});
+
+test("requests wait while the connection is full", async () => {
+  const { client, platform } = await connected();
+  assert.equal(platform.lines.length, 0);
+  const near = platform.network.connections[0]!;
+  near.hold(true);
+  const payload = [Buffer.alloc(2 * 1024 * 1024)];
+  const replies = [1, 2, 3, 4].map(() => client.request(reverse, {}, { ...soon, payload }));
+  assert.ok(near.bufferedBytes < 7 * 1024 * 1024, "two and a bit fill it, the others wait");
+  near.hold(false);
+  for (const reply of replies) assert.equal((await reply).payload.byteLength, 4 * 1024 * 1024);
+});

@@ -82,6 +82,8 @@ export class ManualClock implements Clock {
 
 export class MemoryNetwork implements Network {
   readonly #listeners = new Map<Address, (connection: Connection) => void>();
+  /** The connecting ends, in order. */
+  readonly connections: MemoryConnection[] = [];
   /** Most bytes in one onData. */
   chunkBytes = 64 * 1024;
   #nextPort = 40_000;
@@ -96,6 +98,7 @@ export class MemoryNetwork implements Network {
     const onConnection = this.#listeners.get(address);
     if (onConnection === undefined) throw new NetworkError("ECONNREFUSED", `connect to ${address}`);
     const [near, far] = connectionPair(address, `10.0.0.1:${this.#nextPort++}`, () => this.chunkBytes);
+    this.connections.push(near);
     onConnection(far);
     return near;
   }

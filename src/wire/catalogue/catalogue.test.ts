@@ -1,0 +1,61 @@
+/** The catalogue as a whole: numbers, names, and that no bytes from outside do more than fail to decode. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { CodecError } from "../../codec/buffers.ts";
+import { type Codec, decode } from "../../codec/schema.ts";
+import { operation, result, transaction } from "../../namespace/operation.ts";
+import type { Method } from "../method.ts";
+import * as admin from "./admin.ts";
+import * as handshake from "./handshake.ts";
+import * as leader from "./leader.ts";
+import * as store from "./store.ts";
+
+type AnyMethod = Method<unknown, unknown>;
+
+function methodsOf(module: object): AnyMethod[] {
+  return Object.values(module).filter((value): value is AnyMethod => {
+    return typeof value === "object" && value !== null && "request" in value && "response" in value;
+  });
+}
+
+const parts: [object, number, number][] = [
+  [handshake, 1, 99],
+  [leader, 100, 199],
+  [store, 200, 299],
+  [admin, 300, 399],
+];
+
+test("numbers are unique and lie in the range of their part", () => {
+  const seen = new Set<number>();
+  for (const [module, first, last] of parts) {
+    const methods = methodsOf(module);
+    assert.ok(methods.length > 0);
+    for (const { id, name } of methods) {
+      assert.ok(id >= first && id <= last, `${name} ${id}`);
+      assert.ok(!seen.has(id), `${name} ${id} is taken`);
+      assert.match(name, /^(hello|(leader|client|store|admin)\.[a-zA-Z]+)$/);
+      seen.add(id);
+    }
+  }
+});
+
+test("any bytes decode or are a CodecError, for every message", () => {
+  const codecs = parts.flatMap(([module]) => methodsOf(module).flatMap(({ request, response }) => [request, response]));
+  codecs.push(...([operation, result, transaction] as unknown as Codec<unknown>[]));
+  // Small numbers make valid kinds, booleans and lengths likely.
+  const byte = fc.oneof(fc.nat(4), fc.nat(255));
+  const input = fc.array(byte, { maxLength: 120 }).map((bytes) => Uint8Array.from(bytes));
+  for (const codec of codecs) {
+    fc.assert(
+      fc.property(input, (bytes) => {
+        try {
+          decode(codec, bytes);
+        } catch (error) {
+          assert.ok(error instanceof CodecError, String(error));
+        }
+      }),
+      { numRuns: 60 },
+    );
+  }
+});
