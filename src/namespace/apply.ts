@@ -90,11 +90,11 @@ export function applyTransaction(tables: Tables, state: CountedState, transactio
   return result;
 }
 
-function applyOfClient(tables: Tables, session: Session, { operation, timeNs }: Transaction): Result {
+function applyOfClient(tables: Tables, session: Session, { operation, sequence, timeNs }: Transaction): Result {
   if (!Object.hasOwn(clientOperations, operation.kind))
     throw new FileError("EPERM", `${operation.kind} is the leader's`);
   const apply = clientOperations[operation.kind as keyof ClientOperations];
-  const context: ClientContext = { tables, timeNs, session, volume: session.volume };
+  const context: ClientContext = { tables, timeNs, session, volume: session.volume, sequence };
   return apply(context, operation as never);
 }
 

@@ -16,4 +16,6 @@ export interface Context {
 export interface ClientContext extends Context {
   readonly session: Session;
   readonly volume: number;
+  /** The transaction's number in its session. */
+  readonly sequence: number;
 }

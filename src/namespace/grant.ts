@@ -20,13 +20,13 @@ export class Grant {
     for (let number = first; number < first + count; number++) if (this.#isUsed(number)) this.#unusedCount -= 1;
   }
 
-  static decode(first: number, row: Uint8Array, key: Uint8Array): Grant {
-    const { count, used } = decodeRow(grantRow, row, key);
+  static decode(row: Uint8Array, key: Uint8Array): Grant {
+    const { first, count, used } = decodeRow(grantRow, row, key);
     return new Grant(first, count, used);
   }
 
   encode(): Buffer {
-    return encode(grantRow, { count: this.count, used: this.#used });
+    return encode(grantRow, { first: this.first, count: this.count, used: this.#used });
   }
 
   get range(): Range {

@@ -141,19 +141,20 @@ export function resultKey(session: number, sequence: number): Buffer {
 }
 
 const grantBuffer = keyBuffer(table.inodeGrant, 17);
+/** By the sequence of the transaction that gave it: the order of grants is the order in which they were given. */
 export function grantKey(
   number: typeof table.inodeGrant | typeof table.chunkGrant,
   session: number,
-  first: number,
+  sequence: number,
 ): Buffer {
   grantBuffer[0] = number;
   putU64(grantBuffer, 1, session);
-  putU64(grantBuffer, 9, first);
+  putU64(grantBuffer, 9, sequence);
   return grantBuffer;
 }
 
-/** The second number in a key of results and grants. */
-export function secondNumberOfKey(key: Uint8Array): number {
+/** The sequence in a key of results and grants. */
+export function sequenceOfKey(key: Uint8Array): number {
   return readU64(key, 9);
 }
 

@@ -73,11 +73,11 @@ export const operation = union({
   }),
   /** Data that is on the stores becomes part of the file: maps new chunks, extends the size to `end`, sets mtime. */
   write: struct({ inode: u64, mappings: list(mapping, mappingsMax), end: u64, killPrivileges: boolean }),
-  /** Gives the session new inode numbers, at most `inodeGrantMax`. ENOSPC if it leaves too many grants unfinished. */
+  /** Gives the session new inode numbers, at most `inodeGrantMax`. */
   grantInodes: struct({ count: u32 }),
   /**
    * Gives the session new chunk ids in one group of its volume's rule, at most `chunkGrantMax`. ENOSPC if no group can
-   * take writes, or if the session leaves too many grants unfinished.
+   * take writes. Of more than 1,024 unfinished grants the oldest is taken back.
    */
   grantChunks: struct({ count: u32 }),
 

@@ -29,8 +29,8 @@ export const cookieRow = struct({ inode: u64, type: fileType, name });
 export const ownerRow = struct({ volume: u16, inode: u64, index: u32 });
 export type Owner = Infer<typeof ownerRow>;
 
-/** `used` has a bit for each number of the grant, lowest first. */
-export const grantRow = struct({ count: u32, used: bytes(inodeGrantMax / 8) });
+/** Numbers [first, first + count). `used` has a bit for each of them, lowest first. */
+export const grantRow = struct({ first: u64, count: u32, used: bytes(inodeGrantMax / 8) });
 
 export const chunkRow = struct({ chunk: u64 });
 export const volumeRow = struct({ volume: u16 });

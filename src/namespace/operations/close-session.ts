@@ -1,6 +1,6 @@
 /**
  * closeSession: forgets a session. What it never mapped of its granted chunks is to be deleted: whole grants are retired
- * as they are, so the transaction touches at most `openGrantsMax` of them, however many chunks that is.
+ * as they are, so the transaction touches at most `openGrantsMax` (session-table.ts) of them, however many chunks that is.
  *
  * Errors: ENOENT (no such session, or closed before).
  */

@@ -1,20 +1,19 @@
 /**
  * grantChunks: new chunk ids for a session, fewer than asked for above `chunkGrantMax`. The groups of the volume's rule
- * take turns; one without an in-sync member is passed over.
+ * take turns; one without an in-sync member is passed over. Of too many unfinished grants the oldest is taken back: what is
+ * unused in it is to be deleted.
  *
- * Errors: EINVAL for a count of 0, ENOSPC if no group can take writes or the session leaves too many grants unfinished.
+ * Errors: EINVAL for a count of 0, ENOSPC if no group can take writes.
  */
 import { FileError } from "../../errors/file-error.ts";
 import type { ClientContext } from "../context.ts";
 import { Grant } from "../grant.ts";
 import { chunkGrantMax, chunkNumbersPerGroup, type GroupRecord } from "../model.ts";
 import type { OperationOf, Result } from "../operation.ts";
-import { openGrantsMax } from "./grant-inodes.ts";
 
 export function grantChunks(context: ClientContext, operation: OperationOf<"grantChunks">): Result {
-  const { tables, session } = context;
+  const { tables, session, sequence } = context;
   if (operation.count === 0) throw new FileError("EINVAL", "a grant of nothing");
-  if (session.chunkGrants.all.length >= openGrantsMax) throw new FileError("ENOSPC", "too many unfinished grants");
   const count = Math.min(operation.count, chunkGrantMax);
   const { replicas } = tables.volumes.get(context.volume)!;
   const group = nextGroup(context, replicas, count);
@@ -22,7 +21,8 @@ export function grantChunks(context: ClientContext, operation: OperationOf<"gran
   const grant = new Grant(group.group * chunkNumbersPerGroup + group.nextNumber, count);
   tables.groups.putGroup({ ...group, nextNumber: group.nextNumber + count });
   tables.groups.putLastTurn(replicas, group.group);
-  session.chunkGrants.add(grant);
+  const oldest = session.chunkGrants.add(sequence, grant);
+  if (oldest !== undefined) tables.chunks.retire(oldest);
   return { kind: "granted", range: grant.range };
 }
 

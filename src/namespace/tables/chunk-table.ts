@@ -108,7 +108,7 @@ export class ChunkTable {
   retiredGrant(chunk: number): Grant | undefined {
     const [row] = this.#state.scan(tableKey(table.retired), retiredKey(chunk + 1), 1, true);
     if (row === undefined) return undefined;
-    const grant = Grant.decode(numberOfKey(row[0]), row[1], row[0]);
+    const grant = Grant.decode(row[1], row[0]);
     return grant.covers(chunk) ? grant : undefined;
   }
 
@@ -131,7 +131,7 @@ export class ChunkTable {
       if (unusedCount >= limit) break;
       const rows = this.#state.scan(kept(retiredKey(last + 1)), tableEnd(table.retired), retiredRowsPerScan);
       if (rows.length === 0) break;
-      grants = rows.map(([key, row]) => Grant.decode(numberOfKey(key), row, key));
+      grants = rows.map(([key, row]) => Grant.decode(row, key));
     }
     return chunks.sort((left, right) => left - right).slice(0, limit);
   }

@@ -1,7 +1,7 @@
 /** Sessions and what they were granted, in memory; their results, until they are confirmed. */
 import { encode } from "../../codec/schema.ts";
 import { Grant } from "../grant.ts";
-import { grantKey, kept, resultKey, secondNumberOfKey, sessionKey, table, tableEnd, tableKey } from "../keys.ts";
+import { grantKey, kept, resultKey, sequenceOfKey, sessionKey, table, tableEnd, tableKey } from "../keys.ts";
 import { type Range, type SessionRecord, sessionRecord } from "../model.ts";
 import { type Result, result } from "../operation.ts";
 import { decodeRow } from "../rows.ts";
@@ -9,70 +9,89 @@ import { type CountedState, scanUpTo } from "../state.ts";
 
 type GrantTable = typeof table.inodeGrant | typeof table.chunkGrant;
 
+/**
+ * Grants of one kind that a session may have unfinished. A client works through one after the other and leaves a few
+ * numbers behind where an operation failed, so old grants with a rest pile up. 1,024 keep the end of a session small.
+ */
+export const openGrantsMax = 1024;
+
 /** The unfinished grants of a session, of one kind. A grant is dropped when its last number was used. */
 export class SessionGrants {
   readonly #table: GrantTable;
   readonly #session: number;
-  readonly #grants: Grant[];
-  readonly #changed = new Set<Grant>();
+  /** By the sequence of the transaction that gave it, oldest first. */
+  readonly #grants: Map<number, Grant>;
+  readonly #changed = new Set<number>();
+  /** The last one found: numbers are used one after the other. */
+  #recent: readonly [sequence: number, Grant] | undefined;
   readonly #onChange: () => void;
 
-  constructor(number: GrantTable, session: number, grants: Grant[], onChange: () => void) {
+  constructor(number: GrantTable, session: number, grants: Map<number, Grant>, onChange: () => void) {
     this.#table = number;
     this.#session = session;
     this.#grants = grants;
     this.#onChange = onChange;
   }
 
-  get all(): readonly Grant[] {
-    return this.#grants;
+  /** Oldest first. */
+  get all(): Grant[] {
+    return [...this.#grants.values()];
   }
 
   get ranges(): Range[] {
-    return this.#grants.map((grant) => grant.range);
+    return this.all.map((grant) => grant.range);
   }
 
   has(number: number): boolean {
-    return this.#covering(number)?.has(number) ?? false;
+    return this.#covering(number)?.[1].has(number) ?? false;
   }
 
   /** The number is used up. Check `has` first. */
   use(number: number): void {
-    const grant = this.#covering(number);
-    if (grant === undefined) throw new Error(`session ${this.#session} was not granted ${number}`);
+    const covering = this.#covering(number);
+    if (covering === undefined) throw new Error(`session ${this.#session} was not granted ${number}`);
+    const [sequence, grant] = covering;
     grant.use(number);
-    this.#changed.add(grant);
-    if (grant.unusedCount === 0) this.#grants.splice(this.#grants.indexOf(grant), 1);
+    this.#changed.add(sequence);
+    if (grant.unusedCount === 0) this.#grants.delete(sequence);
     this.#onChange();
   }
 
-  add(grant: Grant): void {
-    this.#grants.push(grant);
-    this.#changed.add(grant);
+  /** Adds a grant. Returns the oldest one, which the session has no more, if there were too many. */
+  add(sequence: number, grant: Grant): Grant | undefined {
+    this.#grants.set(sequence, grant);
+    this.#changed.add(sequence);
     this.#onChange();
+    if (this.#grants.size <= openGrantsMax) return undefined;
+    const [oldestSequence, oldest] = this.#grants.entries().next().value!;
+    this.#grants.delete(oldestSequence);
+    this.#changed.add(oldestSequence);
+    return oldest;
   }
 
   flush(state: CountedState): void {
-    for (const grant of this.#changed) {
-      const key = grantKey(this.#table, this.#session, grant.first);
-      if (grant.unusedCount === 0) state.delete(key);
+    for (const sequence of this.#changed) {
+      const key = grantKey(this.#table, this.#session, sequence);
+      const grant = this.#grants.get(sequence);
+      if (grant === undefined) state.delete(key);
       else state.put(key, grant.encode());
     }
     this.#changed.clear();
   }
 
   /** The session ends. */
-  deleteRows(state: CountedState): void {
-    // Grants that were finished in this batch still have their rows.
-    for (const grant of new Set([...this.#grants, ...this.#changed])) {
-      state.delete(grantKey(this.#table, this.#session, grant.first));
-    }
+  clear(state: CountedState): void {
+    for (const sequence of this.#grants.keys()) this.#changed.add(sequence);
+    this.#grants.clear();
+    this.flush(state);
   }
 
-  #covering(number: number): Grant | undefined {
-    // The newest grants are the ones in use.
-    for (let at = this.#grants.length - 1; at >= 0; at--) {
-      if (this.#grants[at]!.covers(number)) return this.#grants[at];
+  #covering(number: number): readonly [sequence: number, Grant] | undefined {
+    if (this.#recent?.[1].covers(number) && this.#grants.has(this.#recent[0])) return this.#recent;
+    for (const entry of this.#grants) {
+      if (!entry[1].covers(number)) continue;
+      this.#recent = entry;
+      return entry;
     }
     return undefined;
   }
@@ -92,7 +111,7 @@ export class Session implements SessionRecord {
 
   constructor(
     row: Omit<SessionRecord, "inodeRanges" | "chunkRanges">,
-    grants: { inodes: Grant[]; chunks: Grant[] },
+    grants: { inodes: Map<number, Grant>; chunks: Map<number, Grant> },
     onChange: (session: Session) => void,
   ) {
     this.session = row.session;
@@ -152,7 +171,7 @@ export class SessionTable {
 
   open(session: number, clientId: string, volume: number, host: string, openedNs: bigint): Session {
     const row = { session, clientId, volume, host, openedNs, lastSequence: 0, confirmedSequence: 0 };
-    const opened = new Session(row, { inodes: [], chunks: [] }, this.#onChange);
+    const opened = new Session(row, { inodes: new Map(), chunks: new Map() }, this.#onChange);
     this.#add(opened);
     this.#onChange(opened);
     return opened;
@@ -161,8 +180,8 @@ export class SessionTable {
   /** Forgets the session, its results and its grants: the caller has seen to its chunks. */
   close(session: Session): void {
     this.forgetResults(session, session.lastSequence);
-    session.inodeGrants.deleteRows(this.#state);
-    session.chunkGrants.deleteRows(this.#state);
+    session.inodeGrants.clear(this.#state);
+    session.chunkGrants.clear(this.#state);
     this.#state.delete(sessionKey(session.session));
     this.#sessions.delete(session.session);
     this.#byClientId.delete(session.clientId);
@@ -208,9 +227,9 @@ export class SessionTable {
     this.#byClientId.set(session.clientId, session);
   }
 
-  #storedGrants(number: GrantTable, session: number): Grant[] {
+  #storedGrants(number: GrantTable, session: number): Map<number, Grant> {
     const from = kept(grantKey(number, session, 0));
     const rows = scanUpTo(this.#state, from, kept(grantKey(number, session + 1, 0)), Number.POSITIVE_INFINITY);
-    return rows.map(([key, row]) => Grant.decode(secondNumberOfKey(key), row, key));
+    return new Map(rows.map(([key, row]) => [sequenceOfKey(key), Grant.decode(row, key)]));
   }
 }
