@@ -1,0 +1,157 @@
+/**
+ * Reads blocks of one chunk from the best in-sync member and checks every one of them. A member that fails, lacks the
+ * chunk or has a bad copy is passed over for the next; a bad copy is reported. Bytes whose checksum is wrong never get
+ * out of this file. Only when every member has failed for good is the read an EIO.
+ */
+import { BrineError } from "../errors/brine-error.ts";
+import { FileError } from "../errors/file-error.ts";
+import { blockBytes, groupOfChunk } from "../namespace/model.ts";
+import type { Logger } from "../platform/logger.ts";
+import type { Platform } from "../platform/platform.ts";
+import type { GroupView } from "../wire/catalogue/leader.ts";
+import { readBlocks, reportBad, type Version } from "../wire/catalogue/store.ts";
+import { verifyBlocks } from "../wire/checksum.ts";
+import { kindOfFailure, type Members } from "./members.ts";
+import { Backoff } from "./retry.ts";
+import type { Session } from "./session.ts";
+import type { StoreLink } from "./stores.ts";
+import type { Operation } from "./waits.ts";
+
+/** Between rounds in which no member could answer. */
+const retryDelayMsMax = 250;
+
+/** Blocks that were written together, checked. What lies between extents is a hole. */
+export interface CheckedExtent {
+  readonly firstBlock: number;
+  readonly version: Version;
+  /** Whole blocks. */
+  readonly data: Uint8Array;
+}
+
+export class BlockReader {
+  readonly #platform: Platform;
+  readonly #log: Logger;
+  readonly #session: Session;
+  readonly #members: Members;
+
+  constructor(platform: Platform, log: Logger, session: Session, members: Members) {
+    this.#platform = platform;
+    this.#log = log;
+    this.#session = session;
+    this.#members = members;
+  }
+
+  /** The blocks' bytes in order, zeros for holes. Errors: EIO (no good copy is left; the session has ended). */
+  async read(chunk: number, firstBlock: number, blockCount: number, operation: Operation): Promise<Uint8Array[]> {
+    const extents = await this.#readSomewhere(chunk, firstBlock, blockCount, operation);
+    return fillHoles(extents, firstBlock, blockCount);
+  }
+
+  /** From one member, as of this view. Errors: BrineErrors of the store and connection, badChecksum. */
+  async readFrom(
+    link: StoreLink,
+    view: GroupView,
+    chunk: number,
+    firstBlock: number,
+    blockCount: number,
+  ): Promise<CheckedExtent[]> {
+    const { group, generation } = view;
+    const target = { session: this.#session.id, group, generation, chunk };
+    const { body, payload } = await link.request(readBlocks, { ...target, firstBlock, blockCount });
+    const extents: CheckedExtent[] = [];
+    let position = 0;
+    let next = firstBlock;
+    for (const extent of body.extents) {
+      const count = extent.checksums.length;
+      const end = position + count * blockBytes;
+      if (count === 0 || extent.firstBlock < next || extent.firstBlock + count > firstBlock + blockCount) {
+        throw new BrineError("protocol", `${link.name} answered with blocks that were not asked for`);
+      }
+      if (end > payload.byteLength) throw new BrineError("protocol", `${link.name} answered with too few bytes`);
+      const data = payload.subarray(position, end);
+      const bad = verifyBlocks(data, extent.origin, extent.firstBlock, extent.version, extent.checksums);
+      if (bad >= 0) {
+        this.#reportBad(link, { ...target, firstBlock: extent.firstBlock + bad, blockCount: count - bad });
+        throw new BrineError(
+          "badChecksum",
+          `block ${extent.firstBlock + bad} of chunk ${chunk} at ${link.name} is bad`,
+        );
+      }
+      extents.push({ firstBlock: extent.firstBlock, version: extent.version, data });
+      position = end;
+      next = extent.firstBlock + count;
+    }
+    return extents;
+  }
+
+  async #readSomewhere(chunk: number, firstBlock: number, blockCount: number, operation: Operation) {
+    const group = groupOfChunk(chunk);
+    const backoff = new Backoff(this.#platform, retryDelayMsMax);
+    let view = await this.#members.groups.view(group, operation);
+    /** Members that can't have it in this generation, with the reason. */
+    const failed = new Map<number, string>();
+    for (;;) {
+      const links = this.#members.readable(view).filter((link) => !failed.has(link.store));
+      const none = links.length === 0;
+      for (const link of links) {
+        operation.waitsFor = link.name;
+        try {
+          return await this.readFrom(link, view, chunk, firstBlock, blockCount);
+        } catch (error) {
+          this.#consider(link, error, failed);
+        }
+        operation.check();
+      }
+      const before = view.generation;
+      view = await this.#members.groups.refresh(group, operation);
+      if (view.generation !== before) failed.clear();
+      else if (none && failed.size > 0) this.#giveUp(operation, chunk, firstBlock, failed);
+      else await backoff.wait();
+      operation.check();
+    }
+  }
+
+  /** Notes what the failure of a member means; throws if no other member can do better. */
+  #consider(link: StoreLink, error: unknown, failed: Map<number, string>): void {
+    this.#members.judgeSession(error);
+    if (!(error instanceof BrineError)) throw error;
+    const kind = kindOfFailure(error);
+    if (kind === "fatal") throw error;
+    if (error.code === "unknownChunk" || error.code === "badChecksum" || error.code === "diskFailed") {
+      failed.set(link.store, error.message);
+      this.#log.warn("copy not readable: another one is taken", { store: link.store, reason: error.message });
+    }
+    // Not awaited: the other member answers now, whatever the leader finds out.
+    if (kind === "unsent" || kind === "uncertain") void this.#members.report(link, error);
+  }
+
+  #giveUp(operation: Operation, chunk: number, firstBlock: number, failed: ReadonlyMap<number, string>): never {
+    const { volume } = this.#session;
+    const reasons = [...failed].map(([store, reason]) => `store ${store}: ${reason}`).join("; ");
+    const where = { volume: volume.name, inode: operation.inode, chunk, block: firstBlock };
+    this.#log.error("no good copy is left: EIO", { ...where, reasons });
+    throw new FileError("EIO", `no good copy of block ${firstBlock} of chunk ${chunk}`);
+  }
+
+  #reportBad(link: StoreLink, target: Parameters<typeof reportBad.request.write>[1]): void {
+    this.#log.warn("bad copy", { store: link.store, chunk: target.chunk, block: target.firstBlock });
+    link.request(reportBad, target).catch((error) => {
+      this.#log.warn("bad copy not reported", { store: link.store, reason: String(error) });
+    });
+  }
+}
+
+function fillHoles(extents: readonly CheckedExtent[], firstBlock: number, blockCount: number): Uint8Array[] {
+  const pieces: Uint8Array[] = [];
+  let next = firstBlock;
+  const holeUpTo = (block: number) => {
+    if (block > next) pieces.push(Buffer.alloc((block - next) * blockBytes));
+  };
+  for (const extent of extents) {
+    holeUpTo(extent.firstBlock);
+    pieces.push(extent.data);
+    next = extent.firstBlock + extent.data.byteLength / blockBytes;
+  }
+  holeUpTo(firstBlock + blockCount);
+  return pieces;
+}

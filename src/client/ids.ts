@@ -1,0 +1,143 @@
+/**
+ * Inode numbers and chunk ids that the leader has granted to this session.
+ *
+ * Both are asked for ahead: a new range is on its way before the present ones are used up, so that a create or a write
+ * rarely waits for one. Chunk ids are taken in turn from ranges of several groups, so that the chunks of one file spread
+ * over all stores.
+ *
+ * The leader remembers a grant until all its numbers are used, and only so many unfinished ones: so an inode number whose
+ * create failed is used for the next one, and a chunk id whose write failed is discarded (its blocks may lie somewhere).
+ */
+import { FileError } from "../errors/file-error.ts";
+import { chunkGrantMax, groupOfChunk, inodeGrantMax } from "../namespace/model.ts";
+import type { Operation as NamespaceOperation, Result } from "../namespace/operation.ts";
+import { expectResult } from "./results.ts";
+import type { Operation } from "./waits.ts";
+
+/** Small at first, twice as many each time: what a short-lived mount doesn't use is swept when its session ends. */
+const inodeCounts = { first: 256, max: inodeGrantMax };
+const chunkCounts = { first: 64, max: chunkGrantMax };
+/** Ranges of chunk ids in use at the same time, each as a rule of another group. */
+const chunkRangesInTurn = 4;
+/** A range of which less than this part is left calls for the next one. */
+const lowFraction = 0.25;
+
+type Submit = (operation: NamespaceOperation) => Promise<Result>;
+
+interface Supply {
+  next: number;
+  readonly end: number;
+  readonly low: number;
+}
+
+/** Ranges of one kind of number. */
+class Stock {
+  readonly #request: (count: number) => NamespaceOperation;
+  readonly #submit: Submit;
+  readonly #rangesWanted: number;
+  #supplies: Supply[] = [];
+  #turn = 0;
+  readonly #countMax: number;
+  #count: number;
+  #refilling: Promise<void> | undefined;
+
+  constructor(
+    submit: Submit,
+    rangesWanted: number,
+    counts: { readonly first: number; readonly max: number },
+    request: (count: number) => NamespaceOperation,
+  ) {
+    this.#submit = submit;
+    this.#count = counts.first;
+    this.#countMax = counts.max;
+    this.#rangesWanted = rangesWanted;
+    this.#request = request;
+  }
+
+  /** A number never given out before. Errors: those of the transaction, ENOSPC among them. */
+  async take(operation: Operation): Promise<number> {
+    while (this.#supplies.length === 0) {
+      operation.check();
+      operation.waitsFor = "leader, for new ids";
+      this.#refill();
+      await this.#refilling;
+    }
+    this.#turn = (this.#turn + 1) % this.#supplies.length;
+    return this.#takeFrom(this.#turn);
+  }
+
+  /** A number that `fits`, if one is at hand. */
+  takeIf(fits: (number: number) => boolean): number | undefined {
+    const at = this.#supplies.findIndex((supply) => fits(supply.next));
+    return at < 0 ? undefined : this.#takeFrom(at);
+  }
+
+  #takeFrom(at: number): number {
+    const supply = this.#supplies[at]!;
+    const number = supply.next++;
+    if (supply.next === supply.end) this.#supplies.splice(at, 1);
+    if (this.#isLow()) this.#refill();
+    return number;
+  }
+
+  #isLow(): boolean {
+    const ample = this.#supplies.filter((supply) => supply.end - supply.next > supply.low).length;
+    return ample < this.#rangesWanted;
+  }
+
+  #refill(): void {
+    if (this.#refilling !== undefined) return;
+    const refilling = this.#fetch().finally(() => {
+      this.#refilling = undefined;
+    });
+    // Who waits for it gets the error; asking ahead must not fail anybody.
+    refilling.catch(() => {});
+    this.#refilling = refilling;
+  }
+
+  async #fetch(): Promise<void> {
+    do {
+      const result = await this.#submit(this.#request(this.#count));
+      const { first, count } = expectResult(result, "granted").range;
+      if (count === 0) throw new FileError("ENOSPC", "the leader granted no ids");
+      this.#supplies.push({ next: first, end: first + count, low: count * lowFraction });
+      this.#count = Math.min(this.#count * 2, this.#countMax);
+    } while (this.#supplies.length < this.#rangesWanted);
+  }
+}
+
+export class Ids {
+  readonly #submit: Submit;
+  readonly #inodes: Stock;
+  readonly #chunks: Stock;
+  readonly #spareInodes: number[] = [];
+
+  constructor(submit: Submit) {
+    this.#submit = submit;
+    this.#inodes = new Stock(submit, 1, inodeCounts, (count) => ({ kind: "grantInodes", count }));
+    this.#chunks = new Stock(submit, chunkRangesInTurn, chunkCounts, (count) => ({ kind: "grantChunks", count }));
+  }
+
+  async takeInode(operation: Operation): Promise<number> {
+    return this.#spareInodes.pop() ?? this.#inodes.take(operation);
+  }
+
+  /** The create failed: nobody has seen the number. */
+  giveBackInode(inode: number): void {
+    this.#spareInodes.push(inode);
+  }
+
+  takeChunk(operation: Operation): Promise<number> {
+    return this.#chunks.take(operation);
+  }
+
+  /** The chunk was or may have been written, and will never be mapped. Not awaited: the end of the session does it, too. */
+  discardChunk(chunk: number): void {
+    this.#submit({ kind: "discardChunks", chunks: [chunk] }).catch(() => {});
+  }
+
+  /** A chunk id of this group, if one is at hand. */
+  takeChunkOf(group: number): number | undefined {
+    return this.#chunks.takeIf((chunk) => groupOfChunk(chunk) === group);
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * The members of groups and what became of requests to them: links in the order in which reads should try them, and what
+ * an error of one says (about the store, the generation, the session).
+ */
+import { BrineError, hasCode } from "../errors/brine-error.ts";
+import type { Clock } from "../platform/clock.ts";
+import type { Logger } from "../platform/logger.ts";
+import { type GroupView, reportStore } from "../wire/catalogue/leader.ts";
+import type { Groups } from "./groups.ts";
+import type { Session } from "./session.ts";
+import type { StoreLink, Stores } from "./stores.ts";
+
+/** A store that has just failed is asked last for this long: the leader looks at it meanwhile. */
+const avoidMs = 1_000;
+
+/**
+ * refused: a final answer (noSpace, unknownChunk). stale: another generation. unsent: it never reached the store.
+ * uncertain: it may have taken effect. busy: not now. damaged: on the way. fatal: nothing will help.
+ */
+export type FailureKind = "refused" | "stale" | "unsent" | "uncertain" | "busy" | "damaged" | "fatal";
+
+export function kindOfFailure(error: unknown): FailureKind {
+  if (hasCode(error, "noSpace", "unknownChunk")) return "refused";
+  if (hasCode(error, "wrongGeneration")) return "stale";
+  if (hasCode(error, "unreachable", "wrongCluster", "refused", "versionMismatch")) return "unsent";
+  if (hasCode(error, "notServing", "busy")) return "busy";
+  if (hasCode(error, "badChecksum")) return "damaged";
+  if (hasCode(error, "closed", "timedOut", "diskFailed", "protocol", "internal")) return "uncertain";
+  return "fatal";
+}
+
+export class Members {
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #session: Session;
+  readonly #stores: Stores;
+  readonly groups: Groups;
+  readonly #avoidUntilMs = new Map<number, number>();
+  readonly #reports = new Map<number, Promise<void>>();
+  #turn = 0;
+
+  constructor(clock: Clock, log: Logger, session: Session, stores: Stores, groups: Groups) {
+    this.#clock = clock;
+    this.#log = log;
+    this.#session = session;
+    this.#stores = stores;
+    this.groups = groups;
+  }
+
+  /** Those that take writes: all of them must have a write before it is done. See replication.ts. */
+  writable(view: GroupView): StoreLink[] {
+    return view.members
+      .filter((member) => member.state !== "behind")
+      .map((member) => this.#stores.link(member.store, member.address));
+  }
+
+  /** Those that can be read, the best first: least to do, then quickest; equals take turns. */
+  readable(view: GroupView): StoreLink[] {
+    const links = view.members
+      .filter((member) => member.state === "inSync")
+      .map((member) => this.#stores.link(member.store, member.address));
+    if (links.length < 2) return links;
+    this.#turn += 1;
+    const nowMs = this.#clock.nowMs();
+    const rank = (link: StoreLink) => (nowMs < (this.#avoidUntilMs.get(link.store) ?? 0) ? 1 : 0);
+    const turned = links.map((_, index) => links[(index + this.#turn) % links.length]!);
+    return turned.sort(
+      (left, right) =>
+        rank(left) - rank(right) || left.outstanding - right.outstanding || latencyClass(left) - latencyClass(right),
+    );
+  }
+
+  /** Whoever a store says is fenced has lost the session. */
+  judgeSession(error: unknown): void {
+    if (hasCode(error, "sessionFenced", "sessionExpired")) this.#session.end(error.message);
+  }
+
+  /**
+   * Tells the leader that a store failed us. Resolves when the leader has taken it out of its groups or reached it
+   * itself. One report of a store at a time: who comes meanwhile waits for it.
+   */
+  report(link: StoreLink, error: unknown): Promise<void> {
+    this.#avoidUntilMs.set(link.store, this.#clock.nowMs() + avoidMs);
+    const under = this.#reports.get(link.store);
+    if (under !== undefined) return under;
+    const reason = error instanceof BrineError ? `${error.code}: ${error.message}` : String(error);
+    this.#log.warn("store failed", { store: link.store, address: link.address, reason });
+    const request = { session: this.#session.id, store: link.store, reason: reason.slice(0, 80) };
+    const reporting = this.#session
+      .request(reportStore, request)
+      .then(({ removed }) => this.#log.info("store reported", { store: link.store, removed }))
+      .catch((failure) => this.#log.warn("store not reported", { store: link.store, reason: String(failure) }))
+      .finally(() => this.#reports.delete(link.store));
+    this.#reports.set(link.store, reporting);
+    return reporting;
+  }
+}
+
+/** Latencies within a factor of two are equal: else the quicker one would get everything. */
+function latencyClass(link: StoreLink): number {
+  return Math.round(Math.log2(Math.max(link.latencyMs, 0.1)));
+}

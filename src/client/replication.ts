@@ -1,0 +1,124 @@
+/**
+ * A change on all members of a group.
+ *
+ * It is done when every member that takes writes (in sync or catching up) has acknowledged it *in one generation*.
+ * Acknowledgements of an older generation don't count: a member may have left and come back since, and thrown away what
+ * only we had given it. A member that is catching up counts like the others, because it may be past this chunk already and
+ * become readable without the change.
+ *
+ * 1. Send to all members of the view; those that have acknowledged in this generation are left out.
+ * 2. A member that failed is reported to the leader, which takes it out (a new generation) or has reached it (try again).
+ * 3. Refresh the view; a new generation begins at 1 with nobody acknowledged. Otherwise wait a little.
+ *
+ * Once begun it is never given up by its caller's wish: half of the members would differ from the others.
+ */
+import { type BrineError, hasCode } from "../errors/brine-error.ts";
+import { groupOfChunk } from "../namespace/model.ts";
+import type { Platform } from "../platform/platform.ts";
+import type { GroupView } from "../wire/catalogue/leader.ts";
+import { kindOfFailure, type Members } from "./members.ts";
+import { Backoff } from "./retry.ts";
+import type { StoreLink } from "./stores.ts";
+import type { Operation } from "./waits.ts";
+
+/** Between tries: a store waits for its new generation about so long, and a person doesn't notice it. */
+const retryDelayMsMax = 250;
+/** A payload that arrives damaged this often is damaged before it leaves. */
+const damagedMax = 5;
+
+/** The state of the members after a change was offered to all of them. */
+export interface Offered {
+  readonly view: GroupView;
+  /** Members that gave a final no: noSpace, unknownChunk. Empty: the change is done. */
+  readonly refused: ReadonlyMap<number, BrineError>;
+}
+
+export interface Change {
+  readonly chunk: number;
+  send(link: StoreLink, generation: number): Promise<unknown>;
+  /** Members that need not have it, in this view. */
+  excused?(view: GroupView): ReadonlySet<number>;
+  /** Filled with the members that have it or may have it. */
+  readonly reached: Set<number>;
+  /** Filled with the members that once gave no answer: it may still take effect there. */
+  readonly uncertain: Set<number>;
+}
+
+const nobody: ReadonlySet<number> = new Set();
+
+export class Replication {
+  readonly #platform: Platform;
+  readonly #members: Members;
+
+  constructor(platform: Platform, members: Members) {
+    this.#platform = platform;
+    this.#members = members;
+  }
+
+  /** Errors: superseded, and EIO when the session has ended. */
+  async offer(change: Change, operation: Operation): Promise<Offered> {
+    const group = groupOfChunk(change.chunk);
+    const backoff = new Backoff(this.#platform, retryDelayMsMax);
+    let view = await this.#members.groups.view(group, operation);
+    let acknowledged = new Set<number>();
+    let refused = new Map<number, BrineError>();
+    let damagedCount = 0;
+    for (;;) {
+      const excused = change.excused?.(view) ?? nobody;
+      const links = this.#members.writable(view).filter(({ store }) => !excused.has(store) && !acknowledged.has(store));
+      operation.waitsFor = links.length === 1 ? links[0]!.name : `stores of group ${group}`;
+      refused = new Map();
+      const failures = await this.#round(change, links, view.generation, acknowledged, refused);
+      if (failures.length === 0) return { view, refused };
+      if (failures.some(({ error }) => hasCode(error, "badChecksum")) && ++damagedCount > damagedMax) {
+        throw failures.find(({ error }) => hasCode(error, "badChecksum"))!.error;
+      }
+      await this.#report(failures);
+      const before = view.generation;
+      view = await this.#members.groups.refresh(group, operation);
+      if (view.generation !== before) acknowledged = new Set();
+      else await backoff.wait();
+    }
+  }
+
+  /** Sends to the links; returns those that have to be tried again. Throws what can't be helped when all have answered. */
+  async #round(
+    change: Change,
+    links: readonly StoreLink[],
+    generation: number,
+    acknowledged: Set<number>,
+    refused: Map<number, BrineError>,
+  ): Promise<{ link: StoreLink; error: unknown }[]> {
+    const failures: { link: StoreLink; error: unknown }[] = [];
+    let fatal: unknown;
+    const one = async (link: StoreLink) => {
+      try {
+        await change.send(link, generation);
+        change.reached.add(link.store);
+        acknowledged.add(link.store);
+      } catch (error) {
+        const kind = kindOfFailure(error);
+        if (kind === "refused") refused.set(link.store, error as BrineError);
+        else if (kind === "fatal") fatal ??= error;
+        else failures.push({ link, error });
+        if (kind === "uncertain") {
+          change.reached.add(link.store);
+          change.uncertain.add(link.store);
+        }
+      }
+    };
+    await Promise.all(links.map(one));
+    if (fatal !== undefined) {
+      this.#members.judgeSession(fatal);
+      throw fatal;
+    }
+    return failures;
+  }
+
+  async #report(failures: readonly { link: StoreLink; error: unknown }[]): Promise<void> {
+    const reports = failures
+      .filter(({ error }) => ["unsent", "uncertain"].includes(kindOfFailure(error)))
+      .map(({ link, error }) => this.#members.report(link, error));
+    await Promise.all(reports);
+  }
+}

@@ -1,0 +1,359 @@
+/**
+ * The client's session with the leader, over one connection at a time.
+ *
+ * The session outlives its connections: after each reconnect the client states what it holds, sends its unanswered
+ * transactions again, and goes on. It ends when the leader says so (sessionExpired), and then for good: what was under
+ * way fails with EIO, and the owner opens a new session.
+ *
+ * Whether the session still stands is only known for a time: until `sessionTimeoutMs` after the *sending* of the last
+ * request by which the leader heard of us and that it answered, less a margin for clocks that run differently. After
+ * that the leader may have fenced us. So nothing is answered from memory then (`whenLive` waits); what stores are asked
+ * they refuse themselves. If the leader was merely away, the stated holdings bring everything back.
+ */
+import { BrineError, hasCode } from "../errors/brine-error.ts";
+import { FileError } from "../errors/file-error.ts";
+import type { VolumeRecord } from "../namespace/model.ts";
+import type { Timer } from "../platform/clock.ts";
+import type { Logger } from "../platform/logger.ts";
+import type { Address } from "../platform/network.ts";
+import type { Platform } from "../platform/platform.ts";
+import { randomId } from "../platform/random.ts";
+import { closeSession, heartbeat, type LeaseMode, openSession, stateHoldings } from "../wire/catalogue/leader.ts";
+import { connectPeer } from "../wire/connect.ts";
+import type { Method } from "../wire/method.ts";
+import type { Peer, RequestOptions } from "../wire/peer.ts";
+import type { Service } from "../wire/service.ts";
+import { Backoff, isTransient } from "./retry.ts";
+import type { Operation } from "./waits.ts";
+
+/** A leader that is alive takes a connection and answers an opening in a few milliseconds. */
+const connectTimeoutMs = 3_000;
+/** Of the session's time, so that two lost heartbeats are no harm. */
+const heartbeatFraction = 0.2;
+/** Of the session's time: clocks of two machines differ by far less than this. The leader waits longer, too. */
+const driftFraction = 0.05;
+/** An idempotent request that has no answer by then is asked again. */
+const requestTimeoutMs = 10_000;
+/** While no address answers, all are tried again after at most this long: a new leader is found within it. */
+const reconnectDelayMsMax = 250;
+
+export interface Holdings {
+  readonly holds: number[];
+  readonly leases: { inode: number; mode: LeaseMode; grant: number }[];
+}
+
+export interface SessionOptions {
+  readonly leaders: readonly Address[];
+  readonly volume: string;
+  readonly host: string;
+  /** Undefined until the first connection; then others are refused. */
+  readonly clusterId: string | undefined;
+  /** What the leader may ask of this client. */
+  readonly service: Service;
+  /** How long `open` goes on while nobody can be reached or nobody is ready; Infinity: as long as `wanted` says so. */
+  readonly patienceMs: number;
+  readonly wanted: () => boolean;
+}
+
+export interface SessionOwner {
+  /** What is held now; stated to a leader before anything else. */
+  holdings(): Holdings;
+  /** A connection is ready: unanswered transactions are sent again, in the same turn. */
+  connected(peer: Peer): void;
+  /** The session has ended without its owner's wish. */
+  lost(reason: string): void;
+}
+
+export class Session {
+  /** The client's own id; a new one for each session, so that a resent opening can't meet an older session. */
+  readonly clientId: string;
+  readonly #platform: Platform;
+  readonly #log: Logger;
+  readonly #options: SessionOptions;
+  readonly #owner: SessionOwner;
+  readonly #backoff: Backoff;
+  #id = 0;
+  #volume: VolumeRecord | undefined;
+  #clusterId: string;
+  #sessionTimeoutMs = 0;
+  /** The connection, once its leader knows what we hold. */
+  #peer: Peer | undefined;
+  /** Those who wait for a connection share a promise. */
+  #connected = Promise.withResolvers<Peer>();
+  #liveUntilMs = 0;
+  #extended = Promise.withResolvers<void>();
+  #ended: string | undefined;
+  #heartbeatTimer: Timer | undefined;
+  #addressIndex = 0;
+
+  private constructor(platform: Platform, options: SessionOptions, owner: SessionOwner) {
+    this.#platform = platform;
+    this.#log = platform.logger.for("session");
+    this.#options = options;
+    this.#owner = owner;
+    this.#clusterId = options.clusterId ?? "";
+    this.clientId = randomId(platform.random);
+    this.#backoff = new Backoff(platform, reconnectDelayMsMax);
+    this.#connected.promise.catch(() => {});
+    this.#extended.promise.catch(() => {});
+  }
+
+  /**
+   * Opens a session. Errors: BrineError notFound (no such volume), wrongCluster, versionMismatch, refused, busy; and
+   * unreachable, notServing, … when the patience has come to its end.
+   */
+  static async open(platform: Platform, options: SessionOptions, owner: SessionOwner): Promise<Session> {
+    const session = new Session(platform, options, owner);
+    const deadlineMs = platform.clock.nowMs() + options.patienceMs;
+    for (;;) {
+      try {
+        await session.#connect();
+        return session;
+      } catch (error) {
+        if (!isTransient(error) || platform.clock.nowMs() >= deadlineMs || !options.wanted()) throw error;
+      }
+      await session.#nextAddress();
+    }
+  }
+
+  get id(): number {
+    return this.#id;
+  }
+
+  /** The connection, while there is one. */
+  get peer(): Peer | undefined {
+    return this.#peer;
+  }
+
+  get volume(): VolumeRecord {
+    return this.#volume!;
+  }
+
+  get clusterId(): string {
+    return this.#clusterId;
+  }
+
+  get ended(): boolean {
+    return this.#ended !== undefined;
+  }
+
+  /** True while nobody else can have been given what this session holds. */
+  get live(): boolean {
+    return this.#ended === undefined && this.#platform.clock.nowMs() < this.#liveUntilMs;
+  }
+
+  /** Resolves when the session is known to stand. Rejects with EIO if it has ended. */
+  async whenLive(operation: Operation): Promise<void> {
+    while (!this.live) {
+      this.#checkEnded();
+      operation.check();
+      operation.waitsFor = "leader, to hear that the session stands";
+      await this.#extended.promise;
+    }
+  }
+
+  /**
+   * Asks the leader, again and again until it answers: only for what may be done twice.
+   * Errors: FileError of the answer, EIO when the session has ended, other BrineErrors that are final.
+   */
+  async request<Q, R>(
+    method: Method<Q, R>,
+    body: Q,
+    operation?: Operation,
+    options: Partial<RequestOptions> = {},
+  ): Promise<R> {
+    let backoff: Backoff | undefined;
+    for (;;) {
+      const peer = this.#peer ?? (await this.#whenConnected(operation));
+      operation?.check();
+      if (operation !== undefined) operation.waitsFor = method.name;
+      try {
+        return (await peer.request(method, body, { timeoutMs: requestTimeoutMs, ...options })).body;
+      } catch (error) {
+        this.judge(peer, error);
+        if (!isTransient(error)) throw error;
+      }
+      if (this.#peer === peer) {
+        backoff ??= new Backoff(this.#platform, reconnectDelayMsMax);
+        await backoff.wait();
+      }
+    }
+  }
+
+  /**
+   * What an error of a request says of connection and session: ends what has ended. Throws EIO if that is the session.
+   */
+  judge(peer: Peer, error: unknown): void {
+    if (hasCode(error, "sessionExpired", "sessionFenced")) this.end(error.message);
+    else if (hasCode(error, "notLeader")) peer.close("not the leader any more");
+    this.#checkEnded();
+  }
+
+  /** The connection is of no use: a new one is made, and what was under way is asked again. */
+  drop(peer: Peer, reason: string): void {
+    peer.close(reason);
+  }
+
+  /** The session has ended: everything fails from now on. Idempotent. */
+  end(reason: string): void {
+    if (this.#ended !== undefined) return;
+    this.#log.error("session lost: what was under way fails with EIO, open files have to be opened again", {
+      session: this.#id,
+      reason,
+    });
+    this.#stop(reason);
+    this.#owner.lost(reason);
+  }
+
+  /** Tells the leader that everything was given back, and disconnects. Tries for at most `timeoutMs`. */
+  async close(timeoutMs: number): Promise<void> {
+    if (this.#ended !== undefined) return;
+    const deadline = this.#platform.clock.startTimer(timeoutMs, () => this.#stop("not closed in time"));
+    try {
+      await this.request(closeSession, { session: this.#id });
+    } catch (error) {
+      this.#log.warn("session not closed: it will expire", { session: this.#id, reason: String(error) });
+    }
+    deadline.cancel();
+    this.#stop("unmounted");
+  }
+
+  /** Ends the connection without a word, as a crash would; what waits fails. */
+  abandon(): void {
+    this.#stop("unmounted");
+  }
+
+  // --- connecting ---
+
+  async #whenConnected(operation: Operation | undefined): Promise<Peer> {
+    this.#checkEnded();
+    if (operation !== undefined) operation.waitsFor = `connection to ${this.#options.leaders.join(" or ")}`;
+    return this.#connected.promise;
+  }
+
+  async #nextAddress(): Promise<void> {
+    this.#addressIndex += 1;
+    if (this.#addressIndex % this.#options.leaders.length === 0) await this.#backoff.wait();
+  }
+
+  async #reconnect(): Promise<void> {
+    while (this.#ended === undefined) {
+      try {
+        await this.#connect();
+        return;
+      } catch (error) {
+        if (this.#ended !== undefined) return;
+        if (hasCode(error, "sessionExpired", "sessionFenced")) {
+          this.end(error.message);
+          return;
+        }
+        if (!isTransient(error)) this.#log.warn("not accepted by a server", { reason: String(error) });
+      }
+      await this.#nextAddress();
+    }
+  }
+
+  async #connect(): Promise<void> {
+    const { leaders, host, service } = this.#options;
+    const address = leaders[this.#addressIndex % leaders.length]!;
+    const identity = {
+      role: "client" as const,
+      clusterId: this.#clusterId,
+      peerId: this.clientId,
+      description: `brine mount ${this.#options.volume} ${host}`.slice(0, 80),
+    };
+    const peer = await connectPeer(this.#platform, address, identity, service, connectTimeoutMs);
+    try {
+      if (this.#id === 0) await this.#openOn(peer);
+      await this.#stateOn(peer);
+      if (this.#ended !== undefined) throw new BrineError("closed", "unmounted meanwhile");
+    } catch (error) {
+      peer.close("not ready");
+      throw error;
+    }
+    this.#clusterId = peer.clusterId;
+    this.#begin(peer, address);
+  }
+
+  async #openOn(peer: Peer): Promise<void> {
+    const sentMs = this.#platform.clock.nowMs();
+    const { volume, host } = this.#options;
+    const request = { clientId: this.clientId, volume, host };
+    const { body } = await peer.request(openSession, request, { timeoutMs: requestTimeoutMs });
+    this.#id = body.session;
+    this.#volume = body.volume;
+    this.#sessionTimeoutMs = body.sessionTimeoutMs;
+    this.#extend(sentMs);
+  }
+
+  async #stateOn(peer: Peer): Promise<void> {
+    const sentMs = this.#platform.clock.nowMs();
+    const holdings = this.#owner.holdings();
+    await peer.request(stateHoldings, { session: this.#id, ...holdings }, { timeoutMs: requestTimeoutMs });
+    this.#extend(sentMs);
+  }
+
+  #begin(peer: Peer, address: Address): void {
+    this.#log.info("connected", { address, session: this.#id });
+    this.#backoff.reset();
+    this.#peer = peer;
+    // Before anyone who waits: transactions are sent again in their order, ahead of new ones.
+    this.#owner.connected(peer);
+    this.#connected.resolve(peer);
+    peer.onClose((reason) => this.#onClose(peer, reason));
+    if (this.#peer === peer) this.#scheduleHeartbeat(peer);
+  }
+
+  #onClose(peer: Peer, reason: string): void {
+    if (this.#peer !== peer) return;
+    this.#peer = undefined;
+    this.#heartbeatTimer?.cancel();
+    if (this.#ended !== undefined) return;
+    this.#log.warn("connection lost", { session: this.#id, reason });
+    this.#connected = Promise.withResolvers<Peer>();
+    this.#connected.promise.catch(() => {});
+    void this.#reconnect();
+  }
+
+  // --- staying alive ---
+
+  #scheduleHeartbeat(peer: Peer): void {
+    const intervalMs = this.#sessionTimeoutMs * heartbeatFraction;
+    this.#heartbeatTimer = this.#platform.clock.startTimer(intervalMs, () => void this.#beat(peer, intervalMs));
+  }
+
+  async #beat(peer: Peer, timeoutMs: number): Promise<void> {
+    const sentMs = this.#platform.clock.nowMs();
+    try {
+      await peer.request(heartbeat, { session: this.#id }, { timeoutMs: timeoutMs * 2, urgent: true });
+      this.#extend(sentMs);
+    } catch (error) {
+      if (hasCode(error, "sessionExpired", "sessionFenced")) this.end(error.message);
+      else peer.close(`heartbeat: ${String(error)}`);
+    }
+    if (this.#peer === peer) this.#scheduleHeartbeat(peer);
+  }
+
+  #extend(sentMs: number): void {
+    this.#liveUntilMs = Math.max(this.#liveUntilMs, sentMs + this.#sessionTimeoutMs * (1 - driftFraction));
+    this.#extended.resolve();
+    this.#extended = Promise.withResolvers<void>();
+    this.#extended.promise.catch(() => {});
+  }
+
+  #stop(reason: string): void {
+    if (this.#ended !== undefined) return;
+    this.#ended = reason;
+    this.#heartbeatTimer?.cancel();
+    this.#backoff.cancel();
+    const failure = new FileError("EIO", `the session ended: ${reason}`);
+    this.#connected.reject(failure);
+    this.#extended.reject(failure);
+    this.#peer?.close(reason);
+    this.#peer = undefined;
+  }
+
+  #checkEnded(): void {
+    if (this.#ended !== undefined) throw new FileError("EIO", `the session ended: ${this.#ended}`);
+  }
+}
