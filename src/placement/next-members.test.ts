@@ -2,60 +2,148 @@
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
 import fc from "fast-check";
-import type { GroupMember, MemberState } from "../namespace/model.ts";
-import { nextMembers, type StoreEvent } from "./next-members.ts";
+import type { GroupRecord, MemberState } from "../namespace/model.ts";
+import { nextMembers, type StoreCondition, type StoreFacts } from "./next-members.ts";
 
-function members(...states: MemberState[]): GroupMember[] {
-  return states.map((state, at) => ({ store: at + 1, state }));
+function groupOf(...states: readonly MemberState[]): GroupRecord {
+  const members = states.map((state, at) => ({ store: at + 1, state }));
+  return { group: 1, replicas: states.length, generation: 5, members, nextNumber: 0 };
 }
 
-const table: readonly [before: MemberState[], store: number, event: StoreEvent, after: MemberState[] | undefined][] = [
-  [["inSync", "inSync"], 2, "failed", ["inSync", "behind"]],
-  [["inSync", "behind"], 1, "failed", undefined],
-  [["inSync", "catchingUp"], 1, "failed", undefined],
-  [["inSync", "catchingUp"], 2, "failed", ["inSync", "behind"]],
-  [["inSync", "behind"], 2, "failed", undefined],
-  [["inSync", "behind"], 2, "returned", ["inSync", "catchingUp"]],
-  [["inSync", "catchingUp"], 2, "returned", ["inSync", "catchingUp"]],
-  [["inSync", "inSync"], 2, "returned", undefined],
-  [["inSync", "catchingUp"], 2, "caughtUp", ["inSync", "inSync"]],
-  [["inSync", "behind"], 2, "caughtUp", undefined],
-  [["inSync", "inSync"], 2, "caughtUp", undefined],
-  [["inSync"], 9, "failed", undefined],
+interface Case {
+  readonly name: string;
+  readonly before: readonly MemberState[];
+  readonly conditions: readonly StoreCondition[];
+  readonly facts?: Partial<StoreFacts>;
+  readonly after: readonly MemberState[] | undefined;
+}
+
+const cases: readonly Case[] = [
+  {
+    name: "all well",
+    before: ["inSync", "inSync"],
+    conditions: ["online", "online"],
+    after: undefined,
+  },
+  {
+    name: "one is dead",
+    before: ["inSync", "inSync"],
+    conditions: ["online", "dead"],
+    after: ["inSync", "behind"],
+  },
+  {
+    name: "a silent one may still serve",
+    before: ["inSync", "inSync"],
+    conditions: ["online", "silent"],
+    after: undefined,
+  },
+  {
+    name: "one is dead, the other silent",
+    before: ["inSync", "inSync"],
+    conditions: ["silent", "dead"],
+    after: ["inSync", "behind"],
+  },
+  {
+    name: "all are dead: each has everything",
+    before: ["inSync", "inSync"],
+    conditions: ["dead", "dead"],
+    after: undefined,
+  },
+  {
+    name: "the last in sync is dead",
+    before: ["inSync", "behind"],
+    conditions: ["dead", "online"],
+    after: undefined,
+  },
+  {
+    name: "one that catches up doesn't save the last in sync",
+    before: ["inSync", "catchingUp"],
+    conditions: ["dead", "online"],
+    after: undefined,
+  },
+  {
+    name: "one that is behind comes back",
+    before: ["inSync", "behind"],
+    conditions: ["online", "online"],
+    after: ["inSync", "catchingUp"],
+  },
+  {
+    name: "one comes back, but there is nobody to copy from",
+    before: ["inSync", "behind"],
+    conditions: ["silent", "online"],
+    after: undefined,
+  },
+  {
+    name: "one comes back soon after its catch-up has failed",
+    before: ["inSync", "behind"],
+    conditions: ["online", "online"],
+    facts: { mayRejoin: () => false },
+    after: undefined,
+  },
+  {
+    name: "one has caught up",
+    before: ["inSync", "catchingUp"],
+    conditions: ["online", "online"],
+    facts: { hasCaughtUp: () => true },
+    after: ["inSync", "inSync"],
+  },
+  {
+    name: "one dies while it catches up",
+    before: ["inSync", "catchingUp"],
+    conditions: ["online", "dead"],
+    after: ["inSync", "behind"],
+  },
+  {
+    name: "one has caught up, but missed a write",
+    before: ["inSync", "catchingUp"],
+    conditions: ["online", "online"],
+    facts: { hasCaughtUp: () => true, hasMissedWrite: () => true },
+    after: ["inSync", "behind"],
+  },
 ];
 
-for (const [before, store, event, after] of table) {
-  test(`${before.join(", ")}: store ${store} ${event}`, () => {
-    const given = members(...before);
-    assert.deepEqual(nextMembers(given, store, event), after && members(...after));
-    assert.deepEqual(given, members(...before), "the given members are not changed");
+const calm: Omit<StoreFacts, "condition"> = {
+  hasCaughtUp: () => false,
+  hasMissedWrite: () => false,
+  mayRejoin: () => true,
+};
+
+for (const { name, before, conditions, facts, after } of cases) {
+  test(name, () => {
+    const group = groupOf(...before);
+    const next = nextMembers(group, { ...calm, condition: (store) => conditions[store - 1]!, ...facts });
+    assert.deepEqual(next, after && groupOf(...after).members);
+    assert.deepEqual(group, groupOf(...before), "the given group is not changed");
   });
 }
 
-test("whatever happens, one member stays in sync, and none gets there but by catching up", () => {
-  const events = fc.array(
-    fc.record({
-      store: fc.integer({ min: 1, max: 4 }),
-      event: fc.constantFrom<StoreEvent>("failed", "returned", "caughtUp"),
-    }),
-    { maxLength: 50 },
-  );
+test("whatever is the case, one member stays in sync, and none gets there but by catching up", () => {
+  const store = fc.record({
+    state: fc.constantFrom<MemberState>("inSync", "catchingUp", "behind"),
+    condition: fc.constantFrom<StoreCondition>("online", "silent", "dead"),
+    hasCaughtUp: fc.boolean(),
+    hasMissedWrite: fc.boolean(),
+    mayRejoin: fc.boolean(),
+  });
+  const stores = fc
+    .array(store, { minLength: 1, maxLength: 4 })
+    .filter((all) => all.some(({ state }) => state === "inSync"));
   fc.assert(
-    fc.property(fc.integer({ min: 1, max: 4 }), events, (replicas, happened) => {
-      let present = members(...Array.from({ length: replicas }, (): MemberState => "inSync"));
-      for (const { store, event } of happened) {
-        const next = nextMembers(present, store, event);
-        if (next === undefined) continue;
-        assert.deepEqual(
-          next.map((member) => member.store),
-          present.map((member) => member.store),
-        );
-        assert.ok(next.some((member) => member.state === "inSync"));
-        for (const [at, member] of next.entries()) {
-          const before = present[at]!.state;
-          if (member.state === "inSync") assert.notEqual(before, "behind");
-        }
-        present = next;
+    fc.property(stores, (all) => {
+      const group = groupOf(...all.map(({ state }) => state));
+      const next = nextMembers(group, {
+        condition: (number) => all[number - 1]!.condition,
+        hasCaughtUp: (number) => all[number - 1]!.hasCaughtUp,
+        hasMissedWrite: (number) => all[number - 1]!.hasMissedWrite,
+        mayRejoin: (number) => all[number - 1]!.mayRejoin,
+      });
+      if (next === undefined) return;
+      assert.notDeepEqual(next, group.members);
+      assert.ok(next.some((member) => member.state === "inSync" && all[member.store - 1]!.state === "inSync"));
+      for (const member of next) {
+        const before = all[member.store - 1]!;
+        if (member.state === "inSync") assert.notEqual(before.state, "behind");
+        if (member.state === "catchingUp") assert.notEqual(before.condition, "dead");
       }
     }),
   );

@@ -1,50 +1,59 @@
 /**
- * What becomes of a group's members when a store fails, returns or has caught up.
+ * Which members a group should have, given what is known of its stores: pure decisions, each the next step from the
+ * group as committed. So a leader that dies anywhere in between is followed by one that goes on from there.
  *
- *                 failed                    returned
- *      inSync ───────────────► behind ───────────────────► catchingUp
- *        ▲                        ▲          failed            │  │ ▲
- *        │                        └────────────────────────────┘  └─┘ returned: a new generation
- *        └──────────────────────── caughtUp ───────────────────┘
+ *                    dead, and another in-sync member lives
+ *        inSync ───────────────────────────────────────────► behind
+ *           ▲                                                  │  ▲
+ *           │ has caught up (in this generation)        online │  │ dead, or missed a write
+ *           └───────────────────── catchingUp ◄────────────────┘  │
+ *                                       └─────────────────────────┘
  *
- * The last member in sync stays in sync whatever happens to it: only it has every acknowledged write. While it is away
- * the group waits for it.
+ * The last member in sync stays so whatever happens to it: only it has every acknowledged write, and the group waits for
+ * it.
  */
-import type { GroupMember, MemberState } from "../namespace/model.ts";
+import type { GroupMember, GroupRecord } from "../namespace/model.ts";
 
-/** `failed`: must not be waited for. `returned`: serves again. `caughtUp`: has what an in-sync member has. */
-export type StoreEvent = "failed" | "returned" | "caughtUp";
+/** Silent: not heard of, but it may still be serving. Dead: it serves nothing, until it registers again. */
+export type StoreCondition = "online" | "silent" | "dead";
 
-/**
- * The members after an event of one of them, for a changeGroup transaction; undefined if nothing is to be changed.
- *
- * A member that returns while it is catching up gets the same state again: it may have missed writes since it began, and
- * only the new generation makes their writers send them again.
- */
-export function nextMembers(
-  members: readonly GroupMember[],
-  store: number,
-  event: StoreEvent,
-): GroupMember[] | undefined {
-  const member = members.find((candidate) => candidate.store === store);
-  if (member === undefined) return undefined;
-  const state = nextState(members, member, event);
-  return state && members.map((other) => (other === member ? { store, state } : other));
+export interface StoreFacts {
+  readonly condition: (store: number) => StoreCondition;
+  /** The store has said that it has caught up with the group in its present generation. */
+  readonly hasCaughtUp: (store: number, group: GroupRecord) => boolean;
+  /** A catching-up store failed to take a write: what it has is no base to go on from. */
+  readonly hasMissedWrite: (store: number) => boolean;
+  /** False for a while after a catch-up has failed. */
+  readonly mayRejoin: (store: number) => boolean;
 }
 
-function nextState(members: readonly GroupMember[], member: GroupMember, event: StoreEvent): MemberState | undefined {
-  switch (event) {
-    case "failed":
-      if (member.state === "behind" || isLastInSync(members, member)) return undefined;
-      return "behind";
-    case "returned":
-      return member.state === "inSync" ? undefined : "catchingUp";
-    case "caughtUp":
-      return member.state === "catchingUp" ? "inSync" : undefined;
+/** The group's next members, for a changeGroup transaction, or undefined if they are as they should be. */
+export function nextMembers(group: GroupRecord, facts: StoreFacts): GroupMember[] | undefined {
+  const inSync = group.members.filter((member) => member.state === "inSync");
+  // If all in-sync members are dead, any of them may be the first to come back, and each has everything.
+  const canLoseMembers = inSync.some((member) => facts.condition(member.store) !== "dead");
+  const hasSource = inSync.some((member) => facts.condition(member.store) === "online");
+  let changed = false;
+  const members = group.members.map((member) => {
+    const state = nextState(member, group, facts, { canLoseMembers, hasSource });
+    changed ||= state !== member.state;
+    return { store: member.store, state };
+  });
+  return changed ? members : undefined;
+}
+
+function nextState(
+  { store, state }: GroupMember,
+  group: GroupRecord,
+  facts: StoreFacts,
+  { canLoseMembers, hasSource }: { canLoseMembers: boolean; hasSource: boolean },
+): GroupMember["state"] {
+  const condition = facts.condition(store);
+  if (state === "inSync") return condition === "dead" && canLoseMembers ? "behind" : "inSync";
+  if (state === "catchingUp") {
+    if (condition === "dead" || facts.hasMissedWrite(store)) return "behind";
+    return facts.hasCaughtUp(store, group) ? "inSync" : "catchingUp";
   }
-}
-
-/** True if no other member has every acknowledged write. */
-export function isLastInSync(members: readonly GroupMember[], member: GroupMember): boolean {
-  return member.state === "inSync" && !members.some((other) => other !== member && other.state === "inSync");
+  const canRejoin = condition === "online" && hasSource && facts.mayRejoin(store) && !facts.hasMissedWrite(store);
+  return canRejoin ? "catchingUp" : "behind";
 }
