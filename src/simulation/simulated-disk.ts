@@ -16,14 +16,14 @@ const slowSyncUsMax = 15_000;
 const slowSyncChance = 0.02;
 
 export class SimulatedDisk implements Disk {
+  readonly random: SimulatedRandom;
   readonly #incarnation: Incarnation;
   readonly #medium: DiskMedium;
-  readonly #random: SimulatedRandom;
 
   constructor(incarnation: Incarnation, medium: DiskMedium, random: SimulatedRandom) {
     this.#incarnation = incarnation;
     this.#medium = medium;
-    this.#random = random;
+    this.random = random;
     incarnation.onDeath(() => medium.processDied());
   }
 
@@ -89,13 +89,13 @@ export class SimulatedDisk implements Disk {
 
   /** Waits as long as an operation on the page cache takes. */
   cached(label: string): Promise<void> {
-    return this.#operation(this.#random.below(cacheUsMax), label);
+    return this.#operation(this.random.below(cacheUsMax), label);
   }
 
   /** Waits as long as a sync takes. */
   synced(label: string): Promise<void> {
-    const most = this.#random.chance(slowSyncChance) ? slowSyncUsMax : syncUsMax;
-    return this.#operation(this.#random.below(most), label);
+    const most = this.random.chance(slowSyncChance) ? slowSyncUsMax : syncUsMax;
+    return this.#operation(this.random.below(most), label);
   }
 
   /** Errors: ENOSPC. */
@@ -158,6 +158,7 @@ class SimulatedFile implements DiskFile {
     end();
     if (this.#medium.failingSyncs > 0) {
       this.#medium.failingSyncs -= 1;
+      this.#file.failSync(changeNumber, this.#disk.random);
       throw new DiskError("EIO", "fdatasync", this.#path);
     }
     this.#file.sync(changeNumber);

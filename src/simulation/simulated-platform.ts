@@ -84,6 +84,12 @@ export class SimulatedHost {
     return { incarnation, platform };
   }
 
+  /** Ends the present process, if there is one, and starts the next. */
+  reboot(): { incarnation: Incarnation; platform: Platform } {
+    this.kill({ power: false });
+    return this.boot();
+  }
+
   /** Kills the process at once. With `power`, the machine goes too: what wasn't synced may be lost, and nobody is told. */
   kill(options: { power: boolean }): void {
     const incarnation = this.#incarnation;

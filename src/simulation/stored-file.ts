@@ -99,14 +99,23 @@ export class StoredFile {
     this.#synced = changeNumber;
   }
 
-  /** The power was lost. */
-  losePower(random: SimulatedRandom): void {
-    const changes = this.#unsynced.splice(0);
-    this.#synced += changes.length;
-    for (const change of changes) {
+  /**
+   * The sync of all changes with a number below `changeNumber` failed: the disk has any part of them, and because the
+   * kernel takes their pages for clean afterwards, no later sync writes the rest.
+   */
+  failSync(changeNumber: number, random: SimulatedRandom): void {
+    const count = changeNumber - this.#synced;
+    if (count <= 0) return;
+    this.#synced = changeNumber;
+    for (const change of this.#unsynced.splice(0, count)) {
       const fate = random.pick(["dropped", "kept", "torn"]);
       if (fate !== "dropped") this.#makeDurable(change, fate === "torn" ? random : undefined);
     }
+  }
+
+  /** The power was lost. */
+  losePower(random: SimulatedRandom): void {
+    this.failSync(this.changeNumber, random);
     this.#live.becomeCopyOf(this.#durable);
     this.#liveBytes = this.#durableBytes;
   }

@@ -1,0 +1,178 @@
+/**
+ * Is the history linearizable: does each operation take effect in one moment between its call and its return, so that all
+ * outcomes are those of the model?
+ *
+ * Trying all orders of a whole history is hopeless. But only the operations that are under way at the same time can
+ * change places, and they are few. So the checker follows the history as it happens (just-in-time linearization, Lowe,
+ * "Testing for linearizability", 2017):
+ *
+ * 1. A configuration is a possible present: a state of the model, and for those operations under way that have taken effect
+ *    already, the outcome they must then return.
+ * 2. A call adds an operation under way, and changes no configuration.
+ * 3. A return: in each configuration, the operation must have taken effect by now. Where it has, its outcome is compared.
+ *    Where it hasn't, any of those under way may take effect first, in any order, then it does; all ways are tried.
+ *    Configurations in which the outcome can't be are dropped; equal ones are merged.
+ * 4. When none is left, no order explains what was seen: violation.
+ *
+ * An operation of a client that died has no return: it may take effect at any later time, whole or torn, or never, until
+ * `settle` is called, when its messages can't be on their way any more and its session has been fenced.
+ */
+import { describeOperation, describeOutcome, type FileOperation, type Outcome } from "../file-operation.ts";
+import type { Model } from "../model.ts";
+import { dropHolds, type Execution, execute, executeTorn, type Invocation } from "../model-operations.ts";
+import { match, type Prediction, predictionKey } from "../model-prediction.ts";
+import { Violation } from "./violation.ts";
+
+interface Configuration {
+  readonly model: Model;
+  /** Operations under way that have taken effect. */
+  readonly effective: ReadonlyMap<number, Prediction>;
+}
+
+/** More possibilities than this, and the history can't be judged in bearable time: the workload is too wild. */
+const configurationsMax = 20_000;
+
+export class LinearizabilityChecker {
+  readonly #underWay = new Map<number, Invocation>();
+  /** Those of them that will never return. */
+  readonly #abandoned = new Set<number>();
+  #configurations: Configuration[];
+  #most = 1;
+
+  constructor(model: Model) {
+    this.#configurations = [{ model, effective: new Map() }];
+  }
+
+  /** A state that the file system may be in: for choosing what to do next, not for judging. */
+  get likelyModel(): Model {
+    return this.#configurations[0]!.model;
+  }
+
+  /** The greatest number of configurations there were. */
+  get configurationsMost(): number {
+    return this.#most;
+  }
+
+  called(id: number, client: string, operation: FileOperation): void {
+    this.#underWay.set(id, { id, client, operation });
+  }
+
+  /** Throws Violation if no order of operations explains the outcome. */
+  returned(id: number, outcome: Outcome): void {
+    const invocation = this.#underWay.get(id)!;
+    const reasons = new Set<string>();
+    const left = new Map<string, Configuration>();
+    for (const configuration of this.#allWith(id)) {
+      const prediction = configuration.effective.get(id)!;
+      const model = match(configuration.model, prediction, outcome);
+      if (typeof model === "string") reasons.add(model);
+      else keep(left, { model, effective: without(configuration.effective, id) });
+    }
+    this.#underWay.delete(id);
+    if (left.size === 0) {
+      const what = `${invocation.client}: ${describeOperation(invocation.operation)} → ${describeOutcome(outcome)}`;
+      throw new Violation("not linearizable", `${what}\n    ${[...reasons].slice(0, 5).join("\n    or ")}`);
+    }
+    this.#replace(left);
+  }
+
+  /** The operation was ended without telling whether it took effect (a full disk): by now it has, whole or torn, or never will. */
+  failedSomehow(id: number): void {
+    this.#abandoned.add(id);
+    this.#mayHaveHappened(id);
+  }
+
+  /** Neither does the operation return, nor is it over. */
+  abandon(id: number): void {
+    this.#abandoned.add(id);
+  }
+
+  /** The client's handles are lost. */
+  clientDied(client: string): void {
+    const left = new Map<string, Configuration>();
+    for (const { model, effective } of this.#configurations) {
+      keep(left, { model: dropHolds(model, client), effective });
+    }
+    this.#replace(left);
+  }
+
+  /** Abandoned operations that have not taken effect by now never will. */
+  settle(): void {
+    for (const id of [...this.#abandoned]) this.#mayHaveHappened(id);
+  }
+
+  #mayHaveHappened(id: number): void {
+    const left = new Map<string, Configuration>();
+    for (const configuration of [...this.#configurations, ...this.#allWith(id)]) {
+      keep(left, { model: configuration.model, effective: without(configuration.effective, id) });
+    }
+    this.#underWay.delete(id);
+    this.#abandoned.delete(id);
+    this.#replace(left);
+  }
+
+  #replace(configurations: ReadonlyMap<string, Configuration>): void {
+    if (configurations.size > configurationsMax) {
+      throw new Error(`${configurations.size} possible states: the history can't be judged`);
+    }
+    this.#configurations = [...configurations.values()];
+    this.#most = Math.max(this.#most, configurations.size);
+  }
+
+  /** All configurations that can follow from the present ones by effects, the last of them that of `id`. */
+  #allWith(id: number): Configuration[] {
+    const seen = new Map<string, Configuration>();
+    const found: Configuration[] = [];
+    const waiting: Configuration[] = [];
+    const visit = (configuration: Configuration) => {
+      if (keep(seen, configuration)) (configuration.effective.has(id) ? found : waiting).push(configuration);
+    };
+    for (const configuration of this.#configurations) visit(configuration);
+    for (let configuration = waiting.pop(); configuration !== undefined; configuration = waiting.pop()) {
+      for (const invocation of this.#underWay.values()) {
+        if (configuration.effective.has(invocation.id)) continue;
+        for (const { model, prediction } of this.#executions(configuration.model, invocation)) {
+          visit({ model, effective: new Map([...configuration.effective, [invocation.id, prediction]]) });
+        }
+      }
+      if (seen.size > 10 * configurationsMax) throw new Error("too many possible orders: the history can't be judged");
+    }
+    return found;
+  }
+
+  #executions(model: Model, invocation: Invocation): Execution[] {
+    if (!isKnown(model, invocation.operation)) return [];
+    const whole = execute(model, invocation);
+    if (!this.#abandoned.has(invocation.id)) return [whole];
+    const parts = executeTorn(model, invocation);
+    return parts === undefined ? [whole] : [whole, parts];
+  }
+}
+
+/** False while the model has no inode of a number: the outcome that told of it has not been explained there. */
+function isKnown(model: Model, operation: FileOperation): boolean {
+  return [
+    "inode" in operation ? operation.inode : undefined,
+    "parent" in operation ? operation.parent : undefined,
+    "newParent" in operation ? operation.newParent : undefined,
+  ].every((number) => number === undefined || model.numbered(number) !== undefined);
+}
+
+/** Adds the configuration unless an equal one is there. */
+function keep(configurations: Map<string, Configuration>, configuration: Configuration): boolean {
+  const { model, effective } = configuration;
+  let key = `${model.fingerprint};${[...model.choices].sort().join()}`;
+  for (const id of [...effective.keys()].sort((left, right) => left - right)) {
+    key += `;${id} ${predictionKey(effective.get(id)!)}`;
+  }
+  if (configurations.has(key)) return false;
+  configurations.set(key, configuration);
+  return true;
+}
+
+function without(effective: ReadonlyMap<number, Prediction>, id: number): ReadonlyMap<number, Prediction> {
+  if (!effective.has(id)) return effective;
+  const left = new Map(effective);
+  left.delete(id);
+  return left;
+}

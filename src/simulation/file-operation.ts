@@ -1,0 +1,83 @@
+/** What the simulated applications do, and what came out of it: one entry of the history. */
+import type { Attributes, FileType } from "../client/file-system.ts";
+
+export interface Change {
+  readonly mode?: number;
+  readonly uid?: number;
+  readonly gid?: number;
+  readonly size?: number;
+}
+
+export type FileOperation =
+  | { readonly kind: "lookup"; readonly parent: number; readonly name: string }
+  | { readonly kind: "getAttributes"; readonly inode: number }
+  | { readonly kind: "setAttributes"; readonly inode: number; readonly change: Change }
+  | {
+      readonly kind: "create";
+      readonly parent: number;
+      readonly name: string;
+      readonly type: FileType;
+      readonly mode: number;
+      readonly target: string;
+      /** The file is open afterwards. */
+      readonly open: boolean;
+    }
+  | { readonly kind: "link"; readonly inode: number; readonly parent: number; readonly name: string }
+  | { readonly kind: "unlink"; readonly parent: number; readonly name: string }
+  | { readonly kind: "removeDirectory"; readonly parent: number; readonly name: string }
+  | {
+      readonly kind: "rename";
+      readonly parent: number;
+      readonly name: string;
+      readonly newParent: number;
+      readonly newName: string;
+      readonly noReplace: boolean;
+    }
+  | { readonly kind: "readLink"; readonly inode: number }
+  | { readonly kind: "open"; readonly inode: number; readonly truncate: boolean; readonly append: boolean }
+  | { readonly kind: "close"; readonly inode: number }
+  | { readonly kind: "read"; readonly inode: number; readonly offset: number; readonly length: number }
+  | {
+      readonly kind: "write";
+      readonly inode: number;
+      /** Undefined: at the end of the file. */
+      readonly offset: number | undefined;
+      readonly length: number;
+      readonly tag: number;
+    }
+  | { readonly kind: "sync"; readonly inode: number }
+  | { readonly kind: "readDirectory"; readonly inode: number };
+
+export type Outcome =
+  | { readonly kind: "failed"; readonly errno: string }
+  | { readonly kind: "attributes"; readonly attributes: Attributes }
+  /** lookup found nothing. */
+  | { readonly kind: "absent" }
+  | { readonly kind: "target"; readonly target: string }
+  | { readonly kind: "data"; readonly bytes: Uint8Array }
+  | { readonly kind: "entries"; readonly entries: readonly { readonly name: string; readonly inode: number }[] }
+  | { readonly kind: "done" };
+
+export function describeOperation(operation: FileOperation): string {
+  const { kind, ...rest } = operation;
+  return `${kind} ${JSON.stringify(rest)}`;
+}
+
+export function describeOutcome(outcome: Outcome): string {
+  switch (outcome.kind) {
+    case "failed":
+      return outcome.errno;
+    case "attributes": {
+      const { inode, type, mode, uid, gid, linkCount, size } = outcome.attributes;
+      return `${type} ${inode} mode ${mode.toString(8)} owner ${uid}:${gid} links ${linkCount} size ${size}`;
+    }
+    case "target":
+      return `→ ${outcome.target}`;
+    case "data":
+      return `${outcome.bytes.byteLength} bytes`;
+    case "entries":
+      return outcome.entries.map(({ name, inode }) => `${name}=${inode}`).join(" ") || "no entries";
+    default:
+      return outcome.kind;
+  }
+}

@@ -1,0 +1,127 @@
+/** What the model says an operation gives, and whether it is what it gave. */
+import type { Attributes } from "../client/file-system.ts";
+import { describeOutcome, type Outcome } from "./file-operation.ts";
+import type { Model, ModelInode } from "./model.ts";
+import { compareBytes, describeBytes, type Piece, within } from "./tagged-data.ts";
+
+export type Prediction =
+  /** The inode is gone: there is no right answer. */
+  | { readonly kind: "any" }
+  /** One of these error numbers. */
+  | { readonly kind: "failed"; readonly errnos: readonly string[] }
+  /** Attributes of the inode as it was. */
+  | { readonly kind: "attributes"; readonly inode: ModelInode; readonly subdirectories: number }
+  | { readonly kind: "absent" }
+  | { readonly kind: "target"; readonly target: string }
+  | { readonly kind: "data"; readonly pieces: readonly Piece[]; readonly offset: number; readonly length: number }
+  | { readonly kind: "entries"; readonly entries: ReadonlyMap<string, number> }
+  | { readonly kind: "done" };
+
+/** The model, with what the outcome told of it; or why this outcome can't be. */
+export function match(model: Model, prediction: Prediction, outcome: Outcome): Model | string {
+  if (prediction.kind === "any") return model;
+  if (prediction.kind === "failed") {
+    if (outcome.kind === "failed" && prediction.errnos.includes(outcome.errno)) return model;
+    return `expected ${prediction.errnos.join(" or ")}, got ${describeOutcome(outcome)}`;
+  }
+  if (prediction.kind !== outcome.kind) {
+    return `expected ${describePrediction(prediction)}, got ${describeOutcome(outcome)}`;
+  }
+  switch (prediction.kind) {
+    case "attributes":
+      return matchAttributes(model, prediction, (outcome as { attributes: Attributes }).attributes);
+    case "target": {
+      const { target } = outcome as { target: string };
+      return target === prediction.target ? model : `expected target ${prediction.target}, got ${target}`;
+    }
+    case "data":
+      return matchData(model, prediction, (outcome as { bytes: Uint8Array }).bytes);
+    case "entries":
+      return matchEntries(model, prediction.entries, (outcome as Extract<Outcome, { kind: "entries" }>).entries);
+    default:
+      return model;
+  }
+}
+
+function matchAttributes(
+  model: Model,
+  { inode, subdirectories }: Extract<Prediction, { kind: "attributes" }>,
+  actual: Attributes,
+): Model | string {
+  const directory = inode.type === "directory";
+  const expected = {
+    type: inode.type,
+    mode: inode.mode,
+    uid: inode.uid,
+    gid: inode.gid,
+    linkCount: directory ? 2 + subdirectories : inode.linkCount,
+    size: directory ? inode.entries.size * 32 : inode.size,
+  };
+  for (const [field, value] of Object.entries(expected)) {
+    const got = actual[field as keyof typeof expected];
+    if (got !== value) return `expected ${field} ${value}, got ${got} (inode ${actual.inode})`;
+  }
+  const bound = model.bound(inode.key, actual.inode);
+  return bound ?? `expected inode ${model.inode(inode.key).number ?? "of a number never seen"}, got ${actual.inode}`;
+}
+
+function matchData(
+  model: Model,
+  { pieces, offset, length }: Extract<Prediction, { kind: "data" }>,
+  bytes: Uint8Array,
+): Model | string {
+  if (bytes.byteLength !== length) return `expected ${length} bytes at ${offset}, got ${bytes.byteLength}`;
+  const compared = compareBytes(pieces, offset, bytes, model.choices);
+  if (!("differsAt" in compared)) return model.withChoices(compared);
+  const at = compared.differsAt;
+  const [piece] = within(pieces, at, offset + length);
+  const expected = piece!.source === undefined ? "zeros" : JSON.stringify(piece!.source);
+  const got = describeBytes(bytes.subarray(at - offset, piece!.end - offset));
+  return `expected ${expected} at [${at}, ${piece!.end}), got ${got}`;
+}
+
+function matchEntries(
+  model: Model,
+  expected: ReadonlyMap<string, number>,
+  actual: readonly { readonly name: string; readonly inode: number }[],
+): Model | string {
+  const names = (list: Iterable<string>) => [...list].sort().join(" ") || "nothing";
+  const got = names(actual.map(({ name }) => name));
+  if (got !== names(expected.keys())) return `expected entries ${names(expected.keys())}, got ${got}`;
+  let bound = model;
+  for (const { name, inode } of actual) {
+    const after = bound.bound(expected.get(name)!, inode);
+    if (after === undefined) return `entry ${name} shows inode ${inode}, which it is not`;
+    bound = after;
+  }
+  return bound;
+}
+
+/** Equal predictions have equal texts. */
+export function predictionKey(prediction: Prediction): string {
+  switch (prediction.kind) {
+    case "entries":
+      return `entries ${JSON.stringify([...prediction.entries].sort())}`;
+    case "attributes": {
+      const { key, mode, uid, gid, linkCount, size, entries } = prediction.inode;
+      return `attributes ${[key, mode, uid, gid, linkCount, size, entries.size, prediction.subdirectories].join()}`;
+    }
+    case "data":
+      return `data ${JSON.stringify(prediction)}`;
+    default:
+      return JSON.stringify(prediction);
+  }
+}
+
+function describePrediction(prediction: Prediction): string {
+  switch (prediction.kind) {
+    case "attributes":
+      return `attributes of inode ${prediction.inode.number ?? "just made"}`;
+    case "data":
+      return `${prediction.length} bytes`;
+    case "entries":
+      return `${prediction.entries.size} entries`;
+    default:
+      return prediction.kind;
+  }
+}

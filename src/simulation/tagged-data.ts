@@ -1,0 +1,132 @@
+/**
+ * Contents of files in the model: which write each byte comes from. Every write has a tag of its own, and its bytes follow
+ * from the tag and their place in the write, so a read tells which writes it saw, to the byte.
+ *
+ * A write whose client died may be torn: each 4 KiB block of it is there or not. The model then keeps both possibilities
+ * under the name of a choice, until a read decides it, for good.
+ */
+import { blockBytes } from "../namespace/model.ts";
+
+/** A write's bytes, or one of two possibilities. Undefined: zeros. */
+export type Source =
+  | { readonly tag: number; readonly base: number }
+  | { readonly choice: string; readonly before: Source; readonly after: Source }
+  | undefined;
+
+/** Bytes [start, end) come from `source`. What no piece covers is zeros. */
+export interface Piece {
+  readonly start: number;
+  readonly end: number;
+  readonly source: Source;
+}
+
+/** Choices that reads have decided: true if the torn write is there. */
+export type Choices = ReadonlyMap<string, boolean>;
+
+const unitBytes = 8;
+
+/** The `length` bytes of the write with this tag, from its byte `from` on: units of tag and unit number. */
+export function taggedBytes(tag: number, from: number, length: number): Buffer {
+  const firstUnit = Math.floor(from / unitBytes);
+  const unitCount = Math.ceil((from + length) / unitBytes) - firstUnit;
+  const bytes = Buffer.allocUnsafe(unitCount * unitBytes);
+  for (let unit = 0; unit < unitCount; unit++) {
+    bytes.writeUInt32LE((tag | 0x8000_0000) >>> 0, unit * unitBytes);
+    bytes.writeUInt32LE((firstUnit + unit + 1) >>> 0, unit * unitBytes + 4);
+  }
+  const skip = from - firstUnit * unitBytes;
+  return bytes.subarray(skip, skip + length);
+}
+
+/** What bytes say of their writes: for the report of a failure. */
+export function describeBytes(bytes: Uint8Array): string {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (buffer.every((byte) => byte === 0)) return "zeros";
+  for (let skip = 0; skip < unitBytes && skip + 4 <= buffer.byteLength; skip++) {
+    const word = buffer.readUInt32LE(skip);
+    if (word >= 0x8000_0000 && word < 0x8010_0000) return `write ${word - 0x8000_0000}`;
+  }
+  return `bytes ${buffer.subarray(0, 16).toString("hex")}`;
+}
+
+/** The pieces with [start, end) from `source`. */
+export function overwritten(pieces: readonly Piece[], start: number, end: number, source: Source): Piece[] {
+  if (start >= end) return [...pieces];
+  const result: Piece[] = [];
+  for (const piece of pieces) {
+    if (piece.start < start) result.push({ ...piece, end: Math.min(piece.end, start) });
+  }
+  if (source !== undefined) result.push({ start, end, source });
+  for (const piece of pieces) {
+    if (piece.end > end) result.push({ ...piece, start: Math.max(piece.start, end) });
+  }
+  return result;
+}
+
+/** The pieces with [start, end) torn: of each block, either all that the write has of it is there, or nothing. */
+export function torn(pieces: readonly Piece[], start: number, end: number, after: Source, name: string): Piece[] {
+  let result: readonly Piece[] = pieces;
+  for (let block = Math.floor(start / blockBytes); block * blockBytes < end; block++) {
+    const from = Math.max(start, block * blockBytes);
+    const to = Math.min(end, (block + 1) * blockBytes);
+    const choice = `${name}.${block}`;
+    const before = within(pieces, from, to);
+    result = overwritten(result, from, to, undefined);
+    for (const piece of before) {
+      result = overwritten(result, piece.start, piece.end, { choice, before: piece.source, after });
+    }
+  }
+  return [...result];
+}
+
+/** Pieces that cover [start, end) without a gap: zeros are pieces without a source. */
+export function within(pieces: readonly Piece[], start: number, end: number): Piece[] {
+  const result: Piece[] = [];
+  let at = start;
+  for (const piece of pieces) {
+    const from = Math.max(piece.start, start);
+    const to = Math.min(piece.end, end);
+    if (from >= to) continue;
+    if (from > at) result.push({ start: at, end: from, source: undefined });
+    result.push({ start: from, end: to, source: piece.source });
+    at = to;
+  }
+  if (at < end) result.push({ start: at, end, source: undefined });
+  return result;
+}
+
+/**
+ * Compares what was read from `offset` on with the pieces. Returns the choices afterwards, or where they differ first.
+ */
+export function compareBytes(
+  pieces: readonly Piece[],
+  offset: number,
+  bytes: Uint8Array,
+  choices: Choices,
+): Choices | { differsAt: number } {
+  let decided = choices;
+  for (const piece of within(pieces, offset, offset + bytes.byteLength)) {
+    const actual = bytes.subarray(piece.start - offset, piece.end - offset);
+    const after = decide(piece, piece.source, actual, decided);
+    if (after === undefined) return { differsAt: piece.start };
+    decided = after;
+  }
+  return decided;
+}
+
+function decide(piece: Piece, source: Source, actual: Uint8Array, choices: Choices): Choices | undefined {
+  if (source === undefined || "tag" in source) return isFrom(piece, source, actual) ? choices : undefined;
+  const known = choices.get(source.choice);
+  for (const taken of known === undefined ? [false, true] : [known]) {
+    const assumed = known === undefined ? new Map([...choices, [source.choice, taken]]) : choices;
+    const after = decide(piece, taken ? source.after : source.before, actual, assumed);
+    if (after !== undefined) return after;
+  }
+  return undefined;
+}
+
+function isFrom(piece: Piece, source: { tag: number; base: number } | undefined, actual: Uint8Array): boolean {
+  if (source === undefined) return actual.every((byte) => byte === 0);
+  const expected = taggedBytes(source.tag, piece.start - source.base, actual.byteLength);
+  return expected.compare(actual) === 0;
+}

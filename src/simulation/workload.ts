@@ -1,0 +1,200 @@
+/**
+ * Chooses what the applications do: random file operations on few directories, names and files, so that they meet. What
+ * there is to work on is taken from a state that the checker holds possible.
+ */
+import type { FileOperation } from "./file-operation.ts";
+import type { Model, ModelInode } from "./model.ts";
+import type { SimulatedRandom } from "./simulated-random.ts";
+
+const names = ["a", "b", "c", "d", "e", "\xff\xfe"] as const;
+/** Above these the workload removes more than it makes. */
+const directoriesMax = 5;
+const filesMax = 14;
+const chunkBytes = 4 * 1024 * 1024;
+
+/** What is done, of so many. Reads and writes need an open file, so opening is frequent. */
+const weights = {
+  lookup: 8,
+  getAttributes: 7,
+  chmod: 3,
+  chown: 2,
+  truncate: 5,
+  createFile: 10,
+  makeDirectory: 4,
+  symlink: 2,
+  link: 4,
+  unlink: 8,
+  removeDirectory: 3,
+  rename: 8,
+  readLink: 1,
+  open: 10,
+  close: 6,
+  read: 18,
+  write: 18,
+  append: 6,
+  sync: 2,
+  readDirectory: 5,
+} as const;
+
+type Kind = keyof typeof weights;
+
+/** An open file of the worker that asks. */
+export interface OpenFile {
+  readonly inode: number;
+  readonly append: boolean;
+}
+
+export class Workload {
+  readonly #random: SimulatedRandom;
+  /** Writes up to 1 MiB happen with this probability; they are what takes time. */
+  readonly #largeChance: number;
+
+  constructor(random: SimulatedRandom, largeChance: number) {
+    this.#random = random;
+    this.#largeChance = largeChance;
+  }
+
+  /** What to do next, and with which of the open files. `id` is the operation's number. */
+  next<F extends OpenFile>(model: Model, open: readonly F[], id: number): { operation: FileOperation; file?: F } {
+    const alive = [...model.inodes()].filter((inode) => !inode.gone && inode.number !== undefined);
+    const directories = alive.filter(({ type, linkCount }) => type === "directory" && linkCount > 0);
+    const files = alive.filter(({ type, linkCount }) => type === "file" && linkCount > 0);
+    for (;;) {
+      const kind = this.#kind(directories.length, files.length);
+      const choice = this.#onOpenFile(kind, model, open, id) ?? this.#onNames(kind, model, directories);
+      if (choice !== undefined) return choice;
+      const operation = this.#onInode(kind, alive, files, directories);
+      if (operation !== undefined) return { operation };
+    }
+  }
+
+  #kind(directories: number, files: number): Kind {
+    const kind = this.#random.weighted(weights);
+    if (kind === "makeDirectory" && directories >= directoriesMax) return "removeDirectory";
+    if (kind === "createFile" && files >= filesMax) return "unlink";
+    return kind;
+  }
+
+  #onOpenFile<F extends OpenFile>(
+    kind: Kind,
+    model: Model,
+    open: readonly F[],
+    id: number,
+  ): { operation: FileOperation; file: F } | undefined {
+    const usable = open.filter(({ append }) => (kind === "append" ? append : kind !== "write" || !append));
+    if (usable.length === 0) return undefined;
+    const file = this.#random.pick(usable);
+    const { inode } = file;
+    const size = model.numbered(inode)?.size ?? 0;
+    switch (kind) {
+      case "close":
+        return { operation: { kind, inode }, file };
+      case "read":
+        return { operation: { kind, inode, offset: this.#offset(size), length: this.#length() }, file };
+      case "write":
+        return { operation: { kind, inode, offset: this.#offset(size), length: this.#length(), tag: id }, file };
+      case "append":
+        return { operation: { kind: "write", inode, offset: undefined, length: this.#length(), tag: id }, file };
+      default:
+        return undefined;
+    }
+  }
+
+  #onNames(kind: Kind, model: Model, directories: ModelInode[]): { operation: FileOperation } | undefined {
+    const directory = this.#random.pick(directories);
+    const parent = directory.number!;
+    const name = this.#name(directory);
+    const mode = this.#random.pick([0o600, 0o644, 0o755]);
+    const made = { kind: "create", parent, name, mode, target: "", open: false } as const;
+    switch (kind) {
+      case "lookup":
+      case "unlink":
+      case "removeDirectory":
+        return { operation: { kind, parent, name } };
+      case "createFile":
+        return { operation: { ...made, type: "file", open: this.#random.chance(0.6) } };
+      case "makeDirectory":
+        return { operation: { ...made, type: "directory" } };
+      case "symlink":
+        return { operation: { ...made, type: "symlink", mode: 0o777, target: `to/${name}` } };
+      case "rename": {
+        const target = this.#random.pick(directories);
+        const newName = this.#name(target);
+        const noReplace = this.#random.chance(0.2);
+        return { operation: { kind, parent, name, newParent: target.number!, newName, noReplace } };
+      }
+      case "link": {
+        const linkable = [...model.inodes()].filter(
+          ({ type, linkCount, number }) => type !== "directory" && linkCount > 0 && number !== undefined,
+        );
+        if (linkable.length === 0) return undefined;
+        return { operation: { kind, inode: this.#random.pick(linkable).number!, parent, name } };
+      }
+      default:
+        return undefined;
+    }
+  }
+
+  #onInode(kind: Kind, alive: ModelInode[], files: ModelInode[], directories: ModelInode[]): FileOperation | undefined {
+    const inode = this.#random.pick(alive).number!;
+    const symlinks = alive.filter(({ type }) => type === "symlink");
+    switch (kind) {
+      case "getAttributes":
+      case "sync":
+        return { kind, inode };
+      case "chmod":
+        return { kind: "setAttributes", inode, change: { mode: this.#random.below(0o1000) } };
+      case "chown":
+        return { kind: "setAttributes", inode, change: { uid: this.#random.below(9), gid: this.#random.below(9) } };
+      case "readDirectory":
+        return { kind, inode: this.#random.pick(directories).number! };
+      case "readLink":
+        return symlinks.length === 0 ? undefined : { kind, inode: this.#random.pick(symlinks).number! };
+      case "truncate": {
+        if (files.length === 0) return undefined;
+        const file = this.#random.pick(files);
+        return { kind: "setAttributes", inode: file.number!, change: { size: this.#offset(file.size) } };
+      }
+      case "open": {
+        if (files.length === 0) return undefined;
+        const append = this.#random.chance(0.3);
+        return { kind, inode: this.#random.pick(files).number!, truncate: this.#random.chance(0.1), append };
+      }
+      default:
+        return undefined;
+    }
+  }
+
+  /** Mostly a name that is there. */
+  #name({ entries }: ModelInode): string {
+    const there = [...entries.keys()];
+    return there.length > 0 && this.#random.chance(0.6) ? this.#random.pick(there) : this.#random.pick(names);
+  }
+
+  /** Near the start, the end, the bounds of chunks, or anywhere in three chunks. */
+  #offset(size: number): number {
+    const near = (place: number) => Math.max(0, place + this.#random.between(-6_000, 6_000));
+    switch (this.#random.weighted({ start: 5, end: 3, chunk: 2, anywhere: 1 })) {
+      case "start":
+        return this.#random.below(64 * 1024);
+      case "end":
+        return near(size);
+      case "chunk":
+        return near(chunkBytes * this.#random.between(1, 2));
+      default:
+        return this.#random.below(3 * chunkBytes);
+    }
+  }
+
+  #length(): number {
+    if (this.#random.chance(this.#largeChance)) return this.#random.between(1, 1024 * 1024);
+    switch (this.#random.weighted({ bytes: 5, more: 3, blocks: 2 })) {
+      case "bytes":
+        return this.#random.between(1, 5_000);
+      case "more":
+        return this.#random.between(1, 40_000);
+      default:
+        return 4096 * this.#random.between(1, 8);
+    }
+  }
+}
