@@ -8,6 +8,10 @@ export interface Reply<R> {
 }
 
 export interface RequestOptions {
+  /**
+   * Sent as it is, without a copy. The buffers must not change until the request is answered; those of a request that
+   * failed with timedOut or by its signal may still be on their way, and are not to be used again.
+   */
   readonly payload?: Payload;
   /** After it the request fails with BrineError timedOut. Required: every wait has a deadline. */
   readonly timeoutMs: number;
@@ -38,7 +42,7 @@ export interface Peer {
     readonly description: string;
   };
   /**
-   * Sends a request. The body is encoded within the call; payload buffers must not change until it is answered.
+   * Sends a request. The body is encoded within the call.
    * Errors: what the handler threw (BrineError, FileError), and BrineError timedOut; closed (executed or not, nobody
    * knows); busy (far too many wait); protocol (an answer that can't be read); CodecError if the body is beyond its
    * codec's bounds.

@@ -1,5 +1,6 @@
 /** The catalogue as a whole: numbers, names, and that no bytes from outside do more than fail to decode. */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import fc from "fast-check";
 import { CodecError } from "../../codec/buffers.ts";
@@ -38,6 +39,13 @@ test("numbers are unique and lie in the range of their part", () => {
       seen.add(id);
     }
   }
+});
+
+test("docs/protocol.md lists every method", () => {
+  const page = readFileSync(new URL("../../../docs/protocol.md", import.meta.url), "utf8");
+  const listed = [...page.matchAll(/^\| (\d+) \| `([\w.]+)` \|/gm)].map((row) => `${row[1]} ${row[2]}`);
+  const methods = parts.flatMap(([module]) => methodsOf(module)).map(({ id, name }) => `${id} ${name}`);
+  assert.deepEqual(listed.sort(), methods.sort());
 });
 
 test("any bytes decode or are a CodecError, for every message", () => {
