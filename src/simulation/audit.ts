@@ -1,0 +1,57 @@
+/** Looks at everything that a mount shows: the whole tree, all attributes, and the data around everything ever written. */
+import type { LinearizabilityChecker } from "./checkers/linearizability.ts";
+import type { Recorder } from "./recorder.ts";
+import type { Mount } from "./simulated-mount.ts";
+
+/** Read beyond both ends of what was written, to see that nothing was written there. */
+const marginBytes = 5_000;
+const readBytesMax = 1024 * 1024;
+
+/** Every operation is judged by the checker as it returns. Errors: Violation, MountDied. */
+export async function audit(mount: Mount, recorder: Recorder, checker: LinearizabilityChecker): Promise<void> {
+  const waiting = [mount.fileSystem.root];
+  const seen = new Set<number>();
+  for (let directory = waiting.pop(); directory !== undefined; directory = waiting.pop()) {
+    const { outcome } = await recorder.perform(mount, { kind: "readDirectory", inode: directory });
+    if (outcome.kind !== "entries") continue;
+    for (const { name, inode } of outcome.entries) {
+      await recorder.perform(mount, { kind: "lookup", parent: directory, name });
+      if (seen.has(inode)) continue;
+      seen.add(inode);
+      const { outcome: found } = await recorder.perform(mount, { kind: "getAttributes", inode });
+      if (found.kind !== "attributes") continue;
+      if (found.attributes.type === "directory") waiting.push(inode);
+      if (found.attributes.type === "symlink") await recorder.perform(mount, { kind: "readLink", inode });
+      if (found.attributes.type === "file") await readFile(mount, recorder, checker, inode);
+    }
+  }
+}
+
+async function readFile(
+  mount: Mount,
+  recorder: Recorder,
+  checker: LinearizabilityChecker,
+  inode: number,
+): Promise<void> {
+  const { handle } = await recorder.perform(mount, { kind: "open", inode, truncate: false, append: false });
+  if (handle === undefined) return;
+  for (const { from, to } of writtenRanges(checker, inode)) {
+    for (let offset = from; offset < to; offset += readBytesMax) {
+      const length = Math.min(readBytesMax, to - offset);
+      await recorder.perform(mount, { kind: "read", inode, offset, length }, handle);
+    }
+  }
+  await recorder.perform(mount, { kind: "close", inode }, handle);
+}
+
+function writtenRanges(checker: LinearizabilityChecker, inode: number): { from: number; to: number }[] {
+  const model = checker.likelyModel.numbered(inode);
+  const ranges: { from: number; to: number }[] = [];
+  for (const { start, end } of model?.pieces ?? []) {
+    const from = Math.max(0, start - marginBytes);
+    const last = ranges.at(-1);
+    if (last !== undefined && last.to >= from) last.to = Math.max(last.to, end + marginBytes);
+    else ranges.push({ from, to: end + marginBytes });
+  }
+  return ranges;
+}

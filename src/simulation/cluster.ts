@@ -1,0 +1,110 @@
+/** A whole cluster on simulated hosts: servers, clients, and the administrator who makes the volume and asks for the state. */
+import { sleep } from "../platform/clock.ts";
+import type { Platform } from "../platform/platform.ts";
+import { type ClusterStatus, createVolume, readStatus } from "../wire/catalogue/admin.ts";
+import { connectPeer } from "../wire/connect.ts";
+import type { Peer } from "../wire/peer.ts";
+import { Service } from "../wire/service.ts";
+import type { Hooks } from "./hooks.ts";
+import { owner } from "./model-operations.ts";
+import { SimulatedClient } from "./simulated-mount.ts";
+import type { World } from "./simulated-platform.ts";
+import { addressOf, clusterId, type ServerPlan, SimulatedServer } from "./simulated-server.ts";
+
+/** As the quickstart has it: one server with both roles, one with a store only. */
+export const combinedLayout: readonly ServerPlan[] = [
+  { name: "alpha", roles: ["metadata", "store"] },
+  { name: "beta", roles: ["store"] },
+];
+
+/** Metadata and stores can fail apart. */
+export const separateLayout: readonly ServerPlan[] = [
+  { name: "meta", roles: ["metadata"] },
+  { name: "alpha", roles: ["store"] },
+  { name: "beta", roles: ["store"] },
+];
+
+export const volumeName = "home";
+export const rootMode = 0o755;
+const adminTimeoutMs = 3_000;
+const adminRetryMs = 200;
+
+export class SimulatedCluster {
+  readonly world: World;
+  readonly servers: readonly SimulatedServer[];
+  readonly clients: readonly SimulatedClient[];
+  readonly #admin: Platform;
+  #adminPeer: Peer | undefined;
+
+  constructor(
+    world: World,
+    layout: readonly ServerPlan[],
+    clientNames: readonly string[],
+    hooks: Hooks,
+    onClientDeath: (mount: string) => void,
+  ) {
+    this.world = world;
+    const leader = addressOf(layout.find(({ roles }) => roles.includes("metadata"))!);
+    this.servers = layout.map((plan) => new SimulatedServer(world, plan, leader, hooks));
+    this.clients = clientNames.map((name) => new SimulatedClient(world, name, [leader], hooks, onClientDeath));
+    this.#admin = world.host("admin").boot().platform;
+  }
+
+  get leader(): SimulatedServer {
+    return this.servers.find(({ plan }) => plan.roles.includes("metadata"))!;
+  }
+
+  get stores(): readonly SimulatedServer[] {
+    return this.servers.filter(({ plan }) => plan.roles.includes("store"));
+  }
+
+  /** Starts everything and makes the volume, with a copy on each store. */
+  async start(): Promise<void> {
+    for (const server of this.servers) server.start();
+    const replicas = this.stores.length;
+    await this.#ask((peer) =>
+      peer.request(
+        createVolume,
+        { name: volumeName, replicas, ...owner, mode: rootMode },
+        { timeoutMs: adminTimeoutMs },
+      ),
+    );
+    for (const client of this.clients) client.start();
+    for (const client of this.clients) await client.mount();
+  }
+
+  async status(): Promise<ClusterStatus> {
+    const { body } = await this.#ask((peer) => peer.request(readStatus, {}, { timeoutMs: adminTimeoutMs }));
+    return body;
+  }
+
+  /** Resolves when every store is a member in sync of all groups, and nothing is left to delete. */
+  async whole(): Promise<void> {
+    for (;;) {
+      const { groups, chunksToDelete } = await this.status();
+      const inSync = groups.every(({ members }) => members.every(({ state }) => state === "inSync"));
+      if (inSync && chunksToDelete === 0) return;
+      await sleep(this.#admin.clock, adminRetryMs);
+    }
+  }
+
+  /** Asks the leader until it answers. */
+  async #ask<R>(question: (peer: Peer) => Promise<R>): Promise<R> {
+    for (;;) {
+      try {
+        this.#adminPeer ??= await this.#connect();
+        return await question(this.#adminPeer);
+      } catch (error) {
+        this.world.log.add("debug", "admin: no answer", { error: (error as Error).message });
+        this.#adminPeer?.close("no answer");
+        this.#adminPeer = undefined;
+        await sleep(this.#admin.clock, adminRetryMs);
+      }
+    }
+  }
+
+  #connect(): Promise<Peer> {
+    const identity = { role: "admin" as const, clusterId, peerId: "", description: "the simulation's administrator" };
+    return connectPeer(this.#admin, this.leader.address, identity, new Service(), adminTimeoutMs);
+  }
+}

@@ -1,0 +1,231 @@
+/**
+ * What goes wrong, when: a schedule drawn from the seed. Every fault ends by itself after a while; faults overlap. While
+ * the schedule runs, the cluster must keep its safety; after its end, everything must come back to life.
+ */
+import type { SimulatedCluster } from "./cluster.ts";
+import type { SimulatedClient } from "./simulated-mount.ts";
+import type { SimulatedRandom } from "./simulated-random.ts";
+import type { SimulatedServer } from "./simulated-server.ts";
+
+export const faultLevels = ["none", "some", "all"] as const;
+export type FaultLevel = (typeof faultLevels)[number];
+
+export const faultKinds = [
+  "slowLink",
+  "cutLink",
+  "resetConnections",
+  "storeCrash",
+  "leaderCrash",
+  "serversCrash",
+  "everythingCrash",
+  "clientCrash",
+  "serverPause",
+  "clientPause",
+  "longClientPause",
+  "diskStall",
+  "diskFull",
+  "syncFailure",
+] as const;
+export type FaultKind = (typeof faultKinds)[number];
+
+type Weights = Readonly<Partial<Record<FaultKind, number>>>;
+
+/** Of each level: how often which fault. `some` is what a well-kept cluster meets: networks and single crashes. */
+const weightsOf: Readonly<Record<FaultLevel, Weights>> = {
+  none: {},
+  some: { slowLink: 3, resetConnections: 3, cutLink: 2, storeCrash: 2, leaderCrash: 2, clientPause: 1, diskStall: 1 },
+  all: {
+    slowLink: 3,
+    cutLink: 3,
+    resetConnections: 3,
+    storeCrash: 3,
+    leaderCrash: 3,
+    serversCrash: 1,
+    everythingCrash: 1,
+    clientCrash: 2,
+    serverPause: 2,
+    clientPause: 2,
+    longClientPause: 1,
+    diskStall: 2,
+    diskFull: 1,
+    syncFailure: 1,
+  },
+};
+
+/** Between two faults: often while the former one still lasts. */
+const intervalMs = [50, 2_500] as const;
+/** Beyond the session's and the stores' time-outs, with their margins. */
+const longPauseMs = [9_000, 16_000] as const;
+/** A client that is silent for so long may have lost its session. */
+const sessionRiskMs = 6_000;
+const msPerUs = 1_000;
+
+export class Faults {
+  readonly #cluster: SimulatedCluster;
+  readonly #random: SimulatedRandom;
+  readonly #weights: Weights;
+  #lasting = 0;
+  #stopped = false;
+  #diskFullUntilUs = -1;
+  #applied = 0;
+
+  constructor(cluster: SimulatedCluster, random: SimulatedRandom, weights: FaultLevel | Weights) {
+    this.#cluster = cluster;
+    this.#random = random;
+    this.#weights = typeof weights === "string" ? weightsOf[weights] : weights;
+  }
+
+  get applied(): number {
+    return this.#applied;
+  }
+
+  /** True if a disk was full at some time since `sinceUs`. */
+  diskWasFull(sinceUs: number): boolean {
+    return this.#diskFullUntilUs >= sinceUs;
+  }
+
+  start(): void {
+    if (Object.keys(this.#weights).length > 0) this.#next();
+  }
+
+  /** No new faults; resolves when the last one has ended, and everything runs again. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    while (this.#lasting > 0) await this.#wait(100);
+    this.#cluster.world.fabric.healAll();
+    for (const server of this.#cluster.servers) server.start();
+    for (const client of this.#cluster.clients) client.start();
+  }
+
+  #next(): void {
+    this.#after(this.#random.between(...intervalMs), "fault", () => {
+      if (this.#stopped) return;
+      const kind = this.#random.weighted(this.#weights as Record<FaultKind, number>);
+      this.#applied += 1;
+      this.#apply(kind);
+      this.#next();
+    });
+  }
+
+  #apply(kind: FaultKind): void {
+    const { servers, stores, leader, clients } = this.#cluster;
+    const pick = <T>(items: readonly T[]) => this.#random.pick(items);
+    const faults: Readonly<Record<FaultKind, () => void>> = {
+      storeCrash: () => this.#crash([pick(stores)], []),
+      leaderCrash: () => this.#crash([leader], []),
+      serversCrash: () => this.#crash(servers, []),
+      everythingCrash: () => this.#crash(servers, clients),
+      clientCrash: () => this.#crash([], [pick(clients)]),
+      serverPause: () => this.#pause(pick(servers), this.#durationMs()),
+      clientPause: () => this.#pause(pick(clients), this.#durationMs()),
+      longClientPause: () => this.#pause(pick(clients), this.#random.between(...longPauseMs)),
+      slowLink: () => this.#disturbNetwork("slowLink"),
+      cutLink: () => this.#disturbNetwork("cutLink"),
+      resetConnections: () => this.#disturbNetwork("resetConnections"),
+      diskStall: () => this.#disturbDisk("diskStall"),
+      diskFull: () => this.#disturbDisk("diskFull"),
+      syncFailure: () => this.#disturbDisk("syncFailure"),
+    };
+    faults[kind]();
+  }
+
+  /** Mostly short, now and then beyond a store's serving time. */
+  #durationMs(): number {
+    return this.#random.chance(0.7) ? this.#random.between(5, 800) : this.#random.between(800, 5_000);
+  }
+
+  #crash(servers: readonly SimulatedServer[], clients: readonly SimulatedClient[]): void {
+    const power = this.#random.chance(0.6);
+    for (const victim of [...servers, ...clients]) {
+      if (victim.down) continue;
+      this.#log("crash", { host: victim.host.name, power });
+      victim.kill({ power });
+      this.#lasts(this.#durationMs(), () => victim.start());
+    }
+  }
+
+  #pause(victim: SimulatedServer | SimulatedClient, forMs: number): void {
+    const { incarnation } = victim.host;
+    if (incarnation === undefined || incarnation.paused) return;
+    this.#log("pause", { host: victim.host.name, forMs });
+    if ("sessionAtRisk" in victim && forMs > sessionRiskMs) victim.sessionAtRisk = true;
+    incarnation.pause();
+    this.#lasts(forMs, () => incarnation.resume());
+  }
+
+  #disturbNetwork(kind: "slowLink" | "cutLink" | "resetConnections"): void {
+    const { fabric } = this.#cluster.world;
+    const hosts = [...this.#cluster.servers, ...this.#cluster.clients].map(({ host }) => host.name);
+    const left = this.#random.pick(hosts);
+    const right = this.#random.pick(hosts.filter((host) => host !== left));
+    const forMs = this.#durationMs();
+    this.#log(kind, { left, right, forMs });
+    if (kind === "resetConnections") {
+      fabric.reset(left, right);
+      return;
+    }
+    const links = [fabric.link(left, right)];
+    if (this.#random.chance(0.5)) links.push(fabric.link(right, left));
+    if (kind === "slowLink") {
+      const slowness = this.#random.between(10, 200);
+      for (const link of links) link.slowness = slowness;
+      this.#lasts(forMs, () => {
+        for (const link of links) link.slowness = 1;
+      });
+      return;
+    }
+    for (const link of links) link.setCut(true);
+    this.#lasts(forMs, () => {
+      for (const link of links) link.setCut(false);
+    });
+  }
+
+  #disturbDisk(kind: "diskStall" | "diskFull" | "syncFailure"): void {
+    const victim = this.#random.pick(this.#cluster.servers);
+    const { medium } = victim.host;
+    const forMs = this.#durationMs();
+    this.#log(kind, { host: victim.host.name, forMs });
+    if (kind === "diskStall") {
+      medium.stalledUntilUs = this.#cluster.world.scheduler.nowUs + forMs * msPerUs;
+      return;
+    }
+    if (kind === "diskFull") {
+      const before = medium.capacityBytes;
+      medium.capacityBytes = medium.usedBytes + this.#random.below(256 * 1024);
+      this.#diskFullUntilUs = Number.POSITIVE_INFINITY;
+      this.#lasts(forMs, () => {
+        medium.capacityBytes = Math.max(before, medium.capacityBytes);
+        this.#diskFullUntilUs = this.#cluster.world.scheduler.nowUs;
+      });
+      return;
+    }
+    medium.failingSyncs = 1;
+    // A disk that failed once is not used again before someone has looked at it and started the server again.
+    this.#lasts(forMs, () => {
+      medium.failingSyncs = 0;
+      if (victim.down) return;
+      victim.kill({ power: this.#random.chance(0.5) });
+      this.#lasts(this.#durationMs(), () => victim.start());
+    });
+  }
+
+  #lasts(forMs: number, end: () => void): void {
+    this.#lasting += 1;
+    this.#after(forMs, "fault ends", () => {
+      end();
+      this.#lasting -= 1;
+    });
+  }
+
+  #wait(delayMs: number): Promise<void> {
+    return new Promise((resolve) => this.#after(delayMs, "faults", resolve));
+  }
+
+  #after(delayMs: number, label: string, action: () => void): void {
+    this.#cluster.world.scheduler.schedule(delayMs * msPerUs, label, action);
+  }
+
+  #log(kind: string, fields: Record<string, string | number | boolean>): void {
+    this.#cluster.world.log.add("info", `FAULT ${kind}`, fields);
+  }
+}

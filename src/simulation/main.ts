@@ -1,0 +1,83 @@
+/**
+ * `npm run simulate`: runs simulations and ends with a digest over all of them. A failure is printed with the end of its
+ * history and the command that runs it again.
+ */
+import { createHash } from "node:crypto";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { type LogLevel, logLevels } from "../platform/logger.ts";
+import { type FaultLevel, faultLevels } from "./faults.ts";
+import { type SimulationResult, simulate } from "./simulation.ts";
+
+const historyLines = 40;
+const logLines = 120;
+
+interface Options {
+  readonly seed?: number;
+  readonly seeds?: readonly [number, number];
+  readonly operations: number;
+  readonly faults: FaultLevel;
+  readonly logLevel: LogLevel;
+  readonly verbose: boolean;
+}
+
+function wholeNumber(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("It is a whole number.");
+  return Number(text);
+}
+
+function rangeOfNumbers(text: string): [number, number] {
+  const match = /^(\d{1,9})\.\.(\d{1,9})$/.exec(text);
+  if (match === null) throw new InvalidArgumentError("It has the form FIRST..LAST.");
+  return [Number(match[1]), Number(match[2])];
+}
+
+const program = new Command("simulate")
+  .description("Runs whole clusters in one process on virtual time, each from a seed, and checks all promises.")
+  .option("--seed <number>", "the one seed to run", wholeNumber)
+  .option("--seeds <first..last>", "a range of seeds", rangeOfNumbers)
+  .option("--operations <count>", "file operations of each simulation", wholeNumber, 300)
+  .addOption(new Option("--faults <level>", "what goes wrong").choices(faultLevels).default("all"))
+  .addOption(new Option("--log-level <level>", "of the servers' and clients' logs").choices(logLevels).default("info"))
+  .option("--verbose", "print the whole log and history, of successes too", false)
+  .addHelpText("after", "\nExample: npm run simulate -- --seeds 1..100 --faults some");
+
+function describe({ seed, operations, faults, events, virtualMs, configurations, digest }: SimulationResult): string {
+  const seconds = (virtualMs / 1_000).toFixed(1);
+  return `seed ${seed}: ${operations} operations, ${faults} faults, ${events} events in ${seconds} s of virtual time, ${configurations} states at most, ${digest}`;
+}
+
+function report({ failure, seed }: SimulationResult, options: Options): void {
+  if (failure === undefined) return;
+  const { error, history, log } = failure;
+  console.log(`\nlog:\n  ${log.slice(options.verbose ? 0 : -logLines).join("\n  ")}`);
+  console.log(`\nhistory:\n  ${history.slice(options.verbose ? 0 : -historyLines).join("\n  ")}`);
+  console.log(`\nFAILED seed ${seed}: ${error.name === "Violation" ? error.message : error.stack}`);
+  const { operations, faults } = options;
+  console.log(`again: npm run simulate -- --seed ${seed} --operations ${operations} --faults ${faults}\n`);
+}
+
+async function main(): Promise<void> {
+  const options = program.parse().opts<Options>();
+  const [first, last] = options.seeds ?? [options.seed ?? 1, options.seed ?? 1];
+  const digests = createHash("sha256");
+  let current = first;
+  // A promise that nobody waits for has failed: a defect of the code under test, whichever seed it belongs to.
+  process.on("unhandledRejection", (error) => {
+    console.log(`\nFAILED seed ${current}: unhandled rejection: ${(error as Error)?.stack ?? error}`);
+    process.exit(1);
+  });
+  const failed: number[] = [];
+  for (current = first; current <= last; current++) {
+    const { operations, faults, logLevel } = options;
+    const result = await simulate({ seed: current, operations, faults, logLevel });
+    console.log(`${result.failure === undefined ? "ok    " : "FAILED"} ${describe(result)}`);
+    report(result, options);
+    digests.update(result.digest);
+    if (result.failure !== undefined) failed.push(current);
+  }
+  if (failed.length > 0) console.log(`${failed.length} failed: ${failed.join(" ")}`);
+  console.log(`digest ${digests.digest("hex").slice(0, 16)}`);
+  process.exit(failed.length > 0 ? 1 : 0);
+}
+
+await main();

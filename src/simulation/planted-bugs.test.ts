@@ -1,0 +1,183 @@
+/** The checkers can fail: bugs are planted around the code under test, and each must be found. */
+import { strict as assert } from "node:assert";
+import { test } from "node:test";
+import type { FileSystem } from "../client/file-system.ts";
+import type { DiskFile } from "../platform/disk.ts";
+import type { Platform } from "../platform/platform.ts";
+import { acquireLease } from "../wire/catalogue/leader.ts";
+import { readBlocks, writeBlocks } from "../wire/catalogue/store.ts";
+import type { Method } from "../wire/method.ts";
+import type { Handler } from "../wire/peer.ts";
+import { type HandleOptions, Service } from "../wire/service.ts";
+import type { FaultLevel } from "./faults.ts";
+import type { Hooks } from "./hooks.ts";
+import { SimulatedRandom } from "./simulated-random.ts";
+import { simulate } from "./simulation.ts";
+
+/** A bug that strikes rarely may need some histories until one shows it. */
+const seedsMax = 8;
+
+async function mustBeFound(hooks: () => Hooks, expected: RegExp, faults: FaultLevel = "none"): Promise<void> {
+  for (let seed = 1; seed <= seedsMax; seed++) {
+    const { failure } = await simulate({ seed, operations: 150, faults, hooks: hooks() });
+    if (failure === undefined) continue;
+    assert.match(failure.error.message, expected);
+    return;
+  }
+  assert.fail(`not found with ${seedsMax} seeds`);
+}
+
+/** Files whose path fits are "synced" at once, without a sync. */
+function withoutSync(path: RegExp): Hooks {
+  const platform = (_host: string, real: Platform): Platform => {
+    const open: Platform["disk"]["open"] = async (file, options) => {
+      const opened = await real.disk.open(file, options);
+      return path.test(file) ? replaced<DiskFile>(opened, { syncData: async () => {} }) : opened;
+    };
+    return { ...real, disk: replaced(real.disk, { open }) };
+  };
+  return { platform };
+}
+
+/** The object, with some of its methods replaced. */
+function replaced<T extends object>(object: T, methods: Partial<T>): T {
+  return new Proxy(object, {
+    get(target, name) {
+      if (name in methods) return methods[name as keyof T];
+      const value = Reflect.get(target, name, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}
+
+type AnyHandler = Handler<unknown, unknown>;
+
+/** A table of methods in which the handler of one is replaced. */
+function withHandler<Q, R>(server: string, method: Method<Q, R>, plant: (real: Handler<Q, R>) => Handler<Q, R>): Hooks {
+  class PlantedService extends Service {
+    override handle<A, B>(added: Method<A, B>, handler: Handler<A, B>, options?: HandleOptions): this {
+      const planted = added.id === method.id ? plant(handler as AnyHandler as Handler<Q, R>) : handler;
+      return super.handle(added, planted as AnyHandler as Handler<A, B>, options);
+    }
+  }
+  return { service: (name) => (name === server ? new PlantedService() : new Service()) };
+}
+
+test("stores that acknowledge before the sync", () => {
+  return mustBeFound(() => withoutSync(/\/store\/segments\//), /not linearizable|liveness|equal/);
+});
+
+test("a ledger that acknowledges before the sync", () => {
+  return mustBeFound(() => withoutSync(/\/ledger\//), /not linearizable|liveness|equal|FileErrors/);
+});
+
+test("a write that one member acknowledges and drops", () => {
+  const random = new SimulatedRandom("drops");
+  const hooks = () =>
+    withHandler(
+      "beta",
+      writeBlocks,
+      (real) =>
+        (...call) =>
+          random.chance(0.05) ? {} : real(...call),
+    );
+  return mustBeFound(hooks, /not linearizable|in-sync members are equal/);
+});
+
+test("a member that answers reads from old copies", () => {
+  const hooks = () => {
+    const copies = new Map<string, Awaited<ReturnType<Handler<unknown, unknown>>>>();
+    return withHandler("beta", readBlocks, (real) => async (body, payload, peer) => {
+      if (peer.remote.role !== "client") return real(body, payload, peer);
+      const key = `${body.chunk} ${body.firstBlock} ${body.blockCount}`;
+      const answer = copies.get(key) ?? (await real(body, payload, peer));
+      copies.set(key, answer);
+      return answer as Awaited<ReturnType<typeof real>>;
+    });
+  };
+  return mustBeFound(hooks, /not linearizable/);
+});
+
+test("an append that takes effect twice, as a resend without memory would", () => {
+  const random = new SimulatedRandom("twice");
+  const hooks = (): Hooks => ({
+    fileSystem: (_client, real) =>
+      replaced<FileSystem>(real, {
+        async write(handle, offset, data, options) {
+          if (offset === 0 && random.chance(0.3)) await real.write(handle, offset, data, options);
+          return real.write(handle, offset, data, options);
+        },
+      }),
+  });
+  return mustBeFound(hooks, /not linearizable/);
+});
+
+test("a truncate that leaves old bytes behind the new end", () => {
+  const hooks = (): Hooks => {
+    const tails = new Map<number, { from: number; bytes: Buffer }>();
+    const plant = (real: FileSystem): FileSystem =>
+      replaced<FileSystem>(real, {
+        async setAttributes(inode, change) {
+          if (change.size !== undefined) {
+            const handle = await real.open(inode, {});
+            const bytes = Buffer.concat(await real.read(handle, change.size, 4096 - (change.size % 4096)));
+            real.close(handle);
+            tails.set(inode, { from: change.size, bytes });
+          }
+          return real.setAttributes(inode, change);
+        },
+        // When the file has grown again, where zeros should be, the block still has what it had.
+        async read(handle, offset, length) {
+          const data = Buffer.concat(await real.read(handle, offset, length));
+          const { from, bytes } = tails.get(handle.inode) ?? { from: 0, bytes: Buffer.alloc(0) };
+          for (const [index, byte] of bytes.entries()) {
+            const at = from + index - offset;
+            if (at >= 0 && data[at] === 0) data[at] = byte;
+          }
+          return [data];
+        },
+      });
+    return { fileSystem: (_client, real) => plant(real) };
+  };
+  return mustBeFound(hooks, /not linearizable/);
+});
+
+test("a client that answers from a cache without a lease", () => {
+  const hooks = (): Hooks => ({
+    fileSystem(client, real) {
+      const cache = new Map<number, ReturnType<FileSystem["getAttributes"]>>();
+      const getAttributes: FileSystem["getAttributes"] = (inode) => {
+        const answer = cache.get(inode) ?? real.getAttributes(inode);
+        cache.set(inode, answer);
+        return answer;
+      };
+      return client === "two" ? replaced<FileSystem>(real, { getAttributes }) : real;
+    },
+  });
+  return mustBeFound(hooks, /not linearizable/);
+});
+
+test("a lease that is never granted", () => {
+  const random = new SimulatedRandom("never");
+  const hooks = () => {
+    const plant = (real: Handler<unknown, unknown>): Handler<unknown, unknown> => {
+      return (...call) => (random.chance(0.3) ? new Promise(() => {}) : real(...call));
+    };
+    const planted = (leader: string) => withHandler(leader, acquireLease, plant as never).service!;
+    return { service: (name: string) => planted(name === "meta" ? "meta" : "alpha")(name) };
+  };
+  return mustBeFound(hooks, /liveness/);
+});
+
+test("a decision that is not the seed's shows in the digest", async () => {
+  const digests = new Set<string>();
+  for (let run = 0; run < 2; run++) {
+    const platform = (_host: string, real: Platform): Platform => {
+      const startTimer: Platform["clock"]["startTimer"] = (delayMs, callback) =>
+        real.clock.startTimer(delayMs + Math.random(), callback);
+      return { ...real, clock: replaced(real.clock, { startTimer }) };
+    };
+    digests.add((await simulate({ seed: 1, operations: 20, faults: "none", hooks: { platform } })).digest);
+  }
+  assert.equal(digests.size, 2);
+});

@@ -1,0 +1,97 @@
+/** A mount on a simulated client host: the client of one incarnation, and the end of that incarnation. */
+import { Client } from "../client/client.ts";
+import type { FileSystem } from "../client/file-system.ts";
+import type { Address } from "../platform/network.ts";
+import type { Hooks } from "./hooks.ts";
+import type { SimulatedHost, World } from "./simulated-platform.ts";
+
+/** Between attempts to mount, while servers are down. */
+const mountAgainUs = 300_000;
+
+/** The mounting process was killed: what it was asked is never answered. */
+export class MountDied extends Error {
+  constructor(client: string) {
+    super(`${client} was killed`);
+    this.name = "MountDied";
+  }
+}
+
+export interface Mount {
+  /** Name of the client's incarnation: handles are its own. */
+  readonly name: string;
+  readonly fileSystem: FileSystem;
+  /** Rejects with MountDied when the process is killed. */
+  readonly death: Promise<never>;
+}
+
+export class SimulatedClient {
+  readonly name: string;
+  readonly host: SimulatedHost;
+  readonly #world: World;
+  readonly #leaders: readonly Address[];
+  readonly #hooks: Hooks;
+  readonly #onDeath: (mount: string) => void;
+  #mount: Mount | undefined;
+  #mounted = Promise.withResolvers<Mount>();
+  #die: (() => void) | undefined;
+  /** It was silent for so long that the leader may have ended its session. */
+  sessionAtRisk = false;
+
+  constructor(world: World, name: string, leaders: readonly Address[], hooks: Hooks, onDeath: (mount: string) => void) {
+    this.#world = world;
+    this.name = name;
+    this.host = world.host(name);
+    this.#leaders = leaders;
+    this.#hooks = hooks;
+    this.#onDeath = onDeath;
+  }
+
+  /** The mount; resolves when there is one. */
+  mount(): Promise<Mount> {
+    return this.#mounted.promise;
+  }
+
+  get mounted(): boolean {
+    return this.#mount !== undefined;
+  }
+
+  get down(): boolean {
+    return this.host.incarnation === undefined;
+  }
+
+  start(): void {
+    if (!this.down) return;
+    this.sessionAtRisk = false;
+    const { incarnation, platform } = this.host.boot();
+    const death = Promise.withResolvers<never>();
+    death.promise.catch(() => {}); // it is only waited for in races
+    this.#die = () => death.reject(new MountDied(incarnation.name));
+    const hooked = this.#hooks.platform?.(this.name, platform) ?? platform;
+    const attempt = () => {
+      Client.mount(hooked, { leaders: this.#leaders, volume: "home", host: incarnation.name }).then(
+        (client) => {
+          const fileSystem = this.#hooks.fileSystem?.(this.name, client) ?? client;
+          this.#mount = { name: incarnation.name, fileSystem, death: death.promise };
+          this.#mounted.resolve(this.#mount);
+        },
+        (error: Error) => {
+          this.#world.log.add("info", `${incarnation.name} did not mount`, { error: error.message });
+          incarnation.after(mountAgainUs, "mounts again", attempt);
+        },
+      );
+    };
+    attempt();
+  }
+
+  kill(options: { power: boolean }): void {
+    const mount = this.#mount;
+    this.host.kill(options);
+    this.#mount = undefined;
+    if (mount !== undefined) {
+      this.#mounted = Promise.withResolvers();
+      this.#onDeath(mount.name);
+    }
+    this.#die?.();
+    this.#die = undefined;
+  }
+}

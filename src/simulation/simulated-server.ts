@@ -1,0 +1,130 @@
+/** A `brine server` on a simulated host: started as the command line starts it, and started again when it dies. */
+import { MetadataServer } from "../metadata/metadata-server.ts";
+import type { Address } from "../platform/network.ts";
+import type { Platform } from "../platform/platform.ts";
+import { StoreServer } from "../store/store-server.ts";
+import { listenPeers } from "../wire/listen.ts";
+import { Service } from "../wire/service.ts";
+import type { Hooks } from "./hooks.ts";
+import type { SimulatedHost, World } from "./simulated-platform.ts";
+
+/** The supervisor of a real server waits before it starts one again that failed to start. */
+const restartUs = 500_000;
+/** Small segments, so that a short simulation fills, punches and removes some. */
+const segmentBytes = 8 * 1024 * 1024;
+
+export interface ServerPlan {
+  readonly name: string;
+  readonly roles: readonly ("metadata" | "store")[];
+}
+
+export class SimulatedServer {
+  readonly plan: ServerPlan;
+  readonly address: Address;
+  readonly host: SimulatedHost;
+  readonly #world: World;
+  readonly #hooks: Hooks;
+  readonly #leader: Address;
+  #everStarted = false;
+  #serving = false;
+  /** True while somebody wants it down. */
+  #down = true;
+  #parts: { stop(): Promise<void> }[] = [];
+
+  constructor(world: World, plan: ServerPlan, leader: Address, hooks: Hooks) {
+    this.#world = world;
+    this.plan = plan;
+    this.host = world.host(plan.name);
+    this.address = addressOf(plan);
+    this.#leader = leader;
+    this.#hooks = hooks;
+  }
+
+  get serving(): boolean {
+    return this.#serving;
+  }
+
+  get down(): boolean {
+    return this.#down;
+  }
+
+  /** Boots the host and starts the roles; again and again, until they run. */
+  start(): void {
+    if (!this.#down) return;
+    this.#down = false;
+    this.#boot();
+  }
+
+  kill(options: { power: boolean }): void {
+    this.#down = true;
+    this.#serving = false;
+    this.host.kill(options);
+  }
+
+  /** Stops as on SIGTERM. */
+  async stop(): Promise<void> {
+    for (const part of this.#parts.splice(0).reverse()) await part.stop();
+    this.kill({ power: false });
+  }
+
+  #boot(): void {
+    const { incarnation, platform } = this.host.boot();
+    this.#parts = [];
+    this.#start(this.#hooks.platform?.(this.plan.name, platform) ?? platform).then(
+      () => {
+        this.#serving = true;
+        this.#everStarted ||= this.plan.roles.includes("metadata");
+      },
+      (error: Error) => {
+        this.#world.log.add("warn", `${incarnation.name} did not start`, { error: error.stack ?? error.message });
+        this.host.kill({ power: false });
+        this.#world.scheduler.schedule(restartUs, `${this.plan.name} starts again`, () => {
+          if (!this.#down && this.host.incarnation === undefined) this.#boot();
+        });
+      },
+    );
+  }
+
+  async #start(platform: Platform): Promise<void> {
+    const directory = "/data";
+    await platform.disk.makeDirectory(directory);
+    await platform.disk.lockDirectory(directory);
+    const service = this.#hooks.service?.(this.plan.name) ?? new Service();
+    const ids = { clusterId: clusterId, serverId: `server ${this.plan.name}` };
+    const common = { ...ids, address: this.address, pid: 1 };
+    if (this.plan.roles.includes("metadata")) {
+      // A start that failed half-way may have made the cluster or not: only what was served is known to be there.
+      const createCluster = !this.#everStarted && (await isFresh(platform, `${directory}/metadata`));
+      const metadata = await MetadataServer.start(platform, {
+        ...common,
+        directory: `${directory}/metadata`,
+        createCluster,
+      });
+      this.#parts.push(metadata);
+      metadata.register(service);
+    }
+    if (this.plan.roles.includes("store")) {
+      const store = await StoreServer.start(platform, {
+        ...common,
+        directory: `${directory}/store`,
+        leaders: [this.#leader],
+        roles: this.plan.roles,
+        segmentBytes,
+      });
+      this.#parts.push(store);
+      store.register(service);
+    }
+    const listener = await listenPeers(platform, this.address, { identity: () => ids, service });
+    this.#parts.push({ stop: () => listener.close() });
+  }
+}
+
+export const clusterId = "5".repeat(32);
+
+export function addressOf(plan: ServerPlan): Address {
+  return `${plan.name}:7000`;
+}
+
+async function isFresh(platform: Platform, directory: string): Promise<boolean> {
+  return (await platform.disk.list(`${directory}/ledger`)).length === 0;
+}

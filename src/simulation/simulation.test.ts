@@ -1,0 +1,28 @@
+import { strict as assert } from "node:assert";
+import { test } from "node:test";
+import { type FaultLevel, faultLevels } from "./faults.ts";
+import { type SimulationResult, simulate } from "./simulation.ts";
+
+/** Seeds of each level: what fits into half a minute. More: npm run simulate -- --seeds 1..1000 */
+const seedsOf: Readonly<Record<FaultLevel, number>> = { none: 4, some: 6, all: 10 };
+const operations = 150;
+
+function check({ seed, failure }: SimulationResult, faults: FaultLevel): void {
+  if (failure === undefined) return;
+  const again = `npm run simulate -- --seed ${seed} --operations ${operations} --faults ${faults}`;
+  assert.fail(`${failure.error.stack}\n${failure.history.slice(-10).join("\n")}\nagain: ${again}`);
+}
+
+for (const faults of faultLevels) {
+  test(`simulations with faults: ${faults}`, async () => {
+    for (let seed = 1; seed <= seedsOf[faults]; seed++) check(await simulate({ seed, operations, faults }), faults);
+  });
+}
+
+test("the same seed gives the same digest, twice", async () => {
+  const run = () => simulate({ seed: 7, operations: 100, faults: "all" });
+  const [first, second] = [await run(), await run()];
+  assert.equal(first.digest, second.digest);
+  assert.equal(first.events, second.events);
+  assert.notEqual((await simulate({ seed: 8, operations: 100, faults: "all" })).digest, first.digest);
+});

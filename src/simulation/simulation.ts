@@ -1,0 +1,220 @@
+/**
+ * One simulation: a cluster, applications on two clients, faults, then peace; and all promises checked.
+ *
+ * 1. Everything starts; the volume is made and mounted.
+ * 2. Applications work, faults happen. Every outcome is checked as it returns (checkers/linearizability.ts).
+ * 3. Faults end. Every operation must end within a bound (liveness), all members must be in sync again, sessions of
+ *    dead clients must be gone, what was deleted must be deleted.
+ * 4. Both clients look at everything. The members are compared.
+ * 5. The power of all servers fails; they start again; everything is looked at again: what was acknowledged is there.
+ * 6. The clients unmount.
+ */
+import type { LogLevel } from "../platform/logger.ts";
+import { Application } from "./application.ts";
+import { audit } from "./audit.ts";
+import { LinearizabilityChecker } from "./checkers/linearizability.ts";
+import { checkMembersEqual } from "./checkers/members.ts";
+import { Violation } from "./checkers/violation.ts";
+import { combinedLayout, rootMode, SimulatedCluster, separateLayout } from "./cluster.ts";
+import { type FaultKind, type FaultLevel, Faults } from "./faults.ts";
+import type { Hooks } from "./hooks.ts";
+import { Model } from "./model.ts";
+import { owner } from "./model-operations.ts";
+import { Recorder, type Tolerance } from "./recorder.ts";
+import type { Mount } from "./simulated-mount.ts";
+import { World } from "./simulated-platform.ts";
+import type { SimulatedRandom } from "./simulated-random.ts";
+import { Workload } from "./workload.ts";
+
+export interface SimulationOptions {
+  readonly seed: number;
+  /** File operations before the faults end. */
+  readonly operations: number;
+  readonly faults: FaultLevel | Readonly<Partial<Record<FaultKind, number>>>;
+  readonly logLevel?: LogLevel;
+  readonly hooks?: Hooks;
+}
+
+export interface SimulationResult {
+  readonly seed: number;
+  readonly digest: string;
+  readonly operations: number;
+  readonly faults: number;
+  readonly events: number;
+  readonly virtualMs: number;
+  /** Most states that were possible at one time: how much the history left open. */
+  readonly configurations: number;
+  readonly failure: { readonly error: Error; readonly history: string[]; readonly log: readonly string[] } | undefined;
+}
+
+/** Applications at one time, and operations under way: with more, the orders to try grow beyond bounds. */
+const applicationsPerClientMax = 3;
+/** A start, a recall, a failover, a catch-up each take seconds; everything must be over long before. */
+const livenessMs = 180_000;
+/** No simulation lasts so long, unless it runs in circles. */
+const virtualMsMax = 3_600_000;
+const pollMs = 500;
+
+export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
+  return new Simulation(options).run();
+}
+
+class Simulation {
+  readonly #options: SimulationOptions;
+  readonly #world: World;
+  readonly #random: SimulatedRandom;
+  readonly #cluster: SimulatedCluster;
+  readonly #faults: Faults;
+  readonly #deadMounts = new Set<string>();
+  #checker: LinearizabilityChecker | undefined;
+  #recorder: Recorder | undefined;
+  #failure: Error | undefined;
+  #phase = "start";
+
+  constructor(options: SimulationOptions) {
+    this.#options = options;
+    this.#world = new World(options.seed, options.logLevel);
+    this.#random = this.#world.scheduler.random.fork("simulation");
+    const layout = this.#random.pick([combinedLayout, separateLayout]);
+    const clients = ["one", "two"];
+    this.#cluster = new SimulatedCluster(this.#world, layout, clients, options.hooks ?? {}, (mount) => {
+      this.#deadMounts.add(mount);
+      this.#checker?.clientDied(mount);
+    });
+    this.#faults = new Faults(this.#cluster, this.#random.fork("faults"), options.faults);
+  }
+
+  async run(): Promise<SimulationResult> {
+    const { scheduler } = this.#world;
+    let finished = false;
+    this.#story().then(
+      () => {
+        finished = true;
+      },
+      (error: Error) => {
+        this.#failure = error;
+      },
+    );
+    try {
+      const over = () => finished || this.#failure !== undefined;
+      const end = await scheduler.run(over, { untilUs: virtualMsMax * 1_000 });
+      if (end !== "finished") this.#failure = new Violation("liveness", `${end} in phase “${this.#phase}”`);
+    } catch (error) {
+      this.#failure = error as Error;
+    }
+    return {
+      seed: this.#options.seed,
+      digest: scheduler.digest(),
+      operations: this.#recorder?.count ?? 0,
+      faults: this.#faults.applied,
+      events: scheduler.steps,
+      virtualMs: Math.round(scheduler.nowUs / 1_000),
+      configurations: this.#checker?.configurationsMost ?? 0,
+      failure:
+        this.#failure === undefined
+          ? undefined
+          : { error: this.#failure, history: this.#recorder?.tail() ?? [], log: this.#world.log.lines },
+    };
+  }
+
+  async #story(): Promise<void> {
+    await this.#within("start", this.#cluster.start());
+    const root = (await this.#cluster.clients[0]!.mount()).fileSystem.root;
+    const checker = new LinearizabilityChecker(Model.withRoot(root, rootMode, owner.uid, owner.gid));
+    this.#checker = checker;
+    const recorder = new Recorder(this.#world.scheduler, checker, (...what) => this.#tolerance(...what));
+    this.#recorder = recorder;
+
+    const enough = () => recorder.count >= this.#options.operations || this.#failure !== undefined;
+    const applications = this.#applications(recorder, checker).map((application) => application.work(enough));
+    const work = Promise.all(applications);
+    work.catch((error: Error) => {
+      this.#failure ??= error;
+    });
+    this.#faults.start();
+    this.#phase = "work";
+    while (!enough()) await this.#wait(pollMs);
+    await this.#faults.stop();
+    await this.#within("operations end", work);
+    await this.#within("members in sync, sessions of the dead gone", this.#peace());
+    checker.settle();
+    await this.#within("audit", this.#auditAll());
+    await this.#within("members equal", this.#compareMembers());
+
+    for (const server of this.#cluster.servers) server.kill({ power: true });
+    for (const server of this.#cluster.servers) server.start();
+    await this.#within("audit after a loss of power", this.#auditAll());
+    await this.#within("members in sync after a loss of power", this.#peace());
+    await this.#within("members equal after a loss of power", this.#compareMembers());
+    await this.#within("unmount", this.#unmount());
+  }
+
+  #applications(recorder: Recorder, checker: LinearizabilityChecker): Application[] {
+    const { scheduler } = this.#world;
+    const largeChance = this.#random.pick([0, 0.01, 0.04]);
+    const make = (name: string, clients = this.#cluster.clients) => {
+      const random = this.#random.fork(name);
+      const workload = new Workload(random.fork("workload"), largeChance);
+      return new Application(clients, { recorder, checker, workload, scheduler }, random);
+    };
+    // One at a time, the outcome of each is certain; many at once, the order is not. Both find things.
+    if (this.#random.chance(0.3)) return [make("only one")];
+    const count = this.#random.between(1, applicationsPerClientMax);
+    return this.#cluster.clients.flatMap((client) =>
+      Array.from({ length: count }, (_, index) => make(`${client.name} ${index}`, [client])),
+    );
+  }
+
+  #tolerance(mount: Mount, errno: string, calledUs: number): Tolerance {
+    const client = this.#cluster.clients.find(({ host }) => host.incarnation?.name === mount.name);
+    // What fails because a session ended is not part of the file system's answers.
+    const ended = ["EIO", "ENOTCONN", "ESTALE", "EBADF", "ENODEV"];
+    if (client?.sessionAtRisk && ended.includes(errno)) return "fatal";
+    return errno === "ENOSPC" && this.#faults.diskWasFull(calledUs) ? "mayHaveHappened" : "no";
+  }
+
+  /** Resolves when the cluster is whole, and the leader has forgotten all clients that died. */
+  async #peace(): Promise<void> {
+    await this.#cluster.whole();
+    for (;;) {
+      const { sessions } = await this.#cluster.status();
+      if (sessions.every(({ host }) => !this.#deadMounts.has(host))) return;
+      await this.#wait(pollMs);
+    }
+  }
+
+  async #auditAll(): Promise<void> {
+    for (const client of this.#cluster.clients) await audit(await client.mount(), this.#recorder!, this.#checker!);
+  }
+
+  async #compareMembers(): Promise<void> {
+    const { platform } = this.#world.host("checker").reboot();
+    await checkMembersEqual(platform, await this.#cluster.status());
+  }
+
+  async #unmount(): Promise<void> {
+    for (const client of this.#cluster.clients) await (await client.mount()).fileSystem.unmount();
+    const { sessions } = await this.#cluster.status();
+    if (sessions.length > 0) throw new Violation("unmount ends the session", `${sessions.length} are left`);
+  }
+
+  /** Liveness: what is waited for must happen within a bound. */
+  async #within<T>(phase: string, promise: Promise<T>): Promise<T> {
+    this.#phase = phase;
+    this.#world.log.add("info", `PHASE ${phase}`);
+    let over = false;
+    const limit = this.#world.scheduler.schedule(livenessMs * 1_000, "liveness", () => {
+      if (!over) this.#failure ??= new Violation("liveness", `“${phase}” did not happen within ${livenessMs} ms`);
+    });
+    try {
+      return await promise;
+    } finally {
+      over = true;
+      limit.cancel();
+    }
+  }
+
+  #wait(delayMs: number): Promise<void> {
+    return new Promise((resolve) => this.#world.scheduler.schedule(delayMs * 1_000, "wait", resolve));
+  }
+}
