@@ -1,0 +1,214 @@
+/** What administrators ask: the cluster's state, and volumes. */
+import { BrineError } from "../errors/brine-error.ts";
+import { errno } from "../errors/errno.ts";
+import type { VolumeRecord } from "../namespace/model.ts";
+import type { ClusterStatus, ServerStatus } from "../wire/catalogue/admin.ts";
+import type { Groups } from "./groups.ts";
+import type { Holdings } from "./holdings.ts";
+import type { Leader } from "./leader.ts";
+import type { Reaper } from "./reaper.ts";
+import type { Sessions } from "./sessions.ts";
+import type { SpaceGuard } from "./space-guard.ts";
+import type { StoreState, Stores } from "./stores.ts";
+
+/** Sentences in one answer. */
+const problemsMax = 1024;
+
+/** Who this server is. */
+export interface OwnIdentity {
+  readonly clusterId: string;
+  readonly serverId: string;
+  readonly address: string;
+  readonly pid: number;
+}
+
+export interface AdminParts {
+  readonly leader: Leader;
+  readonly own: OwnIdentity;
+  readonly stores: Stores;
+  readonly groups: Groups;
+  readonly sessions: Sessions;
+  readonly holdings: Holdings;
+  readonly reaper: Reaper;
+  readonly space: SpaceGuard;
+}
+
+export class Admin {
+  readonly #parts: AdminParts;
+
+  constructor(parts: AdminParts) {
+    this.#parts = parts;
+  }
+
+  status(): ClusterStatus {
+    const { leader, own } = this.#parts;
+    const { namespace } = leader;
+    return {
+      clusterId: own.clusterId,
+      servers: this.#servers(),
+      volumes: namespace.volumes(),
+      sessions: this.#sessions(),
+      groups: namespace
+        .groups()
+        .map(({ group, replicas, generation, members }) => ({ group, replicas, generation, members })),
+      metadata: "one copy",
+      appliedIndex: namespace.appliedIndex,
+      chunksToDelete: namespace.chunksToDeleteCount,
+      problems: this.#problems().slice(0, problemsMax),
+    };
+  }
+
+  async createVolume(request: {
+    name: string;
+    replicas: number;
+    uid: number;
+    gid: number;
+    mode: number;
+  }): Promise<{ volume: VolumeRecord }> {
+    const { leader, stores, groups } = this.#parts;
+    const { name, replicas } = request;
+    if (!/^[A-Za-z0-9._-]{1,64}$/.test(name)) {
+      throw new BrineError("invalid", `"${name}" can't be a volume's name`, {
+        advice: "use 1 to 64 of A–Z a–z 0–9 . _ -",
+      });
+    }
+    if (leader.namespace.volumeByName(name) !== undefined) throw alreadyThere(name);
+    const online = stores.all().filter((store) => stores.condition(store.store) === "online").length;
+    if (replicas < 1 || online < replicas) {
+      throw new BrineError("invalid", `${replicas} replicas need as many stores; ${online} are online`, {
+        advice: 'start more servers, or choose fewer replicas; see "brine status"',
+      });
+    }
+    await groups.create(replicas);
+    const result = await leader.committer.execute({ kind: "createVolume", ...request });
+    if (result.kind === "failed" && result.errno === errno.EEXIST) throw alreadyThere(name);
+    if (result.kind !== "made")
+      throw new BrineError("invalid", `volume "${name}" can't be made: ${JSON.stringify(result)}`);
+    leader.log.info("volume created", { volume: name, replicas });
+    return { volume: leader.namespace.volumes().find((volume) => volume.volume === result.id)! };
+  }
+
+  async deleteVolume(name: string): Promise<void> {
+    const { leader, reaper } = this.#parts;
+    const volume = leader.namespace.volumeByName(name);
+    if (volume === undefined) {
+      throw new BrineError("notFound", `there is no volume "${name}"`, { advice: 'see "brine volume list"' });
+    }
+    const result = await leader.committer.execute({ kind: "deleteVolume", volume: volume.volume });
+    if (result.kind === "failed") {
+      throw new BrineError("busy", `volume "${name}" is mounted`, {
+        advice: 'unmount it first; "brine status" shows where',
+      });
+    }
+    leader.log.info("volume deleted", { volume: name });
+    reaper.look();
+  }
+
+  #servers(): ServerStatus[] {
+    const { own, stores } = this.#parts;
+    const servers = stores.all().map((store) => this.#storeStatus(store));
+    const self = servers.find((server) => server.serverId === own.serverId);
+    if (self !== undefined) {
+      // The process that answers is there, whatever its store does.
+      Object.assign(self, { pid: own.pid, address: own.address });
+      if (!self.roles.includes("metadata")) self.roles = ["metadata", ...self.roles];
+      return servers;
+    }
+    const { serverId, address, pid } = own;
+    const none = {
+      store: 0,
+      totalBytes: 0,
+      freeBytes: 0,
+      badBlocks: 0,
+      groupsInSync: 0,
+      groupsCatchingUp: 0,
+      groupsBehind: 0,
+    };
+    return [{ serverId, address, pid, roles: ["metadata"], state: "online", ...none }, ...servers];
+  }
+
+  #storeStatus(state: StoreState): ServerStatus {
+    const { leader, stores } = this.#parts;
+    const { store, serverId, address, pid, totalBytes, freeBytes, badBlocks } = state;
+    const groups = leader.namespace
+      .groups()
+      .flatMap((group) => group.members.filter((member) => member.store === store));
+    const count = (wanted: string): number => groups.filter((member) => member.state === wanted).length;
+    return {
+      serverId,
+      address,
+      pid,
+      roles: [...state.roles],
+      state: stores.condition(store) === "online" ? "online" : "offline",
+      store,
+      totalBytes,
+      freeBytes,
+      badBlocks,
+      groupsInSync: count("inSync"),
+      groupsCatchingUp: count("catchingUp"),
+      groupsBehind: count("behind"),
+    };
+  }
+
+  #sessions(): ClusterStatus["sessions"] {
+    const { leader, sessions, holdings } = this.#parts;
+    const nowMs = leader.lifetime.nowMs();
+    return sessions.all().map((session) => {
+      const { leases, holds } = holdings.of(session.volume);
+      return {
+        session: session.id,
+        volume: session.volume,
+        host: session.host,
+        openedNs: session.openedNs,
+        heardMsAgo: Math.max(0, Math.round(nowMs - session.heardMs)),
+        leases: leases.count(session.id),
+        holds: holds.count(session.id),
+      };
+    });
+  }
+
+  #problems(): string[] {
+    const { leader, stores, sessions, space } = this.#parts;
+    const problems = stores.all().flatMap((store) => this.#problemsOf(store));
+    if (space.isLow) problems.push("The metadata server's disk is full: new files are refused. Make room on it.");
+    for (const session of sessions.all()) {
+      if (session.ending === undefined || session.ending === "closed") continue;
+      problems.push(`The mount of ${session.host} (session ${session.id}) is being ended: ${session.ending}.`);
+    }
+    for (const wait of leader.waits.list()) {
+      const ms = leader.lifetime.nowMs() - wait.sinceMs;
+      if (ms < leader.timeouts.waitWarningMs) continue;
+      const fields = Object.entries(wait.describe()).map(([name, value]) => `${name} ${value}`);
+      problems.push(`Waiting for ${wait.what} since ${(ms / 1000).toFixed(1)} s: ${fields.join(", ")}.`);
+    }
+    return problems;
+  }
+
+  #problemsOf(state: StoreState): string[] {
+    const { store, address, failure, badBlocks, offlineSinceNs } = state;
+    const { groupsCatchingUp, groupsBehind, state: condition } = this.#storeStatus(state);
+    const who = `Store ${store} (${address})`;
+    const problems: string[] = [];
+    const behind = groupsBehind > 0 ? `: ${groupsBehind} groups have one copy less` : "";
+    if (failure !== undefined) {
+      problems.push(
+        `${who} has a failed disk (${failure})${behind}. Replace the disk and start the server on an empty directory.`,
+      );
+    } else if (condition === "offline") {
+      const since = offlineSinceNs === undefined ? "" : ` since ${timeText(offlineSinceNs)}`;
+      problems.push(`${who} is offline${since}${behind}. Start its server again.`);
+    } else if (groupsBehind + groupsCatchingUp > 0) {
+      problems.push(`${who} is catching up: ${groupsBehind + groupsCatchingUp} groups have one copy less until then.`);
+    }
+    if (badBlocks > 0) problems.push(`${who} has found ${badBlocks} bad blocks: its disk may be failing.`);
+    return problems;
+  }
+}
+
+function alreadyThere(name: string): BrineError {
+  return new BrineError("exists", `there is a volume "${name}" already`);
+}
+
+function timeText(ns: bigint): string {
+  return new Date(Number(ns / 1_000_000n)).toISOString();
+}

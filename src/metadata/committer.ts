@@ -1,0 +1,309 @@
+/**
+ * The one way by which the namespace changes.
+ *
+ *     submit ──► queue ──► batch ──► ledger.append ──► namespace.applyBatch ──► results
+ *                  ▲         (one at a time; all that wait share one sync)
+ *
+ * 1. Transactions wait in one queue, in the order of `submit`. Nothing overtakes.
+ * 2. While no append is under way, the first of them, up to 1 MiB and 4,096, become one ledger entry.
+ * 3. When it is durable it is applied, and the promises resolve. So what a query sees is committed.
+ * 4. The state is committed lazily, and made durable by a checkpoint now and then. Only then may the ledger forget
+ *    entries: below the index that the checkpoint covered.
+ *
+ * A full disk fails what waits and nothing else: an entry is in the ledger as a whole or not at all. Any other failure
+ * of the ledger ends this server: whether the entry is on disk is unknown, and a sync is never tried again.
+ */
+import { BrineError, hasCode } from "../errors/brine-error.ts";
+import type { Ledger } from "../ledger/ledger.ts";
+import type { Namespace } from "../namespace/namespace.ts";
+import type { Operation, OperationKind, Result, Transaction } from "../namespace/operation.ts";
+import type { Timer } from "../platform/clock.ts";
+import { DiskError } from "../platform/disk.ts";
+import type { KeyValue } from "../platform/key-value.ts";
+import type { Logger } from "../platform/logger.ts";
+import type { Platform } from "../platform/platform.ts";
+import { decodeBatch, encodeBatch } from "./batch.ts";
+import type { Lifetime } from "./lifetime.ts";
+import type { SpaceGuard } from "./space-guard.ts";
+import type { Timeouts } from "./timeouts.ts";
+
+/** Changed keys that are committed at once: keeps the commit itself to some tens of milliseconds. */
+const uncommittedMax = 20_000;
+/** Where the database can't be written: from here on transactions are refused, for they would fill the memory. */
+const uncommittedLimit = 500_000;
+/** Transactions that may wait. Clients have bounds of their own; this one keeps a defect from eating the memory. */
+const queueMax = 262_144;
+
+/** A transaction without its time, which it gets when it goes to the ledger. */
+export type Submission = Omit<Transaction, "timeNs">;
+
+interface Pending {
+  readonly submission: Submission;
+  readonly resolve: (result: Result) => void;
+  readonly reject: (error: BrineError) => void;
+}
+
+export interface CommitterParts {
+  readonly platform: Platform;
+  readonly lifetime: Lifetime;
+  readonly log: Logger;
+  readonly timeouts: Timeouts;
+  readonly ledger: Ledger;
+  readonly state: KeyValue;
+  readonly namespace: Namespace;
+  readonly space: SpaceGuard;
+  /** The ledger or the state has failed: the server must step down. */
+  readonly onFailure: (error: BrineError) => void;
+}
+
+export class Committer {
+  readonly #parts: CommitterParts;
+  #queue: Pending[] = [];
+  #running = false;
+  #idle: (() => void) | undefined;
+  #failure: BrineError | undefined;
+  #lastTimeNs = 0n;
+  #commitTimer: Timer | undefined;
+  #commitFailing = false;
+  #checkpointedIndex = 0;
+
+  constructor(parts: CommitterParts) {
+    this.#parts = parts;
+  }
+
+  /** Brings the state up to the end of the ledger. Errors: badChecksum (they do not fit), and the ledger's. */
+  async replay(): Promise<void> {
+    const { ledger, namespace, state, log, lifetime } = this.#parts;
+    const from = namespace.appliedIndex;
+    if (from > ledger.lastIndex) {
+      throw new BrineError("badChecksum", `the state has entry ${from}, the ledger ends with ${ledger.lastIndex}`, {
+        advice: "the ledger's files were lost or replaced: put back those that belong to this state",
+      });
+    }
+    const startedMs = lifetime.nowMs();
+    // The entry applied last is read too: the next transaction's time must not be below its time.
+    for await (const entry of ledger.read(Math.max(1, from))) {
+      if (lifetime.stopped) return;
+      const transactions = decodeBatch(entry.batch);
+      for (const { timeNs } of transactions) if (timeNs > this.#lastTimeNs) this.#lastTimeNs = timeNs;
+      if (entry.index <= namespace.appliedIndex) continue;
+      namespace.applyBatch(entry.index, transactions);
+      if (state.uncommittedCount >= uncommittedMax) state.commit();
+    }
+    if (namespace.appliedIndex !== ledger.lastIndex) {
+      throw new BrineError(
+        "badChecksum",
+        `the ledger ends with ${ledger.lastIndex}, entries could be read up to ${namespace.appliedIndex}`,
+      );
+    }
+    state.commit();
+    const ms = Math.round(lifetime.nowMs() - startedMs);
+    log.info("replayed", { entries: ledger.lastIndex - from, index: ledger.lastIndex, term: ledger.term, ms });
+  }
+
+  start(): void {
+    const { lifetime, timeouts } = this.#parts;
+    lifetime.run("checkpoints", async () => {
+      while (!lifetime.stopped) {
+        await lifetime.sleep(timeouts.checkpointMs);
+        if (!lifetime.stopped && this.#failure === undefined) await this.#checkpoint();
+      }
+    });
+  }
+
+  /** Number of transactions that are not answered yet. */
+  get waiting(): number {
+    return this.#queue.length;
+  }
+
+  /**
+   * Resolves when the transaction is in the ledger and applied.
+   * Errors: noSpace (nothing has happened, nor to any transaction behind it), notServing (stopped, or the ledger failed:
+   * whether it takes effect is unknown).
+   */
+  submit(submission: Submission): Promise<Result> {
+    const refusal = this.refusal(submission.operation.kind);
+    if (refusal !== undefined) return Promise.reject(refusal);
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ submission, resolve, reject });
+      if (!this.#running) this.#parts.lifetime.run("commit", () => this.#run());
+    });
+  }
+
+  /** Submits an operation of the leader's own. */
+  execute(operation: Operation): Promise<Result> {
+    return this.submit({ session: 0, sequence: 0, confirmed: 0, operation });
+  }
+
+  /** Ends with everything that waits applied (or refused), and the state committed. */
+  async stop(): Promise<void> {
+    this.#commitTimer?.cancel();
+    if (this.#running) await new Promise<void>((resolve) => (this.#idle = resolve));
+    this.#rejectAll(new BrineError("notServing", "the metadata server stops"));
+  }
+
+  /** Why an operation of this kind would be refused now, if it would. */
+  refusal(kind: OperationKind): BrineError | undefined {
+    if (this.#failure !== undefined) return this.#failure;
+    if (this.#parts.lifetime.stopped) return new BrineError("notServing", "the metadata server stops");
+    if (this.#queue.length >= queueMax) return new BrineError("busy", `${queueMax} transactions are waiting`);
+    const isStuck = this.#parts.state.uncommittedCount >= uncommittedLimit;
+    if (!isStuck && this.#parts.space.hasRoomFor(kind)) return undefined;
+    return noSpaceError();
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true;
+    try {
+      while (this.#queue.length > 0 && this.#failure === undefined) await this.#commitBatch();
+    } finally {
+      this.#running = false;
+      this.#idle?.();
+    }
+  }
+
+  async #commitBatch(): Promise<void> {
+    const { ledger, namespace, lifetime } = this.#parts;
+    const timeNs = this.#nextTimeNs();
+    const transactions: Transaction[] = [];
+    const { batch, count } = encodeBatch(this.#withTime(timeNs, transactions));
+    const taken = this.#queue.splice(0, count);
+    let index: number;
+    try {
+      index = await ledger.append(batch);
+    } catch (error) {
+      this.#appendFailed(error, taken);
+      return;
+    }
+    let results: Result[];
+    try {
+      if (this.#failure !== undefined) throw this.#failure;
+      results = namespace.applyBatch(index, transactions);
+    } catch (error) {
+      const reason = new BrineError("notServing", `entry ${index} can't be applied: ${messageOf(error)}`, {
+        cause: error,
+      });
+      this.#fail(reason, taken);
+      return;
+    }
+    this.#commitLater();
+    for (const [position, pending] of taken.entries()) pending.resolve(results[position]!);
+    if (lifetime.stopped) this.#rejectAll(new BrineError("notServing", "the metadata server stops"));
+  }
+
+  /** The queue's transactions as they go to the ledger; `taken` gets those that were asked for. */
+  *#withTime(timeNs: bigint, taken: Transaction[]): Generator<Transaction> {
+    for (const { submission } of this.#queue) {
+      const { session, sequence, confirmed, operation } = submission;
+      const transaction = { session, sequence, confirmed, timeNs, operation };
+      taken.push(transaction);
+      yield transaction;
+    }
+  }
+
+  /** The wall clock, held where it was if it jumps back: times in the namespace never fall. */
+  #nextTimeNs(): bigint {
+    const nowNs = this.#parts.platform.clock.wallNs();
+    if (nowNs > this.#lastTimeNs) this.#lastTimeNs = nowNs;
+    return this.#lastTimeNs;
+  }
+
+  #appendFailed(error: unknown, taken: readonly Pending[]): void {
+    if (hasCode(error, "noSpace")) {
+      const refused = taken.length + this.#queue.length;
+      this.#parts.log.warn("the ledger's disk is full: changes are refused", { refused });
+      for (const pending of taken) pending.reject(noSpaceError(error));
+      // Those behind may build on what was refused, and would be a gap in their session's sequence.
+      this.#rejectAll(noSpaceError(error));
+      return;
+    }
+    this.#fail(
+      new BrineError("notServing", `the metadata's ledger has failed: ${messageOf(error)}`, {
+        advice: "see the log of the metadata server; repair its disk, then start it again",
+        cause: error,
+      }),
+      taken,
+    );
+  }
+
+  #fail(error: BrineError, taken: readonly Pending[]): void {
+    for (const pending of taken) pending.reject(error);
+    if (this.#failure !== undefined) return;
+    this.#failure = error;
+    this.#rejectAll(error);
+    if (!this.#parts.lifetime.stopped) this.#parts.onFailure(error);
+  }
+
+  #rejectAll(error: BrineError): void {
+    const rejected = this.#queue;
+    this.#queue = [];
+    for (const pending of rejected) pending.reject(error);
+  }
+
+  #commitLater(): void {
+    const { state, lifetime, timeouts } = this.#parts;
+    if (state.uncommittedCount >= uncommittedMax && !this.#commitFailing) {
+      this.#commit();
+      return;
+    }
+    this.#commitTimer ??= lifetime.startTimer(timeouts.stateCommitMs, () => this.#commit());
+  }
+
+  /** Never throws: what could not be committed stays in memory, in front of the database, and in the ledger. */
+  #commit(): boolean {
+    const { state, log, lifetime, timeouts } = this.#parts;
+    this.#commitTimer?.cancel();
+    this.#commitTimer = undefined;
+    try {
+      state.commit();
+      this.#commitFailing = false;
+      return true;
+    } catch (error) {
+      if (error instanceof DiskError && error.code === "ENOSPC") {
+        if (!this.#commitFailing) log.warn("the state can't be written: its disk is full", { error: error.message });
+        this.#commitFailing = true;
+        this.#commitTimer = lifetime.startTimer(timeouts.checkpointMs, () => this.#commit());
+      } else this.#stateFailed(error);
+      return false;
+    }
+  }
+
+  async #checkpoint(): Promise<void> {
+    const { state, namespace, ledger, log, lifetime } = this.#parts;
+    if (namespace.appliedIndex === this.#checkpointedIndex) return;
+    if (!this.#commit()) return;
+    const index = namespace.appliedIndex;
+    try {
+      await state.checkpoint();
+      if (lifetime.stopped) return;
+      this.#checkpointedIndex = index;
+      await ledger.truncate(index);
+    } catch (error) {
+      if (lifetime.stopped) return;
+      const isFull = (error instanceof DiskError && error.code === "ENOSPC") || hasCode(error, "noSpace");
+      if (isFull) log.warn("no checkpoint: the disk is full", { error: messageOf(error) });
+      else this.#stateFailed(error);
+    }
+  }
+
+  #stateFailed(error: unknown): void {
+    this.#fail(
+      new BrineError("notServing", `the metadata's database has failed: ${messageOf(error)}`, {
+        advice: "see the log of the metadata server; repair its disk, then start it again",
+        cause: error,
+      }),
+      [],
+    );
+  }
+}
+
+function noSpaceError(cause?: unknown): BrineError {
+  return new BrineError("noSpace", "the metadata server's disk is full", {
+    advice: "delete files, or make room on the disk of its data directory",
+    cause,
+  });
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,312 @@
+/**
+ * Brings the groups from what they are to what they should be, one pass after the other, whenever anything has changed:
+ *
+ * 1. Decide the next members of each group (placement/next-members.ts) and commit them, a generation further.
+ * 2. Tell the stores that are online. Until the remaining in-sync members know a new generation, no write can be
+ *    acknowledged in it. A store that doesn't take it is cut off, and leaves its groups when its time has run out.
+ * 3. Tell the clients. Those that miss it meet an unknown generation at a store, and ask.
+ * 4. Tell members that are catching up to begin, once they and their source know the generation: then every write
+ *    that the source takes from now on goes to them too.
+ *
+ * A pass decides from committed groups and from the stores' conditions alone. So nothing is lost when this process dies
+ * between two steps: the next leader finds the same work.
+ */
+import { BrineError, hasCode } from "../errors/brine-error.ts";
+import { errno } from "../errors/errno.ts";
+import type { GroupMember, GroupRecord } from "../namespace/model.ts";
+import { chooseGroups, groupsPerRule } from "../placement/choose-groups.ts";
+import { nextMembers, type StoreFacts } from "../placement/next-members.ts";
+import { type GroupView, groupsChanged } from "../wire/catalogue/leader.ts";
+import { catchUp, setGroups } from "../wire/catalogue/store.ts";
+import type { Peer } from "../wire/peer.ts";
+import type { Leader } from "./leader.ts";
+import type { Stores } from "./stores.ts";
+
+/** Groups in one message to a store or a client: the bound of the catalogue. */
+const viewsMax = 8192;
+
+export interface GroupsParts {
+  readonly leader: Leader;
+  readonly stores: Stores;
+  /** Connections of all clients. */
+  readonly clients: () => Peer[];
+}
+
+export class Groups {
+  readonly #leader: Leader;
+  readonly #stores: Stores;
+  readonly #clients: () => Peer[];
+  #mustLook = false;
+  #running = false;
+  #idleWaiters: (() => void)[] = [];
+  /** Generation of each group that a store says it has caught up in, by store. */
+  readonly #caughtUp = new Map<number, Map<number, number>>();
+  /** Catching-up stores that failed to take a write. */
+  readonly #missedWrite = new Set<number>();
+  readonly #rejoinAfterMs = new Map<number, number>();
+  /** What clients were told: generation and addresses of each group. */
+  readonly #announced = new Map<number, string>();
+  /** The last making of groups: one after the other, or a rule would get them twice. */
+  #creating: Promise<void> = Promise.resolve();
+  /** Catch-ups that stores have been told to begin: by group and store, the generation, source and connection. */
+  readonly #started = new Map<string, { generation: number; source: number; peer: Peer }>();
+
+  constructor(parts: GroupsParts) {
+    this.#leader = parts.leader;
+    this.#stores = parts.stores;
+    this.#clients = parts.clients;
+  }
+
+  start(): void {
+    for (const view of this.views()) this.#announced.set(view.group, fingerprint(view));
+    this.look();
+  }
+
+  /** Something may have changed. */
+  look(): void {
+    this.#mustLook = true;
+    if (!this.#running) this.#leader.lifetime.run("groups", () => this.#run());
+  }
+
+  /** Resolves when all that follows from what is known now is done. */
+  settled(): Promise<void> {
+    if (!this.#running) return Promise.resolve();
+    return new Promise((resolve) => this.#idleWaiters.push(resolve));
+  }
+
+  group(group: number): GroupRecord | undefined {
+    return this.#leader.namespace.groups().find((one) => one.group === group);
+  }
+
+  /** All groups, or those of a store. */
+  views(store?: number): GroupView[] {
+    const addresses = new Map(this.#stores.all().map((one) => [one.store, one.address]));
+    const groups = this.#leader.namespace.groups();
+    const wanted = store === undefined ? groups : groups.filter((group) => hasMember(group, store));
+    return wanted.map(({ group, generation, members }) => ({
+      group,
+      generation,
+      members: members.map((member) => ({ ...member, address: addresses.get(member.store) ?? "" })),
+    }));
+  }
+
+  /** A store has what its source has. Refused silently if the group has changed since: it is told to begin again. */
+  caughtUp(store: number, group: number, generation: number): void {
+    let groups = this.#caughtUp.get(store);
+    if (groups === undefined) {
+      groups = new Map();
+      this.#caughtUp.set(store, groups);
+    }
+    groups.set(group, generation);
+    this.look();
+  }
+
+  /** True if clients write to the store in any group. */
+  isInUse(store: number): boolean {
+    return this.#leader.namespace
+      .groups()
+      .some((group) => stateIn(group, store) !== "behind" && hasMember(group, store));
+  }
+
+  /** A client could not write to a store that catches up: it has to begin again from what is known to be there. */
+  async missedWrite(store: number): Promise<void> {
+    const { namespace, lifetime, timeouts, log } = this.#leader;
+    const isCatchingUp = () => namespace.groups().some((group) => stateIn(group, store) === "catchingUp");
+    if (!isCatchingUp()) return;
+    log.warn("catch-up ends: the store missed a write", { store });
+    this.#rejoinAfterMs.set(store, lifetime.nowMs() + timeouts.catchUpRetryMs);
+    this.#missedWrite.add(store);
+    while (isCatchingUp() && !lifetime.stopped) {
+      this.look();
+      await this.settled();
+      if (isCatchingUp()) await lifetime.sleep(timeouts.retryMs);
+    }
+    this.#missedWrite.delete(store);
+    lifetime.startTimer(timeouts.catchUpRetryMs, () => this.look());
+  }
+
+  /** Makes the groups of a placement rule if there are none, on the stores that are online. Errors: noSpace, invalid. */
+  create(replicas: number): Promise<void> {
+    const creating = this.#creating.then(() => this.#create(replicas));
+    this.#creating = creating.catch(() => {});
+    return creating;
+  }
+
+  async #create(replicas: number): Promise<void> {
+    const { namespace, committer, log } = this.#leader;
+    if (namespace.groups().some((group) => group.replicas === replicas)) return;
+    const online = this.#stores.all().filter((one) => this.#stores.condition(one.store) === "online");
+    const groups = chooseGroups(
+      online.map((one) => one.store),
+      replicas,
+      groupsPerRule,
+    );
+    const result = await committer.execute({ kind: "createGroups", replicas, groups });
+    if (result.kind !== "done") throw new BrineError("internal", `groups can't be made: ${JSON.stringify(result)}`);
+    log.info("groups created", { replicas, groups: groups.length, stores: online.length });
+    this.look();
+    await this.settled();
+  }
+
+  // --- passes ---
+
+  async #run(): Promise<void> {
+    this.#running = true;
+    try {
+      while (this.#mustLook && !this.#leader.lifetime.stopped) {
+        this.#mustLook = false;
+        await this.#pass();
+      }
+    } finally {
+      this.#running = false;
+      for (const resolve of this.#idleWaiters.splice(0)) resolve();
+    }
+  }
+
+  async #pass(): Promise<void> {
+    const { lifetime } = this.#leader;
+    if (await this.#commitChanges()) this.#mustLook = true;
+    if (lifetime.stopped) return;
+    await Promise.all(this.#stores.all().map(({ store }) => this.#tellStore(store)));
+    if (lifetime.stopped) return;
+    this.#tellClients();
+    await this.#startCatchUps();
+  }
+
+  /** True if anything was committed. */
+  async #commitChanges(): Promise<boolean> {
+    const facts = this.#facts();
+    const changes: { group: GroupRecord; members: GroupMember[] }[] = [];
+    for (const group of this.#leader.namespace.groups()) {
+      const members = nextMembers(group, facts);
+      if (members !== undefined) changes.push({ group, members });
+    }
+    const committed = await Promise.all(changes.map((change) => this.#commitChange(change.group, change.members)));
+    this.#logChanges(changes.filter((_, index) => committed[index]));
+    return committed.includes(true);
+  }
+
+  #facts(): StoreFacts {
+    const nowMs = this.#leader.lifetime.nowMs();
+    return {
+      condition: (store) => this.#stores.condition(store),
+      hasCaughtUp: (store, group) => this.#caughtUp.get(store)?.get(group.group) === group.generation,
+      hasMissedWrite: (store) => this.#missedWrite.has(store),
+      mayRejoin: (store) => nowMs >= (this.#rejoinAfterMs.get(store) ?? 0),
+    };
+  }
+
+  async #commitChange({ group, generation }: GroupRecord, members: GroupMember[]): Promise<boolean> {
+    const { committer, log } = this.#leader;
+    try {
+      const result = await committer.execute({ kind: "changeGroup", group, generation, members });
+      if (result.kind === "done") return true;
+      if (result.kind !== "failed" || result.errno !== errno.ESTALE) {
+        log.error("a change of a group was refused", { group, generation, result: JSON.stringify(result) });
+      }
+    } catch (error) {
+      if (!hasCode(error, "noSpace", "busy", "notServing")) throw error;
+      log.warn("a change of a group has to wait", { group, reason: error.message });
+      this.#lookLater();
+    }
+    return false;
+  }
+
+  #logChanges(changes: readonly { group: GroupRecord; members: GroupMember[] }[]): void {
+    const counts = new Map<string, number>();
+    for (const { group, members } of changes) {
+      for (const { store, state } of members) {
+        const before = stateIn(group, store);
+        if (before === state) continue;
+        const what = `store ${store}: ${before} → ${state}`;
+        counts.set(what, (counts.get(what) ?? 0) + 1);
+      }
+    }
+    for (const [what, groups] of counts) this.#leader.log.info("members changed", { what, groups });
+  }
+
+  /** Never rejects: a store that doesn't take its groups is cut off. */
+  async #tellStore(store: number): Promise<void> {
+    const peer = this.#stores.peer(store);
+    const state = this.#stores.get(store);
+    if (peer === undefined || state === undefined) return;
+    const news = this.views(store).filter((view) => state.generations.get(view.group) !== view.generation);
+    if (news.length === 0) return;
+    try {
+      const views = news.slice(0, viewsMax);
+      await peer.request(setGroups, { views }, { timeoutMs: this.#leader.timeouts.setGroupsMs, urgent: true });
+      if (state.peer === peer) for (const { group, generation } of views) state.generations.set(group, generation);
+    } catch (error) {
+      if (!this.#leader.lifetime.stopped)
+        this.#stores.revoke(store, peer, `its groups were not taken: ${messageOf(error)}`);
+    }
+  }
+
+  #tellClients(): void {
+    const news = this.views().filter((view) => this.#announced.get(view.group) !== fingerprint(view));
+    if (news.length === 0) return;
+    for (const view of news) this.#announced.set(view.group, fingerprint(view));
+    const timeoutMs = this.#leader.timeouts.clientAnswerMs;
+    for (const peer of this.#clients()) {
+      // A client that misses it asks when it meets the new generation.
+      peer.request(groupsChanged, { views: news }, { timeoutMs, urgent: true }).catch(() => {});
+    }
+  }
+
+  async #startCatchUps(): Promise<void> {
+    const starts: Promise<void>[] = [];
+    for (const group of this.#leader.namespace.groups()) {
+      const source = group.members.find(({ store, state }) => state === "inSync" && this.#knows(store, group));
+      if (source === undefined) continue;
+      for (const { store, state } of group.members) {
+        if (state === "catchingUp" && this.#knows(store, group))
+          starts.push(this.#startCatchUp(group, store, source.store));
+      }
+    }
+    await Promise.all(starts);
+  }
+
+  /** True if the store is online and has confirmed the group's generation. */
+  #knows(store: number, group: GroupRecord): boolean {
+    const isOnline = this.#stores.condition(store) === "online";
+    return isOnline && this.#stores.get(store)!.generations.get(group.group) === group.generation;
+  }
+
+  async #startCatchUp({ group, generation }: GroupRecord, store: number, source: number): Promise<void> {
+    const key = `${group} ${store}`;
+    const peer = this.#stores.peer(store)!;
+    const started = this.#started.get(key);
+    if (started?.generation === generation && started.source === source && started.peer === peer) return;
+    this.#started.set(key, { generation, source, peer });
+    const { address } = this.#stores.get(source)!;
+    try {
+      const timeoutMs = this.#leader.timeouts.startCatchUpMs;
+      await peer.request(catchUp, { group, generation, source: address }, { timeoutMs });
+    } catch (error) {
+      this.#started.delete(key);
+      if (this.#leader.lifetime.stopped) return;
+      this.#leader.log.warn("a catch-up could not begin", { group, generation, store, reason: messageOf(error) });
+      this.#lookLater();
+    }
+  }
+
+  #lookLater(): void {
+    this.#leader.lifetime.startTimer(this.#leader.timeouts.retryMs, () => this.look());
+  }
+}
+
+function hasMember(group: GroupRecord, store: number): boolean {
+  return group.members.some((member) => member.store === store);
+}
+
+function stateIn(group: GroupRecord, store: number): GroupMember["state"] | undefined {
+  return group.members.find((member) => member.store === store)?.state;
+}
+
+function fingerprint(view: GroupView): string {
+  return `${view.generation} ${view.members.map((member) => member.address).join(" ")}`;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

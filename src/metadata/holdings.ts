@@ -1,0 +1,26 @@
+/** Leases and holds, for each volume apart: inode numbers mean nothing across volumes. */
+import { Holds } from "./holds.ts";
+import { Leases, type LeasesParts } from "./leases.ts";
+
+export interface VolumeHoldings {
+  readonly leases: Leases;
+  readonly holds: Holds;
+}
+
+export class Holdings {
+  readonly #parts: LeasesParts;
+  readonly #volumes = new Map<number, VolumeHoldings>();
+
+  constructor(parts: LeasesParts) {
+    this.#parts = parts;
+  }
+
+  of(volume: number): VolumeHoldings {
+    let holdings = this.#volumes.get(volume);
+    if (holdings === undefined) {
+      holdings = { leases: new Leases(this.#parts), holds: new Holds() };
+      this.#volumes.set(volume, holdings);
+    }
+    return holdings;
+  }
+}

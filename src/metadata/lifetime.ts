@@ -1,0 +1,86 @@
+/**
+ * The time between start and end of one metadata server: timers and background work belong to it and end with it.
+ * After every await the work asks `stopped`: what was started before the end must not act after it.
+ */
+import type { Clock, Timer } from "../platform/clock.ts";
+import type { Logger } from "../platform/logger.ts";
+
+export class Lifetime {
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #timers = new Set<Timer>();
+  readonly #sleepers = new Set<() => void>();
+  #stopped = false;
+
+  constructor(clock: Clock, log: Logger) {
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  get stopped(): boolean {
+    return this.#stopped;
+  }
+
+  nowMs(): number {
+    return this.#clock.nowMs();
+  }
+
+  /** As Clock.startTimer, but the callback does not run after the end. */
+  startTimer(delayMs: number, callback: () => void): Timer {
+    if (this.#stopped) return { cancel: () => {} };
+    const timer = this.#clock.startTimer(delayMs, () => {
+      this.#timers.delete(timer);
+      if (!this.#stopped) callback();
+    });
+    this.#timers.add(timer);
+    return {
+      cancel: () => {
+        this.#timers.delete(timer);
+        timer.cancel();
+      },
+    };
+  }
+
+  /** Resolves after `delayMs`, or at the end: the caller asks `stopped`. */
+  sleep(delayMs: number): Promise<void> {
+    if (this.#stopped) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = () => {
+        this.#sleepers.delete(done);
+        resolve();
+      };
+      this.#sleepers.add(done);
+      this.startTimer(delayMs, done);
+    });
+  }
+
+  /** Calls `callback` every `intervalMs`, with the time by which the call comes later than that. */
+  repeat(intervalMs: number, callback: (lateMs: number) => void): void {
+    let dueMs = this.nowMs() + intervalMs;
+    const next = () => {
+      const nowMs = this.nowMs();
+      const lateMs = nowMs - dueMs;
+      dueMs = nowMs + intervalMs;
+      callback(lateMs);
+      this.startTimer(intervalMs, next);
+    };
+    this.startTimer(intervalMs, next);
+  }
+
+  /** Runs work that nobody waits for. An error that it does not handle itself is a defect and is logged. */
+  run(what: string, work: () => Promise<void>): void {
+    if (this.#stopped) return;
+    work().catch((error: unknown) => {
+      if (this.#stopped) return;
+      const stack = error instanceof Error ? error.stack : String(error);
+      this.#log.error("background work failed unexpectedly", { what, error: stack });
+    });
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    for (const timer of this.#timers) timer.cancel();
+    this.#timers.clear();
+    for (const wake of [...this.#sleepers]) wake();
+  }
+}

@@ -1,0 +1,183 @@
+/**
+ * The metadata server: the leader over ledger and namespace. This file starts it, puts its parts together, and ends it.
+ *
+ *     methods.ts ──► sessions, transactions, queries, leases and holds, store reports, admin
+ *                        │                                     │
+ *                        ▼                                     ▼
+ *                    committer ──► ledger, namespace      stores, groups, ending of sessions, reaper
+ */
+import { BrineError } from "../errors/brine-error.ts";
+import { openFileLedger } from "../ledger/file/file-ledger.ts";
+import type { Ledger } from "../ledger/ledger.ts";
+import { Namespace } from "../namespace/namespace.ts";
+import type { KeyValue } from "../platform/key-value.ts";
+import type { Logger } from "../platform/logger.ts";
+import type { Address } from "../platform/network.ts";
+import type { Platform } from "../platform/platform.ts";
+import { recallLease } from "../wire/catalogue/leader.ts";
+import type { Peer } from "../wire/peer.ts";
+import type { Service } from "../wire/service.ts";
+import { Admin } from "./admin.ts";
+import { Committer } from "./committer.ts";
+import { Ending } from "./ending.ts";
+import { Grants } from "./grants.ts";
+import { Groups } from "./groups.ts";
+import { Holdings } from "./holdings.ts";
+import type { Leader } from "./leader.ts";
+import { Lifetime } from "./lifetime.ts";
+import { type Parts, registerMethods } from "./methods.ts";
+import { Queries } from "./queries.ts";
+import { Reaper } from "./reaper.ts";
+import { Sessions } from "./sessions.ts";
+import { SpaceGuard } from "./space-guard.ts";
+import { StoreReports } from "./store-reports.ts";
+import { Stores } from "./stores.ts";
+import { defaultTimeouts, type Timeouts } from "./timeouts.ts";
+import { Transactions } from "./transactions.ts";
+import { Waits } from "./waits.ts";
+
+export interface MetadataServerOptions {
+  /** Of the metadata alone; it and its content are made if they are missing. */
+  readonly directory: string;
+  readonly clusterId: string;
+  readonly serverId: string;
+  /** Where others reach this server. */
+  readonly address: Address;
+  readonly pid: number;
+  /** False if the cluster has been served from this directory before: an empty one is then reported. */
+  readonly createCluster: boolean;
+  readonly timeouts?: Partial<Timeouts>;
+  /** Registers the methods on it from the start: requests that come before it is ready are answered `notServing`. */
+  readonly service?: Service;
+}
+
+export class MetadataServer {
+  readonly #options: MetadataServerOptions;
+  readonly #log: Logger;
+  readonly #lifetime: Lifetime;
+  #parts: Parts | undefined;
+  #ledger: Ledger | undefined;
+  #state: KeyValue | undefined;
+  #notServing = new BrineError("notServing", "the metadata server is starting");
+  #stopping: Promise<void> | undefined;
+
+  private constructor(platform: Platform, options: MetadataServerOptions) {
+    this.#options = options;
+    this.#log = platform.logger.for("leader");
+    this.#lifetime = new Lifetime(platform.clock, this.#log);
+  }
+
+  /**
+   * Opens ledger and state, brings the state up to date, and serves.
+   * Errors: those of the ledger, DiskError, badChecksum (ledger and state do not fit together).
+   */
+  static async start(platform: Platform, options: MetadataServerOptions): Promise<MetadataServer> {
+    const server = new MetadataServer(platform, options);
+    if (options.service !== undefined) server.register(options.service);
+    try {
+      await server.#start(platform);
+      return server;
+    } catch (error) {
+      await server.stop();
+      throw error;
+    }
+  }
+
+  /** Answers the metadata server's methods on this service. Not needed for one that was given to `start`. */
+  register(service: Service): void {
+    registerMethods(service, () => {
+      if (this.#parts === undefined) throw this.#notServing;
+      return this.#parts;
+    });
+  }
+
+  /** Answers what is under way, makes the state durable and closes the files. Idempotent. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #start(platform: Platform): Promise<void> {
+    const { directory, createCluster } = this.#options;
+    await platform.disk.makeDirectory(directory);
+    const ledger = await openFileLedger(platform, `${directory}/ledger`);
+    this.#ledger = ledger;
+    const state = await platform.keyValue.open(`${directory}/state.sqlite`);
+    this.#state = state;
+    const namespace = new Namespace(state);
+    const timeouts: Timeouts = { ...defaultTimeouts, ...this.#options.timeouts };
+    const lifetime = this.#lifetime;
+    const log = this.#log;
+    const space = new SpaceGuard({ disk: platform.disk, directory, lifetime, log });
+    const onFailure = (error: BrineError) => this.#stepDown(error);
+    const committer = new Committer({ platform, lifetime, log, timeouts, ledger, state, namespace, space, onFailure });
+    await committer.replay();
+    if (!createCluster && namespace.appliedIndex === 0) log.warn("there is no metadata yet: a new cluster begins");
+    const waits = new Waits(lifetime, log, timeouts.waitWarningMs);
+    const leader: Leader = { platform, log, timeouts, lifetime, namespace, committer, waits };
+    this.#parts = this.#assemble(leader, ledger.term, space);
+    const { sessions, stores, groups, reaper } = this.#parts;
+    space.start();
+    committer.start();
+    sessions.start();
+    stores.start();
+    groups.start();
+    reaper.start();
+  }
+
+  #assemble(leader: Leader, term: number, space: SpaceGuard): Parts {
+    const { lifetime, waits, timeouts } = leader;
+    const { clusterId, serverId, address, pid } = this.#options;
+    // Some parts ask others that are made after them; the calls come later.
+    const recall = (session: number, inode: number) => {
+      const peer = sessions.get(session)?.peer;
+      const timeoutMs = timeouts.clientAnswerMs;
+      peer?.request(recallLease, { inode }, { timeoutMs, urgent: true }).catch(() => {});
+    };
+    const grants = new Grants(term);
+    const holdings = new Holdings({ lifetime, waits, grants, recall, recallAgainMs: timeouts.recallAgainMs });
+    const stores: Stores = new Stores(leader, {
+      onChange: () => groups.look(),
+      settled: () => groups.settled(),
+      isMounted: () => sessions.all().length > 0,
+    });
+    const clients = (): Peer[] => sessions.all().flatMap(({ peer }) => (peer === undefined ? [] : [peer]));
+    const groups: Groups = new Groups({ leader, stores, clients });
+    const ending = new Ending({ leader, stores, groups, holdings });
+    const sessions: Sessions = new Sessions(leader, holdings, {
+      end: (session) => ending.end(session),
+      onGone: (session) => transactions.drop(session),
+      onFewer: () => reaper.look(),
+    });
+    const reaper: Reaper = new Reaper({ leader, stores, sessions, holdings });
+    const transactions = new Transactions(leader, holdings, () => reaper.look());
+    const queries = new Queries(leader, holdings, stores);
+    const reports = new StoreReports(leader, stores, groups);
+    const own = { clusterId, serverId, address, pid };
+    const admin = new Admin({ leader, own, stores, groups, sessions, holdings, reaper, space });
+    return { leader, sessions, transactions, queries, holdings, stores, groups, reports, reaper, admin };
+  }
+
+  /** The disk has failed: nothing is answered any more, and nothing is tried again. */
+  #stepDown(error: BrineError): void {
+    this.#log.error("the metadata server steps down", { reason: error.message });
+    this.#notServing = error;
+    const parts = this.#parts;
+    this.#parts = undefined;
+    this.#lifetime.stop();
+    for (const session of parts?.sessions.all() ?? []) session.peer?.close("the metadata server has failed");
+    for (const store of parts?.stores.all() ?? []) store.peer?.close("the metadata server has failed");
+  }
+
+  async #stop(): Promise<void> {
+    const failed = this.#parts === undefined;
+    const parts = this.#parts;
+    this.#notServing = new BrineError("notServing", "the metadata server stops");
+    this.#parts = undefined;
+    this.#lifetime.stop();
+    await parts?.leader.committer.stop();
+    // After a failure what stands in memory may not be what is in the ledger: the last commit is the truth.
+    if (!failed) await this.#state?.close();
+    await this.#ledger?.close();
+  }
+}

@@ -1,0 +1,184 @@
+/** The metadata server's methods on the wire: who may call them, and which part answers. */
+import { BrineError } from "../errors/brine-error.ts";
+import { createVolume, deleteVolume, readStatus } from "../wire/catalogue/admin.ts";
+import type { Role } from "../wire/catalogue/handshake.ts";
+import {
+  acquireLease,
+  caughtUp,
+  closeSession,
+  getAttributes,
+  heartbeat,
+  lookup,
+  open,
+  openSession,
+  readDirectory,
+  readGroups,
+  readLink,
+  readMappings,
+  registerStore,
+  release,
+  releaseLeases,
+  reportStore,
+  stateHoldings,
+  statVolume,
+  storeHeartbeat,
+  transact,
+} from "../wire/catalogue/leader.ts";
+import type { Method } from "../wire/method.ts";
+import type { Handler, Peer } from "../wire/peer.ts";
+import type { Service } from "../wire/service.ts";
+import type { Admin } from "./admin.ts";
+import type { Groups } from "./groups.ts";
+import type { Holdings } from "./holdings.ts";
+import type { Leader } from "./leader.ts";
+import type { Queries } from "./queries.ts";
+import type { Reaper } from "./reaper.ts";
+import type { Session, Sessions } from "./sessions.ts";
+import type { StoreReports } from "./store-reports.ts";
+import type { Stores } from "./stores.ts";
+import type { Transactions } from "./transactions.ts";
+
+/** Everything that answers; there once the server has replayed its ledger. */
+export interface Parts {
+  readonly leader: Leader;
+  readonly sessions: Sessions;
+  readonly transactions: Transactions;
+  readonly queries: Queries;
+  readonly holdings: Holdings;
+  readonly stores: Stores;
+  readonly groups: Groups;
+  readonly reports: StoreReports;
+  readonly reaper: Reaper;
+  readonly admin: Admin;
+}
+
+/** @param parts what answers now; throws BrineError notServing while nothing does */
+export function registerMethods(service: Service, parts: () => Parts): void {
+  const methods = new Methods(service, parts);
+  registerSessionMethods(methods);
+  registerNamespaceMethods(methods);
+  registerLeaseMethods(methods);
+  registerStoreMethods(methods);
+  registerAdminMethods(methods);
+}
+
+type Answer<Q, R> = (parts: Parts, body: Q, peer: Peer) => R | Promise<R>;
+type SessionAnswer<Q, R> = (parts: Parts, session: Session, body: Q) => R | Promise<R>;
+
+class Methods {
+  readonly #service: Service;
+  readonly #parts: () => Parts;
+
+  constructor(service: Service, parts: () => Parts) {
+    this.#service = service;
+    this.#parts = parts;
+  }
+
+  on<Q, R>(roles: readonly Role[], method: Method<Q, R>, answer: Answer<Q, R>): void {
+    const handler: Handler<Q, R> = (body, _payload, peer) => answer(this.#parts(), body, peer);
+    this.#service.handle(method, handler, { roles });
+  }
+
+  /** Only on the connection that speaks for the session. */
+  inSession<Q extends { session: number }, R>(method: Method<Q, R>, answer: SessionAnswer<Q, R>): void {
+    this.on(["client"], method, (parts, body, peer) => answer(parts, parts.sessions.of(body.session, peer), body));
+  }
+}
+
+function registerSessionMethods(methods: Methods): void {
+  methods.on(["client"], openSession, ({ sessions }, body, peer) => sessions.open(body, peer));
+  methods.on(["client"], stateHoldings, ({ sessions }, body, peer) => {
+    sessions.state(body, peer);
+    return {};
+  });
+  methods.on(["client"], heartbeat, ({ sessions }, body, peer) => {
+    sessions.heartbeat(body.session, peer);
+    return {};
+  });
+  methods.on(["client"], closeSession, async ({ sessions }, body) => {
+    await sessions.close(body.session);
+    return {};
+  });
+}
+
+function registerNamespaceMethods(methods: Methods): void {
+  methods.inSession(transact, async ({ transactions }, session, body) => ({
+    result: await transactions.execute(session, body),
+  }));
+  methods.inSession(lookup, ({ queries }, session, body) => queries.lookup(session, body.parent, body.name));
+  methods.inSession(getAttributes, ({ queries }, session, body) => queries.getAttributes(session, body.inode));
+  methods.inSession(readLink, ({ queries }, session, body) => queries.readLink(session, body.inode));
+  methods.inSession(readDirectory, ({ queries }, session, body) => queries.readDirectory(session, body));
+  methods.inSession(open, ({ queries }, session, body) => queries.open(session, body.inode));
+  methods.inSession(release, ({ holdings, reaper }, session, body) => {
+    const { holds } = holdings.of(session.volume);
+    for (const inode of body.inodes) holds.remove(session.id, inode);
+    reaper.look();
+    return {};
+  });
+  methods.inSession(statVolume, ({ queries }, session) => queries.statVolume(session));
+}
+
+function registerLeaseMethods(methods: Methods): void {
+  methods.inSession(acquireLease, async ({ leader, sessions, holdings, queries }, session, body) => {
+    const { peer } = session;
+    if (sessions.isInGrace(session.volume)) {
+      const wait = leader.waits.begin("clients to come back", () => ({ session: session.id, inode: body.inode }));
+      await sessions.whenGraceEnds(session.volume);
+      wait.end();
+      if (session.peer !== peer || session.ending !== undefined)
+        throw new BrineError("closed", "the connection was replaced");
+    }
+    const { leases } = holdings.of(session.volume);
+    const grant = await leases.acquire(session.id, body.inode, body.mode);
+    try {
+      return { grant, ...queries.leasedInode(session, body.inode) };
+    } catch (error) {
+      leases.release(session.id, [body.inode]);
+      throw error;
+    }
+  });
+  methods.inSession(releaseLeases, ({ holdings }, session, body) => {
+    holdings.of(session.volume).leases.release(session.id, body.inodes);
+    return {};
+  });
+  methods.inSession(readMappings, ({ queries }, session, body) => queries.mappings(session, body.inode, body.from));
+  methods.on(["client", "store"], readGroups, ({ groups }, body) => {
+    const views = groups.views();
+    return { views: body.groups.length === 0 ? views : views.filter((view) => body.groups.includes(view.group)) };
+  });
+  methods.inSession(reportStore, async ({ reports }, session, body) => ({
+    removed: await reports.check(body.store, body.reason, session.id),
+  }));
+}
+
+function registerStoreMethods(methods: Methods): void {
+  methods.on(["store"], registerStore, ({ leader, stores, groups, sessions }, body, peer) =>
+    stores.register(body, peer, ({ store }) => ({
+      store,
+      views: groups.views(store),
+      liveSessions: sessions.liveIds(),
+      sessionsBelow: leader.namespace.sessionsBelow,
+      heartbeatMs: leader.timeouts.storeHeartbeatMs,
+      serveMs: leader.timeouts.storeServeMs,
+    })),
+  );
+  methods.on(["store"], storeHeartbeat, ({ stores }, body, peer) => {
+    stores.heartbeat(body, peer);
+    return {};
+  });
+  methods.on(["store"], caughtUp, ({ stores, groups }, body, peer) => {
+    if (stores.get(body.store)?.peer !== peer) throw new BrineError("notServing", "the store has to register first");
+    groups.caughtUp(body.store, body.group, body.generation);
+    return {};
+  });
+}
+
+function registerAdminMethods(methods: Methods): void {
+  methods.on(["admin"], readStatus, ({ admin }) => admin.status());
+  methods.on(["admin"], createVolume, ({ admin }, body) => admin.createVolume(body));
+  methods.on(["admin"], deleteVolume, async ({ admin }, body) => {
+    await admin.deleteVolume(body.name);
+    return {};
+  });
+}

@@ -1,0 +1,265 @@
+/**
+ * Sessions of clients: which are there, over which connection, and which are still heard of.
+ *
+ *                    open                    closed, or not heard of
+ *        (nothing) ─────────► live ───────────────────────────────────► ending ─────► (nothing)
+ *                               ▲                                   (ending.ts: fenced at the stores,
+ *     in the state at start ────┘                                    chunks made equal, closeSession committed)
+ *
+ * A session outlives its connections and this process. The last connection that spoke for it counts; what an older one
+ * still brings is refused. On a new connection the client first states what it holds.
+ *
+ * Grace: a leader that starts knows sessions from the state, but not what they hold. Until each of them has stated it or
+ * has ended, no lease of their volume is granted and no orphan of it is reaped.
+ *
+ * Expiry: a client that was not heard of for `sessionMs` and a margin has stopped using what it holds. If this process
+ * was itself held up (paused, or a slow disk), messages may be waiting unread: the time that it was late is given to all.
+ */
+import { BrineError } from "../errors/brine-error.ts";
+import type { SessionRecord, VolumeRecord } from "../namespace/model.ts";
+import type { Peer } from "../wire/peer.ts";
+import type { Holdings } from "./holdings.ts";
+import type { Leader } from "./leader.ts";
+import type { StatedLease } from "./leases.ts";
+
+/** A small part of a session's time. */
+const checkIntervalMs = 200;
+/** Timers are late by some milliseconds on a healthy machine. */
+const lateMsMax = 100;
+
+export interface Session {
+  readonly id: number;
+  readonly clientId: string;
+  readonly volume: number;
+  readonly host: string;
+  readonly openedNs: bigint;
+  /** The connection that speaks for it. */
+  peer: Peer | undefined;
+  /** The client has stated its holdings on this connection. */
+  isStated: boolean;
+  /** This leader knows what it holds: it opened the session, or the client has stated it once. */
+  isKnown: boolean;
+  heardMs: number;
+  /** Why it is being ended. */
+  ending: string | undefined;
+}
+
+export interface SessionsHooks {
+  /** Ends the session for good; resolves when its end is committed. */
+  readonly end: (session: Session) => Promise<void>;
+  /** Its end is committed. */
+  readonly onGone: (session: number) => void;
+  /** Fewer sessions hold something, or may. */
+  readonly onFewer: () => void;
+}
+
+export class Sessions {
+  readonly #leader: Leader;
+  readonly #holdings: Holdings;
+  readonly #hooks: SessionsHooks;
+  readonly #sessions = new Map<number, Session>();
+  /** Ends under way. */
+  readonly #ends = new Map<number, Promise<void>>();
+  /** Those who wait for the end of a volume's grace. */
+  readonly #graceWaiters = new Map<number, (() => void)[]>();
+
+  constructor(leader: Leader, holdings: Holdings, hooks: SessionsHooks) {
+    this.#leader = leader;
+    this.#holdings = holdings;
+    this.#hooks = hooks;
+  }
+
+  /** Takes over the sessions of the state, and begins to watch. */
+  start(): void {
+    const records = this.#leader.namespace.sessions();
+    for (const record of records) this.#add(record, false);
+    if (records.length > 0) this.#leader.log.info("waiting for clients to come back", { sessions: records.length });
+    this.#leader.lifetime.repeat(checkIntervalMs, (lateMs) => this.#expire(lateMs));
+  }
+
+  all(): Session[] {
+    return [...this.#sessions.values()];
+  }
+
+  get(id: number): Session | undefined {
+    return this.#sessions.get(id);
+  }
+
+  /** Ids of those that stores may serve. */
+  liveIds(): number[] {
+    return this.all()
+      .filter((session) => session.ending === undefined)
+      .map((session) => session.id);
+  }
+
+  /** Errors: notFound (no such volume), sessionExpired (this client's session has ended). */
+  async open(
+    request: { clientId: string; volume: string; host: string },
+    peer: Peer,
+  ): Promise<{ session: number; lastSequence: number; volume: VolumeRecord; sessionTimeoutMs: number }> {
+    const { namespace, committer, timeouts, log } = this.#leader;
+    const volume = namespace.volumeByName(request.volume);
+    if (volume === undefined || volume.deleted) {
+      throw new BrineError("notFound", `there is no volume "${request.volume}"`, { advice: 'see "brine volume list"' });
+    }
+    let session = this.all().find((one) => one.clientId === request.clientId);
+    if (session === undefined) {
+      const { clientId, host } = request;
+      const result = await committer.execute({ kind: "openSession", clientId, volume: volume.volume, host });
+      // Its volume may have been deleted meanwhile.
+      if (result.kind !== "session") throw new BrineError("notFound", `volume "${request.volume}" can't be mounted`);
+      session = this.#sessions.get(result.session) ?? this.#add(namespace.session(result.session)!, true);
+      log.info("session opened", { session: session.id, volume: volume.name, host });
+    }
+    if (session.ending !== undefined) throw expired(session.id, session.ending);
+    this.#bind(session, peer);
+    const { lastSequence } = namespace.session(session.id)!;
+    return { session: session.id, lastSequence, volume, sessionTimeoutMs: timeouts.sessionMs };
+  }
+
+  /** The client says on this connection what it holds. Errors: sessionExpired. */
+  state(request: { session: number; holds: readonly number[]; leases: readonly StatedLease[] }, peer: Peer): void {
+    const session = this.#live(request.session);
+    this.#bind(session, peer);
+    const { leases, holds } = this.#holdings.of(session.volume);
+    const isInGrace = this.isInGrace(session.volume);
+    const keeps = (inode: number): boolean => {
+      const record = this.#leader.namespace.inode(session.volume, inode);
+      if (record === undefined) return false;
+      // What nobody had open may be half reaped.
+      return isInGrace || record.attributes.linkCount > 0 || holds.isHeld(inode);
+    };
+    const kept = request.holds.filter(keeps);
+    holds.drop(session.id);
+    for (const inode of kept) holds.add(session.id, inode);
+    session.isStated = true;
+    leases.restate(session.id, request.leases, session.isKnown);
+    if (!session.isKnown) {
+      session.isKnown = true;
+      this.#leader.log.info("client is back", {
+        session: session.id,
+        leases: request.leases.length,
+        holds: kept.length,
+      });
+    }
+    this.#hooks.onFewer();
+    this.#checkGrace(session.volume);
+  }
+
+  /** Errors: sessionExpired. */
+  heartbeat(id: number, peer: Peer): void {
+    const session = this.#live(id);
+    // A client that doesn't say what it holds can't keep others waiting for ever.
+    if (session.peer === peer && session.isStated) session.heardMs = this.#leader.lifetime.nowMs();
+  }
+
+  /** The live session for which this connection speaks. Errors: sessionExpired, closed, invalid. */
+  of(id: number, peer: Peer): Session {
+    const session = this.#live(id);
+    if (session.peer !== peer) throw new BrineError("closed", `session ${id} has a newer connection`);
+    if (!session.isStated) throw new BrineError("invalid", `session ${id} has not stated its holdings`);
+    return session;
+  }
+
+  /** The client has given everything back. Resolves when the session's end is committed. */
+  async close(id: number): Promise<void> {
+    const session = this.#sessions.get(id);
+    if (session !== undefined) await this.end(session, "closed");
+  }
+
+  /** Idempotent. Resolves when the end is committed. */
+  end(session: Session, reason: string): Promise<void> {
+    const known = this.#ends.get(session.id);
+    if (known !== undefined) return known;
+    session.ending = reason;
+    if (reason !== "closed")
+      this.#leader.log.warn("session is ended", { session: session.id, host: session.host, reason });
+    const ended = this.#end(session);
+    this.#ends.set(session.id, ended);
+    return ended;
+  }
+
+  isInGrace(volume: number): boolean {
+    return this.all().some((session) => session.volume === volume && !session.isKnown);
+  }
+
+  /** Resolves when all clients of the volume have come back or have ended. */
+  whenGraceEnds(volume: number): Promise<void> {
+    if (!this.isInGrace(volume)) return Promise.resolve();
+    return new Promise((resolve) => {
+      const waiting = this.#graceWaiters.get(volume);
+      if (waiting === undefined) this.#graceWaiters.set(volume, [resolve]);
+      else waiting.push(resolve);
+    });
+  }
+
+  async #end(session: Session): Promise<void> {
+    await this.#hooks.end(session);
+    if (this.#leader.lifetime.stopped) return;
+    this.#sessions.delete(session.id);
+    this.#ends.delete(session.id);
+    session.peer = undefined;
+    const { leases, holds } = this.#holdings.of(session.volume);
+    leases.drop(session.id);
+    holds.drop(session.id);
+    this.#hooks.onGone(session.id);
+    this.#leader.log.info("session ended", { session: session.id, host: session.host, reason: session.ending });
+    this.#hooks.onFewer();
+    this.#checkGrace(session.volume);
+  }
+
+  #live(id: number): Session {
+    const session = this.#sessions.get(id);
+    if (session === undefined) throw expired(id, "it is not known here");
+    if (session.ending !== undefined) throw expired(id, session.ending);
+    return session;
+  }
+
+  #add(record: SessionRecord, isKnown: boolean): Session {
+    const { session: id, clientId, volume, host, openedNs } = record;
+    const heardMs = this.#leader.lifetime.nowMs();
+    const fields = { id, clientId, volume, host, openedNs, heardMs, isKnown };
+    const session: Session = { ...fields, peer: undefined, isStated: false, ending: undefined };
+    this.#sessions.set(id, session);
+    return session;
+  }
+
+  #bind(session: Session, peer: Peer): void {
+    session.heardMs = this.#leader.lifetime.nowMs();
+    if (session.peer === peer) return;
+    const older = session.peer;
+    session.peer = peer;
+    session.isStated = false;
+    older?.close("the client has a newer connection");
+    peer.onClose(() => {
+      if (session.peer !== peer) return;
+      session.peer = undefined;
+      session.isStated = false;
+    });
+  }
+
+  #expire(lateMs: number): void {
+    const { timeouts, lifetime } = this.#leader;
+    const nowMs = lifetime.nowMs();
+    for (const session of this.all()) {
+      if (session.ending !== undefined) continue;
+      if (lateMs > lateMsMax) session.heardMs = Math.min(nowMs, session.heardMs + lateMs);
+      const silentMs = nowMs - session.heardMs;
+      if (silentMs <= timeouts.sessionMs + timeouts.sessionMarginMs) continue;
+      const reason = `not heard of for ${(silentMs / 1000).toFixed(1)} s`;
+      lifetime.run("end session", () => this.end(session, reason));
+    }
+  }
+
+  #checkGrace(volume: number): void {
+    if (this.isInGrace(volume)) return;
+    const waiting = this.#graceWaiters.get(volume);
+    if (waiting === undefined) return;
+    this.#graceWaiters.delete(volume);
+    for (const resolve of waiting) resolve();
+  }
+}
+
+function expired(id: number, reason: string): BrineError {
+  return new BrineError("sessionExpired", `session ${id} has ended: ${reason}`);
+}

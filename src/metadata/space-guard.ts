@@ -1,0 +1,74 @@
+/**
+ * Watches the free space of the metadata's disk. Below a reserve, what would grow the namespace is refused with ENOSPC,
+ * so that deleting, closing and healing still find room in ledger and database.
+ */
+import type { OperationKind } from "../namespace/operation.ts";
+import type { Disk } from "../platform/disk.ts";
+import type { Logger } from "../platform/logger.ts";
+import type { Lifetime } from "./lifetime.ts";
+
+/** Four segments of the ledger, and what the database writes between two checkpoints. */
+const reserveBytesMax = 64 * 1024 * 1024;
+/** Of a small disk (in tests, on a small partition) a part. */
+const reserveFraction = 1 / 20;
+/** A disk of 1 GB/s could take the reserve in less; metadata grows by a few MB/s. */
+const lookIntervalMs = 1_000;
+
+const growing: ReadonlySet<OperationKind> = new Set([
+  "create",
+  "link",
+  "write",
+  "grantInodes",
+  "grantChunks",
+  "openSession",
+  "createVolume",
+  "createGroups",
+]);
+
+export class SpaceGuard {
+  readonly #disk: Disk;
+  readonly #directory: string;
+  readonly #lifetime: Lifetime;
+  readonly #log: Logger;
+  #isLow = false;
+
+  constructor(parts: { disk: Disk; directory: string; lifetime: Lifetime; log: Logger }) {
+    this.#disk = parts.disk;
+    this.#directory = parts.directory;
+    this.#lifetime = parts.lifetime;
+    this.#log = parts.log;
+  }
+
+  get isLow(): boolean {
+    return this.#isLow;
+  }
+
+  /** Whether there is room for an operation of this kind. */
+  hasRoomFor(kind: OperationKind): boolean {
+    return !this.#isLow || !growing.has(kind);
+  }
+
+  start(): void {
+    this.#lifetime.run("look at free space", () => this.#watch());
+  }
+
+  async #watch(): Promise<void> {
+    while (!this.#lifetime.stopped) {
+      await this.#look();
+      await this.#lifetime.sleep(lookIntervalMs);
+    }
+  }
+
+  async #look(): Promise<void> {
+    try {
+      const { totalBytes, freeBytes } = await this.#disk.space(this.#directory);
+      const isLow = freeBytes < Math.min(reserveBytesMax, totalBytes * reserveFraction);
+      if (isLow === this.#isLow || this.#lifetime.stopped) return;
+      this.#isLow = isLow;
+      if (isLow) this.#log.warn("the metadata's disk is full: new files are refused", { freeBytes });
+      else this.#log.info("the metadata's disk has room again", { freeBytes });
+    } catch (error) {
+      this.#log.warn("free space is not known", { directory: this.#directory, error: String(error) });
+    }
+  }
+}

@@ -1,0 +1,278 @@
+/**
+ * Stores as the leader sees them: registered over which connection, heard of when, and whether they can still be serving.
+ *
+ * A store serves for `storeServeMs` from the sending of the last heartbeat that was answered. So it is surely not serving
+ * (dead) when
+ *
+ * - that time and a margin have passed since the last heartbeat was received, or
+ * - nobody listens at its address: its process has ended (a new one has to register before it serves), or
+ * - it says itself that its disk has failed.
+ *
+ * A connection that breaks says nothing by itself: the address is asked at once, and again and again.
+ *
+ * A dead store is not always *called* dead right away: after the leader's own start others start too, and while nobody
+ * has mounted anything the whole cluster may be about to stop.
+ */
+import { BrineError } from "../errors/brine-error.ts";
+import type { StoreCondition } from "../placement/next-members.ts";
+import { type Address, NetworkError } from "../platform/network.ts";
+import type { Peer } from "../wire/peer.ts";
+import type { Leader } from "./leader.ts";
+
+/** Timers are late by some milliseconds on a healthy machine. */
+const lateMsMax = 100;
+
+export interface StoreState {
+  readonly store: number;
+  readonly serverId: string;
+  address: Address;
+  /** The connection on which it is registered. */
+  peer: Peer | undefined;
+  pid: number;
+  roles: readonly string[];
+  /** 0 before the first registration at this leader. */
+  totalBytes: number;
+  freeBytes: number;
+  badBlocks: number;
+  /** What it says of its disk. */
+  failure: string | undefined;
+  heardMs: number;
+  /** Nobody listens at its address. */
+  isRefused: boolean;
+  /** Registered at this leader at least once. */
+  isSeen: boolean;
+  /** Since when it is not registered; wall clock, for people. */
+  offlineSinceNs: bigint | undefined;
+  deadSinceMs: number | undefined;
+  lastCondition: StoreCondition;
+  /** Generation of each group that it is known to have. */
+  readonly generations: Map<number, number>;
+  probing: Promise<void> | undefined;
+}
+
+export interface Registration {
+  readonly serverId: string;
+  readonly address: Address;
+  readonly pid: number;
+  readonly roles: readonly string[];
+  readonly totalBytes: number;
+  readonly freeBytes: number;
+}
+
+export interface StoresHooks {
+  /** A store's condition has changed, or it has a new address. */
+  readonly onChange: () => void;
+  /** Resolves when no change of groups is half done. */
+  readonly settled: () => Promise<void>;
+  /** Whether any client has a session. */
+  readonly isMounted: () => boolean;
+}
+
+export class Stores {
+  readonly #leader: Leader;
+  readonly #hooks: StoresHooks;
+  readonly #stores = new Map<number, StoreState>();
+  #startedMs = 0;
+
+  constructor(leader: Leader, hooks: StoresHooks) {
+    this.#leader = leader;
+    this.#hooks = hooks;
+  }
+
+  start(): void {
+    const { lifetime, timeouts, namespace } = this.#leader;
+    this.#startedMs = lifetime.nowMs();
+    for (const { store, serverId, address } of namespace.stores()) this.#add(store, serverId, address);
+    lifetime.repeat(timeouts.probeIntervalMs, (lateMs) => this.#watch(lateMs));
+  }
+
+  /** By number. */
+  all(): StoreState[] {
+    return [...this.#stores.values()];
+  }
+
+  get(store: number): StoreState | undefined {
+    return this.#stores.get(store);
+  }
+
+  condition(store: number): StoreCondition {
+    const state = this.#stores.get(store);
+    return state === undefined ? "dead" : this.#condition(state);
+  }
+
+  /** The connection of a store that is online. */
+  peer(store: number): Peer | undefined {
+    return this.condition(store) === "online" ? this.#stores.get(store)!.peer : undefined;
+  }
+
+  /** True if the store can't be answering anyone until it registers again. */
+  isStill(store: number): boolean {
+    const state = this.#stores.get(store);
+    return state === undefined || this.#isStill(state);
+  }
+
+  /**
+   * Takes a store in. `answer` is called when it is; what it returns must go out on the connection before anything else.
+   * Errors: noSpace, notServing, and closed if the connection ended meanwhile.
+   */
+  async register<R>(request: Registration, peer: Peer, answer: (state: StoreState) => R): Promise<R> {
+    const { lifetime, namespace, committer, log } = this.#leader;
+    const receivedMs = lifetime.nowMs();
+    const { serverId, address } = request;
+    const known = namespace.stores().find((one) => one.serverId === serverId);
+    let number = known?.store;
+    if (known?.address !== address) {
+      const result = await committer.execute({ kind: "registerStore", serverId, address });
+      if (result.kind !== "made") throw new BrineError("invalid", `store ${serverId} can't be registered`);
+      number = result.id;
+    }
+    // A change that takes it out of groups must not cross with a registration that says that it is in.
+    await this.#hooks.settled();
+    if (lifetime.stopped) throw new BrineError("notServing", "the metadata server stops");
+    if (peer.closed) throw new BrineError("closed", "the connection has ended");
+    const state = this.#stores.get(number!) ?? this.#add(number!, serverId, address);
+    const sameProcess = state.pid === request.pid;
+    const older = state.peer;
+    const { pid, roles, totalBytes, freeBytes } = request;
+    const failure = sameProcess ? state.failure : undefined;
+    Object.assign(state, { address, peer, pid, roles, totalBytes, freeBytes, failure, heardMs: receivedMs });
+    Object.assign(state, { isRefused: false, isSeen: true, offlineSinceNs: undefined, deadSinceMs: undefined });
+    state.generations.clear();
+    older?.close("the store has a newer connection");
+    peer.onClose((reason) => this.#disconnected(state, peer, reason));
+    log.info("store registered", { store: state.store, address, pid });
+    this.#hooks.onChange();
+    return answer(state);
+  }
+
+  /** Errors: notServing if the store is not registered on this connection. */
+  heartbeat(
+    request: { store: number; totalBytes: number; freeBytes: number; badBlocks: number; failure: string | undefined },
+    peer: Peer,
+  ): void {
+    const state = this.#stores.get(request.store);
+    if (state?.peer !== peer) throw new BrineError("notServing", `store ${request.store} has to register first`);
+    const { totalBytes, freeBytes, badBlocks, failure } = request;
+    if (failure !== undefined && state.failure === undefined) {
+      this.#leader.log.error("a store's disk has failed", { store: state.store, address: state.address, failure });
+    }
+    if (badBlocks > state.badBlocks) {
+      this.#leader.log.warn("a store has found bad blocks", { store: state.store, badBlocks });
+    }
+    Object.assign(state, { totalBytes, freeBytes, badBlocks, failure, heardMs: this.#leader.lifetime.nowMs() });
+    this.#noticeChange(state);
+  }
+
+  /** The store does not do what it must: it has to register again, or is dead when its time has run out. */
+  revoke(store: number, peer: Peer, reason: string): void {
+    const state = this.#stores.get(store);
+    if (state?.peer !== peer) return;
+    this.#leader.log.warn("store is cut off", { store, address: state.address, reason });
+    peer.close(reason);
+    this.#disconnected(state, peer, reason);
+  }
+
+  /** Asks whether anyone listens at the store's address; resolves when that is known. */
+  probe(store: number): Promise<void> {
+    const state = this.#stores.get(store);
+    return state === undefined ? Promise.resolve() : this.#probe(state);
+  }
+
+  #add(store: number, serverId: string, address: Address): StoreState {
+    const state: StoreState = {
+      store,
+      serverId,
+      address,
+      peer: undefined,
+      pid: 0,
+      roles: ["store"],
+      totalBytes: 0,
+      freeBytes: 0,
+      badBlocks: 0,
+      failure: undefined,
+      heardMs: this.#leader.lifetime.nowMs(),
+      isRefused: false,
+      isSeen: false,
+      offlineSinceNs: this.#leader.platform.clock.wallNs(),
+      deadSinceMs: undefined,
+      lastCondition: "silent",
+      generations: new Map(),
+      probing: undefined,
+    };
+    this.#stores.set(store, state);
+    return state;
+  }
+
+  #disconnected(state: StoreState, peer: Peer, reason: string): void {
+    if (state.peer !== peer || this.#leader.lifetime.stopped) return;
+    state.peer = undefined;
+    state.offlineSinceNs = this.#leader.platform.clock.wallNs();
+    state.generations.clear();
+    this.#leader.log.warn("store disconnected", { store: state.store, address: state.address, reason });
+    this.#noticeChange(state);
+    this.#leader.lifetime.run("probe store", () => this.#probe(state));
+  }
+
+  #probe(state: StoreState): Promise<void> {
+    state.probing ??= this.#connect(state).finally(() => {
+      state.probing = undefined;
+    });
+    return state.probing;
+  }
+
+  async #connect(state: StoreState): Promise<void> {
+    const { platform, timeouts, lifetime } = this.#leader;
+    const { address } = state;
+    try {
+      const connection = await platform.network.connect(address, timeouts.probeMs);
+      connection.start({ onData: () => {}, onDrain: () => {}, onClose: () => {} });
+      connection.destroy();
+    } catch (error) {
+      if (!(error instanceof NetworkError)) throw error;
+      const isRefused = error.code === "ECONNREFUSED" && state.peer === undefined && state.address === address;
+      if (lifetime.stopped || !isRefused) return;
+      state.isRefused = true;
+      this.#noticeChange(state);
+    }
+  }
+
+  #watch(lateMs: number): void {
+    for (const state of this.all()) {
+      // If this process was held up, heartbeats may be waiting unread.
+      if (lateMs > lateMsMax) state.heardMs = Math.min(this.#leader.lifetime.nowMs(), state.heardMs + lateMs);
+      if (state.peer !== undefined && this.#isOverdue(state)) this.revoke(state.store, state.peer, "no heartbeats");
+      if (state.peer === undefined && !state.isRefused)
+        this.#leader.lifetime.run("probe store", () => this.#probe(state));
+      this.#noticeChange(state);
+    }
+  }
+
+  #noticeChange(state: StoreState): void {
+    const condition = this.#condition(state);
+    if (condition === state.lastCondition) return;
+    state.lastCondition = condition;
+    this.#hooks.onChange();
+  }
+
+  #isOverdue(state: StoreState): boolean {
+    const { timeouts, lifetime } = this.#leader;
+    return lifetime.nowMs() - state.heardMs > timeouts.storeServeMs + timeouts.storeMarginMs;
+  }
+
+  #isStill(state: StoreState): boolean {
+    return state.failure !== undefined || this.#isOverdue(state) || (state.peer === undefined && state.isRefused);
+  }
+
+  #condition(state: StoreState): StoreCondition {
+    if (!this.#isStill(state)) {
+      state.deadSinceMs = undefined;
+      return state.peer === undefined ? "silent" : "online";
+    }
+    const { timeouts, lifetime } = this.#leader;
+    const nowMs = lifetime.nowMs();
+    state.deadSinceMs ??= nowMs;
+    if (!state.isSeen && nowMs - this.#startedMs < timeouts.storeStartupMs) return "silent";
+    if (!this.#hooks.isMounted() && nowMs - state.deadSinceMs < timeouts.storeIdleMs) return "silent";
+    return "dead";
+  }
+}

@@ -1,0 +1,54 @@
+/**
+ * Everything that someone waits for, with its owner and since when (promise P7). A wait that passes the deadline for
+ * warnings is logged once, and once more when it ends.
+ */
+import type { Timer } from "../platform/clock.ts";
+import type { LogFields, Logger } from "../platform/logger.ts";
+import type { Lifetime } from "./lifetime.ts";
+
+export interface Wait {
+  /** What is waited for: `lease`, `fence`, `equalize`, … */
+  readonly what: string;
+  /** Who waits, and for whom; made when it is asked for, because owners change meanwhile. */
+  readonly describe: () => LogFields;
+  readonly sinceMs: number;
+}
+
+export interface OpenWait {
+  end(): void;
+}
+
+export class Waits {
+  readonly #lifetime: Lifetime;
+  readonly #log: Logger;
+  readonly #warningMs: number;
+  readonly #waits = new Set<Wait>();
+
+  constructor(lifetime: Lifetime, log: Logger, warningMs: number) {
+    this.#lifetime = lifetime;
+    this.#log = log;
+    this.#warningMs = warningMs;
+  }
+
+  /** Oldest first. */
+  list(): readonly Wait[] {
+    return [...this.#waits];
+  }
+
+  begin(what: string, describe: () => LogFields): OpenWait {
+    const wait: Wait = { what, describe, sinceMs: this.#lifetime.nowMs() };
+    this.#waits.add(wait);
+    let warned = false;
+    const timer: Timer = this.#lifetime.startTimer(this.#warningMs, () => {
+      warned = true;
+      this.#log.warn("long wait", { for: what, ms: this.#warningMs, ...describe() });
+    });
+    return {
+      end: () => {
+        if (!this.#waits.delete(wait)) return;
+        timer.cancel();
+        if (warned) this.#log.info("wait ended", { for: what, ms: Math.round(this.#lifetime.nowMs() - wait.sinceMs) });
+      },
+    };
+  }
+}
