@@ -47,8 +47,6 @@ export interface MetadataServerOptions {
   /** False if the cluster has been served from this directory before: an empty one is then reported. */
   readonly createCluster: boolean;
   readonly timeouts?: Partial<Timeouts>;
-  /** Registers the methods on it from the start: requests that come before it is ready are answered `notServing`. */
-  readonly service?: Service;
 }
 
 export class MetadataServer {
@@ -58,6 +56,7 @@ export class MetadataServer {
   #parts: Parts | undefined;
   #ledger: Ledger | undefined;
   #state: KeyValue | undefined;
+  /** What is answered while there are no parts. */
   #notServing = new BrineError("notServing", "the metadata server is starting");
   #stopping: Promise<void> | undefined;
 
@@ -73,7 +72,6 @@ export class MetadataServer {
    */
   static async start(platform: Platform, options: MetadataServerOptions): Promise<MetadataServer> {
     const server = new MetadataServer(platform, options);
-    if (options.service !== undefined) server.register(options.service);
     try {
       await server.#start(platform);
       return server;
@@ -83,7 +81,7 @@ export class MetadataServer {
     }
   }
 
-  /** Answers the metadata server's methods on this service. Not needed for one that was given to `start`. */
+  /** Answers the metadata server's methods on this service. */
   register(service: Service): void {
     registerMethods(service, () => {
       if (this.#parts === undefined) throw this.#notServing;
