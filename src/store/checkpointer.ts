@@ -15,8 +15,8 @@ import { type GroupView, groupView } from "../wire/catalogue/leader.ts";
 import { groupsKey, metaKey } from "./keys.ts";
 import type { State } from "./state.ts";
 
-/** Bounds the replay of a start to about a second, and the dirty chunks in memory. */
-const defaultLogBytesMax = 64 * 1024 * 1024;
+/** Bounds the replay of a start: of 4 KiB writes these are 60,000 records, half a second. */
+const defaultLogBytesMax = 256 * 1024 * 1024;
 /** Bounds the replay after little work, and how long dead space stays taken. */
 const dirtyMsMax = 5_000;
 /** Grows with every change of the index's rows. */

@@ -17,8 +17,8 @@
  */
 import { blocksPerChunk } from "../namespace/model.ts";
 import { compareVersions, type Extent } from "../wire/catalogue/store.ts";
+import type { ChunkState } from "./chunk-row.ts";
 import type { StoredExtent } from "./extents.ts";
-import type { ChunkState } from "./index.ts";
 import type { RecordOf, Stamp } from "./record.ts";
 
 export interface Range {

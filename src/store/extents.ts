@@ -125,7 +125,7 @@ export function overlay(
   }
   if (wonFrom < to) middle.push(part(added, wonFrom, to));
   if (rest !== undefined) middle.push(rest);
-  return { extents: splice(extents, start, index, middle), released, refused };
+  return { extents: extents.toSpliced(start, index - start, ...middle), released, refused };
 }
 
 /** Makes holes of the blocks in [from, to) that belong to extents which are `doomed`. */
@@ -151,13 +151,7 @@ export function remove(
     released.push(part(present, Math.max(from, present.firstBlock), Math.min(to, end)));
     if (end > to) middle.push(part(present, to, end));
   }
-  return { extents: splice(extents, start, index, middle), released, refused: [] };
-}
-
-function splice(extents: readonly StoredExtent[], start: number, end: number, middle: StoredExtent[]): StoredExtent[] {
-  // The usual case of a file written from its start to its end: no copy of what is behind.
-  if (start === extents.length) return [...extents, ...middle];
-  return [...extents.slice(0, start), ...middle, ...extents.slice(end)];
+  return { extents: extents.toSpliced(start, index - start, ...middle), released, refused: [] };
 }
 
 /** How a client's write fares against what is there: see `writeBlocks` in the catalogue. */

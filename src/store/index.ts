@@ -6,35 +6,10 @@
  * Owned by state.ts, which is the only one to change it; everyone may read. States and extents are never changed in
  * place: who holds one has a snapshot.
  */
-import { decode, encode, type Infer, list, struct, u16, u32, u64 } from "../codec/schema.ts";
-import { blocksPerChunk } from "../namespace/model.ts";
 import type { KeyValue } from "../platform/key-value.ts";
-import type { StoredExtent } from "./extents.ts";
+import { type ChunkState, decodeChunk, encodeChunk } from "./chunk-row.ts";
+import { endBlock } from "./extents.ts";
 import { chunkKey, chunkKeysEnd, numberOfKey } from "./keys.ts";
-import { stamp } from "./record.ts";
-
-const chunkRecord = struct({
-  /** Generation and session of the write or clone that made the chunk here, or showed it again in a newer generation. */
-  generation: u32,
-  session: u64,
-  extents: list(
-    struct({
-      firstBlock: u16,
-      stamp,
-      origin: u64,
-      checksums: list(u32, blocksPerChunk),
-      segment: u32,
-      offset: u64,
-    }),
-    blocksPerChunk,
-  ),
-});
-
-export interface ChunkState {
-  readonly generation: number;
-  readonly session: number;
-  readonly extents: readonly StoredExtent[];
-}
 
 /**
  * Decoded chunks that are kept, weighed in extents (a block's checksum counts an eighth): about 200 bytes each, so 40 MB.
@@ -42,7 +17,7 @@ export interface ChunkState {
  */
 const cleanWeightMax = 200_000;
 /** Dirty ones above this are put into the KeyValue before the next checkpoint asks for it. */
-const dirtyWeightMax = 100_000;
+const dirtyWeightMax = 300_000;
 
 export class ExtentIndex {
   readonly #keyValue: KeyValue;
@@ -68,7 +43,7 @@ export class ExtentIndex {
     }
     const row = this.#keyValue.get(chunkKey(chunk));
     if (row === undefined) return undefined;
-    const state = decode(chunkRecord, row);
+    const state = decodeChunk(row);
     this.#keepClean(chunk, state);
     return state;
   }
@@ -100,7 +75,7 @@ export class ExtentIndex {
     for (const [chunk, state] of this.#dirty) {
       if (state === undefined) this.#keyValue.delete(chunkKey(chunk));
       else {
-        this.#keyValue.put(chunkKey(chunk), encode(chunkRecord, state as Infer<typeof chunkRecord>));
+        this.#keyValue.put(chunkKey(chunk), encodeChunk(state));
         this.#keepClean(chunk, state);
       }
     }
@@ -121,7 +96,8 @@ export class ExtentIndex {
 
 function weightOf(state: ChunkState | undefined): number {
   if (state === undefined) return 1;
-  let blocks = 0;
-  for (const extent of state.extents) blocks += extent.checksums.length;
-  return 2 + state.extents.length + blocks / 8;
+  const { extents } = state;
+  // Each write asks for it, so it must not go through all extents: counts the blocks from the first to the last one.
+  const blocks = extents.length === 0 ? 0 : endBlock(extents.at(-1)!) - extents[0]!.firstBlock;
+  return 2 + extents.length + blocks / 8;
 }

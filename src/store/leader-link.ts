@@ -47,7 +47,7 @@ export class LeaderLink {
   #stopWaiting: (() => void) | undefined;
   #serveMs = 0;
   #heartbeatMs = 0;
-  #wasServing = false;
+  #cutOffTimer: Timer | undefined;
   #stopped = false;
   #running: Promise<void> = Promise.resolve();
 
@@ -73,6 +73,7 @@ export class LeaderLink {
     this.#stopped = true;
     this.#admission.stopServing();
     this.#heartbeatTimer?.cancel();
+    this.#cutOffTimer?.cancel();
     this.#stopWaiting?.();
     this.#peer?.close("the store stops");
     await this.#running;
@@ -127,8 +128,7 @@ export class LeaderLink {
       if (this.#store.failure === undefined) await this.#store.setGroups(registration.views);
       this.#serveMs = registration.serveMs;
       this.#heartbeatMs = registration.heartbeatMs;
-      this.#admission.serveUntil(sentMs + registration.serveMs);
-      this.#wasServing = true;
+      this.#serveFrom(sentMs);
       this.#logger.info("registered", {
         leader: address,
         store: registration.store,
@@ -169,26 +169,28 @@ export class LeaderLink {
   async #heartbeat(peer: Peer): Promise<void> {
     const store = this.#admission.storeNumber!;
     const sentMs = this.#platform.clock.nowMs();
-    this.#noticeCutOff();
     try {
       const body = { store, ...this.#store.space, failure: this.#store.failure?.slice(0, 200) };
       await peer.request(storeHeartbeat, body, { timeoutMs: this.#serveMs / 2, urgent: true });
-      this.#admission.serveUntil(sentMs + this.#serveMs);
-      this.#wasServing = true;
+      this.#serveFrom(sentMs);
       if (!peer.closed && !this.#stopped) this.#scheduleHeartbeat(peer);
     } catch (error) {
       peer.close(`heartbeat failed: ${messageOf(error)}`);
     }
   }
 
-  #noticeCutOff(): void {
-    if (!this.#wasServing || this.#admission.isServing) return;
-    this.#wasServing = false;
-    this.#logger.warn("cut off from the leader: nothing is served until it answers");
+  /** The request sent at `sentMs` was answered. */
+  #serveFrom(sentMs: number): void {
+    const untilMs = sentMs + this.#serveMs;
+    this.#admission.serveUntil(untilMs);
+    this.#cutOffTimer?.cancel();
+    if (this.#stopped) return;
+    this.#cutOffTimer = this.#platform.clock.startTimer(Math.max(0, untilMs - this.#platform.clock.nowMs()), () => {
+      this.#logger.warn("cut off from the leader: nothing is served until it answers");
+    });
   }
 
   #wait(delayMs: number): Promise<void> {
-    this.#noticeCutOff();
     return new Promise((resolve) => {
       this.#retryTimer = this.#platform.clock.startTimer(delayMs, resolve);
       this.#stopWaiting = () => {

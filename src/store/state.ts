@@ -11,6 +11,7 @@ import type { LoggedRecord } from "../log/segment-log.ts";
 import type { KeyValue } from "../platform/key-value.ts";
 import type { GroupView } from "../wire/catalogue/leader.ts";
 import { compareVersions } from "../wire/catalogue/store.ts";
+import type { ChunkState } from "./chunk-row.ts";
 import {
   endBlock,
   type Overlay,
@@ -22,7 +23,7 @@ import {
   sameStamp,
   standing,
 } from "./extents.ts";
-import { type ChunkState, ExtentIndex } from "./index.ts";
+import { ExtentIndex } from "./index.ts";
 import type { RecordOf, StoreRecord } from "./record.ts";
 import { Space } from "./space.ts";
 

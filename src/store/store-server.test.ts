@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import { type BrineErrorCode, hasCode } from "../errors/brine-error.ts";
 import {
   catchUp,
@@ -22,8 +22,11 @@ function failsWith(code: BrineErrorCode): (error: unknown) => boolean {
   };
 }
 
-async function oneStore(): Promise<{ cluster: TestCluster; store: TestStore; leaderAddress: string }> {
+async function oneStore(
+  context: TestContext,
+): Promise<{ cluster: TestCluster; store: TestStore; leaderAddress: string }> {
   const cluster = new TestCluster();
+  context.after(() => cluster.stop());
   const leaderAddress = await cluster.startLeader();
   const store = await cluster.startStore(1, [leaderAddress]);
   cluster.views = [cluster.view(1, { 1: "inSync" })];
@@ -32,18 +35,17 @@ async function oneStore(): Promise<{ cluster: TestCluster; store: TestStore; lea
   return { cluster, store, leaderAddress };
 }
 
-test("a registered store writes and reads over the wire", async () => {
-  const { cluster, store } = await oneStore();
+test("a registered store writes and reads over the wire", async (context) => {
+  const { store } = await oneStore(context);
   await writeTo(store, { generation: 1, chunk }, 1, blocksOf(7, 1, 3), { grant: 1, sequence: 1 });
   assert.deepEqual(await readFrom(store, { generation: 1, chunk }, 5), [undefined, 8, 9, 10, undefined]);
   await assert.rejects(readFrom(store, { generation: 1, chunk: chunk + 1 }, 1), failsWith("unknownChunk"));
   await store.leader.request(deleteChunks, { chunks: [chunk] }, { timeoutMs });
   await assert.rejects(readFrom(store, { generation: 1, chunk }, 1), failsWith("unknownChunk"));
-  await cluster.stop();
 });
 
-test("other generations, unknown groups, foreign chunks, ended sessions and wrong roles are refused", async () => {
-  const { cluster, store } = await oneStore();
+test("other generations, unknown groups, foreign chunks, ended sessions and wrong roles are refused", async (context) => {
+  const { cluster, store } = await oneStore(context);
   const data = blocksOf(7, 0, 1);
   const version = { grant: 1, sequence: 1 };
   await writeTo(store, { generation: 1, chunk }, 0, data, version);
@@ -68,11 +70,10 @@ test("other generations, unknown groups, foreign chunks, ended sessions and wron
   await store.leader.request(setGroups, { views: [cluster.view(2, { 1: "inSync" })] }, { timeoutMs });
   await writeTo(store, { generation: 4, chunk }, 0, data, { grant: 3, sequence: 1 });
   await assert.rejects(readFrom(store, { generation: 4, chunk }, 1), failsWith("notServing"));
-  await cluster.stop();
 });
 
-test("a store that is cut off from the leader refuses everything when its lease ends, and serves again afterwards", async () => {
-  const { cluster, store, leaderAddress } = await oneStore();
+test("a store that is cut off from the leader refuses everything when its lease ends, and serves again afterwards", async (context) => {
+  const { cluster, store, leaderAddress } = await oneStore(context);
   await writeTo(store, { generation: 1, chunk }, 0, blocksOf(7, 0, 1), { grant: 1, sequence: 1 });
   await cluster.stopLeader();
   assert.deepEqual(await readFrom(store, { generation: 1, chunk }, 1), [7]);
@@ -83,23 +84,22 @@ test("a store that is cut off from the leader refuses everything when its lease 
   await until("heartbeat", () => cluster.heartbeats.length > before);
   assert.deepEqual(await readFrom(store, { generation: 1, chunk }, 1), [7]);
   assert.ok(store.lines.some((line) => line.includes("cut off")));
-  await cluster.stop();
 });
 
-test("a disk that fails is told to the leader, and nothing is served from it", async () => {
-  const { cluster, store } = await oneStore();
+test("a disk that fails is told to the leader, and nothing is served from it", async (context) => {
+  const { cluster, store } = await oneStore(context);
   await writeTo(store, { generation: 1, chunk }, 0, blocksOf(7, 0, 1), { grant: 1, sequence: 1 });
   store.disk.failWrites = "EIO";
   const write = writeTo(store, { generation: 1, chunk }, 0, blocksOf(9, 0, 1), { grant: 2, sequence: 1 });
   await assert.rejects(write, failsWith("diskFailed"));
   await until("failure in a heartbeat", () => cluster.heartbeats.some(({ failure }) => failure !== undefined));
   await assert.rejects(readFrom(store, { generation: 1, chunk }, 1), failsWith("diskFailed"));
-  await cluster.stop();
 });
 
 /** Store 1 in sync; store 2 has the first four chunks and missed the rest, holds an unfinished write and a lost chunk. */
-async function twoStores() {
+async function twoStores(context: TestContext) {
   const cluster = new TestCluster();
+  context.after(() => cluster.stop());
   const leaderAddress = await cluster.startLeader();
   const first = await cluster.startStore(1, [leaderAddress]);
   const second = await cluster.startStore(2, [leaderAddress]);
@@ -133,8 +133,8 @@ async function copiesOf(store: TestStore, generation: number, numbers: number[])
   return copies;
 }
 
-test("catch-up makes a member equal to the source while clients write", async () => {
-  const { cluster, first, second, setViews } = await twoStores();
+test("catch-up makes a member equal to the source while clients write", async (context) => {
+  const { cluster, first, second, setViews } = await twoStores(context);
   // Only the second has these: writes of a client that died, a chunk that was deleted without it.
   await writeTo(second, { generation: 1, chunk }, 2, blocksOf(200, 2, 2), { grant: 9, sequence: 9 });
   await writeTo(second, { generation: 1, chunk: chunk + 7 }, 0, blocksOf(200, 0, 2), { grant: 1, sequence: 9 });
@@ -171,11 +171,10 @@ test("catch-up makes a member equal to the source while clients write", async ()
   assert.deepEqual(here, there);
   assert.deepEqual(here[2], "unknown");
   assert.deepEqual((here[10] as unknown[]).slice(0, 3), [120, 121, undefined]);
-  await cluster.stop();
 });
 
-test("equalize takes back what a dead session left, and leaves what a live one has under way", async () => {
-  const { cluster, first, second } = await twoStores();
+test("equalize takes back what a dead session left, and leaves what a live one has under way", async (context) => {
+  const { first, second } = await twoStores(context);
   await writeTo(second, { generation: 1, chunk, session: 2 }, 0, blocksOf(200, 0, 2), { grant: 5, sequence: 1 });
   await writeTo(first, { generation: 1, chunk, session: 2 }, 4, blocksOf(210, 4, 2), { grant: 5, sequence: 2 });
   await writeTo(second, { generation: 1, chunk: chunk + 1 }, 0, blocksOf(220, 0, 2), { grant: 6, sequence: 1 });
@@ -192,5 +191,4 @@ test("equalize takes back what a dead session left, and leaves what a live one h
   assert.deepEqual((await copiesOf(second, 1, [1]))[0]!.slice(0, 3), [220, 221, 3]);
   const again = await second.leader.request(equalize, { ...body, chunks: [chunk], all: false }, { timeoutMs });
   assert.equal(again.body.copiedBlocks, 0);
-  await cluster.stop();
 });

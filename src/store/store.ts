@@ -21,10 +21,10 @@ import type { Version } from "../wire/catalogue/store.ts";
 import { verifyBlocks } from "../wire/checksum.ts";
 import { BlockReader, messageOf } from "./block-reader.ts";
 import { Checkpointer, readCheckpoint } from "./checkpointer.ts";
+import type { ChunkState } from "./chunk-row.ts";
 import { digestOf } from "./digest.ts";
 import { DiskRoom, segmentBytesFor } from "./disk-room.ts";
 import { overlapping, type StoredExtent, standing } from "./extents.ts";
-import type { ChunkState } from "./index.ts";
 import { diskFailed, Journal } from "./journal.ts";
 import { Reclaimer } from "./reclaim.ts";
 import { type RecordOf, recordDescriptor, recordFormat, type StoreRecord } from "./record.ts";
@@ -35,6 +35,9 @@ import { indexPath, isMarked, lostIndex, openIndex, segmentsPath, writeMark } fr
 const tickMs = 1000;
 /** Most chunks in one answer of `listChunks`: their rows are decoded for the digests, ≤ 60 KB each. */
 const listedChunksMax = 256;
+
+/** What a record takes in the log besides its data, roughly; several share the 4 KiB in front of a commit's data. */
+const recordBytes = 512;
 
 export interface BlockWrite {
   readonly chunk: number;
@@ -50,7 +53,7 @@ export interface StoreOptions {
   readonly directory: string;
   /** Default: by the size of the disk. */
   readonly segmentBytes?: number;
-  /** A checkpoint is made after so much log. Default: 64 MiB. */
+  /** A checkpoint is made after so much log. Default: 256 MiB. */
   readonly checkpointBytes?: number;
 }
 
@@ -407,7 +410,7 @@ export class Store {
   }
 
   #append(record: StoreRecord, payload?: Uint8Array): Promise<Outcome> {
-    const byteCount = blockBytes + (payload?.byteLength ?? 0);
+    const byteCount = recordBytes + (payload?.byteLength ?? 0);
     this.#room.wrote(byteCount);
     this.#checkpointer.changed(byteCount);
     return this.#journal.append(record, payload === undefined ? [] : [payload]);
