@@ -1,0 +1,160 @@
+/** A store in memory that answers clients, and fails as a test says. */
+import { BrineError } from "../../errors/brine-error.ts";
+import { blockBytes } from "../../namespace/model.ts";
+import type { Platform } from "../../platform/platform.ts";
+import type { GroupView } from "../../wire/catalogue/leader.ts";
+import {
+  cloneChunk,
+  compareVersions,
+  type Extent,
+  readBlocks,
+  reportBad,
+  type Version,
+  writeBlocks,
+} from "../../wire/catalogue/store.ts";
+import { verifyBlocks } from "../../wire/checksum.ts";
+import { listenPeers } from "../../wire/listen.ts";
+import { Service } from "../../wire/service.ts";
+import { clusterId } from "./fake-leader.ts";
+
+interface StoredBlock {
+  readonly version: Version;
+  readonly origin: number;
+  readonly checksum: number;
+  readonly data: Buffer;
+}
+
+type Verb = "write" | "read" | "clone";
+
+export class FakeStore {
+  readonly store: number;
+  readonly chunks = new Map<number, Map<number, StoredBlock>>();
+  readonly views = new Map<number, GroupView>();
+  readonly fenced = new Set<number>();
+  address = "127.0.0.1:0";
+  /** Every write and clone is refused with noSpace. */
+  full = false;
+  /** Runs before a request is executed; may throw or take its time. */
+  before: (verb: Verb, chunk: number) => Promise<void> | void = () => {};
+  /** Runs when it has been executed; may throw: the client then doesn't know. */
+  after: (verb: Verb, chunk: number) => Promise<void> | void = () => {};
+  readonly counts = { write: 0, read: 0, clone: 0, reportBad: 0 };
+  readonly #platform: Platform;
+  #listener: { close(): Promise<void> } | undefined;
+
+  constructor(platform: Platform, store: number) {
+    this.#platform = platform;
+    this.store = store;
+  }
+
+  async start(): Promise<void> {
+    const service = new Service()
+      .handle(writeBlocks, (body, payload) => this.#admit("write", body, () => this.#write(body, payload)))
+      .handle(readBlocks, (body) => this.#admit("read", body, () => this.#read(body)))
+      .handle(cloneChunk, (body) => this.#admit("clone", body, () => this.#clone(body)))
+      .handle(reportBad, () => {
+        this.counts.reportBad += 1;
+        return {};
+      });
+    const identity = () => ({ clusterId, serverId: String(this.store) });
+    const listener = await listenPeers(this.#platform, this.address, { identity, service });
+    this.address = listener.address;
+    this.#listener = listener;
+  }
+
+  /** As a process that dies: connections end, nobody listens. What was acknowledged is still there. */
+  async stop(): Promise<void> {
+    await this.#listener?.close();
+    this.#listener = undefined;
+  }
+
+  /** One bit of a block's data is flipped. */
+  corrupt(chunk: number, block: number): void {
+    this.chunks.get(chunk)!.get(block)!.data[17]! ^= 1;
+  }
+
+  async #admit<T>(
+    verb: Verb,
+    target: { session: number; group: number; generation: number; chunk: number },
+    execute: () => T,
+  ): Promise<T> {
+    this.counts[verb] += 1;
+    await this.before(verb, target.chunk);
+    const view = this.views.get(target.group);
+    if (view?.generation !== target.generation) {
+      throw new BrineError(
+        "wrongGeneration",
+        `group ${target.group} has ${view?.generation}, not ${target.generation}`,
+      );
+    }
+    if (this.fenced.has(target.session)) throw new BrineError("sessionFenced", `session ${target.session}`);
+    const state = view.members.find((member) => member.store === this.store)?.state;
+    if (state === undefined || state === "behind" || (verb === "read" && state !== "inSync")) {
+      throw new BrineError("notServing", `store ${this.store} is ${state}`);
+    }
+    const result = execute();
+    await this.after(verb, target.chunk);
+    return result;
+  }
+
+  #write(
+    body: { chunk: number; firstBlock: number; version: Version; checksums: number[] },
+    payload: Uint8Array,
+  ): Record<never, never> {
+    const { chunk, firstBlock, version, checksums } = body;
+    if (verifyBlocks(payload, chunk, firstBlock, version, checksums) >= 0)
+      throw new BrineError("badChecksum", "payload");
+    const known = this.chunks.get(chunk);
+    const isEqual = checksums.every((_, index) => {
+      const block = known?.get(firstBlock + index);
+      return block !== undefined && compareVersions(block.version, version) === 0;
+    });
+    if (isEqual) return {};
+    if (this.full) throw new BrineError("noSpace", `store ${this.store} is full`);
+    const blocks = known ?? new Map<number, StoredBlock>();
+    this.chunks.set(chunk, blocks);
+    for (const [index, checksum] of checksums.entries()) {
+      const present = blocks.get(firstBlock + index);
+      if (present !== undefined && compareVersions(present.version, version) >= 0) {
+        if (present.version.grant === version.grant) continue;
+        throw new BrineError("superseded", `block ${firstBlock + index} of chunk ${chunk}`);
+      }
+      const data = Buffer.from(payload.subarray(index * blockBytes, (index + 1) * blockBytes));
+      blocks.set(firstBlock + index, { version, origin: chunk, checksum, data });
+    }
+    return {};
+  }
+
+  #read(body: { chunk: number; firstBlock: number; blockCount: number }) {
+    const blocks = this.chunks.get(body.chunk);
+    if (blocks === undefined) throw new BrineError("unknownChunk", `chunk ${body.chunk} at store ${this.store}`);
+    const extents: Extent[] = [];
+    const payload: Uint8Array[] = [];
+    for (let index = body.firstBlock; index < body.firstBlock + body.blockCount; index++) {
+      const block = blocks.get(index);
+      if (block === undefined) continue;
+      const last = extents.at(-1);
+      const follows =
+        last !== undefined &&
+        last.firstBlock + last.checksums.length === index &&
+        last.origin === block.origin &&
+        compareVersions(last.version, block.version) === 0;
+      if (follows) last.checksums.push(block.checksum);
+      else {
+        const { version, origin, checksum } = block;
+        extents.push({ firstBlock: index, version, origin, checksums: [checksum] });
+      }
+      payload.push(block.data);
+    }
+    return { body: { extents }, payload };
+  }
+
+  #clone(body: { chunk: number; source: number; blockCount: number }): Record<never, never> {
+    if (this.full) throw new BrineError("noSpace", `store ${this.store} is full`);
+    const source = this.chunks.get(body.source);
+    if (source === undefined) throw new BrineError("unknownChunk", `chunk ${body.source}`);
+    const shared = [...source].filter(([index]) => index < body.blockCount);
+    this.chunks.set(body.chunk, new Map(shared));
+    return {};
+  }
+}
