@@ -26,6 +26,9 @@ const target = { session: u64, group: u16, generation: u32, chunk: u64 };
  * Writes whole blocks (payload: checksums.length × 4 KiB) and is answered when they are on disk. `checksums` are made
  * by the writer (see checksum.ts). A block that has an equal version already is acknowledged; one with a higher version
  * of the same grant too; of another grant: superseded. Errors: noSpace, badChecksum (damaged on the way), superseded.
+ *
+ * A writer counts only acknowledgements of one generation: when it changes, the write goes to all members again. A member
+ * that catches up can tell by that what is under way from what was left unfinished (store/comparison.ts).
  */
 export const writeBlocks = method(
   200,
