@@ -1,0 +1,179 @@
+/** Volumes, groups and stores. */
+import { strict as assert } from "node:assert";
+import { beforeEach, test } from "node:test";
+import { decode, encode } from "../../codec/schema.ts";
+import { hasCode } from "../../errors/brine-error.ts";
+import { inodeKey, table, tableKey } from "../keys.ts";
+import { chunkBytes, type GroupMember, inodeRecord, type MemberState } from "../model.ts";
+import { Namespace } from "../namespace.ts";
+import { formatRow } from "../rows.ts";
+import { assertFails, Driver, writing } from "../testing/driver.ts";
+
+let driver: Driver;
+
+beforeEach(() => {
+  driver = new Driver();
+});
+
+function members(...states: MemberState[]): GroupMember[] {
+  return states.map((state, at) => ({ store: at + 1, state }));
+}
+
+test("stores keep their number, whatever their address", () => {
+  const register = (serverId: string, address: string) => driver.leader({ kind: "registerStore", serverId, address });
+  assert.deepEqual(register("one", "a:1"), { kind: "made", id: 1 });
+  assert.deepEqual(register("two", "a:2"), { kind: "made", id: 2 });
+  assert.deepEqual(register("one", "b:1"), { kind: "made", id: 1 });
+  assertFails(register("", "b:1"), "EINVAL");
+  driver.reopen();
+  assert.deepEqual(driver.namespace.stores(), [
+    { store: 1, serverId: "one", address: "b:1" },
+    { store: 2, serverId: "two", address: "a:2" },
+  ]);
+});
+
+test("groups: members must be different known stores, one of them in sync", () => {
+  driver.makeVolume();
+  const create = (...groups: GroupMember[][]) => driver.leader({ kind: "createGroups", replicas: 2, groups });
+  assertFails(create(members("inSync")), "EINVAL");
+  assertFails(create(members("behind", "behind")), "EINVAL");
+  assertFails(create([...members("inSync"), ...members("inSync")]), "EINVAL");
+  assertFails(
+    create([
+      { store: 1, state: "inSync" },
+      { store: 9, state: "inSync" },
+    ]),
+    "EINVAL",
+  );
+  assertFails(create(members("inSync", "inSync"), members("inSync")), "EINVAL");
+  assert.equal(driver.namespace.groups().length, 2);
+});
+
+test("a group changes only from the generation that the leader knew", () => {
+  driver.makeVolume();
+  const next = (generation: number, ...states: MemberState[]) =>
+    driver.leader({ kind: "changeGroup", group: 1, generation, members: members(...states) });
+  assert.equal(next(1, "inSync", "behind").kind, "done");
+  assertFails(next(1, "behind", "inSync"), "ESTALE");
+  assertFails(next(2, "inSync", "inSync"), "EINVAL");
+  assertFails(next(2, "behind", "behind"), "EINVAL");
+  assert.equal(next(2, "inSync", "catchingUp").kind, "done");
+  assert.equal(next(3, "inSync", "inSync").kind, "done");
+  driver.reopen();
+  assert.equal(driver.namespace.groups()[0]!.generation, 4);
+  assert.deepEqual(driver.namespace.groups()[0]!.members, members("inSync", "inSync"));
+  assertFails(driver.leader({ kind: "changeGroup", group: 9, generation: 1, members: members("inSync") }), "ENOENT");
+});
+
+test("volumes: names, the root, errors", () => {
+  const root = driver.makeVolume();
+  const create = (name: string, replicas = 2) =>
+    driver.leader({ kind: "createVolume", name, replicas, uid: 5, gid: 6, mode: 0o1777 });
+  assertFails(create("home"), "EEXIST");
+  assertFails(create("a/b"), "EINVAL");
+  assertFails(create(""), "EINVAL");
+  assertFails(create("zero", 0), "EINVAL");
+  assertFails(create("many", 17), "EINVAL");
+  assert.deepEqual(create("other"), { kind: "made", id: 2 });
+  const { root: otherRoot } = driver.namespace.volumeByName("other")!;
+  const { attributes, parent } = driver.namespace.inode(2, otherRoot)!;
+  assert.deepEqual([attributes.mode, attributes.uid, attributes.gid, attributes.linkCount], [0o1777, 5, 6, 2]);
+  assert.equal(parent, otherRoot);
+  assert.notEqual(otherRoot, root);
+  assert.equal(driver.namespace.pathOf(2, otherRoot), "/");
+});
+
+test("a volume is deleted step by step", () => {
+  const root = driver.makeVolume();
+  const session = driver.openSession();
+  const directory = session.directory(root, "d");
+  const file = session.file(directory, "a");
+  session.attributes({ kind: "link", inode: file, parent: root, name: "b" });
+  const chunks = [session.chunk(), session.chunk()];
+  session.attributes(writing(file, 2 * chunkBytes, [{ index: 0, chunk: chunks[0]! }]));
+  session.attributes(writing(file, 2 * chunkBytes, [{ index: 1, chunk: chunks[1]! }]));
+  session.file(root, "gone");
+  session.removed({ kind: "unlink", parent: root, name: "gone" });
+  const remove = () => driver.leader({ kind: "removeVolumeInodes", volume: 1, limit: 3 });
+
+  assertFails(driver.leader({ kind: "deleteVolume", volume: 1 }), "EBUSY");
+  assertFails(remove(), "ENOENT");
+  driver.leader({ kind: "closeSession", session: session.id });
+  assert.equal(driver.leader({ kind: "deleteVolume", volume: 1 }).kind, "done");
+  assertFails(driver.leader({ kind: "deleteVolume", volume: 1 }), "ENOENT");
+  assertFails(driver.leader({ kind: "openSession", clientId: "x", volume: 1, host: "" }), "ENOENT");
+  assert.equal(driver.namespace.volumeByName("home"), undefined);
+  const other = driver.makeVolume("home");
+
+  let steps = 0;
+  for (;;) {
+    const result = remove();
+    assert.equal(result.kind, "reaped");
+    steps += 1;
+    if (result.kind === "reaped" && result.finished) break;
+  }
+  // 2 mappings, 3 entries by name and by cookie, 4 inodes: 12 rows, and one step to see that nothing is left.
+  assert.equal(steps, 5);
+  assert.deepEqual(
+    driver.namespace.volumes().map(({ volume }) => volume),
+    [2],
+  );
+  assert.deepEqual(driver.namespace.orphans(0, 10), []);
+  assert.equal(driver.namespace.inode(1, file), undefined);
+  assert.equal(driver.namespace.chunkOwner(chunks[0]!), undefined);
+  assert.ok(driver.namespace.chunksToDelete(0, 100).includes(chunks[1]!));
+  assert.notEqual(driver.namespace.inode(2, other), undefined);
+  assertFails(remove(), "ENOENT");
+  assertFails(driver.leader({ kind: "removeVolumeInodes", volume: 1, limit: 0 }), "EINVAL");
+});
+
+test("batches are applied in order, each once", () => {
+  driver.makeVolume();
+  assert.equal(driver.namespace.appliedIndex, driver.index);
+  assert.throws(
+    () => driver.namespace.applyBatch(driver.index, []),
+    (error) => hasCode(error, "internal"),
+  );
+  assert.throws(
+    () => driver.namespace.applyBatch(driver.index + 2, []),
+    (error) => hasCode(error, "internal"),
+  );
+  driver.reopen();
+  assert.equal(driver.namespace.appliedIndex, driver.index);
+});
+
+test("a state of a newer format is refused, with what to do", () => {
+  driver.makeVolume();
+  const key = tableKey(table.format);
+  assert.equal(decode(formatRow, driver.state.get(key)!).version, 1);
+  driver.state.put(key, encode(formatRow, { version: 2 }));
+  const isRefused = (error: unknown): boolean =>
+    hasCode(error, "versionMismatch") && /version 2/.test(error.message) && /newer/.test(error.advice ?? "");
+  assert.throws(() => new Namespace(driver.state), isRefused);
+  driver.state.delete(key);
+  assert.throws(
+    () => new Namespace(driver.state),
+    (error) => hasCode(error, "internal"),
+  );
+});
+
+test("a damaged row stops the namespace, and nothing after it is applied", () => {
+  const root = driver.makeVolume();
+  const row = encode(inodeRecord, driver.namespace.inode(1, root)!);
+  driver.state.put(inodeKey(1, root), row.subarray(0, row.length - 1));
+  driver.reopen();
+  const session = { session: 0, sequence: 0, confirmed: 0, timeNs: 1n };
+  driver.namespace.applyBatch(driver.index + 1, [
+    { ...session, operation: { kind: "openSession", clientId: "c", volume: 1, host: "" } },
+  ]);
+  const creation = {
+    ...{ session: 1, sequence: 1, confirmed: 0, timeNs: 2n },
+    operation: { kind: "unlink", parent: root, name: "a" },
+  } as const;
+  const isDamage = (error: unknown): boolean => hasCode(error, "internal") && /key 110001/.test(error.message);
+  assert.throws(() => driver.namespace.applyBatch(driver.index + 2, [creation]), isDamage);
+  assert.throws(
+    () => driver.namespace.applyBatch(driver.index + 2, []),
+    (error) => hasCode(error, "internal") && /earlier batch/.test(error.message),
+  );
+});
