@@ -96,7 +96,10 @@ export const catchUp = method(
   nothing,
 );
 
-/** The same for some chunks of in-sync members, after a writer died: answered when the chunks are equal. */
+/**
+ * The same for some chunks, after a writer died and was fenced at all members: answered when the chunks are equal. Asked
+ * of in-sync members and of those that catch up, since these may have compared the chunks already.
+ */
 export const equalize = method(
   214,
   "store.equalize",
