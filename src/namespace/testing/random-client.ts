@@ -1,0 +1,208 @@
+/**
+ * Turns numbers into operations on a namespace and its model, and compares the two. Each step is four numbers, taken
+ * modulo what there is to choose from, so that any numbers are a valid step and a failing case can be made smaller.
+ */
+import { strict as assert } from "node:assert";
+import { type ErrnoName, errno } from "../../errors/errno.ts";
+import { chunkBytes } from "../model.ts";
+import type { Operation, Transaction } from "../operation.ts";
+import { change, type DrivenSession, Driver, describe, renaming, writing } from "./driver.ts";
+import { Model, type Outcome } from "./model.ts";
+
+export type Step = readonly [kind: number, first: number, second: number, third: number];
+
+const names = ["a", "b", "c", "\xfe"];
+const types = ["file", "directory", "file", "symlink"] as const;
+const modes = [0o644, 0o2755, 0o4777, 0o755];
+
+export class RandomClient {
+  readonly driver = new Driver();
+  readonly model: Model;
+  /** All batches that were applied, to be applied again elsewhere. */
+  readonly batches: Transaction[][] = [];
+  /** Every number that an inode ever had, and one that none has. */
+  readonly #inodes: number[];
+  #session: DrivenSession;
+  #clients = 0;
+  /** Chunks that the present session was granted and has not used. */
+  readonly #unused: number[] = [];
+
+  constructor() {
+    const apply = this.driver.apply.bind(this.driver);
+    this.driver.apply = (...transactions) => {
+      this.batches.push(transactions);
+      return apply(...transactions);
+    };
+    const root = this.driver.makeVolume();
+    this.model = new Model(root);
+    this.#inodes = [999_999, root];
+    this.#session = this.#openSession();
+  }
+
+  step([kind, first, second, third]: Step): void {
+    const actions = [
+      () => this.#create(first, second, third),
+      () => this.#create(first, second, third),
+      () => this.#link(first, second, third),
+      () => this.#remove(first, second, third),
+      () => this.#rename(first, second, third),
+      () => this.#rename(first, second, third),
+      () => this.#write(first, second, third),
+      () => this.#write(first, second, third),
+      () => this.#truncate(first, second, third),
+      () => this.#chmod(first, second),
+      () => this.#reap(first, second),
+      () => this.#confirmDeletions(first, second),
+      () => this.#replaceSession(first),
+    ];
+    actions[kind % actions.length]!();
+  }
+
+  /** The namespace shows what the model has. */
+  compare(): void {
+    const { namespace } = this.driver;
+    for (const node of this.model.nodes.values()) {
+      const { attributes } = namespace.inode(1, node.inode)!;
+      const expected = [node.type, node.mode, node.gid, this.model.linkCount(node), node.chunks.size];
+      const { type, mode, gid, linkCount, chunkCount } = attributes;
+      assert.deepEqual([type, mode, gid, linkCount, chunkCount], expected);
+      assert.equal(attributes.size, node.type === "directory" ? node.entries.size * 32 : node.size);
+      const { mappings } = namespace.mappings(1, node.inode, 0, 100);
+      assert.deepEqual(new Map(mappings.map(({ index, chunk }) => [index, chunk])), node.chunks);
+      if (node.type !== "directory") continue;
+      const listed = namespace.readDirectory(1, node.inode, 0, 100, false);
+      const entries = [...node.entries].map(([name, { inode }]) => [name, inode]);
+      assert.deepEqual(
+        listed.map(({ name, inode }) => [name, inode]),
+        entries,
+      );
+    }
+    assert.equal(namespace.volumes()[0]!.inodeCount, this.model.nodes.size);
+    const orphans = namespace.orphans(0, 1000).map(({ inode }) => inode);
+    assert.deepEqual(orphans, this.model.orphans());
+    const toDelete = [...this.model.toDelete].sort((left, right) => left - right);
+    assert.deepEqual(namespace.chunksToDelete(0, 10_000), toDelete);
+    assert.equal(namespace.chunksToDeleteCount, toDelete.length);
+  }
+
+  #create(first: number, second: number, third: number): void {
+    const inode = this.#session.inode();
+    const [parent, name, type, mode] = [
+      this.#inode(first),
+      pick(names, second),
+      pick(types, third),
+      pick(modes, first),
+    ];
+    this.#expect(
+      this.model.create(parent, name, inode, type, mode),
+      this.#session.creation(type, parent, name, { inode, mode }),
+    );
+    this.#inodes.push(inode);
+  }
+
+  #link(first: number, second: number, third: number): void {
+    const [inode, parent, name] = [this.#inode(first), this.#inode(second), pick(names, third)];
+    this.#expect(this.model.link(inode, parent, name), { kind: "link", inode, parent, name });
+  }
+
+  #remove(first: number, second: number, third: number): void {
+    const [parent, name, isRmdir] = [this.#inode(first), pick(names, second), third % 2 === 0];
+    this.#expect(this.model.remove(parent, name, isRmdir), { kind: isRmdir ? "rmdir" : "unlink", parent, name });
+  }
+
+  #rename(first: number, second: number, third: number): void {
+    const [parent, newParent, noReplace] = [this.#inode(first), this.#inode(third), second % 5 === 0];
+    const [name, newName] = [pick(names, second), pick(names, Math.floor(second / 4))];
+    this.#expect(
+      this.model.rename(parent, name, newParent, newName, noReplace),
+      renaming(parent, name, newParent, newName, noReplace),
+    );
+  }
+
+  #write(first: number, second: number, third: number): void {
+    const inode = this.#inode(first);
+    const index = second % 5;
+    const end = index * chunkBytes + 1 + (third % chunkBytes);
+    const chunk = third % 3 === 0 ? undefined : this.#chunk();
+    const outcome = this.model.write(inode, end, index, chunk);
+    this.#useChunk(outcome, chunk);
+    this.#expect(outcome, writing(inode, end, chunk === undefined ? [] : [{ index, chunk }]));
+  }
+
+  #truncate(first: number, second: number, third: number): void {
+    const inode = this.#inode(first);
+    const size = (second % 4) * chunkBytes + (third % 3) * 1000;
+    const clone = third % 3 === 1 ? this.#chunk() : undefined;
+    const mappings = clone === undefined ? [] : [{ index: Math.ceil(size / chunkBytes) - 1, chunk: clone }];
+    const outcome = this.model.truncate(inode, size, clone);
+    this.#useChunk(outcome, clone);
+    this.#expect(outcome, change(inode, { size, mappings }));
+  }
+
+  #chmod(first: number, second: number): void {
+    const [inode, mode] = [this.#inode(first), pick(modes, second)];
+    this.#expect(this.model.chmod(inode, mode), change(inode, { mode }));
+  }
+
+  #reap(first: number, second: number): void {
+    const orphans = this.model.orphans();
+    const inode = orphans.length > 0 ? pick(orphans, first) : this.#inode(first);
+    const limit = 1 + (second % 3);
+    const outcome = this.model.reap(inode, limit);
+    const result = this.driver.leader({ kind: "reapOrphan", volume: 1, inode, limit });
+    assert.equal(describe(result), outcome ?? "reaped");
+  }
+
+  #confirmDeletions(first: number, second: number): void {
+    const chunks = [...this.model.toDelete].filter((_, at) => (at + first) % 3 !== 0).slice(0, second % 20);
+    for (const chunk of chunks) this.model.toDelete.delete(chunk);
+    this.driver.leader({ kind: "chunksDeleted", chunks });
+  }
+
+  /** A session ends (sometimes after it has given chunks back), and another comes. */
+  #replaceSession(first: number): void {
+    if (first % 2 === 0 && this.#unused.length > 0) {
+      const chunks = this.#unused.splice(0, 3);
+      for (const chunk of chunks) this.model.toDelete.add(chunk);
+      this.#expect(undefined, { kind: "discardChunks", chunks });
+    }
+    this.driver.leader({ kind: "closeSession", session: this.#session.id });
+    for (const chunk of this.#unused.splice(0)) this.model.toDelete.add(chunk);
+    this.#session = this.#openSession();
+  }
+
+  #openSession(): DrivenSession {
+    this.#clients += 1;
+    return this.driver.openSession(`client-${this.#clients}`);
+  }
+
+  #expect(outcome: Outcome, operation: Operation): void {
+    const result = this.#session.run(operation);
+    const got = result.kind === "failed" ? result.errno : undefined;
+    const expected = outcome === undefined ? undefined : errno[outcome satisfies ErrnoName];
+    assert.equal(got, expected, `${operation.kind}: ${describe(result)}, not ${outcome ?? "done"}`);
+  }
+
+  #inode(number: number): number {
+    return pick(this.#inodes, number);
+  }
+
+  /** An unused chunk; it stays unused if the operation fails. */
+  #chunk(): number {
+    if (this.#unused.length === 0) {
+      const result = this.#session.run({ kind: "grantChunks", count: 5 });
+      assert.equal(result.kind, "granted");
+      const { first, count } = result.kind === "granted" ? result.range : { first: 0, count: 0 };
+      for (let at = 0; at < count; at++) this.#unused.push(first + at);
+    }
+    return this.#unused[0]!;
+  }
+
+  #useChunk(outcome: Outcome, chunk: number | undefined): void {
+    if (outcome === undefined && chunk !== undefined) this.#unused.shift();
+  }
+}
+
+function pick<T>(items: readonly T[], number: number): T {
+  return items[number % items.length]!;
+}
