@@ -11,6 +11,9 @@ import { Model, type Outcome } from "./model.ts";
 
 export type Step = readonly [kind: number, first: number, second: number, third: number];
 
+/** Actions that the first number of a step chooses from; the last one ends the session. */
+export const actionCount = 14;
+
 const names = ["a", "b", "c", "\xfe"];
 const types = ["file", "directory", "file", "symlink"] as const;
 const modes = [0o644, 0o2755, 0o4777, 0o755];
@@ -43,6 +46,7 @@ export class RandomClient {
     const actions = [
       () => this.#create(first, second, third),
       () => this.#create(first, second, third),
+      () => this.#create(first, second, third),
       () => this.#link(first, second, third),
       () => this.#remove(first, second, third),
       () => this.#rename(first, second, third),
@@ -55,7 +59,8 @@ export class RandomClient {
       () => this.#confirmDeletions(first, second),
       () => this.#replaceSession(first),
     ];
-    actions[kind % actions.length]!();
+    assert.equal(actions.length, actionCount);
+    actions[kind % actionCount]!();
   }
 
   /** The namespace shows what the model has. */
@@ -88,10 +93,10 @@ export class RandomClient {
   #create(first: number, second: number, third: number): void {
     const inode = this.#session.inode();
     const [parent, name, type, mode] = [
-      this.#inode(first),
+      this.#directory(first),
       pick(names, second),
       pick(types, third),
-      pick(modes, first),
+      pick(modes, second),
     ];
     this.#expect(
       this.model.create(parent, name, inode, type, mode),
@@ -101,18 +106,19 @@ export class RandomClient {
   }
 
   #link(first: number, second: number, third: number): void {
-    const [inode, parent, name] = [this.#inode(first), this.#inode(second), pick(names, third)];
+    const [inode, parent, name] = [this.#inode(first), this.#directory(second), pick(names, third)];
     this.#expect(this.model.link(inode, parent, name), { kind: "link", inode, parent, name });
   }
 
   #remove(first: number, second: number, third: number): void {
-    const [parent, name, isRmdir] = [this.#inode(first), pick(names, second), third % 2 === 0];
+    const [parent, isRmdir] = [this.#directory(first), third % 2 === 0];
+    const name = this.#name(parent, second);
     this.#expect(this.model.remove(parent, name, isRmdir), { kind: isRmdir ? "rmdir" : "unlink", parent, name });
   }
 
   #rename(first: number, second: number, third: number): void {
-    const [parent, newParent, noReplace] = [this.#inode(first), this.#inode(third), second % 5 === 0];
-    const [name, newName] = [pick(names, second), pick(names, Math.floor(second / 4))];
+    const [parent, newParent, noReplace] = [this.#directory(first), this.#directory(third), second % 5 === 0];
+    const [name, newName] = [this.#name(parent, second), pick(names, third)];
     this.#expect(
       this.model.rename(parent, name, newParent, newName, noReplace),
       renaming(parent, name, newParent, newName, noReplace),
@@ -120,7 +126,7 @@ export class RandomClient {
   }
 
   #write(first: number, second: number, third: number): void {
-    const inode = this.#inode(first);
+    const inode = this.#file(first);
     const index = second % 5;
     const end = index * chunkBytes + 1 + (third % chunkBytes);
     const chunk = third % 3 === 0 ? undefined : this.#chunk();
@@ -130,7 +136,7 @@ export class RandomClient {
   }
 
   #truncate(first: number, second: number, third: number): void {
-    const inode = this.#inode(first);
+    const inode = this.#file(first);
     const size = (second % 4) * chunkBytes + (third % 3) * 1000;
     const clone = third % 3 === 1 ? this.#chunk() : undefined;
     const mappings = clone === undefined ? [] : [{ index: Math.ceil(size / chunkBytes) - 1, chunk: clone }];
@@ -183,8 +189,29 @@ export class RandomClient {
     assert.equal(got, expected, `${operation.kind}: ${describe(result)}, not ${outcome ?? "done"}`);
   }
 
+  /** Mostly one that is there; else any that ever was, or never. */
   #inode(number: number): number {
-    return pick(this.#inodes, number);
+    const [rare, which] = split(number, 8);
+    return rare === 0 ? pick(this.#inodes, which) : pick([...this.model.nodes.keys()], which);
+  }
+
+  #file(number: number): number {
+    const [rare, which] = split(number, 8);
+    const files = [...this.model.nodes.values()].filter(({ type }) => type === "file");
+    return rare === 0 || files.length === 0 ? this.#inode(which) : pick(files, which).inode;
+  }
+
+  #directory(number: number): number {
+    const [rare, which] = split(number, 16);
+    const directories = [...this.model.nodes.values()].filter(({ type }) => type === "directory");
+    return rare === 0 ? this.#inode(which) : pick(directories, which).inode;
+  }
+
+  /** Mostly a name that is there. */
+  #name(directory: number, number: number): string {
+    const [rare, which] = split(number, 4);
+    const present = [...(this.model.nodes.get(directory)?.entries.keys() ?? [])];
+    return rare === 0 || present.length === 0 ? pick(names, which) : pick(present, which);
   }
 
   /** An unused chunk; it stays unused if the operation fails. */
@@ -201,6 +228,11 @@ export class RandomClient {
   #useChunk(outcome: Outcome, chunk: number | undefined): void {
     if (outcome === undefined && chunk !== undefined) this.#unused.shift();
   }
+}
+
+/** Two numbers out of one. */
+function split(number: number, by: number): [number, number] {
+  return [number % by, Math.floor(number / by)];
 }
 
 function pick<T>(items: readonly T[], number: number): T {
