@@ -74,6 +74,9 @@ function accepted(socket: net.Socket): Connection {
   const internal = socket as unknown as { _handle?: object | null };
   const handle = internal._handle;
   if (handle) {
+    // Here, on the socket as it was accepted: one that is made around a handle believes that its options hold already.
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, keepAliveDelayMs);
     internal._handle = null;
     connection.attach(new net.Socket(connection.socketOptions(handle)));
   } else {
