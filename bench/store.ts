@@ -56,13 +56,15 @@ async function serve(directory: string): Promise<void> {
   await ready.promise;
   console.log(`${address} ${startMs}`);
   const memory = setInterval(() => {
-    peakBytes = Math.max(peakBytes, process.memoryUsage().rss);
+    const { rss, heapTotal, arrayBuffers } = process.memoryUsage();
+    if (rss > peak.rss) peak = { rss, heapTotal, arrayBuffers };
   }, 100);
-  let peakBytes = 0;
+  let peak = { rss: 0, heapTotal: 0, arrayBuffers: 0 };
   process.stdin.resume().on("end", async () => {
     clearInterval(memory);
     await store.stop();
-    console.log(`${Math.round(peakBytes / 1e6)}`);
+    const [all, heap, buffers] = [peak.rss, peak.heapTotal, peak.arrayBuffers].map((size) => Math.round(size / 1e6));
+    console.log(`${all} MB, of these ${heap} MB heap, ${buffers} MB buffers`);
     process.exit();
   });
 }
@@ -70,8 +72,8 @@ async function serve(directory: string): Promise<void> {
 interface Server {
   readonly address: string;
   readonly startMs: number;
-  /** Ends it; resolves with the most memory that it had, in MB. */
-  stop(): Promise<number>;
+  /** Ends it; resolves with the most memory that it had, in words. */
+  stop(): Promise<string>;
 }
 
 async function startServer(directory: string): Promise<Server> {
@@ -87,7 +89,7 @@ async function startServer(directory: string): Promise<Server> {
     startMs: Number(startMs),
     stop: async () => {
       child.stdin.end();
-      return Number((await lines.next()).value);
+      return (await lines.next()).value ?? "";
     },
   };
 }
@@ -99,8 +101,7 @@ async function measure(): Promise<void> {
   try {
     const server = await startServer(directory);
     await measureTransfers(server.address);
-    const peakMegabytes = await server.stop();
-    console.log(`${"memory at most".padEnd(40)} ${peakMegabytes} MB`);
+    console.log(`${"memory at most".padEnd(40)} ${await server.stop()}`);
     const again = await startServer(directory);
     console.log(`${"start after a clean stop".padEnd(40)} ${again.startMs} ms`);
     await again.stop();

@@ -14,7 +14,7 @@ import {
 import { connect } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
-import { Cluster, freePorts, type Output, runBrine, scratch, shell, waitFor, whyNoMount } from "./cluster.ts";
+import { Cluster, freePorts, type Output, runBrine, scratch, shell, undo, waitFor, whyNoMount } from "./cluster.ts";
 
 const skip = whyNoMount() ?? false;
 
@@ -117,7 +117,7 @@ test("a full disk gives ENOSPC, loses nothing, and works again when space is fre
       await shell(
         `truncate -s 192M ${path}.img && mkfs.ext4 -q ${path}.img && mkdir ${path} && mount -o loop ${path}.img ${path}`,
       );
-      context.after(() => shell(`umount -l ${path}`));
+      undo(context, () => shell(`umount -l ${path}`));
     },
   });
   const { point } = await cluster.mount("mnt");

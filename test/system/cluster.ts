@@ -21,6 +21,30 @@ export interface Context {
   after(undo: () => void | Promise<void>): void;
 }
 
+const undone = new WeakMap<Context, (() => unknown)[]>();
+
+/** Undoes `step` after the test: the last one first, and each even if another fails. (The runner's hooks do neither.) */
+export function undo(context: Context, step: () => unknown): void {
+  const known = undone.get(context);
+  if (known !== undefined) {
+    known.push(step);
+    return;
+  }
+  const steps = [step];
+  undone.set(context, steps);
+  context.after(async () => {
+    let failure: unknown;
+    while (steps.length > 0) {
+      try {
+        await steps.pop()!();
+      } catch (error) {
+        failure ??= error;
+      }
+    }
+    if (failure !== undefined) throw failure;
+  });
+}
+
 const run = promisify(execFile);
 
 export interface Output {
@@ -92,7 +116,7 @@ function isTaken(port: number): Promise<boolean> {
 /** A fresh directory that is gone after the test. */
 export function scratch(context: Context, parent = tmpdir()): string {
   const directory = mkdtempSync(join(parent, "brine-test-"));
-  context.after(() => rmSync(directory, { recursive: true, force: true }));
+  undo(context, () => rmSync(directory, { recursive: true, force: true }));
   return directory;
 }
 
@@ -122,7 +146,7 @@ export class Program {
     this.ended = new Promise((done) =>
       this.child.on("exit", (code, signal) => done(signal === null ? (code ?? 1) : 137)),
     );
-    context.after(async () => {
+    undo(context, async () => {
       if (this.running) this.signal("SIGKILL");
       await this.ended;
     });
@@ -188,7 +212,7 @@ export class Cluster {
     );
     const port = await freePorts(count);
     for (let index = 0; index < count; index++) cluster.addresses.push(`127.0.0.1:${port + index}`);
-    context.after(() => cluster.#unmountAll());
+    undo(context, () => cluster.#unmountAll());
     for (let index = 0; index < count; index++) {
       await options.prepare?.(index, cluster.data(index));
       await cluster.startServer(index);

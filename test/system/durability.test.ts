@@ -7,7 +7,7 @@ import { strict as assert } from "node:assert";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { Cluster, hasProgram, Program, runProgram, scratch, shell, waitFor, whyNoMount } from "./cluster.ts";
+import { Cluster, hasProgram, Program, runProgram, scratch, shell, undo, waitFor, whyNoMount } from "./cluster.ts";
 
 const noMount = whyNoMount();
 
@@ -101,19 +101,16 @@ async function loopDisks(context: TestContext) {
   const mountPoint = join(directory, "ext4");
   mkdirSync(outer);
   mkdirSync(mountPoint);
-  const undo: string[] = [];
-  context.after(async () => {
-    for (const command of undo.reverse()) await runProgram("/bin/sh", ["-c", command]);
-  });
+  const later = (command: string) => undo(context, () => runProgram("/bin/sh", ["-c", command]));
   await shell(`truncate -s 3G ${directory}/outer.img && mkfs.xfs -q -m reflink=1 ${directory}/outer.img`);
   await shell(`mount -o loop ${directory}/outer.img ${outer}`);
-  undo.push(`umount -l ${outer}`);
+  later(`umount -l ${outer}`);
   await shell(`truncate -s 1G ${outer}/disk && mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0 ${outer}/disk`);
   const attach = async (file: string) => {
     const device = (await shell(`losetup --find --show --direct-io=on ${file}`)).trim();
-    undo.push(`losetup -d ${device}`);
+    later(`losetup -d ${device}`);
     await shell(`mount ${device} ${mountPoint}`);
-    undo.push(`umount -l ${mountPoint}`);
+    later(`umount -l ${mountPoint}`);
   };
   await attach(`${outer}/disk`);
   return {

@@ -3,7 +3,7 @@ import { strict as assert } from "node:assert";
 import { appendFileSync, closeSync, existsSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { Cluster, Program, shell, waitFor, whyNoMount } from "./cluster.ts";
+import { Cluster, Program, shell, undo, waitFor, whyNoMount } from "./cluster.ts";
 import { sourceArchive } from "./source-tree.ts";
 
 const skip = whyNoMount() ?? false;
@@ -40,7 +40,7 @@ test("the metadata server is killed during an untar: a pause, no error", { skip 
   const { point } = await cluster.mount("mnt");
   await shell(`mkdir ${point}/tree`);
   const unlinked = openSync(join(point, "unlinked"), "w+");
-  context.after(() => closeSync(unlinked));
+  undo(context, () => closeSync(unlinked));
   writeSync(unlinked, "still here");
   await shell(`rm ${point}/unlinked`);
   const tar = untar(context, cluster, archive, join(point, "tree"));

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { brine, freePorts, Program, runBrine, scratch, shell, waitFor, whyNoMount } from "./cluster.ts";
+import { brine, freePorts, Program, runBrine, scratch, shell, undo, waitFor, whyNoMount } from "./cluster.ts";
 
 const skip = whyNoMount() ?? false;
 
@@ -13,11 +13,12 @@ async function setUp(context: TestContext) {
   const data = join(directory, "data");
   const mount = join(directory, "mnt");
   const port = await freePorts(2);
-  context.after(() => shell(`umount -l ${mount} 2>/dev/null || true`));
+  undo(context, () => shell(`umount -l ${mount} 2>/dev/null || true`));
   const args = ["--data", data, "--mount", mount, "--port", String(port)];
   const run = (command: string) => runBrine(["quickstart", ...args, "--run", command]);
+  let starts = 0;
   const start = async () => {
-    const program = new Program(context, brine, ["quickstart", ...args], join(directory, "quickstart.log"));
+    const program = new Program(context, brine, ["quickstart", ...args], join(directory, `quickstart-${starts++}.log`));
     await waitFor("the quickstart", () => {
       assert.ok(program.running, program.log());
       return program.log().includes("is mounted at");
@@ -94,7 +95,7 @@ test("refuses, in one line and with nothing left behind, what can't work", { ski
   assert.deepEqual(readdirSync(join(directory, "full")), ["file"]);
 
   const blocker = createServer().listen(port + 1, "127.0.0.1");
-  context.after(() => blocker.close());
+  undo(context, () => blocker.close());
   await refused(["--data", data, "--mount", mount], new RegExp(`127\\.0\\.0\\.1:${port + 1}.*another program`));
   assert.equal(existsSync(data), false);
   assert.equal(existsSync(mount), false);

@@ -21,7 +21,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { Cluster, full, shell, whyNoMount } from "./cluster.ts";
+import { Cluster, full, shell, undo, whyNoMount } from "./cluster.ts";
 
 const skip = whyNoMount() ?? false;
 const rounds = full ? 10_000 : 150;
@@ -31,7 +31,7 @@ test("a reader on the other mount never sees anything old", { skip }, async (con
   const [one, two] = [await cluster.mount("one"), await cluster.mount("two")];
   const a = openSync(join(one.point, "file"), "w+");
   const b = openSync(join(two.point, "file"), "r+");
-  context.after(() => {
+  undo(context, () => {
     closeSync(a);
     closeSync(b);
   });
