@@ -11,7 +11,7 @@ import type { OpenFile, Workload } from "./workload.ts";
 /** Files that one application has open at most. */
 const openFilesMax = 4;
 /** Pauses between operations, mostly none: so that bursts and quiet moments happen. */
-const thinkUsMax = 20_000;
+const thinkUsMax = 120_000;
 
 interface HeldFile extends OpenFile {
   readonly handle: Handle;

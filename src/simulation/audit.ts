@@ -1,5 +1,6 @@
 /** Looks at everything that a mount shows: the whole tree, all attributes, and the data around everything ever written. */
 import type { LinearizabilityChecker } from "./checkers/linearizability.ts";
+import type { FileOperation } from "./file-operation.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Mount } from "./simulated-mount.ts";
 
@@ -22,12 +23,13 @@ export async function audit(mount: Mount, recorder: Recorder, checker: Lineariza
       if (found.kind !== "attributes") continue;
       if (found.attributes.type === "directory") waiting.push(inode);
       if (found.attributes.type === "symlink") await recorder.perform(mount, { kind: "readLink", inode });
-      if (found.attributes.type === "file") await readFile(mount, recorder, checker, inode);
+      if (found.attributes.type === "file") await readWritten(mount, recorder, checker, inode);
     }
   }
 }
 
-async function readFile(
+/** Reads a file where something was ever written. */
+export async function readWritten(
   mount: Mount,
   recorder: Recorder,
   checker: LinearizabilityChecker,
@@ -42,6 +44,15 @@ async function readFile(
     }
   }
   await recorder.perform(mount, { kind: "close", inode }, handle);
+}
+
+/** Operations that tell whether this one has taken effect, but for a file's data. */
+export function looksAt(operation: FileOperation): FileOperation[] {
+  const looks: FileOperation[] = [];
+  if ("inode" in operation) looks.push({ kind: "getAttributes", inode: operation.inode });
+  if ("parent" in operation) looks.push({ kind: "lookup", parent: operation.parent, name: operation.name });
+  if ("newParent" in operation) looks.push({ kind: "lookup", parent: operation.newParent, name: operation.newName });
+  return looks;
 }
 
 function writtenRanges(checker: LinearizabilityChecker, inode: number): { from: number; to: number }[] {

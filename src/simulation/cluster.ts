@@ -41,12 +41,12 @@ export class SimulatedCluster {
     layout: readonly ServerPlan[],
     clientNames: readonly string[],
     hooks: Hooks,
-    onClientDeath: (mount: string) => void,
+    events: { onClientDeath(mount: string): void; onDefect(error: Error): void },
   ) {
     this.world = world;
     const leader = addressOf(layout.find(({ roles }) => roles.includes("metadata"))!);
-    this.servers = layout.map((plan) => new SimulatedServer(world, plan, leader, hooks));
-    this.clients = clientNames.map((name) => new SimulatedClient(world, name, [leader], hooks, onClientDeath));
+    this.servers = layout.map((plan) => new SimulatedServer(world, plan, leader, hooks, events.onDefect));
+    this.clients = clientNames.map((name) => new SimulatedClient(world, name, [leader], hooks, events.onClientDeath));
     this.#admin = world.host("admin").boot().platform;
   }
 

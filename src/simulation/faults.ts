@@ -53,24 +53,37 @@ const weightsOf: Readonly<Record<FaultLevel, Weights>> = {
 };
 
 /** Between two faults: often while the former one still lasts. */
-const intervalMs = [50, 2_500] as const;
+const intervalMs = [10, 1_200] as const;
 /** Beyond the session's and the stores' time-outs, with their margins. */
 const longPauseMs = [9_000, 16_000] as const;
 /** A client that is silent for so long may have lost its session. */
 const sessionRiskMs = 6_000;
-const msPerUs = 1_000;
+const usPerMs = 1_000;
+/** Servers look at their free space every second, and tell others with the next heartbeat. */
+const spaceNoticedUs = 3_000_000;
+/** Faults that last at the same time: with more, the cluster would mostly stand still. */
+const lastingMax = 2;
+/** Operations of dead clients whose fate is open: each doubles the states that are possible. */
+const abandonedMax = 6;
 
 export class Faults {
   readonly #cluster: SimulatedCluster;
   readonly #random: SimulatedRandom;
   readonly #weights: Weights;
+  readonly #abandonedCount: () => number;
   #lasting = 0;
   #stopped = false;
-  #diskFullUntilUs = -1;
+  #diskFullUntilUs = Number.NEGATIVE_INFINITY;
   #applied = 0;
 
-  constructor(cluster: SimulatedCluster, random: SimulatedRandom, weights: FaultLevel | Weights) {
+  constructor(
+    cluster: SimulatedCluster,
+    random: SimulatedRandom,
+    weights: FaultLevel | Weights,
+    abandonedCount: () => number,
+  ) {
     this.#cluster = cluster;
+    this.#abandonedCount = abandonedCount;
     this.#random = random;
     this.#weights = typeof weights === "string" ? weightsOf[weights] : weights;
   }
@@ -79,9 +92,9 @@ export class Faults {
     return this.#applied;
   }
 
-  /** True if a disk was full at some time since `sinceUs`. */
+  /** True if a disk was full at some time since `sinceUs`, or shortly before: servers look at their space now and then. */
   diskWasFull(sinceUs: number): boolean {
-    return this.#diskFullUntilUs >= sinceUs;
+    return this.#diskFullUntilUs + spaceNoticedUs >= sinceUs;
   }
 
   start(): void {
@@ -101,8 +114,11 @@ export class Faults {
     this.#after(this.#random.between(...intervalMs), "fault", () => {
       if (this.#stopped) return;
       const kind = this.#random.weighted(this.#weights as Record<FaultKind, number>);
-      this.#applied += 1;
-      this.#apply(kind);
+      const killsClients = kind === "clientCrash" || kind === "everythingCrash" || kind === "longClientPause";
+      if (this.#lasting < lastingMax && !(killsClients && this.#abandonedCount() > abandonedMax)) {
+        this.#applied += 1;
+        this.#apply(kind);
+      }
       this.#next();
     });
   }
@@ -186,7 +202,7 @@ export class Faults {
     const forMs = this.#durationMs();
     this.#log(kind, { host: victim.host.name, forMs });
     if (kind === "diskStall") {
-      medium.stalledUntilUs = this.#cluster.world.scheduler.nowUs + forMs * msPerUs;
+      medium.stalledUntilUs = this.#cluster.world.scheduler.nowUs + forMs * usPerMs;
       return;
     }
     if (kind === "diskFull") {
@@ -222,7 +238,7 @@ export class Faults {
   }
 
   #after(delayMs: number, label: string, action: () => void): void {
-    this.#cluster.world.scheduler.schedule(delayMs * msPerUs, label, action);
+    this.#cluster.world.scheduler.schedule(delayMs * usPerMs, label, action);
   }
 
   #log(kind: string, fields: Record<string, string | number | boolean>): void {

@@ -55,6 +55,8 @@ export type Outcome =
   | { readonly kind: "absent" }
   | { readonly kind: "target"; readonly target: string }
   | { readonly kind: "data"; readonly bytes: Uint8Array }
+  /** write: so many bytes. */
+  | { readonly kind: "written"; readonly length: number }
   | { readonly kind: "entries"; readonly entries: readonly { readonly name: string; readonly inode: number }[] }
   | { readonly kind: "done" };
 
@@ -73,6 +75,8 @@ export function describeOutcome(outcome: Outcome): string {
     }
     case "target":
       return `→ ${outcome.target}`;
+    case "written":
+      return `${outcome.length} bytes`;
     case "data":
       return `${outcome.bytes.byteLength} bytes`;
     case "entries":

@@ -239,7 +239,7 @@ function onInode(model: Model, { client, operation }: Invocation): Execution {
       const end = offset + operation.length;
       const pieces = overwritten(inode.pieces, offset, end, { tag: operation.tag, base: offset });
       const written = { ...inode, pieces, size: Math.max(inode.size, end) };
-      return { model: model.with(written), prediction: { kind: "done" } };
+      return { model: model.with(written), prediction: { kind: "written", length: operation.length } };
     }
     case "readDirectory":
       if (inode.type !== "directory") return failed(model, "ENOTDIR");

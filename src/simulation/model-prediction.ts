@@ -14,6 +14,7 @@ export type Prediction =
   | { readonly kind: "absent" }
   | { readonly kind: "target"; readonly target: string }
   | { readonly kind: "data"; readonly pieces: readonly Piece[]; readonly offset: number; readonly length: number }
+  | { readonly kind: "written"; readonly length: number }
   | { readonly kind: "entries"; readonly entries: ReadonlyMap<string, number> }
   | { readonly kind: "done" };
 
@@ -33,6 +34,10 @@ export function match(model: Model, prediction: Prediction, outcome: Outcome): M
     case "target": {
       const { target } = outcome as { target: string };
       return target === prediction.target ? model : `expected target ${prediction.target}, got ${target}`;
+    }
+    case "written": {
+      const { length } = outcome as { length: number };
+      return length === prediction.length ? model : `expected ${prediction.length} bytes written, got ${length}`;
     }
     case "data":
       return matchData(model, prediction, (outcome as { bytes: Uint8Array }).bytes);

@@ -1,5 +1,8 @@
 /** A `brine server` on a simulated host: started as the command line starts it, and started again when it dies. */
+
+import { hasCode } from "../errors/brine-error.ts";
 import { MetadataServer } from "../metadata/metadata-server.ts";
+import { DiskError } from "../platform/disk.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { StoreServer } from "../store/store-server.ts";
@@ -25,19 +28,22 @@ export class SimulatedServer {
   readonly #world: World;
   readonly #hooks: Hooks;
   readonly #leader: Address;
+  readonly #onDefect: (error: Error) => void;
   #everStarted = false;
   #serving = false;
   /** True while somebody wants it down. */
   #down = true;
   #parts: { stop(): Promise<void> }[] = [];
 
-  constructor(world: World, plan: ServerPlan, leader: Address, hooks: Hooks) {
+  /** `onDefect` gets a start that failed without a failing disk. */
+  constructor(world: World, plan: ServerPlan, leader: Address, hooks: Hooks, onDefect: (error: Error) => void) {
     this.#world = world;
     this.plan = plan;
     this.host = world.host(plan.name);
     this.address = addressOf(plan);
     this.#leader = leader;
     this.#hooks = hooks;
+    this.#onDefect = onDefect;
   }
 
   get serving(): boolean {
@@ -78,6 +84,7 @@ export class SimulatedServer {
       (error: Error) => {
         this.#world.log.add("warn", `${incarnation.name} did not start`, { error: error.stack ?? error.message });
         this.host.kill({ power: false });
+        if (!hasCode(error, "diskFailed", "noSpace") && !(error instanceof DiskError)) this.#onDefect(error);
         this.#world.scheduler.schedule(restartUs, `${this.plan.name} starts again`, () => {
           if (!this.#down && this.host.incarnation === undefined) this.#boot();
         });

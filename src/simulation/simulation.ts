@@ -9,19 +9,21 @@
  * 5. The power of all servers fails; they start again; everything is looked at again: what was acknowledged is there.
  * 6. The clients unmount.
  */
+import { isTransient } from "../client/retry.ts";
 import type { LogLevel } from "../platform/logger.ts";
 import { Application } from "./application.ts";
-import { audit } from "./audit.ts";
+import { audit, looksAt, readWritten } from "./audit.ts";
 import { LinearizabilityChecker } from "./checkers/linearizability.ts";
 import { checkMembersEqual } from "./checkers/members.ts";
 import { Violation } from "./checkers/violation.ts";
 import { combinedLayout, rootMode, SimulatedCluster, separateLayout } from "./cluster.ts";
 import { type FaultKind, type FaultLevel, Faults } from "./faults.ts";
+import type { FileOperation } from "./file-operation.ts";
 import type { Hooks } from "./hooks.ts";
 import { Model } from "./model.ts";
 import { owner } from "./model-operations.ts";
 import { Recorder, type Tolerance } from "./recorder.ts";
-import type { Mount } from "./simulated-mount.ts";
+import { type Mount, MountDied } from "./simulated-mount.ts";
 import { World } from "./simulated-platform.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 import { Workload } from "./workload.ts";
@@ -50,7 +52,7 @@ export interface SimulationResult {
 /** Applications at one time, and operations under way: with more, the orders to try grow beyond bounds. */
 const applicationsPerClientMax = 3;
 /** A start, a recall, a failover, a catch-up each take seconds; everything must be over long before. */
-const livenessMs = 180_000;
+const livenessMs = 120_000;
 /** No simulation lasts so long, unless it runs in circles. */
 const virtualMsMax = 3_600_000;
 const pollMs = 500;
@@ -77,11 +79,18 @@ class Simulation {
     this.#random = this.#world.scheduler.random.fork("simulation");
     const layout = this.#random.pick([combinedLayout, separateLayout]);
     const clients = ["one", "two"];
-    this.#cluster = new SimulatedCluster(this.#world, layout, clients, options.hooks ?? {}, (mount) => {
-      this.#deadMounts.add(mount);
-      this.#checker?.clientDied(mount);
+    this.#cluster = new SimulatedCluster(this.#world, layout, clients, options.hooks ?? {}, {
+      onClientDeath: (mount) => {
+        this.#deadMounts.add(mount);
+        this.#checker?.clientDied(mount);
+      },
+      onDefect: (error) => {
+        this.#failure ??= new Violation("a server starts again after any crash", error.stack ?? error.message);
+      },
     });
-    this.#faults = new Faults(this.#cluster, this.#random.fork("faults"), options.faults);
+    this.#faults = new Faults(this.#cluster, this.#random.fork("faults"), options.faults, () => {
+      return this.#checker?.abandonedCount ?? 0;
+    });
   }
 
   async run(): Promise<SimulationResult> {
@@ -132,19 +141,23 @@ class Simulation {
       this.#failure ??= error;
     });
     this.#faults.start();
+    const mourning = this.#mourn(enough);
+    mourning.catch((error: Error) => {
+      this.#failure ??= error;
+    });
     this.#phase = "work";
     while (!enough()) await this.#wait(pollMs);
     await this.#faults.stop();
     await this.#within("operations end", work);
-    await this.#within("members in sync, sessions of the dead gone", this.#peace());
-    checker.settle();
+    await this.#within("members in sync", this.#cluster.whole());
+    await this.#within("sessions of the dead gone", mourning);
     await this.#within("audit", this.#auditAll());
     await this.#within("members equal", this.#compareMembers());
 
     for (const server of this.#cluster.servers) server.kill({ power: true });
     for (const server of this.#cluster.servers) server.start();
     await this.#within("audit after a loss of power", this.#auditAll());
-    await this.#within("members in sync after a loss of power", this.#peace());
+    await this.#within("members in sync after a loss of power", this.#cluster.whole());
     await this.#within("members equal after a loss of power", this.#compareMembers());
     await this.#within("unmount", this.#unmount());
   }
@@ -173,13 +186,33 @@ class Simulation {
     return errno === "ENOSPC" && this.#faults.diskWasFull(calledUs) ? "mayHaveHappened" : "no";
   }
 
-  /** Resolves when the cluster is whole, and the leader has forgotten all clients that died. */
-  async #peace(): Promise<void> {
-    await this.#cluster.whole();
-    for (;;) {
-      const { sessions } = await this.#cluster.status();
-      if (sessions.every(({ host }) => !this.#deadMounts.has(host))) return;
+  /**
+   * When the leader has ended the session of a client that died, what that client had under way has happened or never
+   * will. Somebody then looks, so that the checker knows which. Resolves when nobody is left to mourn.
+   */
+  async #mourn(enough: () => boolean): Promise<void> {
+    while (!enough() || this.#deadMounts.size > 0) {
       await this.#wait(pollMs);
+      if (this.#deadMounts.size === 0) continue;
+      const dead = [...this.#deadMounts];
+      const { sessions } = await this.#cluster.status();
+      for (const mount of dead.filter((name) => sessions.every(({ host }) => host !== name))) {
+        const open = this.#checker!.abandonedBy(mount);
+        this.#checker!.settle(mount);
+        this.#deadMounts.delete(mount);
+        for (const { operation } of open) await this.#observe(operation);
+      }
+    }
+  }
+
+  /** Looks whether the operation has happened. */
+  async #observe(operation: FileOperation): Promise<void> {
+    const mount = await this.#random.pick(this.#cluster.clients).mount();
+    try {
+      for (const look of looksAt(operation)) await this.#recorder!.perform(mount, look);
+      if (operation.kind === "write") await readWritten(mount, this.#recorder!, this.#checker!, operation.inode);
+    } catch (error) {
+      if (!(error instanceof MountDied)) throw error;
     }
   }
 
@@ -189,7 +222,16 @@ class Simulation {
 
   async #compareMembers(): Promise<void> {
     const { platform } = this.#world.host("checker").reboot();
-    await checkMembersEqual(platform, await this.#cluster.status());
+    for (;;) {
+      try {
+        await checkMembersEqual(platform, await this.#cluster.status());
+        return;
+      } catch (error) {
+        // A store that has just started may not be serving yet.
+        if (!isTransient(error)) throw error;
+        await this.#wait(pollMs);
+      }
+    }
   }
 
   async #unmount(): Promise<void> {

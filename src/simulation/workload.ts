@@ -18,7 +18,7 @@ const weights = {
   getAttributes: 7,
   chmod: 3,
   chown: 2,
-  truncate: 5,
+  truncate: 8,
   createFile: 10,
   makeDirectory: 4,
   symlink: 2,
@@ -153,7 +153,7 @@ export class Workload {
       case "truncate": {
         if (files.length === 0) return undefined;
         const file = this.#random.pick(files);
-        return { kind: "setAttributes", inode: file.number!, change: { size: this.#offset(file.size) } };
+        return { kind: "setAttributes", inode: file.number!, change: { size: this.#newSize(file) } };
       }
       case "open": {
         if (files.length === 0) return undefined;
@@ -184,6 +184,13 @@ export class Workload {
       default:
         return this.#random.below(3 * chunkBytes);
     }
+  }
+
+  /** Mostly in the middle of data, where a tail has to go; else anywhere. */
+  #newSize({ pieces, size }: ModelInode): number {
+    if (pieces.length === 0 || this.#random.chance(0.4)) return this.#offset(size);
+    const { start, end } = this.#random.pick(pieces);
+    return this.#random.between(start, end);
   }
 
   #length(): number {

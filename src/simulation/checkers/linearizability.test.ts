@@ -13,7 +13,7 @@ const root = 1;
 function checkerWithFile(): LinearizabilityChecker {
   const checker = new LinearizabilityChecker(Model.withRoot(root, 0o755, owner.uid, owner.gid));
   step(checker, 1, create("file", true), attributes(10, {}));
-  step(checker, 2, write(100, 0, 8192), { kind: "done" });
+  step(checker, 2, write(100, 0, 8192), written(8192));
   return checker;
 }
 
@@ -32,6 +32,10 @@ function read(offset: number, length: number): FileOperation {
 function attributes(inode: number, given: Partial<Attributes>): Outcome {
   const base = { type: "file", mode: 0o644, ...owner, linkCount: 1, size: 0 };
   return { kind: "attributes", attributes: { inode, ...base, ...given } as Attributes };
+}
+
+function written(length: number): Outcome {
+  return { kind: "written", length };
 }
 
 function data(...bytes: Uint8Array[]): Outcome {
@@ -96,7 +100,7 @@ test("after its return a write must be seen", () => {
   const checker = checkerWithFile();
   checker.called(3, "one", write(200, 0, 4096));
   checker.called(4, "two", read(0, 8));
-  checker.returned(3, { kind: "done" });
+  checker.returned(3, written(4096));
   checker.called(5, "two", read(0, 8));
   checker.returned(4, data(taggedBytes(100, 0, 8))); // was under way before: may be older
   assert.throws(() => checker.returned(5, data(taggedBytes(100, 0, 8))), /not linearizable/);
@@ -107,8 +111,8 @@ test("two appends: both are there, once, in either order", () => {
     const checker = checkerWithFile();
     checker.called(3, "one", write(200, undefined, 100));
     checker.called(4, "two", write(300, undefined, 100));
-    checker.returned(3, { kind: "done" });
-    checker.returned(4, { kind: "done" });
+    checker.returned(3, written(100));
+    checker.returned(4, written(100));
     const bytes = [taggedBytes(first, 0, 100), taggedBytes(second, 0, 100), taggedBytes(second, 0, more)];
     step(checker, 5, read(8192, 1000), data(...bytes));
   };
@@ -140,7 +144,7 @@ test("what a dead client had under way may happen late, torn at blocks, or never
     checker.abandon(3);
     checker.clientDied("one");
     const bytes = (tag: number, block: number) => taggedBytes(tag, block * 4096, 4096);
-    if (first === 100) checker.settle(); // nothing was seen: until then it could still come
+    if (first === 100) checker.settle("one"); // nothing was seen: until then it could still come
     step(checker, 4, read(0, 8192), data(bytes(first, 0), bytes(second, 1)));
     step(checker, 5, read(4096, 4096), data(bytes(second, 1)));
     const other = first === 100 ? 200 : 100;

@@ -10,7 +10,8 @@
  *    already, the outcome they must then return.
  * 2. A call adds an operation under way, and changes no configuration.
  * 3. A return: in each configuration, the operation must have taken effect by now. Where it has, its outcome is compared.
- *    Where it hasn't, any of those under way may take effect first, in any order, then it does; all ways are tried.
+ *    Where it hasn't, any of those under way may take effect first, in any order, then it does; all ways are tried that
+ *    can make a difference (conflicts.ts: what commutes with all that follows can take effect later as well).
  *    Configurations in which the outcome can't be are dropped; equal ones are merged.
  * 4. When none is left, no order explains what was seen: violation.
  *
@@ -21,6 +22,7 @@ import { describeOperation, describeOutcome, type FileOperation, type Outcome } 
 import type { Model } from "../model.ts";
 import { dropHolds, type Execution, execute, executeTorn, type Invocation } from "../model-operations.ts";
 import { match, type Prediction, predictionKey } from "../model-prediction.ts";
+import { relevant } from "./conflicts.ts";
 import { Violation } from "./violation.ts";
 
 interface Configuration {
@@ -51,6 +53,11 @@ export class LinearizabilityChecker {
   /** The greatest number of configurations there were. */
   get configurationsMost(): number {
     return this.#most;
+  }
+
+  /** Operations of dead clients whose fate is open. */
+  get abandonedCount(): number {
+    return this.#abandoned.size;
   }
 
   called(id: number, client: string, operation: FileOperation): void {
@@ -96,9 +103,22 @@ export class LinearizabilityChecker {
     this.#replace(left);
   }
 
-  /** Abandoned operations that have not taken effect by now never will. */
-  settle(): void {
-    for (const id of [...this.#abandoned]) this.#mayHaveHappened(id);
+  /** Abandoned operations of a client: they may take effect at any time. */
+  abandonedBy(client: string): Invocation[] {
+    return [...this.#abandoned].map((id) => this.#underWay.get(id)!).filter((one) => one.client === client);
+  }
+
+  /** Abandoned operations of a client that have not taken effect by now never will. */
+  settle(client: string): void {
+    for (const { id } of this.abandonedBy(client)) this.#mayHaveHappened(id);
+  }
+
+  /** A write that returned has written less than it should: only its first `length` bytes. */
+  shortened(id: number, length: number): void {
+    const invocation = this.#underWay.get(id)!;
+    this.#underWay.set(id, { ...invocation, operation: { ...invocation.operation, length } as FileOperation });
+    const left = this.#configurations.filter(({ effective }) => !effective.has(id));
+    if (left.length > 0) this.#configurations = left;
   }
 
   #mayHaveHappened(id: number): void {
@@ -129,8 +149,8 @@ export class LinearizabilityChecker {
     };
     for (const configuration of this.#configurations) visit(configuration);
     for (let configuration = waiting.pop(); configuration !== undefined; configuration = waiting.pop()) {
-      for (const invocation of this.#underWay.values()) {
-        if (configuration.effective.has(invocation.id)) continue;
+      const possible = [...this.#underWay.values()].filter((one) => !configuration.effective.has(one.id));
+      for (const invocation of relevant(configuration.model, this.#underWay.get(id)!, possible)) {
         for (const { model, prediction } of this.#executions(configuration.model, invocation)) {
           visit({ model, effective: new Map([...configuration.effective, [invocation.id, prediction]]) });
         }
