@@ -93,21 +93,25 @@ export class Checkpointer {
   }
 
   get due(): boolean {
+    if (this.#state.index.isHeavy) return true;
     if (this.#dirtySinceMs === undefined || this.#running !== undefined) return false;
     return this.#wanted || this.#bytes >= this.#logBytesMax || this.#clock.nowMs() - this.#dirtySinceMs >= dirtyMsMax;
   }
 
   /** Commits the state, which is that of the log at `position`, and makes it durable if none is under way. */
   take(position: LogPosition): void {
+    const isRunning = this.#running !== undefined;
     this.#wanted = false;
     this.#bytes = 0;
-    this.#dirtySinceMs = undefined;
+    // A commit while an older one is being made durable needs a checkpoint of its own later.
+    this.#dirtySinceMs = isRunning ? this.#clock.nowMs() : undefined;
     try {
-      this.#commit(position);
+      commitIndex(this.#keyValue, this.#state, position, this.#badBlocks());
     } catch (error) {
       this.#onFailure(error);
       return;
     }
+    if (isRunning) return;
     this.#running = this.#keyValue.checkpoint().then(
       () => {
         this.#running = undefined;
@@ -124,13 +128,13 @@ export class Checkpointer {
   async idle(): Promise<void> {
     await this.#running;
   }
+}
 
-  #commit(position: LogPosition): void {
-    this.#state.index.save();
-    this.#state.space.save();
-    this.#keyValue.put(groupsKey, encode(groupsRecord, { views: [...this.#state.groups.values()] }));
-    const badBlocks = this.#badBlocks();
-    this.#keyValue.put(metaKey, encode(metaRecord, { format: indexFormat, ...position, badBlocks }));
-    this.#keyValue.commit();
-  }
+/** Everything that has changed in memory, and the position up to which it is true, in one commit. */
+export function commitIndex(keyValue: KeyValue, state: State, position: LogPosition, badBlocks: number): void {
+  state.index.save();
+  state.space.save();
+  keyValue.put(groupsKey, encode(groupsRecord, { views: [...state.groups.values()] }));
+  keyValue.put(metaKey, encode(metaRecord, { format: indexFormat, ...position, badBlocks }));
+  keyValue.commit();
 }

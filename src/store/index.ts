@@ -9,14 +9,14 @@
 import type { KeyValue } from "../platform/key-value.ts";
 import { type ChunkState, decodeChunk, encodeChunk } from "./chunk-row.ts";
 import { endBlock } from "./extents.ts";
-import { chunkKey, chunkKeysEnd, numberOfKey } from "./keys.ts";
+import { chunkKey, numberOfKey } from "./keys.ts";
 
 /**
  * Decoded chunks that are kept, weighed in extents (a block's checksum counts an eighth): about 200 bytes each, so 40 MB.
  * Of files written in one piece that is 1,500 chunks (6 GiB); of ones overwritten block by block 200 chunks.
  */
 const cleanWeightMax = 200_000;
-/** Dirty ones above this are put into the KeyValue before the next checkpoint asks for it. */
+/** Dirty ones above this should be saved soon. */
 const dirtyWeightMax = 300_000;
 
 export class ExtentIndex {
@@ -56,18 +56,28 @@ export class ExtentIndex {
     }
     this.#dirtyWeight += weightOf(state) - weightOf(this.#dirty.get(chunk));
     this.#dirty.set(chunk, state);
-    if (this.#dirtyWeight > dirtyWeightMax) this.save();
   }
 
   /** Numbers of the chunks in [from, to), in order, at most `limit` (≤ 1,000). */
   list(from: number, to: number, limit: number): number[] {
-    this.save();
-    const end = to >= Number.MAX_SAFE_INTEGER ? chunkKeysEnd : chunkKey(to);
-    return this.#keyValue.scan(chunkKey(from), end, limit).map(([key]) => numberOfKey(key));
+    const changed = [...this.#dirty.keys()].filter((chunk) => chunk >= from && chunk < to);
+    const numbers = changed.filter((chunk) => this.#dirty.get(chunk) !== undefined);
+    for (let next = from; ; ) {
+      const rows = this.#keyValue.scan(chunkKey(next), chunkKey(to), limit);
+      const stored = rows.map(([key]) => numberOfKey(key));
+      for (const chunk of stored) if (!this.#dirty.has(chunk)) numbers.push(chunk);
+      const last = stored.at(-1);
+      if (last === undefined || stored.length < limit) break;
+      // Enough that none which is missing could come before the last one wanted.
+      if (numbers.filter((chunk) => chunk <= last).length >= limit) break;
+      next = last + 1;
+    }
+    return numbers.sort((left, right) => left - right).slice(0, limit);
   }
 
-  get dirty(): boolean {
-    return this.#dirty.size > 0;
+  /** True if so much is dirty that it should be saved. */
+  get isHeavy(): boolean {
+    return this.#dirtyWeight > dirtyWeightMax;
   }
 
   /** Puts the dirty chunks into the KeyValue; the caller commits. */

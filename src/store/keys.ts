@@ -16,7 +16,6 @@ export const metaKey = Uint8Array.of(metaLetter);
 export const groupsKey = Uint8Array.of(groupsLetter);
 export const segmentKeysStart = Uint8Array.of(segmentLetter);
 export const segmentKeysEnd = Uint8Array.of(segmentLetter + 1);
-export const chunkKeysEnd = Uint8Array.of(chunkLetter + 1);
 
 export function chunkKey(chunk: number): Uint8Array {
   return numberKey(chunkLetter, chunk);

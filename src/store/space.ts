@@ -122,10 +122,6 @@ export class Space {
     this.#dirty.clear();
   }
 
-  get dirty(): boolean {
-    return this.#dirty.size > 0;
-  }
-
   #changed(number: number): Segment {
     this.#dirty.add(number);
     let segment = this.#segments.get(number);

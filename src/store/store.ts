@@ -8,31 +8,27 @@
  *
  * One event loop owns it all: between two awaits nothing changes.
  */
-import { decode, encode } from "../codec/schema.ts";
+import { encode } from "../codec/schema.ts";
 import { BrineError } from "../errors/brine-error.ts";
-import { type LogPosition, queueBytesMax, SegmentLog } from "../log/segment-log.ts";
+import { type LogPosition, queueBytesMax, type SegmentLog } from "../log/segment-log.ts";
 import { blockBytes, blocksPerChunk, chunkNumbersPerGroup } from "../namespace/model.ts";
-import type { Timer } from "../platform/clock.ts";
 import type { KeyValue } from "../platform/key-value.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Platform } from "../platform/platform.ts";
 import { type GroupView, groupView } from "../wire/catalogue/leader.ts";
 import type { Version } from "../wire/catalogue/store.ts";
 import { verifyBlocks } from "../wire/checksum.ts";
-import { BlockReader, messageOf } from "./block-reader.ts";
-import { Checkpointer, readCheckpoint } from "./checkpointer.ts";
+import { BlockReader } from "./block-reader.ts";
 import type { ChunkState } from "./chunk-row.ts";
 import { digestOf } from "./digest.ts";
-import { DiskRoom, segmentBytesFor } from "./disk-room.ts";
+import { DiskRoom } from "./disk-room.ts";
 import { overlapping, type StoredExtent, standing } from "./extents.ts";
 import { diskFailed, Journal } from "./journal.ts";
-import { Reclaimer } from "./reclaim.ts";
-import { type RecordOf, recordDescriptor, recordFormat, type StoreRecord } from "./record.ts";
-import { isNewer, type Outcome, State } from "./state.ts";
-import { indexPath, isMarked, lostIndex, openIndex, segmentsPath, writeMark } from "./store-directory.ts";
+import type { RecordOf, StoreRecord } from "./record.ts";
+import { type Opened, openDirectory } from "./replay.ts";
+import { isNewer, type Outcome, type State } from "./state.ts";
+import { Upkeep } from "./upkeep.ts";
 
-/** Space is asked for and checkpoints are considered this often. */
-const tickMs = 1000;
 /** Most chunks in one answer of `listChunks`: their rows are decoded for the digests, ≤ 60 KB each. */
 const listedChunksMax = 256;
 
@@ -57,125 +53,68 @@ export interface StoreOptions {
   readonly checkpointBytes?: number;
 }
 
-interface Parts {
-  readonly log: SegmentLog;
-  readonly keyValue: KeyValue;
-  readonly state: State;
-  readonly room: DiskRoom;
-  readonly badBlocks: number;
-  readonly checkpointBytes: number | undefined;
-}
-
 export class Store {
-  readonly #platform: Platform;
   readonly #logger: Logger;
   readonly #directory: string;
   readonly #log: SegmentLog;
   readonly #keyValue: KeyValue;
   readonly #state: State;
   readonly #room: DiskRoom;
-  readonly #journal: Journal;
-  readonly #checkpointer: Checkpointer;
-  readonly #reclaimer: Reclaimer;
   readonly #reader: BlockReader;
+  readonly #upkeep: Upkeep;
+  readonly #journal: Journal;
   /** Writes that are not applied yet, so that a retry waits for the first try instead of being written again. */
-  readonly #changingGroups = new Set<number>();
-  #settingGroups: Promise<void> = Promise.resolve();
   readonly #writing = new Map<string, Promise<Outcome>>();
+  readonly #changingGroups = new Set<number>();
+  /** The change of groups that began last. */
+  #settingGroups: Promise<void> = Promise.resolve();
   #failure: string | undefined;
+  #closed = false;
   /** Called once when the disk has failed. */
   onFailure: (reason: string) => void = () => {};
-  #timer: Timer | undefined;
-  #marked: boolean;
-  #closed = false;
 
   /**
    * Opens or makes the store and replays the log onto the last checkpoint of the index.
    * Errors: diskFailed, badChecksum (log or index is damaged), versionMismatch.
    */
   static async open(platform: Platform, options: StoreOptions): Promise<Store> {
-    const { directory } = options;
-    const { disk } = platform;
-    await disk.makeDirectory(segmentsPath(directory));
-    const space = await disk.space(directory);
-    const segmentBytes = options.segmentBytes ?? segmentBytesFor(space.totalBytes);
-    const marked = await isMarked(platform, directory);
-    const keyValue = await openIndex(platform, directory);
-    try {
-      const checkpoint = readCheckpoint(keyValue, indexPath(directory));
-      if (marked && checkpoint.position === undefined) throw lostIndex(directory);
-      const state = new State(keyValue, checkpoint.views);
-      const log = await SegmentLog.open(platform, {
-        directory: segmentsPath(directory),
-        kind: "stor",
-        segmentBytes,
-        from: checkpoint.position,
-        onRecord: (logged) => {
-          state.apply(decodeRecord(logged.descriptor), logged);
-        },
-      });
-      state.space.keepOnly(new Set(log.segments()));
-      const room = await DiskRoom.open(disk, directory, segmentBytes);
-      const parts = {
-        log,
-        keyValue,
-        state,
-        room,
-        badBlocks: checkpoint.badBlocks,
-        checkpointBytes: options.checkpointBytes,
-      };
-      return new Store(platform, directory, marked, parts);
-    } catch (error) {
-      await keyValue.close();
-      throw error;
-    }
+    const { directory, segmentBytes } = options;
+    const opened = await openDirectory(platform, { directory, segmentBytes });
+    const room = await DiskRoom.open(platform.disk, directory, opened.segmentBytes);
+    return new Store(platform, options, opened, room);
   }
 
-  private constructor(platform: Platform, directory: string, marked: boolean, parts: Parts) {
-    this.#platform = platform;
-    this.#logger = platform.logger.for("store");
+  private constructor(platform: Platform, options: StoreOptions, opened: Opened, room: DiskRoom) {
+    const { log, keyValue, state, badBlocks, marked } = opened;
+    const { directory, checkpointBytes } = options;
+    const logger = platform.logger.for("store");
+    this.#logger = logger;
     this.#directory = directory;
-    this.#marked = marked;
-    this.#log = parts.log;
-    this.#keyValue = parts.keyValue;
-    this.#state = parts.state;
-    this.#room = parts.room;
-    this.#reader = new BlockReader({
-      log: parts.log,
-      keyValue: parts.keyValue,
-      logger: this.#logger,
-      badBlocks: parts.badBlocks,
-      onBad: () => this.#checkpointer.changed(0),
-    });
-    this.#checkpointer = new Checkpointer({
-      clock: platform.clock,
-      keyValue: parts.keyValue,
-      state: parts.state,
-      ...(parts.checkpointBytes !== undefined && { logBytesMax: parts.checkpointBytes }),
-      badBlocks: () => this.#reader.badBlocks,
-      onDurable: (position) => void this.#onDurable(position),
-      onFailure: (error) => this.#fail(`index: ${messageOf(error)}`),
-    });
-    this.#journal = new Journal({
-      log: parts.log,
-      state: parts.state,
-      position: parts.log.end,
-      onCommitApplied: (position) => this.#onCommitApplied(position),
-      onFailure: (reason) => this.#fail(reason),
-    });
-    this.#reclaimer = new Reclaimer({
-      log: parts.log,
-      space: parts.state.space,
-      gate: this.#reader.gate,
-      logger: this.#logger,
-      onReclaimed: () => {
-        this.#checkpointer.changed(0);
-        void this.#room.refresh();
-      },
-    });
-    // What was replayed goes into a checkpoint soon, so that the next start has less to do.
-    this.#checkpointer.changed(0);
-    this.#startTimer();
+    this.#log = log;
+    this.#keyValue = keyValue;
+    this.#state = state;
+    this.#room = room;
+    const onFailure = (reason: string) => this.#fail(reason);
+    const onBad = () => this.#upkeep.changed(0);
+    const reader = new BlockReader({ log, keyValue, logger, badBlocks, onBad });
+    const parts = {
+      platform,
+      logger,
+      directory,
+      log,
+      keyValue,
+      state,
+      room,
+      reader,
+      marked,
+      checkpointBytes,
+      onFailure,
+    };
+    this.#reader = reader;
+    this.#upkeep = new Upkeep(parts);
+    const onCommitApplied = (position: LogPosition) => this.#upkeep.onCommitApplied(position);
+    this.#journal = new Journal({ log, state, position: log.end, onCommitApplied, onFailure });
+    this.#upkeep.start(this.#journal);
   }
 
   /** Why the store has stepped down, if it has. */
@@ -276,7 +215,7 @@ export class Store {
     const present = idle ? chunks.filter((chunk) => this.#state.index.get(chunk) !== undefined) : [...chunks];
     if (present.length === 0) return;
     await this.#append({ kind: "delete", chunks: present });
-    if (this.#room.isTight) this.#checkpointer.want();
+    this.#upkeep.hurry();
   }
 
   /** Remembers groups whose generation is higher than known (or equal, with new addresses). Errors: noSpace, diskFailed. */
@@ -330,28 +269,17 @@ export class Store {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.#timer?.cancel();
     // The log checks the data of its very last commit: let it be one without, so that a block that rots while the server
     // is off is found by its reader, and does not look like a torn log.
     await this.#append({ kind: "groups", views: [] }).catch(() => {});
-    await this.#journal.idle();
-    await this.#checkpointer.idle();
-    await this.#reclaimer.close();
-    await this.#reader.gate.quiesce();
-    if (this.#failure === undefined) this.#checkpointer.take(this.#journal.position);
-    await this.#checkpointer.idle();
+    await this.#upkeep.close();
     await this.#log.close();
-    // After a failure the rows may be ahead of the position that was committed last: then they must not be committed.
-    if (this.#failure === undefined) await this.#keyValue.close();
+    await this.#keyValue.close();
   }
 
-  /** Makes a checkpoint now, if something has changed, and gives back dead space; for tests and orderly pauses. */
-  async checkpoint(): Promise<void> {
-    await this.#journal.idle();
-    await this.#checkpointer.idle();
-    if (this.#failure === undefined) this.#checkpointer.take(this.#journal.position);
-    await this.#checkpointer.idle();
-    await this.#reclaimer.idle();
+  /** Makes a checkpoint now and gives back dead space; for tests and orderly pauses. */
+  checkpoint(): Promise<void> {
+    return this.#upkeep.checkpoint();
   }
 
   // --- writing ---
@@ -410,9 +338,7 @@ export class Store {
   }
 
   #append(record: StoreRecord, payload?: Uint8Array): Promise<Outcome> {
-    const byteCount = recordBytes + (payload?.byteLength ?? 0);
-    this.#room.wrote(byteCount);
-    this.#checkpointer.changed(byteCount);
+    this.#upkeep.changed(recordBytes + (payload?.byteLength ?? 0));
     return this.#journal.append(record, payload === undefined ? [] : [payload]);
   }
 
@@ -426,49 +352,16 @@ export class Store {
     throw new BrineError("noSpace", `the disk of ${this.#directory} is full`, { advice: "delete files or add stores" });
   }
 
-  // --- reading ---
-
   #chunk(chunk: number): ChunkState {
     const state = this.#state.index.get(chunk);
     if (state === undefined) throw unknownChunk(chunk);
     return state;
   }
 
-  // --- checkpoints and failure ---
-
-  #onCommitApplied(position: LogPosition): void {
-    if (this.#failure === undefined && this.#checkpointer.due) this.#checkpointer.take(position);
-  }
-
-  async #onDurable(position: LogPosition): Promise<void> {
-    if (this.#closed || this.#failure !== undefined) return;
-    try {
-      if (!this.#marked) await writeMark(this.#platform, this.#directory);
-      this.#marked = true;
-    } catch (error) {
-      this.#logger.warn("dead space is kept: the store's mark could not be written", { error: messageOf(error) });
-      return;
-    }
-    this.#reclaimer.run(position, this.#room.isTight);
-  }
-
-  #startTimer(): void {
-    this.#timer = this.#platform.clock.startTimer(tickMs, () => {
-      void this.#tick();
-    });
-  }
-
-  async #tick(): Promise<void> {
-    await this.#room.refresh();
-    if (this.#closed || this.#failure !== undefined) return;
-    if (this.#journal.waitingCount === 0) this.#onCommitApplied(this.#journal.position);
-    this.#startTimer();
-  }
-
   #fail(reason: string): void {
     if (this.#failure !== undefined) return;
     this.#failure = reason;
-    this.#timer?.cancel();
+    this.#upkeep.halt();
     this.#logger.error("the disk has failed: the store steps down", { directory: this.#directory, reason });
     this.onFailure(reason);
   }
@@ -481,18 +374,4 @@ function checkRange(firstBlock: number, blockCount: number, byteCount: number): 
 
 function unknownChunk(chunk: number): BrineError {
   return new BrineError("unknownChunk", `chunk ${chunk} is not known here`);
-}
-
-function decodeRecord(descriptor: Uint8Array): StoreRecord {
-  const { format, record } = decode(recordDescriptor, descriptor);
-  if (format !== recordFormat) {
-    throw new BrineError(
-      "versionMismatch",
-      `the store's log has records of format ${format}, known is ${recordFormat}`,
-      {
-        advice: "start the server with the version of brinefs that wrote them, or a newer one",
-      },
-    );
-  }
-  return record;
 }
