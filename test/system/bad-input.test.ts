@@ -41,7 +41,7 @@ test("wrong names and places are refused with a clear line", { skip }, async (co
   assertRefused(await runBrine(["status", `127.0.0.1:${port}`]), new RegExp(`127.0.0.1:${port}`), 3);
   assertRefused(await runBrine(["status", "--data", directory]), /no brinefs is running/, 3);
   assertRefused(await runBrine(["unmount", directory]), /no brinefs mount/, 3);
-  assertRefused(await runBrine(["volume", "create", "home", address, "--replicas", "1"]), /"?home"?.*exists/);
+  assertRefused(await runBrine(["volume", "create", "home", address, "--replicas", "1"]), /"home" already/);
   assertRefused(await runBrine(["volume", "create", "a b", address, "--replicas", "1"]), /name/, 2);
   assertRefused(await runBrine(["volume", "create", "more", address, "--replicas", "3"]), /1 .*store|store.* 1/, 2);
   assertRefused(await runBrine(["volume", "delete", "nothing", "--yes", address]), /nothing/, 3);
@@ -134,8 +134,10 @@ test("a full disk gives ENOSPC, loses nothing, and works again when space is fre
   assert.ok(written > 16 << 20, `${written} bytes fitted`);
   const content = readFileSync(join(point, "big"));
   assert.ok(content.length >= written);
-  for (let at = 0; at < written; at += 1 << 20)
-    assert.ok(content.subarray(at, at + (1 << 20)).equals(piece), `at ${at}`);
+  for (let at = 0; at < written; at += piece.length) {
+    const length = Math.min(piece.length, written - at); // the last write may have been a short one
+    assert.ok(content.subarray(at, at + length).equals(piece.subarray(0, length)), `at ${at}`);
+  }
   assert.throws(() => writeFileSync(join(point, "another"), piece), { code: "ENOSPC" });
 
   unlinkSync(join(point, "big"));

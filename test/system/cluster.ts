@@ -113,8 +113,11 @@ function isTaken(port: number): Promise<boolean> {
   });
 }
 
+/** Memory, where there is some: most tests are not about the disk, and a sync of it takes its time. */
+const scratchParent = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
+
 /** A fresh directory that is gone after the test. */
-export function scratch(context: Context, parent = tmpdir()): string {
+export function scratch(context: Context, parent = scratchParent): string {
   const directory = mkdtempSync(join(parent, "brine-test-"));
   undo(context, () => rmSync(directory, { recursive: true, force: true }));
   return directory;
