@@ -5,7 +5,7 @@ import { blockBytes } from "../namespace/model.ts";
 import type { KeyValue } from "../platform/key-value.ts";
 import type { Logger } from "../platform/logger.ts";
 import { verifyBlocks } from "../wire/checksum.ts";
-import type { StoredExtent } from "./extents.ts";
+import { endBlock, part, type StoredExtent } from "./extents.ts";
 import { badBlockKey } from "./keys.ts";
 import { ReadGate } from "./read-gate.ts";
 
@@ -52,19 +52,31 @@ export class BlockReader {
     return payload;
   }
 
-  /** Compares the data of extents with their checksums; bad blocks are counted and logged. Returns how many there are. */
-  verify(chunk: number, extents: readonly StoredExtent[], payload: Uint8Array): number {
-    let [position, bad] = [0, 0];
-    for (const { firstBlock, origin, stamp, checksums, segment, offset } of extents) {
-      for (let index = 0; index < checksums.length; index++, position += blockBytes) {
-        const data = payload.subarray(position, position + blockBytes);
-        const block = firstBlock + index;
-        if (verifyBlocks(data, origin, block, stamp.version, [checksums[index]!]) === -1) continue;
-        bad += 1;
-        this.#countBad({ chunk, block, segment, offset: offset + index * blockBytes }, "wrong checksum");
+  /**
+   * Reads extents that are live now, block by block, and compares them with their checksums. Bad and unreadable blocks
+   * are counted and logged. Returns them, each as an extent of its own.
+   */
+  async findBad(chunk: number, extents: readonly StoredExtent[]): Promise<StoredExtent[]> {
+    const bad: StoredExtent[] = [];
+    for (const extent of extents) {
+      for (let block = extent.firstBlock; block < endBlock(extent); block++) {
+        const one = part(extent, block, block + 1);
+        if (!(await this.#isGood(chunk, one))) bad.push(one);
       }
     }
     return bad;
+  }
+
+  async #isGood(chunk: number, block: StoredExtent): Promise<boolean> {
+    const { firstBlock, origin, stamp, checksums, segment, offset } = block;
+    try {
+      const data = await this.read(chunk, [block]);
+      if (verifyBlocks(data, origin, firstBlock, stamp.version, checksums) === -1) return true;
+      this.#countBad({ chunk, block: firstBlock, segment, offset }, "wrong checksum");
+    } catch (error) {
+      if (!hasCode(error, "diskFailed")) throw error; // counted by `read`
+    }
+    return false;
   }
 
   /** Extents that lie behind each other in a segment are read with one call. */

@@ -21,9 +21,7 @@ import type { Logger } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { listChunks } from "../wire/catalogue/store.ts";
-import { connectPeer, type Identity } from "../wire/connect.ts";
 import type { Peer } from "../wire/peer.ts";
-import { Service } from "../wire/service.ts";
 import type { Admission } from "./admission.ts";
 import { type Reconciliation, reconcileChunk, sourceTimeoutMs } from "./reconcile.ts";
 import type { Store } from "./store.ts";
@@ -36,7 +34,6 @@ const pageChunks = 256;
 const lookAgainMs = 20;
 const retryMsMin = 200;
 const retryMsMax = 5_000;
-const connectTimeoutMs = 2_000;
 
 interface Task {
   readonly group: number;
@@ -54,10 +51,8 @@ export interface CatchUpParts {
   readonly platform: Platform;
   readonly store: Store;
   readonly admission: Admission;
-  readonly identity: Identity;
   readonly reportCaughtUp: (group: number, generation: number) => Promise<void>;
-  /** Default: over the network. */
-  readonly connect?: (source: Address) => Promise<Peer>;
+  readonly connect: (source: Address) => Promise<Peer>;
 }
 
 export class CatchUps {
@@ -266,10 +261,8 @@ export class CatchUps {
   }
 
   async #connect(source: Address): Promise<Peer> {
-    const { platform, identity, connect } = this.#parts;
     if (this.#stopped) throw new BrineError("closed", "the store stops");
-    if (connect !== undefined) return connect(source);
-    return connectPeer(platform, source, identity, new Service(), connectTimeoutMs);
+    return this.#parts.connect(source);
   }
 
   #sleep(delayMs: number): Promise<void> {

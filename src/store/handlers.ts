@@ -20,6 +20,7 @@ import type { HandleOptions, Service } from "../wire/service.ts";
 import type { Admission, Target } from "./admission.ts";
 import type { CatchUps } from "./catch-up.ts";
 import type { StoredExtent } from "./extents.ts";
+import type { Repair } from "./repair.ts";
 import type { Store } from "./store.ts";
 
 const inSync: readonly MemberState[] = ["inSync"];
@@ -30,13 +31,25 @@ const byClientsAndStores: HandleOptions = { roles: ["client", "store"] };
 const byStores: HandleOptions = { roles: ["store"] };
 const byLeader: HandleOptions = { roles: ["leader"] };
 
-export function registerHandlers(service: Service, store: Store, admission: Admission, catchUps: CatchUps): void {
-  registerClientMethods(service, store, admission, catchUps);
+export function registerHandlers(
+  service: Service,
+  store: Store,
+  admission: Admission,
+  catchUps: CatchUps,
+  repair: Repair,
+): void {
+  registerClientMethods(service, store, admission, catchUps, repair);
   registerLeaderMethods(service, store, admission, catchUps);
   registerStoreMethods(service, store, admission);
 }
 
-function registerClientMethods(service: Service, store: Store, admission: Admission, catchUps: CatchUps): void {
+function registerClientMethods(
+  service: Service,
+  store: Store,
+  admission: Admission,
+  catchUps: CatchUps,
+  repair: Repair,
+): void {
   service.handle(
     writeBlocks,
     async (body, payload) => {
@@ -93,7 +106,8 @@ function registerClientMethods(service: Service, store: Store, admission: Admiss
       admission.checkTarget(body, inSync);
       const leave = enterReader(admission, body, peer);
       try {
-        await store.verify(body.chunk, body.firstBlock, body.blockCount);
+        const bad = await store.findBad(body.chunk, body.firstBlock, body.blockCount);
+        if (bad.length > 0) await repair.repair(body, bad);
       } finally {
         leave();
       }

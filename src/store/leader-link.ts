@@ -23,6 +23,8 @@ const registerTimeoutMs = 10_000;
 /** Between rounds of all addresses: from nearly at once to nearly never in the way of a leader that starts. */
 const retryMsMin = 20;
 const retryMsMax = 1_000;
+/** A tie that held for so long was a good one: the next is tried without delay. */
+const steadyMs = 1_000;
 
 export interface LeaderLinkOptions {
   readonly serverId: string;
@@ -100,15 +102,16 @@ export class LeaderLink {
       round += 1;
       try {
         const peer = await this.#connect(address);
-        retryMs = 0;
+        const sinceMs = this.#platform.clock.nowMs();
         await this.#hold(peer);
-        continue;
+        if (this.#platform.clock.nowMs() - sinceMs >= steadyMs) retryMs = 0;
       } catch (error) {
         if (this.#stopped) return;
         const level = hasCode(error, "notLeader", "unreachable") ? "debug" : "warn";
         this.#logger[level]("not registered", { leader: address, reason: messageOf(error) });
       }
-      if (round % this.#options.leaders.length !== 0) continue;
+      if (this.#stopped) return;
+      if (retryMs > 0 && round % this.#options.leaders.length !== 0) continue;
       await this.#wait(retryMs + this.#platform.random.below(retryMsMin));
       retryMs = Math.min(Math.max(retryMsMin, retryMs * 2), retryMsMax);
     }

@@ -8,6 +8,7 @@ import {
   equalize,
   fenceSession,
   listChunks,
+  reportBad,
   setGroups,
 } from "../wire/catalogue/store.ts";
 import { blocksOf } from "./testing/blocks.ts";
@@ -191,4 +192,22 @@ test("equalize takes back what a dead session left, and leaves what a live one h
   assert.deepEqual((await copiesOf(second, 1, [1]))[0]!.slice(0, 3), [220, 221, 3]);
   const again = await second.leader.request(equalize, { ...body, chunks: [chunk], all: false }, { timeoutMs });
   assert.equal(again.body.copiedBlocks, 0);
+});
+
+test("a bad block that is reported is counted, and replaced by the other member's copy", async (context) => {
+  const { cluster, first, second } = await twoStores(context);
+  for (const [path, file] of first.disk.files) {
+    if (!path.endsWith(".segment")) continue;
+    for (const page of file.pages.values()) if (page[0] === 5 && page[4095] === 5) page[7]! ^= 1;
+  }
+  await assert.rejects(readFrom(first, { generation: 1, chunk }, 8), /wrong checksum/);
+  const body = { session: 1, group: testGroup, generation: 1, chunk, firstBlock: 4, blockCount: 4 };
+  await first.client.request(reportBad, body, { timeoutMs });
+  assert.deepEqual(
+    await readFrom(first, { generation: 1, chunk }, 8),
+    await readFrom(second, { generation: 1, chunk }, 8),
+  );
+  await until("told to the leader", () =>
+    cluster.heartbeats.some(({ store, badBlocks }) => store === 1 && badBlocks === 1),
+  );
 });

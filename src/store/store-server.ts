@@ -4,12 +4,17 @@
  */
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
+import { connectPeer, type Identity } from "../wire/connect.ts";
 import { Service } from "../wire/service.ts";
 import { Admission } from "./admission.ts";
 import { CatchUps } from "./catch-up.ts";
 import { registerHandlers } from "./handlers.ts";
 import { LeaderLink } from "./leader-link.ts";
+import { Repair } from "./repair.ts";
 import { Store } from "./store.ts";
+
+/** Of other members; on one machine or in one room a connection is there in milliseconds. */
+const connectTimeoutMs = 2_000;
 
 export interface StoreServerOptions {
   /** The store's own directory, made if it is missing: `segments/`, `index.sqlite`. */
@@ -31,6 +36,7 @@ export class StoreServer {
   readonly #store: Store;
   readonly #admission: Admission;
   readonly #catchUps: CatchUps;
+  readonly #repair: Repair;
   readonly #link: LeaderLink;
 
   /**
@@ -47,13 +53,12 @@ export class StoreServer {
     this.#store = store;
     this.#admission = new Admission(platform.clock, store);
     const { serverId, clusterId, pid } = options;
-    this.#catchUps = new CatchUps({
-      platform,
-      store,
-      admission: this.#admission,
-      identity: { role: "store", clusterId, peerId: serverId, description: `store pid ${pid}, catching up` },
-      reportCaughtUp: (group, generation) => this.#link.reportCaughtUp(group, generation),
-    });
+    const identity: Identity = { role: "store", clusterId, peerId: serverId, description: `store pid ${pid}, copying` };
+    const connect = (member: Address) => connectPeer(platform, member, identity, new Service(), connectTimeoutMs);
+    const reportCaughtUp = (group: number, generation: number) => this.#link.reportCaughtUp(group, generation);
+    this.#catchUps = new CatchUps({ platform, store, admission: this.#admission, connect, reportCaughtUp });
+    const logger = platform.logger.for("store");
+    this.#repair = new Repair({ store, logger, storeNumber: () => this.#admission.storeNumber, connect });
     const service = new Service();
     this.register(service);
     this.#link = new LeaderLink(platform, options, { store, admission: this.#admission, service });
@@ -63,7 +68,7 @@ export class StoreServer {
 
   /** Adds the store's methods to those of its server. */
   register(service: Service): void {
-    registerHandlers(service, this.#store, this.#admission, this.#catchUps);
+    registerHandlers(service, this.#store, this.#admission, this.#catchUps, this.#repair);
   }
 
   /** Finishes what is under way and closes the disk. */

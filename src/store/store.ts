@@ -259,10 +259,11 @@ export class Store {
     return numbers.map((chunk) => ({ chunk, digest: digestOf(this.#chunk(chunk).extents) }));
   }
 
-  /** Reads blocks and compares them with their checksums; bad ones are counted and logged. Returns how many are bad. */
-  async verify(chunk: number, firstBlock: number, blockCount: number): Promise<number> {
-    const { extents, payload } = await this.read(chunk, firstBlock, blockCount);
-    return this.#reader.verify(chunk, extents, payload);
+  /** Reads blocks and compares them with their checksums; the bad ones are counted, logged and returned one by one. */
+  async findBad(chunk: number, firstBlock: number, blockCount: number): Promise<StoredExtent[]> {
+    this.#check();
+    checkRange(firstBlock, blockCount, blockCount * blockBytes);
+    return this.#reader.findBad(chunk, overlapping(this.#chunk(chunk).extents, firstBlock, firstBlock + blockCount));
   }
 
   /** Writes what is under way, brings the index up to date and closes. */

@@ -1,0 +1,85 @@
+/**
+ * Replaces bad blocks of this store by good copies of other members. The new copy has the same stamp and takes the place
+ * of exactly the bad one, so a write that comes between wins. What is bad everywhere stays: its reader gets an error.
+ */
+import { BrineError } from "../errors/brine-error.ts";
+import type { Logger } from "../platform/logger.ts";
+import type { Address } from "../platform/network.ts";
+import { compareVersions, readBlocks } from "../wire/catalogue/store.ts";
+import { verifyBlocks } from "../wire/checksum.ts";
+import type { Peer } from "../wire/peer.ts";
+import type { Target } from "./admission.ts";
+import type { StoredExtent } from "./extents.ts";
+import type { Store } from "./store.ts";
+
+/** The one who reported the block waits meanwhile, so a member that is slow is passed over. */
+const readTimeoutMs = 2_000;
+
+export interface RepairParts {
+  readonly store: Store;
+  readonly logger: Logger;
+  /** The own number, which is not asked. */
+  readonly storeNumber: () => number | undefined;
+  readonly connect: (member: Address) => Promise<Peer>;
+}
+
+export class Repair {
+  readonly #parts: RepairParts;
+
+  constructor(parts: RepairParts) {
+    this.#parts = parts;
+  }
+
+  /** `bad`: blocks of the target's chunk, each an extent of its own. Never rejects: what can't be repaired is logged. */
+  async repair(target: Target, bad: readonly StoredExtent[]): Promise<void> {
+    const { store, logger, storeNumber } = this.#parts;
+    const { group, chunk } = target;
+    const members = store.groups.get(group)?.members ?? [];
+    let left = [...bad];
+    for (const member of members) {
+      if (member.state !== "inSync" || member.store === storeNumber() || left.length === 0) continue;
+      try {
+        left = await this.#repairFrom(member.address, target, left);
+      } catch (error) {
+        logger.warn("no repair from a member", { chunk, member: member.store, reason: String(error) });
+      }
+    }
+    const repaired = bad.length - left.length;
+    logger.info("bad blocks repaired", { chunk, repaired, left: left.length });
+  }
+
+  /** Returns the blocks that are still bad. */
+  async #repairFrom(address: Address, target: Target, bad: readonly StoredExtent[]): Promise<StoredExtent[]> {
+    const peer = await this.#parts.connect(address);
+    const left: StoredExtent[] = [];
+    try {
+      for (const block of bad) {
+        const data = await copyOf(peer, target, block);
+        if (data === undefined) left.push(block);
+        else await this.#replace(target.chunk, block, data);
+      }
+    } finally {
+      peer.close("repaired");
+    }
+    return left;
+  }
+
+  #replace(chunk: number, block: StoredExtent, data: Uint8Array): Promise<void> {
+    const { firstBlock, stamp, origin, checksums } = block;
+    const replacement = { chunk, firstBlock, stamp, origin, checksums: [...checksums], expected: stamp };
+    return this.#parts.store.replace(replacement, data);
+  }
+}
+
+/** The block's data as another member has it; undefined if that has another version, or a bad copy as well. */
+async function copyOf(peer: Peer, target: Target, block: StoredExtent): Promise<Uint8Array | undefined> {
+  const { group, generation, chunk } = target;
+  const { firstBlock, stamp, origin, checksums } = block;
+  const body = { session: 0, group, generation, chunk, firstBlock, blockCount: 1 };
+  const reply = await peer.request(readBlocks, body, { timeoutMs: readTimeoutMs });
+  const extent = reply.body.extents[0];
+  if (extent === undefined || compareVersions(extent.version, stamp.version) !== 0) return undefined;
+  if (reply.payload.byteLength === 0) throw new BrineError("protocol", `a block of chunk ${chunk} came without data`);
+  const bad = verifyBlocks(reply.payload, origin, firstBlock, stamp.version, checksums);
+  return bad === -1 ? reply.payload : undefined;
+}
