@@ -96,7 +96,10 @@ export class MountSession {
       platform,
       { ...options, service },
       {
-        holdings: () => ({ holds: mount?.holds.inodes() ?? [], leases: mount?.leases.holdings() ?? [] }),
+        holdings: () => ({
+          holds: [...(mount?.holds.inodes() ?? []), ...(mount?.transactions.heldInodes() ?? [])],
+          leases: mount?.leases.holdings() ?? [],
+        }),
         connected: (peer) => mount?.transactions.connected(peer),
         lost: (reason) => mount?.lost(reason),
       },

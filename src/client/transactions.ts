@@ -69,6 +69,14 @@ export class Transactions {
     return this.#window.filter((pending) => pending.state !== "answered").length + this.#waiting.length;
   }
 
+  /** Inodes that unanswered transactions create and hold: they may be there already, and must stay. */
+  heldInodes(): number[] {
+    const creating = [...this.#window, ...this.#waiting].filter(
+      (pending) => pending.hold && pending.state !== "answered",
+    );
+    return creating.flatMap(({ operation }) => (operation.kind === "create" ? [operation.inode] : []));
+  }
+
   /** A new connection: everything unanswered is sent again. */
   connected(peer: Peer): void {
     this.#peer = peer;

@@ -76,7 +76,9 @@ export class Ending {
     const { lifetime, timeouts } = this.#leader;
     while (!lifetime.stopped && !this.#stores.isStill(store)) {
       const peer = this.#stores.peer(store);
-      if (peer === undefined) {
+      // Before its first heartbeat the list of live sessions in its registration may not have reached it yet, and would
+      // undo the fencing.
+      if (peer === undefined || !this.#stores.get(store)!.hasBeat) {
         await lifetime.sleep(lookAgainMs);
         continue;
       }

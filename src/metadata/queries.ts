@@ -6,7 +6,7 @@ import { directoryEntriesMax, mappingsPerReply } from "../wire/catalogue/leader.
 import type { Holdings } from "./holdings.ts";
 import type { Leader } from "./leader.ts";
 import type { Session } from "./sessions.ts";
-import type { Stores, StoreState } from "./stores.ts";
+import type { StoreState, Stores } from "./stores.ts";
 
 export class Queries {
   readonly #leader: Leader;

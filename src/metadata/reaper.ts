@@ -24,7 +24,9 @@ const rowsAtOnce = 2000;
 const chunksAtOnce = 4096;
 /** Between the cause and the work, so that one round serves many causes. */
 const delayMs = 10;
-/** Work that had to be left (a store is away) is looked at again. */
+/** The same, while something has to be left (an orphan is held, a store is away): it is passed over every time. */
+const delayMsWithRest = 500;
+/** What was left is looked at again without a cause. */
 const againMs = 1_000;
 
 export interface ReaperParts {
@@ -42,6 +44,8 @@ export class Reaper {
   #isPlanned = false;
   #running = false;
   #mustLook = false;
+  /** The last round had to leave something. */
+  #hasRest = false;
 
   constructor(parts: ReaperParts) {
     this.#leader = parts.leader;
@@ -60,7 +64,7 @@ export class Reaper {
     this.#mustLook = true;
     if (this.#isPlanned || this.#running) return;
     this.#isPlanned = true;
-    this.#leader.lifetime.startTimer(delayMs, () => {
+    this.#leader.lifetime.startTimer(this.#hasRest ? delayMsWithRest : delayMs, () => {
       this.#isPlanned = false;
       this.#leader.lifetime.run("reaper", () => this.#run());
     });
@@ -70,18 +74,18 @@ export class Reaper {
     this.#running = true;
     const { lifetime, log } = this.#leader;
     try {
-      while (this.#mustLook && !lifetime.stopped) {
-        this.#mustLook = false;
-        await this.#reapOrphans();
-        await this.#emptyVolumes();
-        await this.#deleteChunks();
-      }
+      this.#mustLook = false;
+      this.#hasRest = false;
+      await this.#reapOrphans();
+      await this.#emptyVolumes();
+      await this.#deleteChunks();
     } catch (error) {
       // It is tried again with the next look; everything else is a defect.
       if (!hasCode(error, "noSpace", "busy", "notServing")) throw error;
       if (!lifetime.stopped) log.warn("background work has to wait", { reason: error.message });
     } finally {
       this.#running = false;
+      if (this.#mustLook) this.look();
     }
   }
 
@@ -92,6 +96,7 @@ export class Reaper {
       if (orphans.length === 0) return;
       after = orphans.at(-1)!.inode;
       const free = orphans.filter(({ volume, inode }) => this.#isFree(volume, inode));
+      if (free.length < orphans.length) this.#hasRest = true;
       await Promise.all(free.map(({ volume, inode }) => this.#reap(volume, inode)));
     }
   }
@@ -136,6 +141,7 @@ export class Reaper {
     const { committer, lifetime } = this.#leader;
     const groups = this.#reachableGroups();
     const possible = chunks.filter((chunk) => groups.has(groupOfChunk(chunk)));
+    if (possible.length < chunks.length) this.#hasRest = true;
     if (possible.length === 0) return;
     const ofStore = new Map<number, number[]>();
     for (const chunk of possible) {
@@ -159,6 +165,7 @@ export class Reaper {
       const isUnchanged = now.get(group)!.generation === groups.get(group)!.generation;
       return isUnchanged && membersToAsk(groups.get(group)!).every((store) => confirmed.has(store));
     });
+    if (deleted.length < possible.length) this.#hasRest = true;
     if (deleted.length > 0) await committer.execute({ kind: "chunksDeleted", chunks: deleted });
   }
 

@@ -125,9 +125,9 @@ export class Sessions {
     const isInGrace = this.isInGrace(session.volume);
     const keeps = (inode: number): boolean => {
       const record = this.#leader.namespace.inode(session.volume, inode);
-      if (record === undefined) return false;
-      // What nobody had open may be half reaped.
-      return isInGrace || record.attributes.linkCount > 0 || holds.isHeld(inode);
+      // What isn't there may be about to be created by a transaction that comes again; what nobody had open may be half
+      // reaped.
+      return record === undefined || isInGrace || record.attributes.linkCount > 0 || holds.isHeld(inode);
     };
     const kept = request.holds.filter(keeps);
     holds.drop(session.id);

@@ -2,6 +2,7 @@
  * Checks stores that clients could not reach or that failed them. A report is a hint: only what this server finds itself
  * counts. It answers when the store is out of its groups, or has been heard of again after the report.
  */
+import { setGroups } from "../wire/catalogue/store.ts";
 import type { Groups } from "./groups.ts";
 import type { Leader } from "./leader.ts";
 import type { Stores } from "./stores.ts";
@@ -40,7 +41,7 @@ export class StoreReports {
     const { lifetime, waits } = this.#leader;
     const reportedMs = lifetime.nowMs();
     const wait = waits.begin("store", () => ({ store }));
-    await this.#stores.probe(store);
+    await Promise.all([this.#stores.probe(store), this.#greet(store)]);
     while (!lifetime.stopped && this.#stores.condition(store) !== "dead") {
       if (this.#stores.get(store)!.heardMs > reportedMs && this.#stores.condition(store) === "online") break;
       await lifetime.sleep(lookAgainMs);
@@ -48,5 +49,17 @@ export class StoreReports {
     await this.#groups.settled();
     wait.end();
     return !this.#groups.isInUse(store);
+  }
+
+  /** Asks the store for an answer, instead of waiting for its next heartbeat: no news of no groups. */
+  async #greet(store: number): Promise<void> {
+    const peer = this.#stores.peer(store);
+    if (peer === undefined) return;
+    try {
+      await peer.request(setGroups, { views: [] }, { timeoutMs: this.#leader.timeouts.probeMs, urgent: true });
+      this.#stores.heard(store, peer);
+    } catch {
+      // Its heartbeats, or their absence, will tell.
+    }
   }
 }

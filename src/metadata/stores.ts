@@ -37,6 +37,8 @@ export interface StoreState {
   /** What it says of its disk. */
   failure: string | undefined;
   heardMs: number;
+  /** It has taken in the answer to its registration: it has sent a heartbeat since. */
+  hasBeat: boolean;
   /** Nobody listens at its address. */
   isRefused: boolean;
   /** Registered at this leader at least once. */
@@ -136,7 +138,13 @@ export class Stores {
     const { pid, roles, totalBytes, freeBytes } = request;
     const failure = sameProcess ? state.failure : undefined;
     Object.assign(state, { address, peer, pid, roles, totalBytes, freeBytes, failure, heardMs: receivedMs });
-    Object.assign(state, { isRefused: false, isSeen: true, offlineSinceNs: undefined, deadSinceMs: undefined });
+    Object.assign(state, {
+      hasBeat: false,
+      isRefused: false,
+      isSeen: true,
+      offlineSinceNs: undefined,
+      deadSinceMs: undefined,
+    });
     state.generations.clear();
     older?.close("the store has a newer connection");
     peer.onClose((reason) => this.#disconnected(state, peer, reason));
@@ -159,8 +167,18 @@ export class Stores {
     if (badBlocks > state.badBlocks) {
       this.#leader.log.warn("a store has found bad blocks", { store: state.store, badBlocks });
     }
-    Object.assign(state, { totalBytes, freeBytes, badBlocks, failure, heardMs: this.#leader.lifetime.nowMs() });
+    const heardMs = this.#leader.lifetime.nowMs();
+    Object.assign(state, { totalBytes, freeBytes, badBlocks, failure, heardMs, hasBeat: true });
     this.#noticeChange(state);
+  }
+
+  /**
+   * The store has answered a request. That says that it is there, not that it may serve any longer: its serving time
+   * counts from heartbeats. Taking it for one only makes the wait for its death longer.
+   */
+  heard(store: number, peer: Peer): void {
+    const state = this.#stores.get(store);
+    if (state?.peer === peer) state.heardMs = this.#leader.lifetime.nowMs();
   }
 
   /** The store does not do what it must: it has to register again, or is dead when its time has run out. */
@@ -191,6 +209,7 @@ export class Stores {
       badBlocks: 0,
       failure: undefined,
       heardMs: this.#leader.lifetime.nowMs(),
+      hasBeat: false,
       isRefused: false,
       isSeen: false,
       offlineSinceNs: this.#leader.platform.clock.wallNs(),

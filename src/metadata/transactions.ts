@@ -61,21 +61,23 @@ export class Transactions {
     const stream = this.#stream(session);
     const { sequence, confirmed, operation } = request;
     const queued = stream.queued.get(sequence);
+    if (queued === undefined) this.#check(session, stream, request);
+    if (request.hold && operation.kind === "create") {
+      this.#holdings.of(session.volume).holds.add(session.id, operation.inode);
+    }
     if (queued !== undefined) return queued;
-    this.#check(session, stream, request);
     stream.queuedSequence = Math.max(stream.queuedSequence, sequence);
-    const releaseHold = this.#holdCreated(session, request);
     const submitted = this.#leader.committer.submit({ session: session.id, sequence, confirmed, operation });
     const outcome = submitted.then(
       (result) => {
         stream.queued.delete(sequence);
-        if (result.kind === "failed") releaseHold();
+        if (result.kind === "failed") this.#releaseUncreated(session, operation);
         if (result.kind === "removed" && result.orphan !== 0) this.#onOrphan();
         return result;
       },
       (error: unknown) => {
         stream.queued.delete(sequence);
-        releaseHold();
+        this.#releaseUncreated(session, operation);
         // Nothing behind it can have been executed: its number, and theirs, are free.
         const { lastSequence } = this.#leader.namespace.session(session.id) ?? { lastSequence: 0 };
         stream.queuedSequence = Math.max(lastSequence, Math.min(stream.queuedSequence, sequence - 1));
@@ -111,13 +113,11 @@ export class Transactions {
     throw new BrineError("invalid", `${operation.kind} of inode ${operation.inode} without its exclusive lease`);
   }
 
-  /** Holds what is about to be created; the function returned takes that back. */
-  #holdCreated(session: Session, { hold, operation }: TransactRequest): () => void {
-    if (!hold || operation.kind !== "create") return () => {};
-    const { holds } = this.#holdings.of(session.volume);
-    const { inode } = operation;
-    if (!holds.add(session.id, inode)) return () => {};
-    return () => holds.remove(session.id, inode);
+  /** A file that was held before it exists was not created. */
+  #releaseUncreated(session: Session, operation: Operation): void {
+    if (operation.kind !== "create") return;
+    if (this.#leader.namespace.inode(session.volume, operation.inode) !== undefined) return;
+    this.#holdings.of(session.volume).holds.remove(session.id, operation.inode);
   }
 
   #stream(session: Session): Stream {

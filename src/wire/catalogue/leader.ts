@@ -76,7 +76,8 @@ export const closeSession = method(103, "leader.closeSession", struct({ session:
 /**
  * Executes a transaction of the session: answered when it is in the ledger and applied. A resend (same sequence) gets
  * the same result. `hold`: the inode that it creates is held open by the session from the start.
- * Errors: sessionExpired, invalid (a gap in the sequence).
+ * Errors: sessionExpired; noSpace (the leader's disk is full) and invalid (a gap in the sequence; a change of data without
+ * the exclusive lease): the transaction had no effect, and its number is free again.
  */
 export const transact = method(
   110,
@@ -147,8 +148,11 @@ export const statVolume = method(
 export const mappingsPerReply = 4096;
 
 /**
- * Takes (or upgrades to) the lease on an inode's data, after it was recalled from others. `grant` is the upper part of
- * the versions that an exclusive holder writes. The chunk map comes along as far as it fits. FileError ENOENT.
+ * Takes the lease on an inode's data, after it was recalled from others. `grant` is the upper part of the versions that
+ * an exclusive holder writes. The chunk map comes along as far as it fits. FileError ENOENT.
+ *
+ * A client asks only while it has no lease on the inode and all its releases are answered; an upgrade is a giving back and
+ * a new taking. So what the leader thinks that it has was granted in an answer that was lost, and ends.
  */
 export const acquireLease = method(
   120,
@@ -253,7 +257,10 @@ export const caughtUp = method(132, "leader.caughtUp", struct({ store: u32, grou
 
 // --- what the leader asks of clients ---
 
-/** The client must give the lease back with releaseLeases, once what is under way is finished. Answered at once. */
+/**
+ * The client must give the lease back with releaseLeases, once what is under way is finished. Answered at once; sent again
+ * until it has happened. It may overtake the answer that grants the lease. One that has no lease gives back all the same.
+ */
 export const recallLease = method(140, "client.recallLease", struct({ inode: u64 }), nothing);
 
 /** Groups have changed. Answered at once. */
