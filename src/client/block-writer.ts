@@ -12,7 +12,8 @@
  *    generation and never left a request unanswered: they have the previous content as it is.
  * 4. A member that refuses this too may be in either state: it is asked. If it doesn't have the failed version, and can't
  *    get it any more, it is as it should be. Else wait and do 3 again: meanwhile the blocks stay locked and the lease held,
- *    so nobody sees the difference. (It ends when something is deleted, or the member leaves the group.)
+ *    so nobody sees the difference. (Stores take such a write from their reserve; should that be used up too, it ends when
+ *    something is deleted, or the member leaves the group.)
  *
  * The members may then have different versions of the same content, which is sound: a catch-up or equalizing copies
  * one over the other.
@@ -82,7 +83,7 @@ export class BlockWriter {
     operation: Operation,
   ): Promise<void> {
     const version = data.nextVersion();
-    const change = this.#writing(chunk, firstBlock, version, source);
+    const change = this.#writing(chunk, firstBlock, version, source, false);
     const blockCount = change.blockCount;
     for (;;) {
       const offered = await this.#replication.offer(change, operation);
@@ -121,6 +122,7 @@ export class BlockWriter {
     firstBlock: number,
     version: Version,
     source: BlockSource,
+    restores: boolean,
   ): Change & { readonly blockCount: number } {
     const checksums: number[] = [];
     for (const piece of source.pieces) {
@@ -134,7 +136,7 @@ export class BlockWriter {
       reached: new Set(),
       uncertain: new Set(),
       send: (link, generation) => {
-        const body = { session, group, generation, chunk, firstBlock, version, checksums };
+        const body = { session, group, generation, chunk, firstBlock, version, checksums, restores };
         return link.request(writeBlocks, body, source.pieces);
       },
     };
@@ -180,7 +182,7 @@ export class BlockWriter {
     this.#log.warn("a member is full: the write is taken back", { inode: data.inode, chunk, block: firstBlock });
     const backoff = new Backoff(this.#platform, takeBackDelayMsMax);
     const change = {
-      ...this.#writing(chunk, firstBlock, data.nextVersion(), { pieces: [previous] }),
+      ...this.#writing(chunk, firstBlock, data.nextVersion(), { pieces: [previous] }, true),
       excused: (view: GroupView) => {
         if (view.generation !== first.view.generation) return new Set<number>();
         return new Set([...first.refused.keys()].filter((store) => !write.uncertain.has(store)));

@@ -42,6 +42,8 @@ export interface BlockWrite {
   readonly checksums: number[];
   readonly generation: number;
   readonly session: number;
+  /** May use the reserve: it makes members equal again. */
+  readonly restores?: boolean;
 }
 
 export interface StoreOptions {
@@ -173,7 +175,12 @@ export class Store {
     const stamp = { version, generation: write.generation, session: write.session };
     const known = this.#knownOutcome(chunk, firstBlock, checksums.length, stamp);
     const outcome =
-      known ?? (await this.#writeOnce({ kind: "write", chunk, firstBlock, stamp, origin: chunk, checksums }, payload));
+      known ??
+      (await this.#writeOnce(
+        { kind: "write", chunk, firstBlock, stamp, origin: chunk, checksums },
+        payload,
+        write.restores,
+      ));
     if (outcome === "superseded") {
       throw new BrineError(
         "superseded",
@@ -322,13 +329,13 @@ export class Store {
     return decidedBlocks === blockCount ? outcome : undefined;
   }
 
-  async #writeOnce(record: RecordOf<"write">, payload: Uint8Array): Promise<Outcome> {
+  async #writeOnce(record: RecordOf<"write">, payload: Uint8Array, restores = false): Promise<Outcome> {
     const { chunk, firstBlock, stamp, checksums } = record;
     const { version } = stamp;
     const key = `${chunk}/${firstBlock}+${checksums.length}/${version.grant}.${version.sequence}/${stamp.generation}/${stamp.session}`;
     const before = this.#writing.get(key);
     if (before !== undefined) return before;
-    this.#checkRoom();
+    if (!restores) this.#checkRoom();
     const writing = this.#append(record, payload);
     this.#writing.set(key, writing);
     try {

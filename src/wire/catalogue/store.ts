@@ -33,7 +33,14 @@ const target = { session: u64, group: u16, generation: u32, chunk: u64 };
 export const writeBlocks = method(
   200,
   "store.write",
-  struct({ ...target, firstBlock: u16, version, checksums: list(u32, blocksPerChunk) }),
+  struct({
+    ...target,
+    firstBlock: u16,
+    version,
+    checksums: list(u32, blocksPerChunk),
+    /** Puts back what was there before a write that another member had no room for: may use the store's reserve. */
+    restores: boolean,
+  }),
   nothing,
 );
 
