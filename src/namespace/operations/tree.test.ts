@@ -191,7 +191,10 @@ test("ctime never goes back, even if time does", () => {
   session.file(root, "c");
   assert.equal(session.get(root).ctimeNs, ctimeNs + 2n);
   assert.equal(session.get(root).mtimeNs, ctimeNs + 2n);
-  assert.equal(session.attributes({ kind: "link", inode: file, parent: root, name: "d" }).linkCount, 2);
+  const { ctimeNs: fileNs } = session.get(file);
+  assert.equal(session.attributes({ kind: "link", inode: file, parent: root, name: "d" }).ctimeNs, fileNs + 1n);
+  session.removed({ kind: "unlink", parent: root, name: "d" });
+  assert.equal(session.get(file).ctimeNs, fileNs + 2n);
 });
 
 test("an inode of another volume is not there", () => {
