@@ -1,5 +1,5 @@
 /**
- * The metadata server: the leader over ledger and namespace. This file starts it, puts its parts together, and ends it.
+ * The metadata server: the leader over ledger and namespace. This file starts and ends it.
  *
  *     methods.ts ──► sessions, transactions, queries, leases and holds, store reports, admin
  *                        │                                     │
@@ -14,26 +14,14 @@ import type { KeyValue } from "../platform/key-value.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
-import { recallLease } from "../wire/catalogue/leader.ts";
-import type { Peer } from "../wire/peer.ts";
 import type { Service } from "../wire/service.ts";
-import { Admin } from "./admin.ts";
+import { assemble, startParts } from "./assemble.ts";
 import { Committer } from "./committer.ts";
-import { Ending } from "./ending.ts";
-import { Grants } from "./grants.ts";
-import { Groups } from "./groups.ts";
-import { Holdings } from "./holdings.ts";
 import type { Leader } from "./leader.ts";
 import { Lifetime } from "./lifetime.ts";
 import { type Parts, registerMethods } from "./methods.ts";
-import { Queries } from "./queries.ts";
-import { Reaper } from "./reaper.ts";
-import { Sessions } from "./sessions.ts";
 import { SpaceGuard } from "./space-guard.ts";
-import { StoreReports } from "./store-reports.ts";
-import { Stores } from "./stores.ts";
 import { defaultTimeouts, type Timeouts } from "./timeouts.ts";
-import { Transactions } from "./transactions.ts";
 import { Waits } from "./waits.ts";
 
 export interface MetadataServerOptions {
@@ -113,47 +101,11 @@ export class MetadataServer {
     if (!createCluster && namespace.appliedIndex === 0) log.warn("there is no metadata yet: a new cluster begins");
     const waits = new Waits(lifetime, log, timeouts.waitWarningMs);
     const leader: Leader = { platform, log, timeouts, lifetime, namespace, committer, waits };
-    this.#parts = this.#assemble(leader, ledger.term, space);
-    const { sessions, stores, groups, reaper } = this.#parts;
+    const { clusterId, serverId, address, pid } = this.#options;
+    this.#parts = assemble(leader, { own: { clusterId, serverId, address, pid }, term: ledger.term, space });
     space.start();
     committer.start();
-    sessions.start();
-    stores.start();
-    groups.start();
-    reaper.start();
-  }
-
-  #assemble(leader: Leader, term: number, space: SpaceGuard): Parts {
-    const { lifetime, waits, timeouts } = leader;
-    const { clusterId, serverId, address, pid } = this.#options;
-    // Some parts ask others that are made after them; the calls come later.
-    const recall = (session: number, inode: number) => {
-      const peer = sessions.get(session)?.peer;
-      const timeoutMs = timeouts.clientAnswerMs;
-      peer?.request(recallLease, { inode }, { timeoutMs, urgent: true }).catch(() => {});
-    };
-    const grants = new Grants(term);
-    const holdings = new Holdings({ lifetime, waits, grants, recall, recallAgainMs: timeouts.recallAgainMs });
-    const stores: Stores = new Stores(leader, {
-      onChange: () => groups.look(),
-      settled: () => groups.settled(),
-      isMounted: () => sessions.all().length > 0,
-    });
-    const clients = (): Peer[] => sessions.all().flatMap(({ peer }) => (peer === undefined ? [] : [peer]));
-    const groups: Groups = new Groups({ leader, stores, clients });
-    const ending = new Ending({ leader, stores, groups, holdings });
-    const sessions: Sessions = new Sessions(leader, holdings, {
-      end: (session) => ending.end(session),
-      onGone: (session) => transactions.drop(session),
-      onFewer: () => reaper.look(),
-    });
-    const reaper: Reaper = new Reaper({ leader, stores, sessions, holdings });
-    const transactions = new Transactions(leader, holdings, () => reaper.look());
-    const queries = new Queries(leader, holdings, stores);
-    const reports = new StoreReports(leader, stores, groups);
-    const own = { clusterId, serverId, address, pid };
-    const admin = new Admin({ leader, own, stores, groups, sessions, holdings, reaper, space });
-    return { leader, sessions, transactions, queries, holdings, stores, groups, reports, reaper, admin };
+    startParts(this.#parts);
   }
 
   /** The disk has failed: nothing is answered any more, and nothing is tried again. */

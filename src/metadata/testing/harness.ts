@@ -1,0 +1,223 @@
+/** A metadata server's parts over a ledger and a state in memory, on a clock that the test moves. */
+import { Namespace } from "../../namespace/namespace.ts";
+import type { Operation } from "../../namespace/operation.ts";
+import type { Logger } from "../../platform/logger.ts";
+import { type MemoryDatabase, MemoryKeyValueEngine } from "../../platform/memory-key-value.ts";
+import type { Connection } from "../../platform/network.ts";
+import { NetworkError } from "../../platform/network.ts";
+import type { Platform } from "../../platform/platform.ts";
+import { assemble, startParts } from "../assemble.ts";
+import { Committer } from "../committer.ts";
+import type { Leader } from "../leader.ts";
+import { Lifetime } from "../lifetime.ts";
+import type { Parts } from "../methods.ts";
+import type { Session } from "../sessions.ts";
+import { SpaceGuard } from "../space-guard.ts";
+import { defaultTimeouts } from "../timeouts.ts";
+import { Waits } from "../waits.ts";
+import { FakeLedger } from "./fake-ledger.ts";
+import { FakePeer } from "./fake-peer.ts";
+import { drain, ManualClock } from "./manual-clock.ts";
+
+export class Harness {
+  readonly clock = new ManualClock();
+  readonly ledger = new FakeLedger();
+  /** `level event` of each log line. */
+  readonly lines: string[] = [];
+  /** Addresses where nobody listens. */
+  readonly refusing = new Set<string>();
+  readonly failures: string[] = [];
+  freeBytes = 1e12;
+  readonly #engine = new MemoryKeyValueEngine();
+  #lifetime!: Lifetime;
+  #parts!: Parts;
+
+  /** @param sameState false: the state is empty, as if the ledger alone were left */
+  static async start(): Promise<Harness> {
+    const harness = new Harness();
+    await harness.#start();
+    return harness;
+  }
+
+  get parts(): Parts {
+    return this.#parts;
+  }
+
+  get leader(): Leader {
+    return this.#parts.leader;
+  }
+
+  get database(): MemoryDatabase {
+    return this.#engine.database("state");
+  }
+
+  /** The process dies and is started again: what was not committed to the state is gone, the ledger is there. */
+  async restart(): Promise<void> {
+    this.#lifetime.stop();
+    this.database.crash(this.database.volatileCommits);
+    this.ledger.term += 1;
+    await this.#start();
+  }
+
+  async #start(): Promise<void> {
+    const { clock, ledger } = this;
+    const platform = this.#platform();
+    const log = platform.logger;
+    const timeouts = defaultTimeouts;
+    const lifetime = new Lifetime(clock, log);
+    this.#lifetime = lifetime;
+    const state = this.database.open();
+    const namespace = new Namespace(state);
+    const space = new SpaceGuard({ disk: platform.disk, directory: "/", lifetime, log });
+    const onFailure = (error: Error) => {
+      this.failures.push(error.message);
+      lifetime.stop();
+    };
+    const committer = new Committer({ platform, lifetime, log, timeouts, ledger, state, namespace, space, onFailure });
+    await committer.replay();
+    const waits = new Waits(lifetime, log, timeouts.waitWarningMs);
+    const leader: Leader = { platform, log, timeouts, lifetime, namespace, committer, waits };
+    const own = { clusterId: "c", serverId: "meta", address: "meta:1", pid: 1 };
+    this.#parts = assemble(leader, { own, term: ledger.term, space });
+    space.start();
+    committer.start();
+    startParts(this.#parts);
+    await drain();
+  }
+
+  // --- a cluster around it ---
+
+  /** Registers a store that answers everything. */
+  async addStore(name: string): Promise<{ store: number; peer: FakePeer }> {
+    const peer = new FakePeer("store", (method) => (method === "store.equalize" ? { copiedBlocks: 0 } : {}));
+    const store = await this.registerStore(name, peer);
+    return { store, peer };
+  }
+
+  async registerStore(name: string, peer: FakePeer): Promise<number> {
+    this.refusing.delete(`${name}:1`);
+    const request = { serverId: name, address: `${name}:1`, pid: 7, roles: ["store"], totalBytes: 100, freeBytes: 60 };
+    const store = await this.parts.stores.register(request, peer, (state) => state.store);
+    this.beat(store, peer);
+    await this.clock.advance(0);
+    return store;
+  }
+
+  beat(store: number, peer: FakePeer): void {
+    const space = { totalBytes: 100, freeBytes: 60, badBlocks: 0, failure: undefined };
+    this.parts.stores.heartbeat({ store, ...space }, peer);
+  }
+
+  /** Time passes; these stores and clients send their heartbeats meanwhile. */
+  async pass(
+    ms: number,
+    alive: { stores?: readonly { store: number; peer: FakePeer }[]; sessions?: readonly Client[] } = {},
+  ): Promise<void> {
+    for (let leftMs = ms; leftMs > 0; leftMs -= 100) {
+      for (const { store, peer } of alive.stores ?? []) if (!peer.closed) this.beat(store, peer);
+      for (const { session, peer } of alive.sessions ?? []) this.parts.sessions.heartbeat(session.id, peer);
+      await this.clock.advance(Math.min(leftMs, 100));
+    }
+  }
+
+  async addVolume(name: string, replicas: number): Promise<number> {
+    const { volume } = await this.parts.admin.createVolume({ name, replicas, uid: 0, gid: 0, mode: 0o755 });
+    return volume.volume;
+  }
+
+  async mount(clientId: string, volume: string): Promise<Client> {
+    const peer = new FakePeer("client");
+    const opened = await this.parts.sessions.open({ clientId, volume, host: clientId }, peer);
+    this.parts.sessions.state({ session: opened.session, holds: [], leases: [] }, peer);
+    return new Client(this, opened.session, peer, opened.volume.root);
+  }
+
+  #platform(): Platform {
+    const { clock } = this;
+    const logger = this.#logger();
+    const disk = { space: async () => ({ totalBytes: 1e12, freeBytes: this.freeBytes }) };
+    const network = {
+      connect: async (address: string) => {
+        if (this.refusing.has(address)) throw new NetworkError("ECONNREFUSED", `connect to ${address}`);
+        return { start: () => {}, destroy: () => {} } as unknown as Connection;
+      },
+    };
+    return { clock, logger, disk, network } as unknown as Platform;
+  }
+
+  #logger(): Logger {
+    const add = (level: string) => (event: string) => void this.lines.push(`${level} ${event}`);
+    const logger: Logger = {
+      debug: add("debug"),
+      info: add("info"),
+      warn: add("warn"),
+      error: add("error"),
+      for: () => logger,
+    };
+    return logger;
+  }
+}
+
+/** A mounted client, by hand. */
+export class Client {
+  readonly #harness: Harness;
+  readonly #id: number;
+  peer: FakePeer;
+  readonly root: number;
+  #sequence = 0;
+
+  constructor(harness: Harness, id: number, peer: FakePeer, root: number) {
+    this.#harness = harness;
+    this.#id = id;
+    this.peer = peer;
+    this.root = root;
+  }
+
+  get session(): Session {
+    return this.#harness.parts.sessions.get(this.#id)!;
+  }
+
+  transact(operation: Operation, hold = false, sequence = this.#sequence + 1) {
+    this.#sequence = Math.max(this.#sequence, sequence);
+    const request = { sequence, confirmed: 0, hold, operation };
+    return this.#harness.parts.transactions.execute(this.session, request);
+  }
+
+  async inode(): Promise<number> {
+    const result = await this.transact({ kind: "grantInodes", count: 1 });
+    if (result.kind !== "granted") throw new Error(JSON.stringify(result));
+    return result.range.first;
+  }
+
+  /** A file in the root; returns its inode. */
+  async create(name: string, hold = false): Promise<number> {
+    const inode = await this.inode();
+    const result = await this.transact(createFile(this.root, name, inode), hold);
+    if (result.kind !== "attributes") throw new Error(JSON.stringify(result));
+    return inode;
+  }
+
+  acquire(inode: number, mode: "shared" | "exclusive"): Promise<number> {
+    return this.#harness.parts.holdings.of(this.session.volume).leases.acquire(this.#id, inode, mode);
+  }
+
+  release(inode: number): void {
+    this.#harness.parts.holdings.of(this.session.volume).leases.release(this.#id, [inode]);
+  }
+
+  /** A file with one chunk; the exclusive lease is kept. */
+  async write(inode: number): Promise<number> {
+    await this.acquire(inode, "exclusive");
+    const granted = await this.transact({ kind: "grantChunks", count: 1 });
+    if (granted.kind !== "granted") throw new Error(JSON.stringify(granted));
+    const chunk = granted.range.first;
+    const mappings = [{ index: 0, chunk }];
+    const result = await this.transact({ kind: "write", inode, mappings, end: 10, killPrivileges: false });
+    if (result.kind !== "attributes") throw new Error(JSON.stringify(result));
+    return chunk;
+  }
+}
+
+export function createFile(parent: number, name: string, inode: number): Operation {
+  return { kind: "create", parent, name, inode, type: "file", mode: 0o644, uid: 0, gid: 0, device: 0, target: "" };
+}
