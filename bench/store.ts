@@ -1,7 +1,7 @@
 /**
  * What one store carries: two processes on loopback, real segments and index, with an fdatasync behind each answer.
  *
- *     npm run bench -- store [--data DIR]        (default: a memory disk)
+ *     UV_THREADPOOL_SIZE=16 node bench/store.ts [--data DIR]        (default: a memory disk)
  *
  * Figures: writes and reads of 4 KiB and 1 MiB, one at a time and many in flight; then the store's start with that index.
  */
