@@ -1,0 +1,64 @@
+import { strict as assert } from "node:assert";
+import { test } from "node:test";
+import { chunkNumbersPerGroup, groupOfChunk } from "../namespace/model.ts";
+import type { Operation as NamespaceOperation, Result } from "../namespace/operation.ts";
+import { Ids } from "./ids.ts";
+import { Operation } from "./waits.ts";
+
+const operation = new Operation("test", 1, 0);
+const settle = () => new Promise((resolve) => setImmediate(resolve));
+
+/** Grants chunk ids of groups in turn; counts what is asked. */
+function leader(groups: number, refuse = () => false) {
+  const asked: NamespaceOperation[] = [];
+  let next = 0;
+  const submit = async (request: NamespaceOperation): Promise<Result> => {
+    asked.push(request);
+    if (refuse()) return { kind: "failed", errno: 28 };
+    if (request.kind !== "grantInodes" && request.kind !== "grantChunks") return { kind: "done" };
+    const group = request.kind === "grantChunks" ? asked.length % groups : 0;
+    const first = group * chunkNumbersPerGroup + next;
+    next += request.count;
+    return { kind: "granted", range: { first, count: request.count } };
+  };
+  return { asked, submit };
+}
+
+test("ids are unique, asked for ahead, and chunks in turn of several groups", async () => {
+  const { asked, submit } = leader(8);
+  const ids = new Ids(submit);
+  const chunks = new Set<number>();
+  const groups: number[] = [];
+  for (let round = 0; round < 3000; round++) {
+    const chunk = await ids.takeChunk(operation);
+    assert.ok(!chunks.has(chunk));
+    chunks.add(chunk);
+    groups.push(groupOfChunk(chunk));
+    await settle();
+  }
+  assert.equal(new Set(groups.slice(100, 104)).size, 4);
+  assert.ok(asked.length < 30, `${asked.length} grants for 3,000 ids`);
+  const group = groups.at(-1)!;
+  assert.equal(groupOfChunk(ids.takeChunkOf(group)!), group);
+  assert.equal(ids.takeChunkOf(4711), undefined);
+});
+
+test("an inode number whose create failed is used again; a chunk whose write failed is discarded", async () => {
+  const { asked, submit } = leader(1);
+  const ids = new Ids(submit);
+  const inode = await ids.takeInode(operation);
+  ids.giveBackInode(inode);
+  assert.equal(await ids.takeInode(operation), inode);
+  ids.discardChunk(77);
+  assert.deepEqual(asked.at(-1), { kind: "discardChunks", chunks: [77] });
+});
+
+test("no ids to be had: ENOSPC for who waits, and asked again by the next", async () => {
+  let full = true;
+  const { submit } = leader(1, () => full);
+  const ids = new Ids(submit);
+  await assert.rejects(ids.takeChunk(operation), { code: "ENOSPC" });
+  await assert.rejects(Promise.all([ids.takeChunk(operation), ids.takeChunk(operation)]), { code: "ENOSPC" });
+  full = false;
+  assert.equal(typeof (await ids.takeChunk(operation)), "number");
+});
