@@ -1,7 +1,5 @@
 /** What people do on their first day: unpack a tree, compare it, commit it, copy it, move it, remove it. */
 import { strict as assert } from "node:assert";
-import { readdirSync } from "node:fs";
-import { join } from "node:path";
 import { test } from "node:test";
 import { Cluster, full, hasProgram, root, shell, whyNoMount } from "./cluster.ts";
 import { sourceArchive } from "./source-tree.ts";
@@ -23,10 +21,10 @@ test("a source tree goes in and comes out unchanged", { skip }, async (context) 
   await shell(`tar df ${archive} -C ${point}/tree`, { timeoutMs });
 
   await context.test("git", { skip: hasProgram("git") ? false : "git is not installed" }, async () => {
-    const part = readdirSync(join(point, "tree")).find((name) => name !== ".") as string;
     await shell(
-      `mkdir ${point}/git && cd ${point}/git && git init -q && cp -a ${point}/tree/${part} . && rm -rf ${part}/Documentation/[d-z]*
-       git add -A && git -c user.name=t -c user.email=t@example.org commit -qm all
+      `mkdir ${point}/git && cd ${point}/tree
+       find . -type f -not -name '.git*' | sort | awk 'NR <= ${full ? 20_000 : 400}' | tar c -T - | tar x -C ../git
+       cd ../git && git init -q && git add -A && git -c user.name=t -c user.email=t@example.org commit -qm all
        git fsck --strict && test -z "$(git status --porcelain)" && git gc -q && git fsck`,
       { timeoutMs },
     );
@@ -34,7 +32,7 @@ test("a source tree goes in and comes out unchanged", { skip }, async (context) 
   await context.test("cp -a, mv, rm -rf", async () => {
     await shell(
       `cd ${point} && cp -a git copy && diff -r git copy && mkdir sub && mv copy sub/moved && diff -r git sub/moved
-       mv git/.git/config git/.git/config2 && rm -rf sub && test ! -e sub`,
+       mv sub/moved git/back && rm -rf sub git/back && test ! -e sub`,
       { timeoutMs },
     );
   });
