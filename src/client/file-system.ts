@@ -94,7 +94,8 @@ export interface FileSystem {
    */
   read(handle: Handle, offset: number, length: number, signal?: AbortSignal): Promise<readonly Uint8Array[]>;
   /**
-   * Writes `data` (≤ 1 MiB) at `offset`, or at the end for an append handle. Returns the bytes written: all of them.
+   * Writes `data` (≤ 1 MiB) at `offset`, or at the end for an append handle. Returns the bytes written: all of
+   * them, or fewer when the stores have no space for the rest (write(2): the next one then gets ENOSPC).
    * `data` may be used until the promise settles. `killPrivileges`: clear setuid and setgid.
    */
   write(

@@ -85,24 +85,29 @@ class Stock {
     return ample < this.#rangesWanted;
   }
 
+  /** One range at a time: who waits goes on with the first. */
   #refill(): void {
     if (this.#refilling !== undefined) return;
-    const refilling = this.#fetch().finally(() => {
-      this.#refilling = undefined;
-    });
-    // Who waits for it gets the error; asking ahead must not fail anybody.
-    refilling.catch(() => {});
+    const refilling = this.#fetch();
     this.#refilling = refilling;
+    refilling.then(
+      () => {
+        this.#refilling = undefined;
+        if (this.#isLow()) this.#refill();
+      },
+      // Who waits for it gets the error; asking ahead must not fail anybody.
+      () => {
+        this.#refilling = undefined;
+      },
+    );
   }
 
   async #fetch(): Promise<void> {
-    do {
-      const result = await this.#submit(this.#request(this.#count));
-      const { first, count } = expectResult(result, "granted").range;
-      if (count === 0) throw new FileError("ENOSPC", "the leader granted no ids");
-      this.#supplies.push({ next: first, end: first + count, low: count * lowFraction });
-      this.#count = Math.min(this.#count * 2, this.#countMax);
-    } while (this.#supplies.length < this.#rangesWanted);
+    const result = await this.#submit(this.#request(this.#count));
+    const { first, count } = expectResult(result, "granted").range;
+    if (count === 0) throw new FileError("ENOSPC", "the leader granted no ids");
+    this.#supplies.push({ next: first, end: first + count, low: count * lowFraction });
+    this.#count = Math.min(this.#count * 2, this.#countMax);
   }
 }
 

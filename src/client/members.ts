@@ -80,6 +80,8 @@ export class Members {
    * itself. One report of a store at a time: who comes meanwhile waits for it.
    */
   report(link: StoreLink, error: unknown): Promise<void> {
+    // Its end closes all connections: that says nothing of the stores.
+    if (this.#session.ended) return Promise.resolve();
     this.#avoidUntilMs.set(link.store, this.#clock.nowMs() + avoidMs);
     const under = this.#reports.get(link.store);
     if (under !== undefined) return under;
