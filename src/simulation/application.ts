@@ -1,5 +1,6 @@
 /** One simulated application: does what the workload chooses, one operation after the other, on one of its mounts. */
 import type { Handle } from "../client/file-system.ts";
+import { observe } from "./audit.ts";
 import type { LinearizabilityChecker } from "./checkers/linearizability.ts";
 import type { FileOperation } from "./file-operation.ts";
 import type { Recorder } from "./recorder.ts";
@@ -72,7 +73,8 @@ export class Application {
       return;
     }
     if (operation.kind === "close") open.splice(open.indexOf(file!), 1);
-    const { outcome, handle } = await this.#recorder.perform(mount, operation, file?.handle);
+    const { outcome, handle, doubtful } = await this.#recorder.perform(mount, operation, file?.handle);
+    if (doubtful) await observe(mount, operation, this.#recorder, this.#checker);
     if (handle === undefined) return;
     const inode = outcome.kind === "attributes" ? outcome.attributes.inode : handle.inode;
     open.push({ inode, append: operation.kind === "open" && operation.append, handle });

@@ -46,13 +46,21 @@ export async function readWritten(
   await recorder.perform(mount, { kind: "close", inode }, handle);
 }
 
-/** Operations that tell whether this one has taken effect, but for a file's data. */
-export function looksAt(operation: FileOperation): FileOperation[] {
-  const looks: FileOperation[] = [];
-  if ("inode" in operation) looks.push({ kind: "getAttributes", inode: operation.inode });
-  if ("parent" in operation) looks.push({ kind: "lookup", parent: operation.parent, name: operation.name });
-  if ("newParent" in operation) looks.push({ kind: "lookup", parent: operation.newParent, name: operation.newName });
-  return looks;
+/** Looks whether an operation has taken effect, so that the checker knows. */
+export async function observe(
+  mount: Mount,
+  operation: FileOperation,
+  recorder: Recorder,
+  checker: LinearizabilityChecker,
+): Promise<void> {
+  if ("inode" in operation) await recorder.perform(mount, { kind: "getAttributes", inode: operation.inode });
+  if ("parent" in operation) {
+    await recorder.perform(mount, { kind: "lookup", parent: operation.parent, name: operation.name });
+  }
+  if ("newParent" in operation) {
+    await recorder.perform(mount, { kind: "lookup", parent: operation.newParent, name: operation.newName });
+  }
+  if (operation.kind === "write") await readWritten(mount, recorder, checker, operation.inode);
 }
 
 function writtenRanges(checker: LinearizabilityChecker, inode: number): { from: number; to: number }[] {

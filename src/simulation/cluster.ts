@@ -7,7 +7,7 @@ import type { Peer } from "../wire/peer.ts";
 import { Service } from "../wire/service.ts";
 import type { Hooks } from "./hooks.ts";
 import { owner } from "./model-operations.ts";
-import { SimulatedClient } from "./simulated-mount.ts";
+import { type ClientEvents, SimulatedClient } from "./simulated-mount.ts";
 import type { World } from "./simulated-platform.ts";
 import { addressOf, clusterId, type ServerPlan, SimulatedServer } from "./simulated-server.ts";
 
@@ -41,12 +41,12 @@ export class SimulatedCluster {
     layout: readonly ServerPlan[],
     clientNames: readonly string[],
     hooks: Hooks,
-    events: { onClientDeath(mount: string): void; onDefect(error: Error): void },
+    events: ClientEvents & { onDefect(error: Error): void },
   ) {
     this.world = world;
     const leader = addressOf(layout.find(({ roles }) => roles.includes("metadata"))!);
     this.servers = layout.map((plan) => new SimulatedServer(world, plan, leader, hooks, events.onDefect));
-    this.clients = clientNames.map((name) => new SimulatedClient(world, name, [leader], hooks, events.onClientDeath));
+    this.clients = clientNames.map((name) => new SimulatedClient(world, name, [leader], hooks, events));
     this.#admin = world.host("admin").boot().platform;
   }
 

@@ -56,15 +56,16 @@ const weightsOf: Readonly<Record<FaultLevel, Weights>> = {
 const intervalMs = [10, 1_200] as const;
 /** Beyond the session's and the stores' time-outs, with their margins. */
 const longPauseMs = [9_000, 16_000] as const;
-/** A client that is silent for so long may have lost its session. */
-const sessionRiskMs = 6_000;
 const usPerMs = 1_000;
 /** Servers look at their free space every second, and tell others with the next heartbeat. */
 const spaceNoticedUs = 3_000_000;
 /** Faults that last at the same time: with more, the cluster would mostly stand still. */
 const lastingMax = 2;
-/** Operations of dead clients whose fate is open: each doubles the states that are possible. */
-const abandonedMax = 6;
+/**
+ * Operations of dead clients whose fate is open: each doubles the states that are possible. With more, the leader is left
+ * in peace until it has ended the sessions of the dead.
+ */
+const abandonedMax = 4;
 
 export class Faults {
   readonly #cluster: SimulatedCluster;
@@ -114,8 +115,7 @@ export class Faults {
     this.#after(this.#random.between(...intervalMs), "fault", () => {
       if (this.#stopped) return;
       const kind = this.#random.weighted(this.#weights as Record<FaultKind, number>);
-      const killsClients = kind === "clientCrash" || kind === "everythingCrash" || kind === "longClientPause";
-      if (this.#lasting < lastingMax && !(killsClients && this.#abandonedCount() > abandonedMax)) {
+      if (this.#lasting < lastingMax && this.#abandonedCount() <= abandonedMax) {
         this.#applied += 1;
         this.#apply(kind);
       }
@@ -164,7 +164,7 @@ export class Faults {
     const { incarnation } = victim.host;
     if (incarnation === undefined || incarnation.paused) return;
     this.#log("pause", { host: victim.host.name, forMs });
-    if ("sessionAtRisk" in victim && forMs > sessionRiskMs) victim.sessionAtRisk = true;
+    if ("silentFor" in victim) victim.silentFor(forMs);
     incarnation.pause();
     this.#lasts(forMs, () => incarnation.resume());
   }
@@ -190,6 +190,7 @@ export class Faults {
       });
       return;
     }
+    for (const client of this.#cluster.clients) if ([left, right].includes(client.name)) client.silentFor(forMs);
     for (const link of links) link.setCut(true);
     this.#lasts(forMs, () => {
       for (const link of links) link.setCut(false);

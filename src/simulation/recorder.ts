@@ -16,7 +16,11 @@ export interface Result {
   readonly outcome: Outcome;
   /** Of open and of a create that opens. */
   readonly handle: Handle | undefined;
+  /** It failed, and nobody knows what it did before. */
+  readonly doubtful: boolean;
 }
+
+type Done = Omit<Result, "doubtful">;
 
 /** How an error that the model doesn't know may come about. fatal: the mount is of no use any more. */
 export type Tolerance = "no" | "mayHaveHappened" | "fatal";
@@ -66,7 +70,7 @@ export class Recorder {
     const calledUs = this.#scheduler.nowUs;
     this.#underWay.set(id, { mount: mount.name, text: `${mount.name} ${describeOperation(operation)}`, calledUs });
     this.#checker.called(id, mount.name, operation);
-    let result: Result;
+    let result: Done;
     try {
       result = await Promise.race([run(mount.fileSystem, operation, handle), mount.death]);
     } catch (error) {
@@ -82,17 +86,18 @@ export class Recorder {
     const text = describeOutcome(outcome);
     this.#ends(id, text);
     this.#scheduler.note(`${id} ${text}`);
-    if (outcome.kind === "failed") this.#judgeError(id, mount, outcome.errno, calledUs);
-    else {
-      const short = outcome.kind === "written" && operation.kind === "write" && outcome.length < operation.length;
-      // write(2): where there is no space for all, what there is space for is written.
-      if (short && this.#tolerance(mount, "ENOSPC", calledUs) !== "no") this.#checker.shortened(id, outcome.length);
-      this.#checker.returned(id, outcome);
+    if (outcome.kind === "failed") {
+      return { ...result, doubtful: this.#judgeError(id, mount, outcome.errno, calledUs) };
     }
-    return result;
+    const short = outcome.kind === "written" && operation.kind === "write" && outcome.length < operation.length;
+    // write(2): where there is no space for all, what there is space for is written.
+    if (short && this.#tolerance(mount, "ENOSPC", calledUs) !== "no") this.#checker.shortened(id, outcome.length);
+    this.#checker.returned(id, outcome);
+    return { ...result, doubtful: false };
   }
 
-  #judgeError(id: number, mount: Mount, errno: string, calledUs: number): void {
+  /** True if the operation may have had an effect all the same. */
+  #judgeError(id: number, mount: Mount, errno: string, calledUs: number): boolean {
     const tolerance = this.#tolerance(mount, errno, calledUs);
     if (tolerance === "no") this.#checker.returned(id, { kind: "failed", errno });
     else if (tolerance === "mayHaveHappened") this.#checker.failedSomehow(id);
@@ -100,6 +105,7 @@ export class Recorder {
       this.#checker.abandon(id);
       throw new MountDied(mount.name);
     }
+    return tolerance !== "no";
   }
 
   #ends(id: number, outcome: string): void {
@@ -115,7 +121,7 @@ function line(id: number, calledUs: number, endedUs: number | undefined, text: s
   return `${String(id).padStart(5)} [${ms(calledUs)} – ${ms(endedUs)} ms] ${text} → ${outcome}`;
 }
 
-async function run(fileSystem: FileSystem, operation: FileOperation, handle: Handle | undefined): Promise<Result> {
+async function run(fileSystem: FileSystem, operation: FileOperation, handle: Handle | undefined): Promise<Done> {
   switch (operation.kind) {
     case "create":
       return create(fileSystem, operation);
@@ -126,7 +132,7 @@ async function run(fileSystem: FileSystem, operation: FileOperation, handle: Han
   }
 }
 
-async function create(fileSystem: FileSystem, operation: Extract<FileOperation, { kind: "create" }>): Promise<Result> {
+async function create(fileSystem: FileSystem, operation: Extract<FileOperation, { kind: "create" }>): Promise<Done> {
   const { parent, name, type, mode, target, open } = operation;
   const node = { type, mode, ...owner, ...(type === "symlink" && { target }) };
   if (!open) return { outcome: attributesOutcome(await fileSystem.create(parent, name, node)), handle: undefined };

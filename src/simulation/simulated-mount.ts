@@ -16,6 +16,15 @@ export class MountDied extends Error {
   }
 }
 
+/** A client that is silent for so long in all may lose its session, whose time-out is 10 s. */
+const sessionRiskMs = 6_000;
+const silenceWindowMs = 20_000;
+
+export interface ClientEvents {
+  onClientDeath(mount: string): void;
+  onSessionAtRisk(mount: string): void;
+}
+
 export interface Mount {
   /** Name of the client's incarnation: handles are its own. */
   readonly name: string;
@@ -30,20 +39,37 @@ export class SimulatedClient {
   readonly #world: World;
   readonly #leaders: readonly Address[];
   readonly #hooks: Hooks;
-  readonly #onDeath: (mount: string) => void;
+  readonly #events: ClientEvents;
+  /** When it was cut off or paused, and for how long. */
+  #silences: { fromUs: number; forMs: number }[] = [];
   #mount: Mount | undefined;
   #mounted = Promise.withResolvers<Mount>();
   #die: (() => void) | undefined;
-  /** It was silent for so long that the leader may have ended its session. */
-  sessionAtRisk = false;
+  #sessionAtRisk = false;
 
-  constructor(world: World, name: string, leaders: readonly Address[], hooks: Hooks, onDeath: (mount: string) => void) {
+  constructor(world: World, name: string, leaders: readonly Address[], hooks: Hooks, events: ClientEvents) {
     this.#world = world;
     this.name = name;
     this.host = world.host(name);
     this.#leaders = leaders;
     this.#hooks = hooks;
-    this.#onDeath = onDeath;
+    this.#events = events;
+  }
+
+  /** It was silent for so long that the leader may have ended its session. */
+  get sessionAtRisk(): boolean {
+    return this.#sessionAtRisk;
+  }
+
+  /** It will be cut off from the leader for so long. */
+  silentFor(forMs: number): void {
+    const { nowUs } = this.#world.scheduler;
+    this.#silences = this.#silences.filter(({ fromUs }) => fromUs > nowUs - 1_000 * silenceWindowMs);
+    this.#silences.push({ fromUs: nowUs, forMs });
+    const silentMs = this.#silences.reduce((sum, silence) => sum + silence.forMs, 0);
+    if (silentMs <= sessionRiskMs || this.#sessionAtRisk) return;
+    this.#sessionAtRisk = true;
+    if (this.#mount !== undefined) this.#events.onSessionAtRisk(this.#mount.name);
   }
 
   /** The mount; resolves when there is one. */
@@ -61,7 +87,8 @@ export class SimulatedClient {
 
   start(): void {
     if (!this.down) return;
-    this.sessionAtRisk = false;
+    this.#sessionAtRisk = false;
+    this.#silences = [];
     const { incarnation, platform } = this.host.boot();
     const death = Promise.withResolvers<never>();
     death.promise.catch(() => {}); // it is only waited for in races
@@ -89,7 +116,7 @@ export class SimulatedClient {
     this.#mount = undefined;
     if (mount !== undefined) {
       this.#mounted = Promise.withResolvers();
-      this.#onDeath(mount.name);
+      this.#events.onClientDeath(mount.name);
     }
     this.#die?.();
     this.#die = undefined;

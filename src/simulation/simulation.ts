@@ -12,7 +12,7 @@
 import { isTransient } from "../client/retry.ts";
 import type { LogLevel } from "../platform/logger.ts";
 import { Application } from "./application.ts";
-import { audit, looksAt, readWritten } from "./audit.ts";
+import { audit, observe } from "./audit.ts";
 import { LinearizabilityChecker } from "./checkers/linearizability.ts";
 import { checkMembersEqual } from "./checkers/members.ts";
 import { Violation } from "./checkers/violation.ts";
@@ -82,8 +82,9 @@ class Simulation {
     this.#cluster = new SimulatedCluster(this.#world, layout, clients, options.hooks ?? {}, {
       onClientDeath: (mount) => {
         this.#deadMounts.add(mount);
-        this.#checker?.clientDied(mount);
+        this.#checker?.holdsNothing(mount);
       },
+      onSessionAtRisk: (mount) => this.#checker?.holdsNothing(mount),
       onDefect: (error) => {
         this.#failure ??= new Violation("a server starts again after any crash", error.stack ?? error.message);
       },
@@ -209,8 +210,7 @@ class Simulation {
   async #observe(operation: FileOperation): Promise<void> {
     const mount = await this.#random.pick(this.#cluster.clients).mount();
     try {
-      for (const look of looksAt(operation)) await this.#recorder!.perform(mount, look);
-      if (operation.kind === "write") await readWritten(mount, this.#recorder!, this.#checker!, operation.inode);
+      await observe(mount, operation, this.#recorder!, this.#checker!);
     } catch (error) {
       if (!(error instanceof MountDied)) throw error;
     }

@@ -142,7 +142,7 @@ test("what a dead client had under way may happen late, torn at blocks, or never
     const checker = checkerWithFile();
     checker.called(3, "one", write(200, 0, 8192));
     checker.abandon(3);
-    checker.clientDied("one");
+    checker.holdsNothing("one");
     const bytes = (tag: number, block: number) => taggedBytes(tag, block * 4096, 4096);
     if (first === 100) checker.settle("one"); // nothing was seen: until then it could still come
     step(checker, 4, read(0, 8192), data(bytes(first, 0), bytes(second, 1)));

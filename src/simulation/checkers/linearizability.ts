@@ -38,6 +38,7 @@ export class LinearizabilityChecker {
   readonly #underWay = new Map<number, Invocation>();
   /** Those of them that will never return. */
   readonly #abandoned = new Set<number>();
+  readonly #holdless = new Set<string>();
   #configurations: Configuration[];
   #most = 1;
 
@@ -91,11 +92,13 @@ export class LinearizabilityChecker {
 
   /** Neither does the operation return, nor is it over. */
   abandon(id: number): void {
-    this.#abandoned.add(id);
+    if (changesNothing(this.#underWay.get(id)!.operation)) this.#mayHaveHappened(id);
+    else this.#abandoned.add(id);
   }
 
-  /** The client's handles are lost. */
-  clientDied(client: string): void {
+  /** The client's handles are lost, or may be lost at any time from now on: they hold nothing. */
+  holdsNothing(client: string): void {
+    this.#holdless.add(client);
     const left = new Map<string, Configuration>();
     for (const { model, effective } of this.#configurations) {
       keep(left, { model: dropHolds(model, client), effective });
@@ -123,7 +126,8 @@ export class LinearizabilityChecker {
 
   #mayHaveHappened(id: number): void {
     const left = new Map<string, Configuration>();
-    for (const configuration of [...this.#configurations, ...this.#allWith(id)]) {
+    const effective = changesNothing(this.#underWay.get(id)!.operation) ? [] : this.#allWith(id);
+    for (const configuration of [...this.#configurations, ...effective]) {
       keep(left, { model: configuration.model, effective: without(configuration.effective, id) });
     }
     this.#underWay.delete(id);
@@ -162,10 +166,29 @@ export class LinearizabilityChecker {
 
   #executions(model: Model, invocation: Invocation): Execution[] {
     if (!isKnown(model, invocation.operation)) return [];
-    const whole = execute(model, invocation);
+    const { client } = invocation;
+    let whole = execute(model, invocation);
+    if (this.#holdless.has(client)) whole = { ...whole, model: dropHolds(whole.model, client) };
     if (!this.#abandoned.has(invocation.id)) return [whole];
     const parts = executeTorn(model, invocation);
     return parts === undefined ? [whole] : [whole, parts];
+  }
+}
+
+/** What it saw, nobody has been told. */
+function changesNothing(operation: FileOperation): boolean {
+  switch (operation.kind) {
+    case "lookup":
+    case "getAttributes":
+    case "readLink":
+    case "read":
+    case "readDirectory":
+    case "sync":
+      return true;
+    case "open":
+      return !operation.truncate;
+    default:
+      return false;
   }
 }
 
