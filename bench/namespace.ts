@@ -1,7 +1,7 @@
 /**
  * How many transactions the namespace applies in a second, on one core: in a plain map, in the memory KeyValue.
  *
- *     npm run bench -- namespace
+ *     node bench/namespace.ts
  */
 import { performance } from "node:perf_hooks";
 import { encode } from "../src/codec/schema.ts";

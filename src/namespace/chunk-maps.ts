@@ -67,10 +67,15 @@ export function unmapFrom(
   const { chunks, volumes } = context.tables;
   const inode = draft.attributes.inode;
   let unmapped = 0;
+  let next = from;
   while (unmapped < limit) {
     const wanted = Math.min(limit - unmapped, scanRowsMax);
-    const mappings = chunks.mappings(volume, inode, from, wanted);
-    for (const { index, chunk } of mappings) chunks.unmap(volume, inode, index, chunk);
+    // Not from the start again: there a database would step over the rows that were just deleted, again and again.
+    const mappings = chunks.mappings(volume, inode, next, wanted);
+    for (const { index, chunk } of mappings) {
+      chunks.unmap(volume, inode, index, chunk);
+      next = index + 1;
+    }
     unmapped += mappings.length;
     if (mappings.length < wanted) break;
   }

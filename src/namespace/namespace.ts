@@ -91,7 +91,7 @@ export class Namespace {
   lookup(volume: number, parent: number, name: string): Attributes | undefined {
     this.#directory(volume, parent);
     const entry = this.#tables.entries.get(volume, parent, name);
-    return entry === undefined ? undefined : this.inode(volume, entry.inode)?.attributes;
+    return entry === undefined ? undefined : this.#attributesOf(volume, entry.inode);
   }
 
   /**
@@ -109,7 +109,7 @@ export class Namespace {
     const entries = this.#tables.entries.list(volume, directory, after, limit);
     return entries.map((entry) => ({
       ...entry,
-      attributes: withAttributes ? this.inode(volume, entry.inode)?.attributes : undefined,
+      attributes: withAttributes ? this.#attributesOf(volume, entry.inode) : undefined,
     }));
   }
 
@@ -205,6 +205,13 @@ export class Namespace {
 
   stores(): StoreRecord[] {
     return this.#tables.groups.stores();
+  }
+
+  /** Of an inode that an entry leads to. */
+  #attributesOf(volume: number, inode: number): Attributes {
+    const record = this.inode(volume, inode);
+    if (record !== undefined) return record.attributes;
+    throw new BrineError("internal", `the namespace's state is damaged: no inode ${inode} in volume ${volume}`);
   }
 
   #directory(volume: number, inode: number): void {
