@@ -101,9 +101,11 @@ test("a read-only mount changes nothing", async (context) => {
   assert.equal(await client.lookup(client.root, "f"), undefined);
 });
 
-test("an unknown volume and an address where nobody listens are told", async (context) => {
+test("an unknown volume is told, a long host line is cut", async (context) => {
   const cluster = await FakeCluster.start(context);
-  await assert.rejects(cluster.mount({ volume: "nope" }), /nope/);
+  await assert.rejects(cluster.mount({ volume: "nope" }), { code: "notFound" });
+  await assert.rejects(cluster.mount({ volume: "x".repeat(300) }), { code: "notFound" });
+  await cluster.mount({ host: "a long path/".repeat(100) });
 });
 
 test("truncate: what was cut off reads as zeros when the file grows again", async (context) => {

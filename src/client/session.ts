@@ -36,6 +36,9 @@ const driftFraction = 0.05;
 const requestTimeoutMs = 10_000;
 /** While no address answers, all are tried again after at most this long: a new leader is found within it. */
 const reconnectDelayMsMax = 250;
+/** Bounds of the protocol: a longer name can't be a volume's; of a long host line the beginning says enough. */
+const volumeNameBytesMax = 64;
+const hostLengthMax = 80;
 
 export interface Holdings {
   readonly holds: number[];
@@ -103,6 +106,9 @@ export class Session {
    * unreachable, notServing, … when the patience has come to its end.
    */
   static async open(platform: Platform, options: SessionOptions, owner: SessionOwner): Promise<Session> {
+    if (Buffer.byteLength(options.volume) > volumeNameBytesMax) {
+      throw new BrineError("notFound", `there is no volume "${options.volume}": names have at most 64 bytes`);
+    }
     const session = new Session(platform, options, owner);
     const deadlineMs = platform.clock.nowMs() + options.patienceMs;
     for (;;) {
@@ -260,7 +266,7 @@ export class Session {
       role: "client" as const,
       clusterId: this.#clusterId,
       peerId: this.clientId,
-      description: `brine mount ${this.#options.volume} ${host}`.slice(0, 80),
+      description: `brine mount ${this.#options.volume} ${host}`.slice(0, hostLengthMax),
     };
     const peer = await connectPeer(this.#platform, address, identity, service, connectTimeoutMs);
     try {
@@ -278,7 +284,7 @@ export class Session {
   async #openOn(peer: Peer): Promise<void> {
     const sentMs = this.#platform.clock.nowMs();
     const { volume, host } = this.#options;
-    const request = { clientId: this.clientId, volume, host };
+    const request = { clientId: this.clientId, volume, host: host.slice(0, hostLengthMax) };
     const { body } = await peer.request(openSession, request, { timeoutMs: requestTimeoutMs });
     this.#id = body.session;
     this.#volume = body.volume;
