@@ -15,11 +15,11 @@ export function jsonOption(): Option {
   return new Option("--json", "print JSON for scripts").default(false);
 }
 
-/** `--data DIR` or an address: which cluster is meant. */
+/** `--data DIR` or an address: which cluster is meant (see `findCluster`). */
 export function withCluster(command: Command): Command {
   return command
     .argument("[address]", "HOST:PORT of a metadata server")
-    .option("--data <directory>", "data directory of a cluster or server on this machine");
+    .option("--data <directory>", "data directory of a cluster or server on this machine (default: ./brine-data)");
 }
 
 export interface LogOptions {

@@ -24,7 +24,7 @@ import { lockDirectory } from "./data-directory.ts";
 import { defaultPort, logLevelOption, wholeNumber } from "./options.ts";
 import { exitCodes, reportError } from "./output.ts";
 import { checkPorts, type QuickstartPlan, readPlan } from "./quickstart-plan.ts";
-import { readRunning, removeRunning, writeRunning } from "./running.ts";
+import { defaultData, readRunning, removeRunning, writeRunning } from "./running.ts";
 import { Supervisor } from "./supervisor.ts";
 
 interface QuickstartOptions {
@@ -46,7 +46,7 @@ export function quickstartCommand(): Command {
     .description(
       `Start servers on this machine and mount the volume "${volume}". Stays in the foreground; Ctrl-C stops all.`,
     )
-    .option("--data <directory>", "where the servers keep their data", "./brine-data")
+    .option("--data <directory>", "where the servers keep their data", defaultData)
     .option("--mount <directory>", "mount point, made if it is missing", "./mnt")
     .option("--servers <number>", "servers, each with one store (default: 2, or what the data has)", wholeNumber(1, 16))
     .option(

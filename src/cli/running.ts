@@ -37,22 +37,28 @@ export async function readRunning(disk: Disk, directory: string): Promise<Runnin
   return running !== undefined && isRunning(running.pid, running.start) ? running : undefined;
 }
 
+/** Where a quickstart keeps its data unless told otherwise, and so the cluster that is meant if none is named. */
+export const defaultData = "./brine-data";
+
 /** The cluster that the command line means: an address, or what runs in `--data DIR`. Errors: invalid, notFound. */
 export async function findCluster(
   disk: Disk,
   address: string | undefined,
   options: { data?: string },
 ): Promise<readonly Address[]> {
-  if (address !== undefined && options.data === undefined) return [parseAddress(address)];
-  if (options.data === undefined || address !== undefined) {
-    throw new BrineError("invalid", "which cluster?", { advice: "give either --data DIR or HOST:PORT" });
-  }
-  const directory = absolutePath(options.data);
-  const running = await readRunning(disk, directory);
-  if (running === undefined) {
-    throw new BrineError("notFound", `no brinefs is running from ${directory}`, {
-      advice: `start it with "brine quickstart --data ${options.data}" or "brine server --data ${options.data} …"`,
-    });
-  }
-  return running.addresses;
+  if (address === undefined) return (await requireRunning(disk, options)).addresses;
+  if (options.data === undefined) return [parseAddress(address)];
+  throw new BrineError("invalid", `both ${address} and --data ${options.data} are given`, {
+    advice: "give one of them",
+  });
+}
+
+/** What runs in `--data DIR`. Error: notFound. */
+export async function requireRunning(disk: Disk, options: { data?: string }): Promise<Running> {
+  const data = options.data ?? defaultData;
+  const running = await readRunning(disk, absolutePath(data));
+  if (running !== undefined) return running;
+  throw new BrineError("notFound", `no brinefs is running from ${absolutePath(data)}`, {
+    advice: `start it with "brine quickstart --data ${data}", or name the cluster with --data DIR or HOST:PORT`,
+  });
 }

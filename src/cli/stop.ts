@@ -7,7 +7,7 @@ import { realPlatform } from "../platform/real.ts";
 import { stopServer } from "../wire/catalogue/admin.ts";
 import { askLeader } from "./admin.ts";
 import { parseAddress, wholeNumber, withCluster } from "./options.ts";
-import { readRunning } from "./running.ts";
+import { defaultData, requireRunning } from "./running.ts";
 
 export function stopCommand(): Command {
   return withCluster(new Command("stop"))
@@ -22,13 +22,7 @@ export function stopCommand(): Command {
         return;
       }
       const { clock, disk } = platform;
-      const directory = absolutePath(options.data ?? "./brine-data");
-      const running = await readRunning(disk, directory);
-      if (running === undefined) {
-        throw new BrineError("notFound", `no brinefs is running from ${directory}`, {
-          advice: "name its data directory with --data, or its address",
-        });
-      }
+      const running = await requireRunning(disk, options);
       signalProcess(running.pid, "SIGTERM");
       const deadlineMs = clock.nowMs() + options.timeout * 1000;
       while (isRunning(running.pid, running.start)) {
@@ -37,6 +31,6 @@ export function stopCommand(): Command {
         }
         await sleep(clock, 50);
       }
-      print(`stopped what ran from ${directory}`);
+      print(`stopped what ran from ${absolutePath(options.data ?? defaultData)}`);
     });
 }

@@ -2,12 +2,16 @@
 import { Command } from "commander";
 import { BrineError } from "../errors/brine-error.ts";
 import type { VolumeRecord } from "../namespace/model.ts";
+import { sleep } from "../platform/clock.ts";
+import type { Address } from "../platform/network.ts";
+import type { Platform } from "../platform/platform.ts";
 import { print, thisProcess } from "../platform/processes.ts";
 import { realPlatform } from "../platform/real.ts";
 import { createVolume, deleteVolume, readStatus } from "../wire/catalogue/admin.ts";
 import { askLeader } from "./admin.ts";
 import { jsonOption, wholeNumber, withCluster } from "./options.ts";
 import { printJson, printTable } from "./output.ts";
+import { Progress } from "./progress.ts";
 import { findCluster } from "./running.ts";
 
 interface ClusterOptions {
@@ -103,12 +107,32 @@ function deleteCommand(): Command {
   return withCluster(new Command("delete").argument("<name>"))
     .description("Delete a volume and everything in it. Refused while it is mounted.")
     .requiredOption("--yes", "yes, all its files are to be deleted")
+    .option("--wait", "return when its space has been given back", false)
     .addHelpText("after", "\nExample:\n  brine volume delete photos --yes --data ./brine-data")
-    .action(async (name: string, address: string | undefined, options: ClusterOptions) => {
+    .action(async (name: string, address: string | undefined, options: ClusterOptions & { wait: boolean }) => {
       const platform = quietPlatform();
-      await askLeader(platform, await findCluster(platform.disk, address, options), deleteVolume, { name });
-      print(`volume ${name} is deleted; its space comes back in the background`);
+      const addresses = await findCluster(platform.disk, address, options);
+      await askLeader(platform, addresses, deleteVolume, { name });
+      if (options.wait) await waitDeleted(platform, addresses, name);
+      print(`volume ${name} is deleted${options.wait ? "" : "; its space comes back in the background"}`);
     });
+}
+
+/** Until the volume's inodes and then all unneeded chunks are gone. */
+async function waitDeleted(platform: Platform, addresses: readonly Address[], name: string): Promise<void> {
+  let progress: Progress | undefined;
+  let total = 0;
+  for (;;) {
+    const status = await askLeader(platform, addresses, readStatus, {});
+    const volume = status.volumes.find((one) => one.name === name && one.deleted);
+    const left = (volume?.inodeCount ?? 0) + status.chunksToDelete;
+    if (volume === undefined && left === 0) break;
+    total = Math.max(total, left);
+    progress ??= new Progress(platform.clock, `deleting ${name}`, total, "inodes and chunks");
+    progress.update(total - left);
+    await sleep(platform.clock, 250);
+  }
+  progress?.finish();
 }
 
 async function readVolumes(address: string | undefined, options: ClusterOptions): Promise<VolumeRecord[]> {

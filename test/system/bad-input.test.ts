@@ -52,6 +52,8 @@ test("wrong names and places are refused with a clear line", { skip }, async (co
   const { point } = await cluster.mount("mnt");
   assertRefused(await mount(`${address}/home`, point), /mounted/);
   assertRefused(await runBrine(["volume", "delete", "home", "--yes", address]), /mounted/);
+  const readOnly = await cluster.mount("ro", ["-o", "ro"]);
+  assert.throws(() => writeFileSync(join(readOnly.point, "file"), ""), { code: "EROFS" });
   assert.throws(() => writeFileSync(join(point, "n".repeat(256)), ""), { code: "ENAMETOOLONG" });
   writeFileSync(join(point, "n".repeat(255)), "");
   assert.deepEqual(readdirSync(point), ["n".repeat(255)]);

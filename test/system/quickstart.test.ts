@@ -4,7 +4,18 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { brine, freePorts, Program, runBrine, scratch, shell, undo, waitFor, whyNoMount } from "./cluster.ts";
+import {
+  brine,
+  freePorts,
+  Program,
+  runBrine,
+  runProgram,
+  scratch,
+  shell,
+  undo,
+  waitFor,
+  whyNoMount,
+} from "./cluster.ts";
 
 const skip = whyNoMount() ?? false;
 
@@ -101,5 +112,17 @@ test("refuses, in one line and with nothing left behind, what can't work", { ski
   assert.equal(existsSync(mount), false);
 
   await refused(["--data", join(directory, "full"), "--mount", mount], /not empty and not of a quickstart/);
+  assert.equal(existsSync(mount), false);
+});
+
+test("says that a machine has no FUSE", { skip }, async (context) => {
+  const { data, mount, port } = await setUp(context);
+  // A /dev of its own, without fuse: seen by the shell's children only.
+  const devices =
+    "mount -t tmpfs none /dev && mknod /dev/null c 1 3 && mknod /dev/urandom c 1 9 && chmod 666 /dev/null";
+  const command = `${devices} && exec ${brine} quickstart --run true --data ${data} --mount ${mount} --port ${port}`;
+  const output = await runProgram("unshare", ["--mount", "/bin/sh", "-c", command]);
+  assert.equal(output.code, 1);
+  assert.match(output.stderr, /^brine: can't open \/dev\/fuse: this machine has no FUSE.*\n$/);
   assert.equal(existsSync(mount), false);
 });

@@ -1,0 +1,50 @@
+/** Progress of long work: a bar with rate and time left on a terminal, plain lines elsewhere. */
+import { SingleBar } from "cli-progress";
+import type { Clock } from "../platform/clock.ts";
+import { print, thisProcess } from "../platform/processes.ts";
+
+/** Elsewhere than on a terminal: often enough to see that it goes on, seldom enough for a log. */
+const lineEveryMs = 5_000;
+
+export class Progress {
+  readonly #clock: Clock;
+  readonly #what: string;
+  readonly #unit: string;
+  readonly #total: number;
+  readonly #startedMs: number;
+  readonly #bar: SingleBar | undefined;
+  #linedMs: number;
+
+  /** `what` is being done, `total` `unit`s of it: `deleting photos`, 84000, `inodes`. */
+  constructor(clock: Clock, what: string, total: number, unit: string) {
+    this.#clock = clock;
+    this.#what = what;
+    this.#unit = unit;
+    this.#total = total;
+    this.#startedMs = clock.nowMs();
+    this.#linedMs = this.#startedMs;
+    if (thisProcess.terminalColumns === undefined) return;
+    const format = `${what} {bar} {percentage}% | {value} of {total} ${unit} | {rate} | {left}`;
+    this.#bar = new SingleBar({ format, hideCursor: true, clearOnComplete: false });
+    this.#bar.start(total, 0, { rate: "", left: "" });
+  }
+
+  /** `done` units are done now. */
+  update(done: number): void {
+    const nowMs = this.#clock.nowMs();
+    const perSecond = (done * 1000) / Math.max(1, nowMs - this.#startedMs);
+    const rate = `${Math.round(perSecond)} ${this.#unit}/s`;
+    const left = perSecond === 0 ? "" : `${Math.ceil((this.#total - done) / perSecond)} s left`;
+    if (this.#bar !== undefined) {
+      this.#bar.update(done, { rate, left });
+    } else if (nowMs - this.#linedMs >= lineEveryMs) {
+      this.#linedMs = nowMs;
+      print(`${this.#what}: ${done} of ${this.#total} ${this.#unit}, ${rate}, ${left}`);
+    }
+  }
+
+  finish(): void {
+    this.update(this.#total);
+    this.#bar?.stop();
+  }
+}
