@@ -79,7 +79,7 @@ async function mountInBackground(source: string, directory: string, options: Mou
     child.signal("SIGTERM");
     throw new BrineError("refused", (error as Error).message, { cause: error });
   }
-  child.release();
+  await child.release();
   print(
     `${source} is mounted at ${directory}${settings.readOnly ? ", read-only" : ""} (process ${child.pid}, log ${logFile})`,
   );

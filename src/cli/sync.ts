@@ -4,6 +4,7 @@ import { BrineError } from "../errors/brine-error.ts";
 import { DiskError } from "../platform/disk.ts";
 import { absolutePath, print } from "../platform/processes.ts";
 import { realPlatform } from "../platform/real.ts";
+import { findMount } from "./mounts.ts";
 
 export function syncCommand(): Command {
   return new Command("sync")
@@ -15,6 +16,11 @@ export function syncCommand(): Command {
     .action(async (text: string) => {
       const directory = absolutePath(text);
       const { disk } = realPlatform({ logLevel: "warn", logTo: print });
+      if ((await findMount(disk, directory)) === undefined) {
+        throw new BrineError("notFound", `no brinefs mount is served at ${directory}`, {
+          advice: "name its mount point",
+        });
+      }
       try {
         // fsync of the root directory means "everything" (docs/promises.md, P2).
         await disk.syncDirectory(directory);

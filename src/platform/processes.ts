@@ -18,10 +18,6 @@ export const thisProcess = {
   get terminalColumns(): number | undefined {
     return process.stdout.isTTY ? process.stdout.columns : undefined;
   },
-  /** True for a process that `startBrine` started and that can `tellParent`. */
-  get hasParent(): boolean {
-    return process.send !== undefined;
-  },
 };
 
 export function absolutePath(path: string): string {
@@ -45,6 +41,9 @@ export function exitNow(code: number): never {
   process.exit(code);
 }
 
+/** From a parent that ends and wants its child to live on. */
+const releaseMessage = "live on";
+
 /** Calls back on SIGINT, SIGTERM, and when the parent that started this process has gone. Once. */
 export function onStopRequest(callback: (reason: string) => void): void {
   let called = false;
@@ -56,7 +55,14 @@ export function onStopRequest(callback: (reason: string) => void): void {
   process.on("SIGINT", () => once("SIGINT"));
   process.on("SIGTERM", () => once("SIGTERM"));
   process.on("SIGHUP", () => once("SIGHUP"));
-  if (process.send !== undefined) process.on("disconnect", () => once("parent has gone"));
+  if (process.send === undefined) return;
+  let released = false;
+  process.on("message", (message) => {
+    if (message === releaseMessage) released = true;
+  });
+  process.on("disconnect", () => {
+    if (!released) once("parent has gone");
+  });
 }
 
 /** Last resort: a defect that nobody caught ends the process, with its stack in the log. */
@@ -68,11 +74,6 @@ export function onDefect(callback: (error: unknown) => void): void {
 /** Sends a message to the process that started this one, if there is one. */
 export function tellParent(message: ChildMessage): void {
   process.send?.(message);
-}
-
-/** A daemon that is ready lets its parent go on without it. */
-export function leaveParent(): void {
-  process.disconnect?.();
 }
 
 /** What a child says about its start: that it serves, or why it can't. */
@@ -90,8 +91,8 @@ export interface Child {
   readonly ended: Promise<ChildEnd>;
   readonly running: boolean;
   signal(signal: "SIGTERM" | "SIGKILL" | "SIGINT"): void;
-  /** Lets it live on when this process ends. */
-  release(): void;
+  /** Lets it live on when this process ends. Resolves when it knows. */
+  release(): Promise<void>;
 }
 
 const launcher = fileURLToPath(new URL("../../bin/brine", import.meta.url));
@@ -147,10 +148,14 @@ function childOf(child: NodeChild): Child {
       return running;
     },
     signal: (name) => void child.kill(name),
-    release: () => {
-      child.disconnect();
-      child.unref();
-    },
+    release: () =>
+      new Promise<void>((done) => {
+        child.send(releaseMessage, () => {
+          child.disconnect();
+          child.unref();
+          done();
+        });
+      }),
   };
 }
 

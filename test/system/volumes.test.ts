@@ -1,0 +1,44 @@
+/** Volumes by command: made, shown, mounted in the background, deleted with everything that was in them. */
+import { strict as assert } from "node:assert";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { Cluster, runBrine, shell, undo, whyNoMount } from "./cluster.ts";
+
+test("a volume's life", { skip: whyNoMount() ?? false }, async (context) => {
+  const cluster = await Cluster.start(context);
+  const address = cluster.addresses[0]!;
+  const brineOk = async (...args: string[]) => {
+    const output = await runBrine(args);
+    assert.equal(output.code, 0, output.stderr);
+    return output.stdout;
+  };
+  await brineOk("volume", "create", "photos", address);
+  const shown = JSON.parse(await brineOk("volume", "show", "photos", address, "--json"));
+  assert.equal(shown.replicas, 2);
+  assert.match(await brineOk("volume", "list", address), /photos/);
+
+  const point = join(cluster.directory, "photos");
+  mkdirSync(point);
+  undo(context, () => runBrine(["unmount", point]));
+  const log = join(cluster.directory, "photos.log");
+  assert.match(await brineOk("mount", `${address}/photos`, point, "--log", log), /is mounted at/);
+  await shell(`mkdir -p ${point}/a/b && for i in $(seq 50); do echo $i > ${point}/a/b/$i; done`);
+  writeFileSync(join(point, "large"), Buffer.alloc(20 << 20, "photo"));
+  await brineOk("sync", point);
+  assert.match(await brineOk("status", address), /photos +2 +54/);
+  await brineOk("unmount", point);
+  assert.equal(readFileSync("/proc/mounts", "utf8").includes(point), false);
+
+  const free = async () => (await cluster.status()).servers[1].freeBytes;
+  const before = await free();
+  await brineOk("volume", "delete", "photos", "--yes", "--wait", address);
+  const { volumes, chunksToDelete } = await cluster.status();
+  assert.deepEqual(
+    volumes.map((one: { name: string }) => one.name),
+    ["home"],
+  );
+  assert.equal(chunksToDelete, 0);
+  assert.ok((await free()) >= before - (8 << 20), "its space is no longer taken");
+  await brineOk("volume", "create", "photos", address);
+});
