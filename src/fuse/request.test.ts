@@ -66,6 +66,22 @@ test("SETATTR of times with nanoseconds before and after 1970", () => {
   });
 });
 
+test("SETATTR of times that 64 bits of nanoseconds do not hold: the nearest that are kept", () => {
+  const body = Buffer.alloc(setAttributesIn.bytes);
+  body.writeUInt32LE((1 << 4) | (1 << 5));
+  const lastNs = BigInt(Date.UTC(2262, 0, 1) / 1000 - 1) * 1_000_000_000n;
+  const kept = (seconds: bigint, nanoseconds: number) => {
+    body.writeBigInt64LE(seconds, setAttributesIn.mtime);
+    body.writeUInt32LE(nanoseconds, setAttributesIn.mtimeNs);
+    const { mtime } = attributeChange(recorded("04", body.toString("hex")));
+    return mtime?.kind === "at" ? mtime.ns : undefined;
+  };
+  assert.equal(kept(2n ** 34n - 1n, 999_999_999), lastNs);
+  assert.equal(kept(2n ** 63n - 1n, 999_999_999), lastNs);
+  assert.equal(kept(-(2n ** 63n), 1), -lastNs);
+  assert.equal(kept(2n ** 33n, 1), 2n ** 33n * 1_000_000_000n + 1n);
+});
+
 test("SETATTR of a size through a handle", () => {
   const request = recorded(
     "04",

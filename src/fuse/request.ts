@@ -22,6 +22,9 @@ export class MalformedRequest extends Error {
  */
 const copyBytesMax = 128 * 1024;
 
+/** The last whole second of the year 2261: nanoseconds since 1970 are kept in 64 bits, which end some weeks later. */
+const timeSecondsMax = 9_214_646_399n;
+
 export class Request {
   readonly opcode: number;
   readonly uniqueLow: number;
@@ -88,9 +91,11 @@ export class Request {
     return readNumber(this.message, inHeader.bytes + offset);
   }
 
-  /** Signed seconds and nanoseconds as nanoseconds since 1970. */
+  /** Signed seconds and nanoseconds as nanoseconds since 1970. What can't be kept becomes the nearest that can. */
   timeNs(secondsOffset: number, nanosecondsOffset: number): bigint {
     const seconds = this.message.readBigInt64LE(inHeader.bytes + secondsOffset);
+    if (seconds >= timeSecondsMax) return timeSecondsMax * 1_000_000_000n;
+    if (seconds < -timeSecondsMax) return -timeSecondsMax * 1_000_000_000n;
     return seconds * 1_000_000_000n + BigInt(this.u32(nanosecondsOffset));
   }
 
