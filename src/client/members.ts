@@ -10,6 +10,10 @@ import type { Groups } from "./groups.ts";
 import type { Session } from "./session.ts";
 import type { StoreLink, Stores } from "./stores.ts";
 
+/** Every so many reads goes to the member whose turn it is, however slow it was: else nobody would see that it no longer is. */
+const probeInterval = 8;
+/** Latencies below it are equal: noise of a busy machine, not a difference of stores. */
+const equalLatencyMs = 0.5;
 /** A store that has just failed is asked last for this long: the leader looks at it meanwhile. */
 const avoidMs = 1_000;
 
@@ -63,7 +67,10 @@ export class Members {
     this.#turn += 1;
     const nowMs = this.#clock.nowMs();
     const rank = (link: StoreLink) => (nowMs < (this.#avoidUntilMs.get(link.store) ?? 0) ? 1 : 0);
-    const turned = links.map((_, index) => links[(index + this.#turn) % links.length]!);
+    const isProbe = this.#turn % probeInterval === 0;
+    const first = isProbe ? this.#turn / probeInterval : this.#turn;
+    const turned = links.map((_, index) => links[(index + first) % links.length]!);
+    if (isProbe) return turned.sort((left, right) => rank(left) - rank(right));
     return turned.sort(
       (left, right) =>
         rank(left) - rank(right) || left.outstanding - right.outstanding || latencyClass(left) - latencyClass(right),
@@ -98,7 +105,7 @@ export class Members {
   }
 }
 
-/** Latencies within a factor of two are equal: else the quicker one would get everything. */
+/** Latencies within a factor of about two are equal: else the slightly quicker one would get everything. */
 function latencyClass(link: StoreLink): number {
-  return Math.round(Math.log2(Math.max(link.latencyMs, 0.1)));
+  return Math.round(Math.log2(Math.max(link.latencyMs, equalLatencyMs)));
 }
