@@ -52,11 +52,7 @@ export class Application {
       } catch (error) {
         if (!(error instanceof MountDied)) throw error;
         this.#open.delete(mount.name);
-        // A mount that failed while its process lives is of no use: the machine's user starts a new one.
-        if (client.host.incarnation?.name === mount.name) {
-          client.kill({ power: false });
-          client.start();
-        }
+        client.replace(mount);
       }
       if (this.#random.chance(0.3)) await this.#think();
     }

@@ -22,6 +22,8 @@ export const faultKinds = [
   "serverPause",
   "clientPause",
   "longClientPause",
+  "isolation",
+  "longClientIsolation",
   "diskStall",
   "diskFull",
   "syncFailure",
@@ -42,10 +44,12 @@ const weightsOf: Readonly<Record<FaultLevel, Weights>> = {
     leaderCrash: 3,
     serversCrash: 1,
     everythingCrash: 1,
-    clientCrash: 2,
+    clientCrash: 4,
     serverPause: 2,
     clientPause: 2,
     longClientPause: 1,
+    isolation: 2,
+    longClientIsolation: 1,
     diskStall: 2,
     diskFull: 1,
     syncFailure: 1,
@@ -54,6 +58,8 @@ const weightsOf: Readonly<Record<FaultLevel, Weights>> = {
 
 /** Between two faults: often while the former one still lasts. */
 const intervalMs = [10, 1_200] as const;
+/** The same in events: they crowd while something goes on, so such faults strike in the middle of operations. */
+const intervalSteps = [20, 1_500] as const;
 /** Beyond the session's and the stores' time-outs, with their margins. */
 const longPauseMs = [9_000, 16_000] as const;
 const usPerMs = 1_000;
@@ -112,7 +118,7 @@ export class Faults {
   }
 
   #next(): void {
-    this.#after(this.#random.between(...intervalMs), "fault", () => {
+    const strike = () => {
       if (this.#stopped) return;
       const kind = this.#random.weighted(this.#weights as Record<FaultKind, number>);
       if (this.#lasting < lastingMax && this.#abandonedCount() <= abandonedMax) {
@@ -120,7 +126,9 @@ export class Faults {
         this.#apply(kind);
       }
       this.#next();
-    });
+    };
+    if (this.#random.chance(0.4)) this.#after(this.#random.between(...intervalMs), "fault", strike);
+    else this.#cluster.world.scheduler.afterSteps(this.#random.between(...intervalSteps), strike);
   }
 
   #apply(kind: FaultKind): void {
@@ -135,6 +143,8 @@ export class Faults {
       serverPause: () => this.#pause(pick(servers), this.#durationMs()),
       clientPause: () => this.#pause(pick(clients), this.#durationMs()),
       longClientPause: () => this.#pause(pick(clients), this.#random.between(...longPauseMs)),
+      isolation: () => this.#isolate(pick([...servers, ...clients]), this.#durationMs()),
+      longClientIsolation: () => this.#isolate(pick(clients), this.#random.between(...longPauseMs)),
       slowLink: () => this.#disturbNetwork("slowLink"),
       cutLink: () => this.#disturbNetwork("cutLink"),
       resetConnections: () => this.#disturbNetwork("resetConnections"),
@@ -167,6 +177,21 @@ export class Faults {
     if ("silentFor" in victim) victim.silentFor(forMs);
     incarnation.pause();
     this.#lasts(forMs, () => incarnation.resume());
+  }
+
+  /** Nobody reaches it, and it reaches nobody; what is on its way arrives when it is over. */
+  #isolate(victim: SimulatedServer | SimulatedClient, forMs: number): void {
+    const { fabric } = this.#cluster.world;
+    const { name } = victim.host;
+    const hosts = [...this.#cluster.servers, ...this.#cluster.clients].map(({ host }) => host.name);
+    const others = hosts.filter((host) => host !== name);
+    this.#log("isolation", { host: name, forMs });
+    if ("silentFor" in victim) victim.silentFor(forMs);
+    const links = others.flatMap((other) => [fabric.link(name, other), fabric.link(other, name)]);
+    for (const link of links) link.setCut(true);
+    this.#lasts(forMs, () => {
+      for (const link of links) link.setCut(false);
+    });
   }
 
   #disturbNetwork(kind: "slowLink" | "cutLink" | "resetConnections"): void {

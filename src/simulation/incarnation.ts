@@ -10,6 +10,8 @@ export class Incarnation {
   /** `HOST#NUMBER`, in traces and logs. */
   readonly name: string;
   readonly host: string;
+  /** Of the process; no two processes of a host have the same. */
+  readonly pid: number;
   readonly scheduler: Scheduler;
   readonly #onDeath: (() => void)[] = [];
   #late: { event: ScheduledEvent; action: () => void }[] | undefined;
@@ -18,6 +20,7 @@ export class Incarnation {
   constructor(scheduler: Scheduler, host: string, number: number) {
     this.scheduler = scheduler;
     this.host = host;
+    this.pid = number;
     this.name = `${host}#${number}`;
   }
 

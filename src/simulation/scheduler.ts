@@ -37,6 +37,7 @@ export class Scheduler {
   readonly #ties: SimulatedRandom;
   readonly #heap: QueuedEvent[] = [];
   readonly #hash = createHash("sha256");
+  #triggers: { readonly step: number; readonly action: () => void }[] = [];
   #unhashed = "";
   #nowUs = 0;
   #order = 0;
@@ -77,6 +78,14 @@ export class Scheduler {
     return event;
   }
 
+  /**
+   * Runs `action` when `steps` more events have been run: in the middle of things, where time would mostly find nothing
+   * going on.
+   */
+  afterSteps(steps: number, action: () => void): void {
+    this.#triggers.push({ step: this.#steps + steps, action });
+  }
+
   /** Makes `text` part of the digest. */
   note(text: string): void {
     this.#unhashed += `${text}\n`;
@@ -111,10 +120,18 @@ export class Scheduler {
         this.note(`${next.timeUs} ${next.label}`);
         next.action();
         await microtasksDrained();
+        this.#trigger();
       }
     } finally {
       this.#running = false;
     }
+  }
+
+  #trigger(): void {
+    if (!this.#triggers.some(({ step }) => step <= this.#steps)) return;
+    const due = this.#triggers.filter(({ step }) => step <= this.#steps);
+    this.#triggers = this.#triggers.filter(({ step }) => step > this.#steps);
+    for (const { action } of due) action();
   }
 
   #flush(): void {

@@ -2,14 +2,18 @@
  * Databases of a host: the memory twin with the time that opening and checkpoints take. The death of a process takes back
  * what was not committed; a loss of power takes back some commits too, none that a checkpoint had covered.
  */
+import { DiskError } from "../platform/disk.ts";
 import type { KeyValue, KeyValueEngine, KeyValueEntry } from "../platform/key-value.ts";
 import { type MemoryDatabase, type MemoryKeyValue, MemoryKeyValueEngine } from "../platform/memory-key-value.ts";
+import type { DiskMedium } from "./disk-medium.ts";
 import type { Incarnation } from "./incarnation.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 
 const openUsMax = 2_000;
 /** A checkpoint copies and syncs: now and then it takes far longer than a sync. */
 const checkpointUsMax = 20_000;
+/** What a commit adds to a write-ahead log, about. Databases don't count in a disk's used space otherwise. */
+const writtenBytes = 64 * 1024;
 
 /** All databases of a host, over all incarnations. */
 export class HostDatabases {
@@ -34,11 +38,13 @@ export class HostDatabases {
 export class SimulatedKeyValueEngine implements KeyValueEngine {
   readonly #incarnation: Incarnation;
   readonly #databases: HostDatabases;
+  readonly #medium: DiskMedium;
   readonly #random: SimulatedRandom;
 
-  constructor(incarnation: Incarnation, databases: HostDatabases, random: SimulatedRandom) {
+  constructor(incarnation: Incarnation, databases: HostDatabases, medium: DiskMedium, random: SimulatedRandom) {
     this.#incarnation = incarnation;
     this.#databases = databases;
+    this.#medium = medium;
     this.#random = random;
     incarnation.onDeath(() => databases.processDied());
   }
@@ -46,21 +52,23 @@ export class SimulatedKeyValueEngine implements KeyValueEngine {
   async open(path: string): Promise<KeyValue> {
     await this.#incarnation.delay(this.#random.below(openUsMax), "database open");
     const database = this.#databases.database(path);
-    return new SimulatedKeyValue(this.#incarnation, database, database.open(), this.#random);
+    return new SimulatedKeyValue(this.#incarnation, this.#medium, database, this.#random);
   }
 }
 
 class SimulatedKeyValue implements KeyValue {
   readonly #incarnation: Incarnation;
+  readonly #medium: DiskMedium;
   readonly #database: MemoryDatabase;
   readonly #memory: MemoryKeyValue;
   readonly #random: SimulatedRandom;
   #checkpointing = false;
 
-  constructor(incarnation: Incarnation, database: MemoryDatabase, memory: MemoryKeyValue, random: SimulatedRandom) {
+  constructor(incarnation: Incarnation, medium: DiskMedium, database: MemoryDatabase, random: SimulatedRandom) {
     this.#incarnation = incarnation;
+    this.#medium = medium;
     this.#database = database;
-    this.#memory = memory;
+    this.#memory = database.open();
     this.#random = random;
   }
 
@@ -87,11 +95,13 @@ class SimulatedKeyValue implements KeyValue {
   }
 
   commit(): void {
+    this.#mustHaveRoom();
     this.#memory.commit();
   }
 
   async checkpoint(): Promise<void> {
     if (this.#checkpointing) throw new Error("one checkpoint at a time");
+    this.#mustHaveRoom();
     this.#checkpointing = true;
     const covered = this.#database.volatileCommits;
     await this.#incarnation.delay(this.#random.below(checkpointUsMax), "database checkpoint");
@@ -100,8 +110,16 @@ class SimulatedKeyValue implements KeyValue {
   }
 
   async close(): Promise<void> {
-    this.#memory.commit();
+    this.commit();
     await this.#incarnation.delay(this.#random.below(checkpointUsMax), "database close");
     await this.#memory.close();
+  }
+
+  /** What is not committed stays in memory. */
+  #mustHaveRoom(): void {
+    const { usedBytes, capacityBytes } = this.#medium;
+    if (this.#memory.uncommittedCount > 0 && usedBytes + writtenBytes > capacityBytes) {
+      throw new DiskError("ENOSPC", "commit", this.#database.path);
+    }
   }
 }

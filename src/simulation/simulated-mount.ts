@@ -121,4 +121,11 @@ export class SimulatedClient {
     this.#die?.();
     this.#die = undefined;
   }
+
+  /** A mount that failed while its process lives is of no use: whoever has the machine starts a new one. */
+  replace(mount: Mount): void {
+    if (this.host.incarnation?.name !== mount.name) return;
+    this.kill({ power: false });
+    this.start();
+  }
 }

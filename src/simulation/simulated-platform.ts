@@ -78,7 +78,7 @@ export class SimulatedHost {
       random: random.fork("random"),
       disk: new SimulatedDisk(incarnation, this.medium, random.fork("disk")),
       network: new SimulatedNetwork(incarnation, this.#world.fabric, random.fork("network")),
-      keyValue: new SimulatedKeyValueEngine(incarnation, this.#databases, random.fork("databases")),
+      keyValue: new SimulatedKeyValueEngine(incarnation, this.#databases, this.medium, random.fork("databases")),
       logger: new SimulatedLogger(this.#world.log, incarnation),
     };
     return { incarnation, platform };

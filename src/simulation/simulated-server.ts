@@ -76,7 +76,7 @@ export class SimulatedServer {
   #boot(): void {
     const { incarnation, platform } = this.host.boot();
     this.#parts = [];
-    this.#start(this.#hooks.platform?.(this.plan.name, platform) ?? platform).then(
+    this.#start(this.#hooks.platform?.(this.plan.name, platform) ?? platform, incarnation.pid).then(
       () => {
         this.#serving = true;
         this.#everStarted ||= this.plan.roles.includes("metadata");
@@ -92,13 +92,13 @@ export class SimulatedServer {
     );
   }
 
-  async #start(platform: Platform): Promise<void> {
+  async #start(platform: Platform, pid: number): Promise<void> {
     const directory = "/data";
     await platform.disk.makeDirectory(directory);
     await platform.disk.lockDirectory(directory);
     const service = this.#hooks.service?.(this.plan.name) ?? new Service();
     const ids = { clusterId: clusterId, serverId: `server ${this.plan.name}` };
-    const common = { ...ids, address: this.address, pid: 1 };
+    const common = { ...ids, address: this.address, pid };
     if (this.plan.roles.includes("metadata")) {
       // A start that failed half-way may have made the cluster or not: only what was served is known to be there.
       const createCluster = !this.#everStarted && (await isFresh(platform, `${directory}/metadata`));

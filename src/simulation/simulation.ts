@@ -23,7 +23,7 @@ import type { Hooks } from "./hooks.ts";
 import { Model } from "./model.ts";
 import { owner } from "./model-operations.ts";
 import { Recorder, type Tolerance } from "./recorder.ts";
-import { type Mount, MountDied } from "./simulated-mount.ts";
+import { type Mount, MountDied, type SimulatedClient } from "./simulated-mount.ts";
 import { World } from "./simulated-platform.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 import { Workload } from "./workload.ts";
@@ -217,7 +217,21 @@ class Simulation {
   }
 
   async #auditAll(): Promise<void> {
-    for (const client of this.#cluster.clients) await audit(await client.mount(), this.#recorder!, this.#checker!);
+    for (const client of this.#cluster.clients) await this.#audit(client);
+    await this.#mourn(() => true);
+  }
+
+  async #audit(client: SimulatedClient): Promise<void> {
+    for (;;) {
+      const mount = await client.mount();
+      try {
+        await audit(mount, this.#recorder!, this.#checker!);
+        return;
+      } catch (error) {
+        if (!(error instanceof MountDied)) throw error;
+        client.replace(mount);
+      }
+    }
   }
 
   async #compareMembers(sameChunks: boolean): Promise<void> {
