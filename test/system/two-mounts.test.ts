@@ -24,7 +24,7 @@ import { test } from "node:test";
 import { Cluster, full, shell, undo, whyNoMount } from "./cluster.ts";
 
 const skip = whyNoMount() ?? false;
-const rounds = full ? 10_000 : 150;
+const rounds = full ? 3_000 : 150;
 
 test("a reader on the other mount never sees anything old", { skip }, async (context) => {
   const cluster = await Cluster.start(context);
