@@ -12,6 +12,7 @@ import type { LogPosition } from "../log/segment-log.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { KeyValue } from "../platform/key-value.ts";
 import { type GroupView, groupView } from "../wire/catalogue/leader.ts";
+import { isNoSpace } from "./journal.ts";
 import { groupsKey, metaKey } from "./keys.ts";
 import type { State } from "./state.ts";
 
@@ -108,7 +109,7 @@ export class Checkpointer {
     try {
       commitIndex(this.#keyValue, this.#state, position, this.#badBlocks());
     } catch (error) {
-      this.#onFailure(error);
+      this.#failed(error);
       return;
     }
     if (isRunning) return;
@@ -119,9 +120,15 @@ export class Checkpointer {
       },
       (error) => {
         this.#running = undefined;
-        this.#onFailure(error);
+        this.#failed(error);
       },
     );
+  }
+
+  /** A disk that others have filled is not a broken one: what was to be committed stays in memory and in the log. */
+  #failed(error: unknown): void {
+    if (isNoSpace(error)) this.#dirtySinceMs = this.#clock.nowMs();
+    else this.#onFailure(error);
   }
 
   /** Resolves when none is under way. */
