@@ -41,9 +41,10 @@ export class StoreReports {
     const { lifetime, waits } = this.#leader;
     const reportedMs = lifetime.nowMs();
     const wait = waits.begin("store", () => ({ store }));
-    await Promise.all([this.#stores.probe(store), this.#greet(store)]);
+    const [hasAnswered] = await Promise.all([this.#greet(store), this.#stores.probe(store)]);
     while (!lifetime.stopped && this.#stores.condition(store) !== "dead") {
-      if (this.#stores.get(store)!.heardMs > reportedMs && this.#stores.condition(store) === "online") break;
+      const isHeard = hasAnswered || this.#stores.get(store)!.heardMs > reportedMs;
+      if (isHeard && this.#stores.condition(store) === "online") break;
       await lifetime.sleep(lookAgainMs);
     }
     await this.#groups.settled();
@@ -52,14 +53,14 @@ export class StoreReports {
   }
 
   /** Asks the store for an answer, instead of waiting for its next heartbeat: no news of no groups. */
-  async #greet(store: number): Promise<void> {
+  async #greet(store: number): Promise<boolean> {
     const peer = this.#stores.peer(store);
-    if (peer === undefined) return;
+    if (peer === undefined) return false;
     try {
       await peer.request(setGroups, { views: [] }, { timeoutMs: this.#leader.timeouts.probeMs, urgent: true });
-      this.#stores.heard(store, peer);
+      return true;
     } catch {
-      // Its heartbeats, or their absence, will tell.
+      return false; // its heartbeats, or their absence, will tell
     }
   }
 }

@@ -172,15 +172,6 @@ export class Stores {
     this.#noticeChange(state);
   }
 
-  /**
-   * The store has answered a request. That says that it is there, not that it may serve any longer: its serving time
-   * counts from heartbeats. Taking it for one only makes the wait for its death longer.
-   */
-  heard(store: number, peer: Peer): void {
-    const state = this.#stores.get(store);
-    if (state?.peer === peer) state.heardMs = this.#leader.lifetime.nowMs();
-  }
-
   /** The store does not do what it must: it has to register again, or is dead when its time has run out. */
   revoke(store: number, peer: Peer, reason: string): void {
     const state = this.#stores.get(store);

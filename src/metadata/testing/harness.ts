@@ -32,7 +32,6 @@ export class Harness {
   #lifetime!: Lifetime;
   #parts!: Parts;
 
-  /** @param sameState false: the state is empty, as if the ledger alone were left */
   static async start(): Promise<Harness> {
     const harness = new Harness();
     await harness.#start();

@@ -1,0 +1,178 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { hasCode } from "../errors/brine-error.ts";
+import type { GroupView } from "../wire/catalogue/leader.ts";
+import { FakePeer } from "./testing/fake-peer.ts";
+import { Harness } from "./testing/harness.ts";
+import { drain } from "./testing/manual-clock.ts";
+
+async function cluster() {
+  const harness = await Harness.start();
+  const a = await harness.addStore("a");
+  const b = await harness.addStore("b");
+  await harness.addVolume("home", 2);
+  const client = await harness.mount("one", "home");
+  return { harness, a, b, client };
+}
+
+/** How often each state occurs for a store, in all groups. */
+function statesOf(harness: Harness, store: number): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const group of harness.leader.namespace.groups()) {
+    for (const member of group.members) {
+      if (member.store === store) counts[member.state] = (counts[member.state] ?? 0) + 1;
+    }
+  }
+  return counts;
+}
+
+const registration = { pid: 7, roles: ["store"], totalBytes: 100, freeBytes: 60 };
+
+function dies(harness: Harness, name: string, peer: FakePeer): void {
+  harness.refusing.add(`${name}:1`);
+  peer.close("the process has ended");
+}
+
+test("the groups of a rule are made once, and the stores know them before the volume is there", async () => {
+  const { harness, a } = await cluster();
+  assert.equal(harness.leader.namespace.groups().length, 32);
+  const told = a.peer.bodies<{ views: GroupView[] }>("store.setGroups").flatMap(({ views }) => views);
+  assert.equal(told.length, 32);
+  await harness.addVolume("second", 2);
+  assert.equal(harness.leader.namespace.groups().length, 32);
+  await assert.rejects(harness.addVolume("third", 3), (error) => hasCode(error, "invalid"));
+});
+
+test("a store whose process has ended leaves its groups at once; the other and the clients are told", async () => {
+  const { harness, a, b, client } = await cluster();
+  dies(harness, "b", b.peer);
+  await harness.clock.advance(0);
+  assert.deepEqual(statesOf(harness, b.store), { behind: 32 });
+  assert.deepEqual(statesOf(harness, a.store), { inSync: 32 });
+  const told = a.peer.bodies<{ views: GroupView[] }>("store.setGroups").at(-1)!.views;
+  assert.ok(told.every((view) => view.generation === 2));
+  const [news] = client.peer.bodies<{ views: GroupView[] }>("client.groupsChanged");
+  assert.equal(news!.views.length, 32);
+  const { problems, servers } = harness.parts.admin.status();
+  assert.ok(problems.some((problem) => problem.startsWith("Store 2 (b:1) is offline since ")));
+  assert.equal(servers.find((server) => server.store === b.store)!.state, "offline");
+});
+
+test("a silent store leaves its groups only when its serving time has surely run out", async () => {
+  const { harness, a, b, client } = await cluster();
+  b.peer.close("cable cut");
+  const alive = { stores: [a], sessions: [client] };
+  await harness.pass(3_200, alive);
+  assert.deepEqual(statesOf(harness, b.store), { inSync: 32 });
+  await harness.pass(300, alive);
+  assert.deepEqual(statesOf(harness, b.store), { behind: 32 });
+});
+
+test("the last in-sync member stays, and comes back as it was", async () => {
+  const { harness, a, b } = await cluster();
+  dies(harness, "b", b.peer);
+  await harness.clock.advance(0);
+  dies(harness, "a", a.peer);
+  await harness.clock.advance(10_000);
+  assert.deepEqual(statesOf(harness, a.store), { inSync: 32 });
+  await harness.registerStore("a", new FakePeer("store"));
+  assert.deepEqual(statesOf(harness, a.store), { inSync: 32 });
+});
+
+test("a store that comes back catches up, group by group, and is in sync when it says so for the present generation", async () => {
+  const { harness, a, b } = await cluster();
+  dies(harness, "b", b.peer);
+  await harness.clock.advance(0);
+  const back = new FakePeer("store");
+  await harness.registerStore("b", back);
+  assert.deepEqual(statesOf(harness, b.store), { catchingUp: 32 });
+  const begun = back.bodies<{ group: number; generation: number; source: string }>("store.catchUp");
+  assert.equal(begun.length, 32);
+  assert.ok(begun.every(({ source, generation }) => source === "a:1" && generation === 3));
+  // The source knew the generation before any catch-up began.
+  const told = a.peer.bodies<{ views: GroupView[] }>("store.setGroups").at(-1)!.views;
+  assert.ok(told.every((view) => view.generation === 3));
+  harness.parts.groups.caughtUp(b.store, begun[0]!.group, 2);
+  harness.parts.groups.caughtUp(b.store, begun[1]!.group, 3);
+  await drain();
+  assert.deepEqual(statesOf(harness, b.store), { catchingUp: 31, inSync: 1 });
+});
+
+test("a catching-up store that missed a write begins again, a generation further", async () => {
+  const { harness, b, client, a } = await cluster();
+  dies(harness, "b", b.peer);
+  await harness.clock.advance(0);
+  const back = { store: b.store, peer: new FakePeer("store") };
+  await harness.registerStore("b", back.peer);
+  const reported = harness.parts.reports.check(b.store, "timed out", client.session.id);
+  await drain();
+  assert.equal(await reported, true);
+  assert.deepEqual(statesOf(harness, b.store), { behind: 32 });
+  // What it says of the generation before counts no more.
+  for (const group of harness.leader.namespace.groups()) harness.parts.groups.caughtUp(b.store, group.group, 3);
+  await drain();
+  assert.deepEqual(statesOf(harness, b.store), { behind: 32 });
+  await harness.pass(5_500, { stores: [a, back], sessions: [client] });
+  assert.deepEqual(statesOf(harness, b.store), { catchingUp: 32 });
+});
+
+test("a member that does not take its new groups is cut off, and leaves them when it is still", async () => {
+  const harness = await Harness.start();
+  const [a, b, c] = [await harness.addStore("a"), await harness.addStore("b"), await harness.addStore("c")];
+  await harness.addVolume("home", 3);
+  const client = await harness.mount("one", "home");
+  b.peer.answer = () => new Promise(() => {});
+  dies(harness, "c", c.peer);
+  await harness.clock.advance(0);
+  assert.deepEqual(statesOf(harness, c.store), { behind: 32 });
+  b.peer.close("as a request that times out does");
+  await harness.pass(3_600, { stores: [a], sessions: [client] });
+  assert.deepEqual(statesOf(harness, b.store), { behind: 32 });
+  assert.deepEqual(statesOf(harness, a.store), { inSync: 32 });
+});
+
+test("a report is answered at once for a store that answers, and removes one that is gone", async () => {
+  const { harness, b, client } = await cluster();
+  const { reports } = harness.parts;
+  assert.equal(await reports.check(b.store, "reset", client.session.id), false);
+  dies(harness, "b", b.peer);
+  assert.equal(await reports.check(b.store, "refused", client.session.id), true);
+  assert.equal(await reports.check(99, "unknown", client.session.id), true);
+});
+
+test("a store that says that its disk has failed leaves its groups, and does not come back by itself", async () => {
+  const { harness, a, b, client } = await cluster();
+  const space = { totalBytes: 100, freeBytes: 60, badBlocks: 0 };
+  harness.parts.stores.heartbeat({ store: b.store, ...space, failure: "EIO" }, b.peer);
+  await drain();
+  assert.deepEqual(statesOf(harness, b.store), { behind: 32 });
+  const again = new FakePeer("store");
+  await harness.parts.stores.register({ ...registration, serverId: "b", address: "b:1" }, again, () => undefined);
+  await harness.pass(1_000, { stores: [a], sessions: [client] });
+  assert.deepEqual(statesOf(harness, b.store), { behind: 32 });
+  assert.ok(harness.parts.admin.status().problems.some((problem) => problem.includes("failed disk (EIO)")));
+});
+
+test("while nothing is mounted, a cluster that is being stopped stays in sync", async () => {
+  const harness = await Harness.start();
+  await harness.addStore("a");
+  const b = await harness.addStore("b");
+  await harness.addVolume("home", 2);
+  dies(harness, "b", b.peer);
+  await harness.clock.advance(1_500);
+  assert.deepEqual(statesOf(harness, b.store), { inSync: 32 });
+  await harness.clock.advance(1_500);
+  assert.deepEqual(statesOf(harness, b.store), { behind: 32 });
+});
+
+test("after a start of the leader, stores have time to start too", async () => {
+  const { harness } = await cluster();
+  await harness.restart();
+  harness.refusing.add("b:1");
+  const a = { store: 1, peer: new FakePeer("store") };
+  await harness.registerStore("a", a.peer);
+  await harness.pass(4_500, { stores: [a] });
+  assert.deepEqual(statesOf(harness, 2), { inSync: 32 });
+  await harness.pass(1_000, { stores: [a] });
+  assert.deepEqual(statesOf(harness, 2), { behind: 32 });
+});

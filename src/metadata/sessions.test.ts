@@ -1,0 +1,154 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { hasCode } from "../errors/brine-error.ts";
+import { FakePeer } from "./testing/fake-peer.ts";
+import { Harness } from "./testing/harness.ts";
+import { drain } from "./testing/manual-clock.ts";
+
+async function cluster() {
+  const harness = await Harness.start();
+  const stores = [await harness.addStore("a"), await harness.addStore("b")];
+  await harness.addVolume("home", 2);
+  return { harness, stores };
+}
+
+test("the same client finds its session again; the newest connection speaks for it", async () => {
+  const { harness } = await cluster();
+  const client = await harness.mount("one", "home");
+  const peer = new FakePeer("client");
+  const { sessions } = harness.parts;
+  const again = await sessions.open({ clientId: "one", volume: "home", host: "one" }, peer);
+  assert.equal(again.session, client.session.id);
+  assert.ok(client.peer.closed);
+  assert.throws(
+    () => sessions.of(again.session, client.peer),
+    (error) => hasCode(error, "closed"),
+  );
+  assert.throws(
+    () => sessions.of(again.session, peer),
+    (error) => hasCode(error, "invalid"),
+  );
+  sessions.state({ session: again.session, holds: [], leases: [] }, peer);
+  assert.equal(sessions.of(again.session, peer), client.session);
+});
+
+test("an unknown volume is named", async () => {
+  const { harness } = await cluster();
+  await assert.rejects(
+    harness.parts.sessions.open({ clientId: "x", volume: "nope", host: "" }, new FakePeer("client")),
+    (error) => hasCode(error, "notFound") && error.message.includes("nope"),
+  );
+});
+
+test("a silent client is fenced at every store and its chunks are made equal before others get its leases", async () => {
+  const { harness, stores } = await cluster();
+  const dead = await harness.mount("dead", "home");
+  const live = await harness.mount("live", "home");
+  const inode = await dead.create("a");
+  const chunk = await dead.write(inode);
+  const { id } = dead.session;
+  const order: string[] = [];
+  for (const { store, peer } of stores) {
+    peer.answer = (method) => {
+      order.push(`${method} ${store}`);
+      return method === "store.equalize" ? { copiedBlocks: 1 } : {};
+    };
+  }
+  live.acquire(inode, "exclusive").then(() => order.push("granted"));
+  await drain();
+  assert.deepEqual(dead.peer.bodies("client.recallLease"), [{ inode }]);
+  await harness.pass(10_500, { stores, sessions: [live] });
+  assert.deepEqual(order, []);
+  await harness.pass(500, { stores, sessions: [live] });
+  assert.deepEqual(order.slice(0, 2).sort(), ["store.fenceSession 1", "store.fenceSession 2"]);
+  assert.match(order[2]!, /^store.equalize/);
+  assert.equal(order[3], "granted");
+  const equalized = stores.flatMap(({ peer }) => peer.bodies<{ chunks: number[]; all: boolean }>("store.equalize"));
+  assert.deepEqual(
+    equalized.map(({ chunks, all }) => ({ chunks, all })),
+    [{ chunks: [chunk], all: false }],
+  );
+  assert.throws(
+    () => harness.parts.sessions.heartbeat(id, dead.peer),
+    (error) => hasCode(error, "sessionExpired"),
+  );
+});
+
+test("a store that does not confirm a fencing is cut off, and waited for until it is still", async () => {
+  const { harness, stores } = await cluster();
+  const dead = await harness.mount("dead", "home");
+  const live = await harness.mount("live", "home");
+  const inode = await dead.create("a");
+  await dead.write(inode);
+  const [, hung] = stores;
+  hung!.peer.answer = (method) => (method === "store.fenceSession" ? new Promise(() => {}) : { copiedBlocks: 0 });
+  let granted = false;
+  live.acquire(inode, "exclusive").then(() => {
+    granted = true;
+  });
+  await harness.pass(10_800, { stores, sessions: [live] });
+  assert.ok(!hung!.peer.closed);
+  // The store hangs on: its connection ends when its heartbeats stop.
+  await harness.pass(3_000, { stores: [stores[0]!], sessions: [live] });
+  assert.ok(!granted);
+  await harness.pass(1_000, { stores: [stores[0]!], sessions: [live] });
+  assert.ok(granted);
+  const states = harness.leader.namespace.groups().flatMap((group) => group.members);
+  assert.ok(states.every(({ store, state }) => state === (store === hung!.store ? "behind" : "inSync")));
+});
+
+test("time in which this process was held up is given to clients and stores", async () => {
+  const { harness, stores } = await cluster();
+  const client = await harness.mount("one", "home");
+  await harness.clock.holdUp(20_000);
+  assert.equal(client.session.ending, undefined);
+  assert.ok(stores.every(({ store }) => harness.parts.stores.condition(store) === "online"));
+  await harness.pass(11_000, { stores });
+  assert.equal(harness.parts.sessions.all().length, 0);
+});
+
+test("after a restart nothing is granted or reaped before all clients have come back or are gone", async () => {
+  const { harness, stores } = await cluster();
+  const back = await harness.mount("back", "home");
+  const lost = await harness.mount("lost", "home");
+  const inode = await back.create("a", true);
+  const orphan = await lost.create("b", true);
+  await lost.transact({ kind: "unlink", parent: lost.root, name: "b" });
+  const ids = { back: back.session.id, lost: lost.session.id };
+  await harness.restart();
+  const { sessions, holdings } = harness.parts;
+  for (const { store, peer } of stores) {
+    const again = new FakePeer("store", peer.answer);
+    assert.equal(await harness.registerStore(store === 1 ? "a" : "b", again), store);
+    Object.assign(stores[store - 1]!, { peer: again });
+  }
+  const peer = new FakePeer("client");
+  const lease = { inode, mode: "exclusive", grant: 5 } as const;
+  sessions.state({ session: ids.back, holds: [inode], leases: [lease] }, peer);
+  assert.ok(holdings.of(1).leases.has(ids.back, inode, "exclusive"));
+  assert.ok(sessions.isInGrace(1));
+  let ended = false;
+  sessions.whenGraceEnds(1).then(() => {
+    ended = true;
+  });
+  back.peer = peer;
+  await harness.pass(10_400, { stores, sessions: [back] });
+  assert.ok(!ended);
+  assert.ok(harness.leader.namespace.inode(1, orphan));
+  await harness.pass(2_000, { stores, sessions: [back] });
+  assert.ok(ended);
+  assert.equal(harness.leader.namespace.inode(1, orphan), undefined);
+  assert.deepEqual(
+    sessions.all().map((session) => session.id),
+    [ids.back],
+  );
+});
+
+test("a closed session ends at once, and closing again is no error", async () => {
+  const { harness } = await cluster();
+  const client = await harness.mount("one", "home");
+  const { id } = client.session;
+  await harness.parts.sessions.close(id);
+  assert.deepEqual(harness.leader.namespace.sessions(), []);
+  await harness.parts.sessions.close(id);
+});
