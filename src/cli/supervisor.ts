@@ -9,9 +9,12 @@ import { type Clock, sleep } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
 import { type Child, startBrine } from "../platform/processes.ts";
 
-/** A child that dies at once must not be started in a tight loop; one that ran for a while is back quickly. */
+/**
+ * A child that dies at once must not be started in a tight loop; one that ran for a while is back quickly. The longest
+ * delay is short all the same: while the only server with the metadata is away, every operation of every mount waits.
+ */
 const firstRestartDelayMs = 100;
-const restartDelayMsMax = 10_000;
+const restartDelayMsMax = 2_000;
 const ranWellMs = 10_000;
 /** A server that replays a long log needs its time; a mount waits for its servers. */
 const readyTimeoutMs = 120_000;
