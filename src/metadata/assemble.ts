@@ -35,14 +35,20 @@ export function assemble(leader: Leader, options: { own: OwnIdentity; term: numb
   });
   const clients = (): Peer[] => sessions.all().flatMap(({ peer }) => (peer === undefined ? [] : [peer]));
   const groups: Groups = new Groups({ leader, stores, clients });
-  const ending = new Ending({ leader, stores, groups, holdings });
+  const ending = new Ending({
+    leader,
+    stores,
+    groups,
+    holdings,
+    whenAnswered: (session) => transactions.whenAnswered(session),
+  });
   const sessions: Sessions = new Sessions(leader, holdings, {
     end: (session) => ending.end(session),
     onGone: (session) => transactions.drop(session),
     onFewer: () => reaper.look(),
   });
   const reaper: Reaper = new Reaper({ leader, stores, sessions, holdings });
-  const transactions = new Transactions(leader, holdings, () => reaper.look());
+  const transactions: Transactions = new Transactions(leader, holdings, () => reaper.look());
   const queries = new Queries(leader, holdings, stores);
   const reports = new StoreReports(leader, stores, groups);
   const admin = new Admin({ leader, own, stores, groups, sessions, holdings, reaper, space });

@@ -26,6 +26,7 @@ import { decodeBatch, encodeBatch } from "./batch.ts";
 import type { Lifetime } from "./lifetime.ts";
 import type { SpaceGuard } from "./space-guard.ts";
 import type { Timeouts } from "./timeouts.ts";
+import type { Waits } from "./waits.ts";
 
 /** Changed keys that are committed at once: keeps the commit itself to some tens of milliseconds. */
 const uncommittedMax = 20_000;
@@ -52,6 +53,7 @@ export interface CommitterParts {
   readonly state: KeyValue;
   readonly namespace: Namespace;
   readonly space: SpaceGuard;
+  readonly waits: Waits;
   /** The ledger or the state has failed: the server must step down. */
   readonly onFailure: (error: BrineError) => void;
 }
@@ -66,6 +68,8 @@ export class Committer {
   #commitTimer: Timer | undefined;
   #commitFailing = false;
   #checkpointedIndex = 0;
+  /** The last one, for `stop` to wait for: files are closed after it. */
+  #checkpointing: Promise<void> = Promise.resolve();
 
   constructor(parts: CommitterParts) {
     this.#parts = parts;
@@ -106,7 +110,9 @@ export class Committer {
     lifetime.run("checkpoints", async () => {
       while (!lifetime.stopped) {
         await lifetime.sleep(timeouts.checkpointMs);
-        if (!lifetime.stopped && this.#failure === undefined) await this.#checkpoint();
+        if (lifetime.stopped || this.#failure !== undefined) return;
+        this.#checkpointing = this.#checkpoint();
+        await this.#checkpointing;
       }
     });
   }
@@ -140,6 +146,7 @@ export class Committer {
     this.#commitTimer?.cancel();
     if (this.#running) await new Promise<void>((resolve) => (this.#idle = resolve));
     this.#rejectAll(new BrineError("notServing", "the metadata server stops"));
+    await this.#checkpointing;
   }
 
   /** Why an operation of this kind would be refused now, if it would. */
@@ -163,17 +170,20 @@ export class Committer {
   }
 
   async #commitBatch(): Promise<void> {
-    const { ledger, namespace, lifetime } = this.#parts;
+    const { ledger, namespace, lifetime, waits } = this.#parts;
     const timeNs = this.#nextTimeNs();
     const transactions: Transaction[] = [];
     const { batch, count } = encodeBatch(this.#withTime(timeNs, transactions));
     const taken = this.#queue.splice(0, count);
+    const wait = waits.begin("the ledger's disk", () => ({ transactions: count, behindThem: this.#queue.length }));
     let index: number;
     try {
       index = await ledger.append(batch);
     } catch (error) {
       this.#appendFailed(error, taken);
       return;
+    } finally {
+      wait.end();
     }
     let results: Result[];
     try {

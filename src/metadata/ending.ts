@@ -8,10 +8,11 @@
  * 2. Every store that may be serving is told to fence it, and confirms when what was under way is finished. A store that
  *    does not confirm is cut off; it counts as fenced when it is still, because it learns the live sessions when it
  *    registers again.
- * 3. The chunks that it may have been writing are made equal on all members of their groups: those of the inodes to which
+ * 3. Its transactions that are in the queue are waited for: they may map chunks.
+ * 4. The chunks that it may have been writing are made equal on all members of their groups: those of the inodes to which
  *    it had the exclusive lease, or, where nobody knows (it didn't come back after a restart of the leader), all of its
  *    volume's groups. Chunks that it was granted and that no file maps need not be equal: they are deleted.
- * 4. `closeSession` is committed. After that its leases and holds go (sessions.ts).
+ * 5. `closeSession` is committed. After that its leases and holds go (sessions.ts).
  *
  * If the leader dies in between, the session is still in the state, and the next leader begins again.
  */
@@ -43,6 +44,8 @@ export interface EndingParts {
   readonly stores: Stores;
   readonly groups: Groups;
   readonly holdings: Holdings;
+  /** Resolves when the transactions that were taken from the session have their results. */
+  readonly whenAnswered: (session: number) => Promise<void>;
 }
 
 export class Ending {
@@ -50,12 +53,14 @@ export class Ending {
   readonly #stores: Stores;
   readonly #groups: Groups;
   readonly #holdings: Holdings;
+  readonly #whenAnswered: (session: number) => Promise<void>;
 
   constructor(parts: EndingParts) {
     this.#leader = parts.leader;
     this.#stores = parts.stores;
     this.#groups = parts.groups;
     this.#holdings = parts.holdings;
+    this.#whenAnswered = parts.whenAnswered;
   }
 
   /** Resolves when the session's end is committed, or this server stops. */
@@ -63,6 +68,7 @@ export class Ending {
     const { waits, lifetime } = this.#leader;
     const wait = waits.begin("end of a session", () => ({ session: session.id, host: session.host }));
     await this.#fence(session);
+    await this.#whenAnswered(session.id);
     if (!lifetime.stopped) await this.#equalize(session);
     if (!lifetime.stopped) await this.#commit(session);
     wait.end();

@@ -96,10 +96,21 @@ export class MetadataServer {
     const log = this.#log;
     const space = new SpaceGuard({ disk: platform.disk, directory, lifetime, log });
     const onFailure = (error: BrineError) => this.#stepDown(error);
-    const committer = new Committer({ platform, lifetime, log, timeouts, ledger, state, namespace, space, onFailure });
+    const waits = new Waits(lifetime, log, timeouts.waitWarningMs);
+    const committer = new Committer({
+      platform,
+      lifetime,
+      log,
+      timeouts,
+      ledger,
+      state,
+      namespace,
+      space,
+      waits,
+      onFailure,
+    });
     await committer.replay();
     if (!createCluster && namespace.appliedIndex === 0) log.warn("there is no metadata yet: a new cluster begins");
-    const waits = new Waits(lifetime, log, timeouts.waitWarningMs);
     const leader: Leader = { platform, log, timeouts, lifetime, namespace, committer, waits };
     const { clusterId, serverId, address, pid } = this.#options;
     this.#parts = assemble(leader, { own: { clusterId, serverId, address, pid }, term: ledger.term, space });

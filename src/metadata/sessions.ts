@@ -92,7 +92,7 @@ export class Sessions {
       .map((session) => session.id);
   }
 
-  /** Errors: notFound (no such volume), sessionExpired (this client's session has ended). */
+  /** Errors: notFound (no such volume), sessionExpired (this client's session has ended), invalid (it has another volume). */
   async open(
     request: { clientId: string; volume: string; host: string },
     peer: Peer,
@@ -112,6 +112,9 @@ export class Sessions {
       log.info("session opened", { session: session.id, volume: volume.name, host });
     }
     if (session.ending !== undefined) throw expired(session.id, session.ending);
+    if (session.volume !== volume.volume) {
+      throw new BrineError("invalid", `client ${request.clientId} has a session on another volume`);
+    }
     this.#bind(session, peer);
     const { lastSequence } = namespace.session(session.id)!;
     return { session: session.id, lastSequence, volume, sessionTimeoutMs: timeouts.sessionMs };

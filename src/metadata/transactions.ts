@@ -88,6 +88,11 @@ export class Transactions {
     return outcome;
   }
 
+  /** Resolves when all that was taken from the session has its result. */
+  async whenAnswered(session: number): Promise<void> {
+    await Promise.allSettled(this.#streams.get(session)?.queued.values() ?? []);
+  }
+
   /** The session has ended. */
   drop(session: number): void {
     this.#streams.delete(session);

@@ -72,9 +72,20 @@ export class Harness {
       this.failures.push(error.message);
       lifetime.stop();
     };
-    const committer = new Committer({ platform, lifetime, log, timeouts, ledger, state, namespace, space, onFailure });
-    await committer.replay();
     const waits = new Waits(lifetime, log, timeouts.waitWarningMs);
+    const committer = new Committer({
+      platform,
+      lifetime,
+      log,
+      timeouts,
+      ledger,
+      state,
+      namespace,
+      space,
+      waits,
+      onFailure,
+    });
+    await committer.replay();
     const leader: Leader = { platform, log, timeouts, lifetime, namespace, committer, waits };
     const own = { clusterId: "c", serverId: "meta", address: "meta:1", pid: 1 };
     this.#parts = assemble(leader, { own, term: ledger.term, space });
