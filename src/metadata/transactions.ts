@@ -1,9 +1,10 @@
 /**
  * Transactions of clients on their way into the queue: each session's in its own order, without gaps, each queued once.
  *
- * The namespace answers a number that it has executed with the result it had. This part sees to the rest: a resend of
- * one that is still queued gets the same promise; a number behind a gap is refused, because what it builds on was
- * refused (disk full) or is still to come. A refused number is free again.
+ * A number that was executed is answered with the result it had, from the namespace, whatever else holds now: were it
+ * refused (disk full), its client would take the number for free. A resend of one that is still queued gets the same
+ * promise; a number behind a gap is refused, because what it builds on was refused or is still to come. A refused
+ * number is free again.
  *
  * A file that is created open is held from before it exists, so that no other client's unlink can make it an orphan
  * that nobody holds.
@@ -60,6 +61,9 @@ export class Transactions {
   execute(session: Session, request: TransactRequest): Promise<Result> {
     const stream = this.#stream(session);
     const { sequence, confirmed, operation } = request;
+    const { lastSequence } = this.#leader.namespace.session(session.id)!;
+    const executed = sequence <= lastSequence ? this.#leader.namespace.storedResult(session.id, sequence) : undefined;
+    if (executed !== undefined) return this.#answerAgain(session, request, executed);
     const queued = stream.queued.get(sequence);
     if (queued === undefined) this.#check(session, stream, request);
     if (request.hold && operation.kind === "create") {
@@ -86,6 +90,14 @@ export class Transactions {
     );
     stream.queued.set(sequence, outcome);
     return outcome;
+  }
+
+  /** A resend of what was executed: the answer was lost, and with a restart of this server the hold, too. */
+  #answerAgain(session: Session, { hold, operation }: TransactRequest, result: Result): Promise<Result> {
+    if (hold && operation.kind === "create" && result.kind !== "failed") {
+      this.#holdings.of(session.volume).holds.add(session.id, operation.inode);
+    }
+    return Promise.resolve(result);
   }
 
   /** Resolves when all that was taken from the session has its result. */
