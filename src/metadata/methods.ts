@@ -109,7 +109,11 @@ function registerNamespaceMethods(methods: Methods): void {
   methods.inSession(getAttributes, ({ queries }, session, body) => queries.getAttributes(session, body.inode));
   methods.inSession(readLink, ({ queries }, session, body) => queries.readLink(session, body.inode));
   methods.inSession(readDirectory, ({ queries }, session, body) => queries.readDirectory(session, body));
-  methods.inSession(open, ({ queries }, session, body) => queries.open(session, body.inode));
+  methods.inSession(open, async ({ leader, sessions, queries }, session, body) => {
+    // A client that is still to come back may have it open.
+    if (queries.isLostOrphan(session, body.inode)) await outOfGrace(leader, sessions, session);
+    return queries.open(session, body.inode);
+  });
   methods.inSession(release, ({ holdings, reaper }, session, body) => {
     const { holds } = holdings.of(session.volume);
     for (const inode of body.inodes) holds.remove(session.id, inode);
@@ -119,16 +123,21 @@ function registerNamespaceMethods(methods: Methods): void {
   methods.inSession(statVolume, ({ queries }, session) => queries.statVolume(session));
 }
 
+/** Waits until all clients of the session's volume have come back or are gone. Errors: closed. */
+async function outOfGrace(leader: Leader, sessions: Sessions, session: Session): Promise<void> {
+  if (!sessions.isInGrace(session.volume)) return;
+  const { peer } = session;
+  const wait = leader.waits.begin("clients to come back", () => ({ session: session.id }));
+  await sessions.whenGraceEnds(session.volume);
+  wait.end();
+  if (session.peer !== peer || session.ending !== undefined) {
+    throw new BrineError("closed", "the connection was replaced");
+  }
+}
+
 function registerLeaseMethods(methods: Methods): void {
   methods.inSession(acquireLease, async ({ leader, sessions, holdings, queries }, session, body) => {
-    const { peer } = session;
-    if (sessions.isInGrace(session.volume)) {
-      const wait = leader.waits.begin("clients to come back", () => ({ session: session.id, inode: body.inode }));
-      await sessions.whenGraceEnds(session.volume);
-      wait.end();
-      if (session.peer !== peer || session.ending !== undefined)
-        throw new BrineError("closed", "the connection was replaced");
-    }
+    await outOfGrace(leader, sessions, session);
     const { leases } = holdings.of(session.volume);
     const grant = await leases.acquire(session.id, body.inode, body.mode);
     try {

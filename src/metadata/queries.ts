@@ -44,6 +44,12 @@ export class Queries {
     return { entries: this.#leader.namespace.readDirectory(session.volume, directory, after, limit, withAttributes) };
   }
 
+  /** True for an inode without a name that nobody is known to have open. */
+  isLostOrphan(session: Session, inode: number): boolean {
+    const record = this.#leader.namespace.inode(session.volume, inode);
+    return record?.attributes.linkCount === 0 && !this.#holdings.of(session.volume).holds.isHeld(inode);
+  }
+
   /** Holds the inode open. Not an orphan that nobody has open: its reaping may have begun. */
   open(session: Session, inode: number): { attributes: Attributes } {
     const { attributes } = this.#reachableInode(session, inode);
@@ -83,8 +89,7 @@ export class Queries {
 
   #reachableInode(session: Session, inode: number): InodeRecord {
     const record = this.#inode(session, inode);
-    const isReachable = record.attributes.linkCount > 0 || this.#holdings.of(session.volume).holds.isHeld(inode);
-    if (!isReachable) throw new FileError("ENOENT", `inode ${inode} was removed`);
+    if (this.isLostOrphan(session, inode)) throw new FileError("ENOENT", `inode ${inode} was removed`);
     return record;
   }
 
