@@ -59,7 +59,7 @@ const weightsOf: Readonly<Record<FaultLevel, Weights>> = {
 /** Between two faults: often while the former one still lasts. */
 const intervalMs = [10, 1_200] as const;
 /** The same in events: they crowd while something goes on, so such faults strike in the middle of operations. */
-const intervalSteps = [20, 1_500] as const;
+const intervalSteps = [10, 800] as const;
 /** Beyond the session's and the stores' time-outs, with their margins. */
 const longPauseMs = [9_000, 16_000] as const;
 const usPerMs = 1_000;
@@ -67,6 +67,13 @@ const usPerMs = 1_000;
 const spaceNoticedUs = 3_000_000;
 /** Faults that last at the same time: with more, the cluster would mostly stand still. */
 const lastingMax = 2;
+/** What leaves operations of clients without an end. */
+const clientEnds: ReadonlySet<FaultKind> = new Set([
+  "clientCrash",
+  "everythingCrash",
+  "longClientPause",
+  "longClientIsolation",
+]);
 /**
  * Operations of dead clients whose fate is open: each doubles the states that are possible. With more, the leader is left
  * in peace until it has ended the sessions of the dead.
@@ -81,6 +88,7 @@ export class Faults {
   #lasting = 0;
   #stopped = false;
   #diskFullUntilUs = Number.NEGATIVE_INFINITY;
+  #diskFailedUntilUs = Number.NEGATIVE_INFINITY;
   #applied = 0;
 
   constructor(
@@ -104,6 +112,11 @@ export class Faults {
     return this.#diskFullUntilUs + spaceNoticedUs >= sinceUs;
   }
 
+  /** True if a disk had failed at some time since `sinceUs`: on it may be the only copy in sync. */
+  diskHadFailed(sinceUs: number): boolean {
+    return this.#diskFailedUntilUs + spaceNoticedUs >= sinceUs;
+  }
+
   start(): void {
     if (Object.keys(this.#weights).length > 0) this.#next();
   }
@@ -121,7 +134,7 @@ export class Faults {
     const strike = () => {
       if (this.#stopped) return;
       const kind = this.#random.weighted(this.#weights as Record<FaultKind, number>);
-      if (this.#lasting < lastingMax && this.#abandonedCount() <= abandonedMax) {
+      if (this.#lasting < lastingMax && this.#abandonedCount() <= (clientEnds.has(kind) ? 0 : abandonedMax)) {
         this.#applied += 1;
         this.#apply(kind);
       }
@@ -242,9 +255,11 @@ export class Faults {
       return;
     }
     medium.failingSyncs = 1;
+    this.#diskFailedUntilUs = Number.POSITIVE_INFINITY;
     // A disk that failed once is not used again before someone has looked at it and started the server again.
     this.#lasts(forMs, () => {
       medium.failingSyncs = 0;
+      this.#diskFailedUntilUs = this.#cluster.world.scheduler.nowUs;
       if (victim.down) return;
       victim.kill({ power: this.#random.chance(0.5) });
       this.#lasts(this.#durationMs(), () => victim.start());

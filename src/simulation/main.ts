@@ -70,7 +70,8 @@ async function main(): Promise<void> {
   for (current = first; current <= last; current++) {
     const { operations, faults, logLevel } = options;
     const result = await simulate({ seed: current, operations, faults, logLevel });
-    console.log(`${result.failure === undefined ? "ok    " : "FAILED"} ${describe(result)}`);
+    const verdict = result.undecided ? "open  " : "ok    ";
+    console.log(`${result.failure === undefined ? verdict : "FAILED"} ${describe(result)}`);
     report(result, options);
     digests.update(result.digest);
     if (result.failure !== undefined) failed.push(current);

@@ -56,11 +56,6 @@ export class SimulatedClient {
     this.#events = events;
   }
 
-  /** It was silent for so long that the leader may have ended its session. */
-  get sessionAtRisk(): boolean {
-    return this.#sessionAtRisk;
-  }
-
   /** It will be cut off from the leader for so long. */
   silentFor(forMs: number): void {
     const { nowUs } = this.#world.scheduler;

@@ -10,12 +10,13 @@
  * 6. The clients unmount. The members are compared once more: now nothing is left that only one of them has.
  */
 import { isTransient } from "../client/retry.ts";
+import { hasCode } from "../errors/brine-error.ts";
 import type { LogLevel } from "../platform/logger.ts";
 import { Application } from "./application.ts";
 import { audit, observe } from "./audit.ts";
 import { LinearizabilityChecker } from "./checkers/linearizability.ts";
 import { checkMembersEqual } from "./checkers/members.ts";
-import { Violation } from "./checkers/violation.ts";
+import { Undecided, Violation } from "./checkers/violation.ts";
 import { combinedLayout, rootMode, SimulatedCluster, separateLayout } from "./cluster.ts";
 import { type FaultKind, type FaultLevel, Faults } from "./faults.ts";
 import type { FileOperation } from "./file-operation.ts";
@@ -46,6 +47,8 @@ export interface SimulationResult {
   readonly virtualMs: number;
   /** Most states that were possible at one time: how much the history left open. */
   readonly configurations: number;
+  /** The checker had to give up: what was checked until then is right. */
+  readonly undecided: boolean;
   readonly failure: { readonly error: Error; readonly history: string[]; readonly log: readonly string[] } | undefined;
 }
 
@@ -68,6 +71,8 @@ class Simulation {
   readonly #cluster: SimulatedCluster;
   readonly #faults: Faults;
   readonly #deadMounts = new Set<string>();
+  /** Mounts whose session may have ended. */
+  readonly #riskyMounts = new Set<string>();
   #checker: LinearizabilityChecker | undefined;
   #recorder: Recorder | undefined;
   #failure: Error | undefined;
@@ -84,7 +89,10 @@ class Simulation {
         this.#deadMounts.add(mount);
         this.#checker?.holdsNothing(mount);
       },
-      onSessionAtRisk: (mount) => this.#checker?.holdsNothing(mount),
+      onSessionAtRisk: (mount) => {
+        this.#riskyMounts.add(mount);
+        this.#checker?.holdsNothing(mount);
+      },
       onDefect: (error) => {
         this.#failure ??= new Violation("a server starts again after any crash", error.stack ?? error.message);
       },
@@ -120,8 +128,9 @@ class Simulation {
       events: scheduler.steps,
       virtualMs: Math.round(scheduler.nowUs / 1_000),
       configurations: this.#checker?.configurationsMost ?? 0,
+      undecided: this.#failure instanceof Undecided,
       failure:
-        this.#failure === undefined
+        this.#failure === undefined || this.#failure instanceof Undecided
           ? undefined
           : { error: this.#failure, history: this.#recorder?.tail() ?? [], log: this.#world.log.lines },
     };
@@ -180,10 +189,10 @@ class Simulation {
   }
 
   #tolerance(mount: Mount, errno: string, calledUs: number): Tolerance {
-    const client = this.#cluster.clients.find(({ host }) => host.incarnation?.name === mount.name);
     // What fails because a session ended is not part of the file system's answers.
     const ended = ["EIO", "ENOTCONN", "ESTALE", "EBADF", "ENODEV"];
-    if (client?.sessionAtRisk && ended.includes(errno)) return "fatal";
+    if (this.#riskyMounts.has(mount.name) && ended.includes(errno)) return "fatal";
+    if (errno === "EIO" && this.#faults.diskHadFailed(calledUs)) return "mayHaveHappened";
     return errno === "ENOSPC" && this.#faults.diskWasFull(calledUs) ? "mayHaveHappened" : "no";
   }
 
@@ -241,8 +250,8 @@ class Simulation {
         await checkMembersEqual(platform, await this.#cluster.status(), sameChunks);
         return;
       } catch (error) {
-        // A store that has just started may not be serving yet.
-        if (!isTransient(error)) throw error;
+        // A store that has just started may not be serving yet; a chunk may be deleted while it is looked at.
+        if (!isTransient(error) && !hasCode(error, "unknownChunk", "wrongGeneration")) throw error;
         await this.#wait(pollMs);
       }
     }

@@ -23,7 +23,7 @@ import type { Model } from "../model.ts";
 import { dropHolds, type Execution, execute, executeTorn, type Invocation } from "../model-operations.ts";
 import { match, type Prediction, predictionKey } from "../model-prediction.ts";
 import { relevant } from "./conflicts.ts";
-import { Violation } from "./violation.ts";
+import { Undecided, Violation } from "./violation.ts";
 
 interface Configuration {
   readonly model: Model;
@@ -31,8 +31,10 @@ interface Configuration {
   readonly effective: ReadonlyMap<number, Prediction>;
 }
 
+const anything: Prediction = { kind: "any" };
+
 /** More possibilities than this, and the history can't be judged in bearable time: the workload is too wild. */
-const configurationsMax = 20_000;
+const configurationsMax = 10_000;
 
 export class LinearizabilityChecker {
   readonly #underWay = new Map<number, Invocation>();
@@ -92,8 +94,18 @@ export class LinearizabilityChecker {
 
   /** Neither does the operation return, nor is it over. */
   abandon(id: number): void {
-    if (changesNothing(this.#underWay.get(id)!.operation)) this.#mayHaveHappened(id);
-    else this.#abandoned.add(id);
+    this.#abandoned.add(id);
+    if (changesNothing(this.#underWay.get(id)!.operation)) {
+      this.#mayHaveHappened(id);
+      return;
+    }
+    // What it would have returned doesn't matter any more: more states are equal.
+    const left = new Map<string, Configuration>();
+    for (const { model, effective } of this.#configurations) {
+      const forgotten = effective.has(id) ? new Map([...effective, [id, anything]]) : effective;
+      keep(left, { model, effective: forgotten });
+    }
+    this.#replace(left);
   }
 
   /** The client's handles are lost, or may be lost at any time from now on: they hold nothing. */
@@ -136,9 +148,7 @@ export class LinearizabilityChecker {
   }
 
   #replace(configurations: ReadonlyMap<string, Configuration>): void {
-    if (configurations.size > configurationsMax) {
-      throw new Error(`${configurations.size} possible states: the history can't be judged`);
-    }
+    if (configurations.size > configurationsMax) throw new Undecided(configurations.size);
     this.#configurations = [...configurations.values()];
     this.#most = Math.max(this.#most, configurations.size);
   }
@@ -159,7 +169,7 @@ export class LinearizabilityChecker {
           visit({ model, effective: new Map([...configuration.effective, [invocation.id, prediction]]) });
         }
       }
-      if (seen.size > 10 * configurationsMax) throw new Error("too many possible orders: the history can't be judged");
+      if (seen.size > 4 * configurationsMax) throw new Undecided(seen.size);
     }
     return found;
   }
@@ -171,7 +181,8 @@ export class LinearizabilityChecker {
     if (this.#holdless.has(client)) whole = { ...whole, model: dropHolds(whole.model, client) };
     if (!this.#abandoned.has(invocation.id)) return [whole];
     const parts = executeTorn(model, invocation);
-    return parts === undefined ? [whole] : [whole, parts];
+    const executions = parts === undefined ? [whole] : [whole, parts];
+    return executions.map((execution) => ({ ...execution, prediction: anything }));
   }
 }
 

@@ -9,3 +9,11 @@ export class Violation extends Error {
     this.promise = promise;
   }
 }
+
+/** So many operations were under way, or of dead clients, that their orders can't all be tried: no verdict. */
+export class Undecided extends Error {
+  constructor(states: number) {
+    super(`${states} states are possible: too many to go on`);
+    this.name = "Undecided";
+  }
+}
