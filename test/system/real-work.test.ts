@@ -24,7 +24,7 @@ test("a source tree goes in and comes out unchanged", { skip }, async (context) 
     await shell(
       `mkdir ${point}/git && cd ${point}/tree
        find . -type f -not -name '.git*' | sort | awk 'NR <= ${full ? 20_000 : 400}' | tar c -T - | tar x -C ../git
-       cd ../git && git init -q && git add -A && git -c user.name=t -c user.email=t@example.org commit -qm all
+       cd ../git && git init -q && git config gc.auto 0 && git add -A && git -c user.name=t -c user.email=t@example.org commit -qm all
        git fsck --strict && test -z "$(git status --porcelain)" && git gc -q && git fsck`,
       { timeoutMs },
     );
