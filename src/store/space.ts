@@ -79,7 +79,8 @@ export class Space {
   punchable(position: LogPosition, minimumBytes: number, limit: number): Place[] {
     const places: Place[] = [];
     for (const [number, segment] of this.#segments) {
-      if (number > position.segment || segment.liveBytes === 0) continue;
+      // One that is wholly dead is removed instead, unless it is still being written.
+      if (number > position.segment || (segment.liveBytes === 0 && number < position.segment)) continue;
       for (const { from, to } of segment.dead) {
         if (number === position.segment && to * blockBytes > position.offset) break;
         if ((to - from) * blockBytes < minimumBytes) continue;
