@@ -60,6 +60,9 @@ const weightsOf: Readonly<Record<FaultLevel, Weights>> = {
 const intervalMs = [10, 1_200] as const;
 /** The same in events: they crowd while something goes on, so such faults strike in the middle of operations. */
 const intervalSteps = [10, 800] as const;
+/** After so many faults there is a calm, long enough for time-outs to run out: else nothing would ever get done. */
+const faultsInARow = 12;
+const calmMs = [5_000, 20_000] as const;
 /** Beyond the session's and the stores' time-outs, with their margins. */
 const longPauseMs = [9_000, 16_000] as const;
 const usPerMs = 1_000;
@@ -85,6 +88,9 @@ export class Faults {
   readonly #random: SimulatedRandom;
   readonly #weights: Weights;
   readonly #abandonedCount: () => number;
+  readonly #intervalFactor: number;
+  /** Number of faults after which comes a calm. */
+  #calmAt = faultsInARow;
   #lasting = 0;
   #stopped = false;
   #diskFullUntilUs = Number.NEGATIVE_INFINITY;
@@ -100,7 +106,8 @@ export class Faults {
     this.#cluster = cluster;
     this.#abandonedCount = abandonedCount;
     this.#random = random;
-    this.#weights = typeof weights === "string" ? weightsOf[weights] : weights;
+    this.#weights = typeof weights === "string" ? varied(weightsOf[weights], random) : weights;
+    this.#intervalFactor = random.pick([0.3, 1, 3]);
   }
 
   get applied(): number {
@@ -140,8 +147,14 @@ export class Faults {
       }
       this.#next();
     };
-    if (this.#random.chance(0.4)) this.#after(this.#random.between(...intervalMs), "fault", strike);
-    else this.#cluster.world.scheduler.afterSteps(this.#random.between(...intervalSteps), strike);
+    if (this.#applied === this.#calmAt) {
+      this.#calmAt += faultsInARow;
+      this.#after(this.#random.between(...calmMs), "calm is over", () => this.#next());
+      return;
+    }
+    const factor = this.#intervalFactor;
+    if (this.#random.chance(0.4)) this.#after(factor * this.#random.between(...intervalMs), "fault", strike);
+    else this.#cluster.world.scheduler.afterSteps(Math.ceil(factor * this.#random.between(...intervalSteps)), strike);
   }
 
   #apply(kind: FaultKind): void {
@@ -285,4 +298,16 @@ export class Faults {
   #log(kind: string, fields: Record<string, string | number | boolean>): void {
     this.#cluster.world.log.add("info", `FAULT ${kind}`, fields);
   }
+}
+
+/**
+ * Some of the kinds, with other weights: a simulation in which only two things go wrong, often, gets deeper than one in
+ * which everything does ("swarm testing", Groce and others, 2012).
+ */
+function varied(weights: Weights, random: SimulatedRandom): Weights {
+  const kinds = Object.keys(weights) as FaultKind[];
+  if (kinds.length === 0 || random.chance(0.3)) return weights;
+  const kept = kinds.filter(() => random.chance(0.4));
+  const chosen = kept.length > 0 ? kept : [random.pick(kinds)];
+  return Object.fromEntries(chosen.map((kind) => [kind, random.between(1, 5)]));
 }

@@ -41,9 +41,19 @@ const program = new Command("simulate")
   .option("--verbose", "print the whole log and history, of successes too", false)
   .addHelpText("after", "\nExample: npm run simulate -- --seeds 1..100 --faults some");
 
-function describe({ seed, operations, faults, events, virtualMs, configurations, digest }: SimulationResult): string {
+function describe({
+  seed,
+  operations,
+  faults,
+  events,
+  virtualMs,
+  configurations,
+  leftBehind,
+  digest,
+}: SimulationResult): string {
   const seconds = (virtualMs / 1_000).toFixed(1);
-  return `seed ${seed}: ${operations} operations, ${faults} faults, ${events} events in ${seconds} s of virtual time, ${configurations} states at most, ${digest}`;
+  const left = leftBehind === 0 ? "" : `, ${leftBehind} chunks left behind`;
+  return `seed ${seed}: ${operations} operations, ${faults} faults, ${events} events in ${seconds} s of virtual time, ${configurations} states at most${left}, ${digest}`;
 }
 
 function report({ failure, seed }: SimulationResult, options: Options): void {

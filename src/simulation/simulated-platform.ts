@@ -3,6 +3,7 @@
  * and clocks that outlive its processes; `boot` gives its next incarnation a Platform of its own.
  */
 import type { LogLevel } from "../platform/logger.ts";
+import type { MemoryDatabase } from "../platform/memory-key-value.ts";
 import type { Platform } from "../platform/platform.ts";
 import { DiskMedium } from "./disk-medium.ts";
 import { Incarnation } from "./incarnation.ts";
@@ -62,6 +63,11 @@ export class SimulatedHost {
   /** The process that runs now. */
   get incarnation(): Incarnation | undefined {
     return this.#incarnation;
+  }
+
+  /** A database of the host, for checkers: no process may have it open. */
+  database(path: string): MemoryDatabase {
+    return this.#databases.database(path);
   }
 
   /** Starts the host's next incarnation; the former one must have been killed. */

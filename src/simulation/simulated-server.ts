@@ -15,6 +15,8 @@ import type { SimulatedHost, World } from "./simulated-platform.ts";
 const restartUs = 500_000;
 /** Small segments, so that a short simulation fills, punches and removes some. */
 const segmentBytes = 8 * 1024 * 1024;
+/** Of a server's data, on its host's disk. */
+const directory = "/data";
 
 export interface ServerPlan {
   readonly name: string;
@@ -44,6 +46,11 @@ export class SimulatedServer {
     this.#leader = leader;
     this.#hooks = hooks;
     this.#onDefect = onDefect;
+  }
+
+  /** The metadata's database. */
+  get statePath(): string {
+    return `${directory}/metadata/state.sqlite`;
   }
 
   get serving(): boolean {
@@ -93,7 +100,6 @@ export class SimulatedServer {
   }
 
   async #start(platform: Platform, pid: number): Promise<void> {
-    const directory = "/data";
     await platform.disk.makeDirectory(directory);
     await platform.disk.lockDirectory(directory);
     const service = this.#hooks.service?.(this.plan.name) ?? new Service();

@@ -38,6 +38,15 @@ const weights = {
 
 type Kind = keyof typeof weights;
 
+/** What some simulations do more of than of everything else. */
+const emphases: readonly (readonly Kind[])[] = [
+  [],
+  ["read", "write", "append", "truncate"],
+  ["createFile", "link", "unlink", "rename", "makeDirectory", "removeDirectory", "lookup", "readDirectory"],
+  ["write", "read"],
+];
+const emphasis = 5;
+
 /** An open file of the worker that asks. */
 export interface OpenFile {
   readonly inode: number;
@@ -48,10 +57,17 @@ export class Workload {
   readonly #random: SimulatedRandom;
   /** Writes up to 1 MiB happen with this probability; they are what takes time. */
   readonly #largeChance: number;
+  readonly #weights: Readonly<Record<Kind, number>>;
 
-  constructor(random: SimulatedRandom, largeChance: number) {
+  /** `emphasisNumber` chooses what is done most: any whole number. */
+  constructor(random: SimulatedRandom, largeChance: number, emphasisNumber: number) {
     this.#random = random;
     this.#largeChance = largeChance;
+    const more = emphases[emphasisNumber % emphases.length]!;
+    const changed = Object.entries(weights).map(([kind, weight]) => {
+      return [kind, more.includes(kind as Kind) ? weight * emphasis : weight];
+    });
+    this.#weights = Object.fromEntries(changed);
   }
 
   /** What to do next, and with which of the open files. `id` is the operation's number. */
@@ -69,7 +85,7 @@ export class Workload {
   }
 
   #kind(directories: number, files: number): Kind {
-    const kind = this.#random.weighted(weights);
+    const kind = this.#random.weighted(this.#weights);
     if (kind === "makeDirectory" && directories >= directoriesMax) return "removeDirectory";
     if (kind === "createFile" && files >= filesMax) return "unlink";
     return kind;

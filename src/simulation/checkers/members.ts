@@ -1,6 +1,5 @@
 /**
- * At rest, all members of a group that are in sync hold the same: the same chunks with the same content, and all of it
- * fits its checksums. Versions may differ: a write that was taken back because a disk was full leaves the old content under
+ * At rest, all members of a group that are in sync hold the same content, and all of it fits its checksums. Versions may differ: a write that was taken back because a disk was full leaves the old content under
  * a new version where it had arrived (src/client/block-writer.ts).
  */
 import { crc32c } from "@node-rs/crc32";
@@ -21,38 +20,31 @@ const zerosChecksum = crc32c(Buffer.alloc(blockBytes));
 
 type Group = ClusterStatus["groups"][number];
 
-/**
- * Throws Violation where members differ. `sameChunks`: also where one has a chunk that another hasn't; while sessions
- * are open, chunks that they have not mapped may be on some members only. Returns the number of chunks compared.
- */
-export async function checkMembersEqual(
-  platform: Platform,
-  status: ClusterStatus,
-  sameChunks: boolean,
-): Promise<number> {
+/** Of each chunk that is anywhere, the members in sync that have it, and those that should. */
+export type ChunkPlaces = Map<number, { readonly having: number[]; readonly members: readonly number[] }>;
+
+/** Throws Violation where members that have a chunk differ in it. */
+export async function checkMembersEqual(platform: Platform, status: ClusterStatus): Promise<ChunkPlaces> {
   const peers = new Map<number, Peer>();
   for (const { store, address } of status.servers) {
     if (store === 0) continue;
     const identity = { role: "store" as const, clusterId: status.clusterId, peerId: "", description: "checker" };
     peers.set(store, await connectPeer(platform, address, identity, new Service(), timeoutMs));
   }
-  let chunkCount = 0;
-  for (const group of status.groups) chunkCount += await checkGroup(group, peers, sameChunks);
+  const places: ChunkPlaces = new Map();
+  for (const group of status.groups) await checkGroup(group, peers, places);
   for (const peer of peers.values()) peer.close("checked");
-  return chunkCount;
+  return places;
 }
 
-async function checkGroup(group: Group, peers: ReadonlyMap<number, Peer>, sameChunks: boolean): Promise<number> {
+async function checkGroup(group: Group, peers: ReadonlyMap<number, Peer>, places: ChunkPlaces): Promise<void> {
   const members = group.members.filter(({ state }) => state === "inSync").map(({ store }) => store);
   const lists = new Map<number, Set<number>>();
   for (const store of members) lists.set(store, new Set(await chunksOf(group, peers.get(store)!)));
   const all = [...new Set([...lists.values()].flatMap((list) => [...list]))].sort((left, right) => left - right);
   for (const chunk of all) {
     const having = members.filter((store) => lists.get(store)!.has(chunk));
-    const where = `chunk ${chunk} of group ${group.group}`;
-    if (sameChunks && having.length < members.length) {
-      throw new Violation("in-sync members are equal", `${where} is on the stores ${having} only, of ${members}`);
-    }
+    places.set(chunk, { having, members });
     const contents: number[][] = [];
     for (const store of having) contents.push(await contentOf(group, chunk, peers.get(store)!, store));
     for (const [index, content] of contents.entries()) {
@@ -60,11 +52,10 @@ async function checkGroup(group: Group, peers: ReadonlyMap<number, Peer>, sameCh
       const block = content.findIndex((checksum, at) => checksum !== contents[0]![at]);
       throw new Violation(
         "in-sync members are equal",
-        `block ${block} of ${where} differs between the stores ${having[0]} and ${having[index]}`,
+        `block ${block} of chunk ${chunk} differs between the stores ${having[0]} and ${having[index]}`,
       );
     }
   }
-  return all.length;
 }
 
 async function chunksOf({ group, generation }: Group, peer: Peer): Promise<number[]> {
