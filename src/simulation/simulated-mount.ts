@@ -94,6 +94,7 @@ export class SimulatedClient {
         (client) => {
           const fileSystem = this.#hooks.fileSystem?.(this.name, client) ?? client;
           this.#mount = { name: incarnation.name, fileSystem, death: death.promise };
+          if (this.#sessionAtRisk) this.#events.onSessionAtRisk(incarnation.name);
           this.#mounted.resolve(this.#mount);
         },
         (error: Error) => {
