@@ -68,6 +68,8 @@ const longPauseMs = [9_000, 16_000] as const;
 const usPerMs = 1_000;
 /** Servers look at their free space every second, and tell others with the next heartbeat. */
 const spaceNoticedUs = 3_000_000;
+/** How long a fault waits for file data to be on its way. */
+const dataWaitMs = 1_000;
 /** Faults that last at the same time: with more, the cluster would mostly stand still. */
 const lastingMax = 2;
 /** What leaves operations of clients without an end. */
@@ -161,16 +163,20 @@ export class Faults {
     const { servers, stores, leader, clients } = this.#cluster;
     const pick = <T>(items: readonly T[]) => this.#random.pick(items);
     const faults: Readonly<Record<FaultKind, () => void>> = {
-      storeCrash: () => this.#crash([pick(stores)], []),
+      storeCrash: () => this.#amidData(pick(stores), (store) => this.#crash([store], [])),
       leaderCrash: () => this.#crash([leader], []),
-      serversCrash: () => this.#crash(servers, []),
-      everythingCrash: () => this.#crash(servers, clients),
-      clientCrash: () => this.#crash([], [pick(clients)]),
+      serversCrash: () => this.#amidData(pick(clients), () => this.#crash(servers, [])),
+      everythingCrash: () => this.#amidData(pick(clients), () => this.#crash(servers, clients)),
+      clientCrash: () => this.#amidData(pick(clients), (client) => this.#crash([], [client])),
       serverPause: () => this.#pause(pick(servers), this.#durationMs()),
       clientPause: () => this.#pause(pick(clients), this.#durationMs()),
       longClientPause: () => this.#pause(pick(clients), this.#random.between(...longPauseMs)),
-      isolation: () => this.#isolate(pick([...servers, ...clients]), this.#durationMs()),
-      longClientIsolation: () => this.#isolate(pick(clients), this.#random.between(...longPauseMs)),
+      isolation: () => {
+        this.#amidData(pick([...servers, ...clients]), (victim) => this.#isolate(victim, this.#durationMs()));
+      },
+      longClientIsolation: () => {
+        this.#amidData(pick(clients), (client) => this.#isolate(client, this.#random.between(...longPauseMs)));
+      },
       slowLink: () => this.#disturbNetwork("slowLink"),
       cutLink: () => this.#disturbNetwork("cutLink"),
       resetConnections: () => this.#disturbNetwork("resetConnections"),
@@ -179,6 +185,26 @@ export class Faults {
       syncFailure: () => this.#disturbDisk("syncFailure"),
     };
     faults[kind]();
+  }
+
+  /** Mostly when the host's file data is on its way: that is when half of something can be done. */
+  #amidData<V extends SimulatedServer | SimulatedClient>(victim: V, strike: (victim: V) => void): void {
+    if (this.#random.chance(0.3)) {
+      strike(victim);
+      return;
+    }
+    this.#lasting += 1;
+    let struck = false;
+    const once = () => {
+      if (struck) return;
+      struck = true;
+      this.#lasting -= 1;
+      if (!this.#stopped) strike(victim);
+    };
+    this.#cluster.world.fabric.onData(victim.host.name, () => {
+      this.#after(this.#random.below(400) / usPerMs, "amid data", once);
+    });
+    this.#after(dataWaitMs, "no data", once);
   }
 
   /** Mostly short, now and then beyond a store's serving time. */

@@ -15,8 +15,16 @@ export class Link {
   #cut = false;
   #waiting: (() => void)[] = [];
 
-  constructor(random: SimulatedRandom) {
+  readonly #onBytes: (count: number) => void;
+
+  /** `onBytes` is told of everything that sets out. */
+  constructor(random: SimulatedRandom, onBytes: (count: number) => void) {
     this.#random = random;
+    this.#onBytes = onBytes;
+  }
+
+  sent(byteCount: number): void {
+    this.#onBytes(byteCount);
   }
 
   get cut(): boolean {

@@ -10,6 +10,9 @@ import type { Scheduler } from "./scheduler.ts";
 import { SimulatedConnection } from "./simulated-connection.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 
+/** Messages of this size carry file data: a block and more. */
+const dataBytesMin = 4096;
+
 export interface Listening {
   readonly incarnation: Incarnation;
   readonly onConnection: (connection: Connection) => void;
@@ -20,6 +23,7 @@ export class NetworkFabric {
   readonly #scheduler: Scheduler;
   readonly #random: SimulatedRandom;
   readonly #links = new Map<string, Link>();
+  readonly #watchers = new Set<{ readonly host: string; readonly action: () => void }>();
   readonly #unpowered = new Set<string>();
   #connections: { client: SimulatedConnection; server: SimulatedConnection }[] = [];
 
@@ -32,10 +36,24 @@ export class NetworkFabric {
     const key = `${from} → ${to}`;
     let link = this.#links.get(key);
     if (link === undefined) {
-      link = new Link(this.#random.fork(key));
+      link = new Link(this.#random.fork(key), (byteCount) => this.#sent(from, to, byteCount));
       this.#links.set(key, link);
     }
     return link;
+  }
+
+  /** Calls `action` once, when file data sets out from or to the host. */
+  onData(host: string, action: () => void): void {
+    this.#watchers.add({ host, action });
+  }
+
+  #sent(from: string, to: string, byteCount: number): void {
+    if (byteCount < dataBytesMin) return;
+    for (const watcher of [...this.#watchers]) {
+      if (watcher.host !== from && watcher.host !== to) continue;
+      this.#watchers.delete(watcher);
+      watcher.action();
+    }
   }
 
   /** True if a packet and its answer get through. */

@@ -94,6 +94,7 @@ export class SimulatedStream {
       this.#from.incarnation.scheduler.note(`sent ${bytes.byteLength} ${crc32c(bytes)}`);
       this.#inFlightBytes += bytes.byteLength;
       for (const piece of this.#cut(bytes)) this.#launch({ bytes: piece, reason: "" });
+      this.#link.sent(bytes.byteLength);
       if (!this.#mustDrain) return;
       this.#mustDrain = false;
       this.#from.drained();
