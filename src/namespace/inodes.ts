@@ -1,6 +1,6 @@
 /** Rules about inodes that several operations share: times, link counts, entries, set-id bits. */
 import { FileError } from "../errors/file-error.ts";
-import type { ClientContext, Context } from "./context.ts";
+import type { FileContext } from "./context.ts";
 import { type Attributes, type EntryRecord, type InodeRecord, nameBytesMax } from "./model.ts";
 import { firstCookie } from "./tables/entry-table.ts";
 
@@ -21,14 +21,14 @@ export function checkName(name: string): void {
 }
 
 /** An inode of the session's volume, orphans included. Errors: ENOENT. */
-export function inodeOf(context: ClientContext, inode: number): InodeRecord {
+export function inodeOf(context: FileContext, inode: number): InodeRecord {
   const record = context.tables.inodes.get(context.volume, inode);
   if (record === undefined) throw new FileError("ENOENT", `inode ${inode} is not there`);
   return record;
 }
 
 /** A directory that still has its name, and so can take and has entries. Errors: ENOENT, ENOTDIR. */
-export function directoryOf(context: ClientContext, inode: number): InodeRecord {
+export function directoryOf(context: FileContext, inode: number): InodeRecord {
   const record = inodeOf(context, inode);
   if (record.attributes.type !== "directory") throw new FileError("ENOTDIR");
   if (record.attributes.linkCount === 0) throw new FileError("ENOENT", `directory ${inode} was removed`);
@@ -36,7 +36,7 @@ export function directoryOf(context: ClientContext, inode: number): InodeRecord 
 }
 
 /** Errors: ENOENT. */
-export function entryOf(context: ClientContext, directory: number, name: string): EntryRecord {
+export function entryOf(context: FileContext, directory: number, name: string): EntryRecord {
   const entry = context.tables.entries.get(context.volume, directory, name);
   if (entry === undefined) throw new FileError("ENOENT");
   return entry;
@@ -48,17 +48,17 @@ export function draftOf(record: InodeRecord): InodeRecord {
 }
 
 /** The time of a change of this inode: its ctime never falls, and two changes never have the same. */
-export function stampNs(context: Context, attributes: Attributes): bigint {
+export function stampNs(context: { readonly timeNs: bigint }, attributes: Attributes): bigint {
   return context.timeNs > attributes.ctimeNs ? context.timeNs : attributes.ctimeNs + 1n;
 }
 
 /** The inode's attributes or links have changed. */
-export function markChanged(context: Context, draft: InodeRecord): void {
+export function markChanged(context: { readonly timeNs: bigint }, draft: InodeRecord): void {
   draft.attributes.ctimeNs = stampNs(context, draft.attributes);
 }
 
 /** The inode's data or the directory's entries have changed. */
-export function markModified(context: Context, draft: InodeRecord): void {
+export function markModified(context: { readonly timeNs: bigint }, draft: InodeRecord): void {
   const nowNs = stampNs(context, draft.attributes);
   draft.attributes.ctimeNs = nowNs;
   draft.attributes.mtimeNs = nowNs;
@@ -85,7 +85,7 @@ export function isEmpty(directory: InodeRecord): boolean {
  * An inode loses a name: a directory both of its links, anything else one. Without any left it becomes an orphan.
  * Returns the inode's number then, else 0.
  */
-export function loseName(context: ClientContext, record: InodeRecord): number {
+export function loseName(context: FileContext, record: InodeRecord): number {
   const draft = draftOf(record);
   draft.attributes.linkCount = record.attributes.type === "directory" ? 0 : record.attributes.linkCount - 1;
   markChanged(context, draft);

@@ -143,8 +143,13 @@ export const transaction = struct({
   sequence: u64,
   /** The client has the results up to this one. */
   confirmed: u64,
-  /** Set by the leader, never lower than in the transaction before. */
+  /** Set by the leader, never lower than in its transaction before; or by the client that has predicted the result. */
   timeNs: i64,
+  /**
+   * Its client has executed it already, under its leases, and answered: the result of a success is not kept, a resend
+   * gets `done`.
+   */
+  predicted: boolean,
   operation,
 });
 export type Transaction = Infer<typeof transaction>;

@@ -6,7 +6,7 @@
  * not granted, a target for something else.
  */
 import { FileError } from "../../errors/file-error.ts";
-import type { ClientContext } from "../context.ts";
+import type { FileContext } from "../context.ts";
 import {
   addEntry,
   checkName,
@@ -20,7 +20,7 @@ import {
 import { type FileType, type InodeRecord, linkCountMax } from "../model.ts";
 import type { OperationOf, Result } from "../operation.ts";
 
-export function create(context: ClientContext, operation: OperationOf<"create">): Result {
+export function create(context: FileContext, operation: OperationOf<"create">): Result {
   const { tables, volume, session } = context;
   const { name, inode, type } = operation;
   const parent = directoryOf(context, operation.parent);

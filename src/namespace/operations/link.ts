@@ -5,12 +5,12 @@
  * directory, ENOENT for an orphan (a file without a name gets none again), EMLINK.
  */
 import { FileError } from "../../errors/file-error.ts";
-import type { ClientContext } from "../context.ts";
+import type { FileContext } from "../context.ts";
 import { addEntry, checkName, directoryOf, draftOf, inodeOf, markChanged, markModified } from "../inodes.ts";
 import { linkCountMax } from "../model.ts";
 import type { OperationOf, Result } from "../operation.ts";
 
-export function link(context: ClientContext, operation: OperationOf<"link">): Result {
+export function link(context: FileContext, operation: OperationOf<"link">): Result {
   const { tables, volume } = context;
   const { inode, parent, name } = operation;
   const before = inodeOf(context, inode);

@@ -10,7 +10,7 @@
  * time is listed once.
  */
 import { FileError } from "../../errors/file-error.ts";
-import type { ClientContext } from "../context.ts";
+import type { FileContext } from "../context.ts";
 import {
   addEntry,
   checkName,
@@ -27,7 +27,7 @@ import {
 import { type EntryRecord, type InodeRecord, linkCountMax } from "../model.ts";
 import type { OperationOf, Result } from "../operation.ts";
 
-export function rename(context: ClientContext, operation: OperationOf<"rename">): Result {
+export function rename(context: FileContext, operation: OperationOf<"rename">): Result {
   const { tables, volume } = context;
   const { parent, name, newParent, newName } = operation;
   const oldBefore = directoryOf(context, parent);
@@ -70,7 +70,7 @@ export function rename(context: ClientContext, operation: OperationOf<"rename">)
  * the tree is deep. Within one directory neither can be.
  */
 function checkLoops(
-  context: ClientContext,
+  context: FileContext,
   operation: OperationOf<"rename">,
   entry: EntryRecord,
   target: EntryRecord | undefined,
@@ -100,7 +100,7 @@ function checkReplacement(
 }
 
 /** True if `ancestor` is `directory` or above it. */
-function isAtOrAbove(context: ClientContext, ancestor: number, directory: number): boolean {
+function isAtOrAbove(context: FileContext, ancestor: number, directory: number): boolean {
   const { root } = context.tables.volumes.get(context.volume)!;
   for (let inode = directory; ; inode = inodeOf(context, inode).parent) {
     if (inode === ancestor) return true;

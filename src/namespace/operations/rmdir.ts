@@ -4,7 +4,7 @@
  * Errors, in this order: ENOENT or ENOTDIR of the parent, ENAMETOOLONG, ENOENT, ENOTDIR, ENOTEMPTY.
  */
 import { FileError } from "../../errors/file-error.ts";
-import type { ClientContext } from "../context.ts";
+import type { FileContext } from "../context.ts";
 import {
   checkName,
   directoryOf,
@@ -18,7 +18,7 @@ import {
 } from "../inodes.ts";
 import type { OperationOf, Result } from "../operation.ts";
 
-export function rmdir(context: ClientContext, operation: OperationOf<"rmdir">): Result {
+export function rmdir(context: FileContext, operation: OperationOf<"rmdir">): Result {
   const { tables, volume } = context;
   const { parent, name } = operation;
   const parentBefore = directoryOf(context, parent);

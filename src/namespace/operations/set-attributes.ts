@@ -9,12 +9,12 @@
  */
 import { FileError } from "../../errors/file-error.ts";
 import { applyMappings, chunksOfSize, type PlannedMapping, planMappings, unmapFrom } from "../chunk-maps.ts";
-import type { ClientContext } from "../context.ts";
+import type { FileContext } from "../context.ts";
 import { draftOf, inodeOf, modeWithoutPrivileges, permissionBits, stampNs } from "../inodes.ts";
 import { fileBytesMax, type InodeRecord } from "../model.ts";
 import type { OperationOf, Result, TimeChange } from "../operation.ts";
 
-export function setAttributes(context: ClientContext, operation: OperationOf<"setAttributes">): Result {
+export function setAttributes(context: FileContext, operation: OperationOf<"setAttributes">): Result {
   const before = inodeOf(context, operation.inode);
   const planned = planSize(context, before, operation);
   if (!changesAnything(operation)) return { kind: "attributes", attributes: before.attributes };
@@ -38,7 +38,7 @@ export function setAttributes(context: ClientContext, operation: OperationOf<"se
 }
 
 function planSize(
-  context: ClientContext,
+  context: FileContext,
   record: InodeRecord,
   operation: OperationOf<"setAttributes">,
 ): PlannedMapping[] {
@@ -58,7 +58,7 @@ function changesAnything(operation: OperationOf<"setAttributes">): boolean {
 }
 
 /** Every change sets ctime; a given one is taken unless it would go back. */
-function setTimes(context: ClientContext, record: InodeRecord, operation: OperationOf<"setAttributes">): void {
+function setTimes(context: FileContext, record: InodeRecord, operation: OperationOf<"setAttributes">): void {
   const { attributes } = record;
   const nowNs = stampNs(context, attributes);
   const timeOf = (change: TimeChange): bigint => (change.kind === "now" ? nowNs : change.ns);

@@ -5,11 +5,11 @@
  * Errors, in this order: ENOENT or ENOTDIR of the parent, ENAMETOOLONG, ENOENT, EISDIR (Linux; POSIX says EPERM).
  */
 import { FileError } from "../../errors/file-error.ts";
-import type { ClientContext } from "../context.ts";
+import type { FileContext } from "../context.ts";
 import { checkName, directoryOf, draftOf, entryOf, inodeOf, loseName, markModified, removeEntry } from "../inodes.ts";
 import type { OperationOf, Result } from "../operation.ts";
 
-export function unlink(context: ClientContext, operation: OperationOf<"unlink">): Result {
+export function unlink(context: FileContext, operation: OperationOf<"unlink">): Result {
   const { tables, volume } = context;
   const { parent, name } = operation;
   const parentBefore = directoryOf(context, parent);

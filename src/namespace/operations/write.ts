@@ -6,12 +6,12 @@
  */
 import { FileError } from "../../errors/file-error.ts";
 import { applyMappings, planMappings } from "../chunk-maps.ts";
-import type { ClientContext } from "../context.ts";
+import type { FileContext } from "../context.ts";
 import { draftOf, inodeOf, markModified, modeWithoutPrivileges } from "../inodes.ts";
 import { fileBytesMax } from "../model.ts";
 import type { OperationOf, Result } from "../operation.ts";
 
-export function write(context: ClientContext, operation: OperationOf<"write">): Result {
+export function write(context: FileContext, operation: OperationOf<"write">): Result {
   const before = inodeOf(context, operation.inode);
   if (before.attributes.type !== "file") throw new FileError("EINVAL", "only a file has data");
   if (operation.end > fileBytesMax) throw new FileError("EFBIG");

@@ -4,7 +4,6 @@
  */
 import {
   boolean,
-  byteString,
   type Infer,
   i64,
   list,
@@ -17,15 +16,7 @@ import {
   u32,
   u64,
 } from "../../codec/schema.ts";
-import {
-  attributes,
-  fileType,
-  mapping,
-  memberState,
-  name,
-  targetBytesMax,
-  volumeRecord,
-} from "../../namespace/model.ts";
+import { entryRecord, inodeRecord, mapping, memberState, name, volumeRecord } from "../../namespace/model.ts";
 import { operation, result } from "../../namespace/operation.ts";
 import { method } from "../method.ts";
 
@@ -43,96 +34,189 @@ export const openSession = method(
     volume: volumeRecord,
     /** The session ends this long after the sending of the last heartbeat that was acknowledged. */
     sessionTimeoutMs: u32,
+    /**
+     * The grant of the leases that the client has on what it creates, from the creation on: nobody else can know of it,
+     * and every later grant is higher.
+     */
+    coverGrant: u64,
+    /** The leader's wall clock: the client's times are aligned to it. */
+    nowNs: i64,
   }),
 );
 
 export const leaseMode = oneOf("shared", "exclusive");
 export type LeaseMode = Infer<typeof leaseMode>;
 
+/** Leases and holds in one message of stateHoldings. */
+export const statedMax = 16_384;
+
 /**
- * After every (re)connect and before anything else: what the client holds. Replaces what the leader knew of it.
- * Errors: sessionExpired.
+ * After every (re)connect and before anything else: what the client holds, in as many messages as it takes. With the
+ * `last` one it replaces what the leader knew of it. Leases on what the client has created and the leader hasn't heard of
+ * yet are among them. Errors: sessionExpired.
  */
 export const stateHoldings = method(
   101,
   "leader.stateHoldings",
   struct({
     session: u64,
+    first: boolean,
+    last: boolean,
     /** Inodes with open handles. */
-    holds: list(u64, 4_000_000),
-    leases: list(struct({ inode: u64, mode: leaseMode, grant: u64 }), 4_000_000),
+    holds: list(u64, statedMax),
+    leases: list(struct({ inode: u64, mode: leaseMode, grant: u64 }), statedMax),
   }),
   nothing,
 );
 
 /** Keeps the session alive. Errors: sessionExpired. */
-export const heartbeat = method(102, "leader.heartbeat", struct({ session: u64 }), nothing);
+export const heartbeat = method(
+  102,
+  "leader.heartbeat",
+  struct({ session: u64 }),
+  struct({
+    nowNs: i64,
+    /** The leader's disk is nearly full: changes are to be answered only when they are committed. */
+    writeThrough: boolean,
+  }),
+);
 
 /** Ends the session: the client has given back everything. */
 export const closeSession = method(103, "leader.closeSession", struct({ session: u64 }), nothing);
 
 // --- the namespace ---
 
+/** Most transactions in one message. */
+export const batchMax = 1024;
+
 /**
- * Executes a transaction of the session: answered when it is in the ledger and applied. A resend (same sequence) gets
- * the same result. `hold`: the inode that it creates is held open by the session from the start.
- * Errors: sessionExpired; noSpace (the leader's disk is full) and invalid (a gap in the sequence; a change of data without
- * the exclusive lease): the transaction had no effect, and its number is free again.
+ * Executes transactions of the session, numbered from `first` on, in order: answered when they are in the ledger and
+ * applied. A resend gets the same results.
+ *
+ * `timeNs`: a *predicted* transaction, which the client has executed under its leases at this time and answered already.
+ * Executed at the same time by the same rules it has the same result, so a success comes back as `done` and isn't kept.
+ * Without it the time is the leader's.
+ *
+ * A create gives its session the exclusive lease (openSession's coverGrant) on the new inode.
+ *
+ * Errors: sessionExpired. `refused` says why the transactions behind the last result had no effect: noSpace (the leader's
+ * disk is full), invalid (a gap in the sequence; a change without the exclusive lease), busy. Their numbers are free again.
  */
 export const transact = method(
   110,
   "leader.transact",
-  struct({ session: u64, sequence: u64, confirmed: u64, hold: boolean, operation }),
-  struct({ result }),
+  struct({
+    session: u64,
+    first: u64,
+    confirmed: u64,
+    transactions: list(struct({ timeNs: optional(i64), operation }), batchMax),
+  }),
+  struct({ results: list(result, batchMax), refused: optional(struct({ code: text(32), reason: text(256) })) }),
 );
 
-/** An entry of a directory with its inode's attributes; undefined if there is none. FileError ENOENT, ENOTDIR. */
+// --- leases ---
+//
+// Everything that a client reads of the namespace it reads under a lease on the inode in question: attributes, the names
+// in a directory, the chunk map of a file. So the answers that grant a lease bring what it covers. A lease is also a hold:
+// while any session has one, the inode is not reaped.
+
+/** Most mappings in one answer about an inode. */
+export const mappingsPerReply = 4096;
+
+/** A lease and what it covers. */
+export const leasedInode = struct({
+  /** Upper part of the versions that an exclusive holder writes; names the lease in recalls and releases. */
+  grant: u64,
+  mode: leaseMode,
+  record: inodeRecord,
+  /** A file's chunk map as far as it fits, and the first index that it does not speak of; 2^32 − 1: it is complete. */
+  mappings: list(mapping, mappingsPerReply),
+  mappedBelow: u32,
+});
+export type LeasedInode = Infer<typeof leasedInode>;
+
+/**
+ * Takes the lease on an inode, after it was recalled from others that are in the way. `held`: the grant that the client
+ * has now, or 0. A client that holds the shared lease and wants the exclusive one keeps the shared one while it waits,
+ * unless that is recalled. What the leader has of the session with another grant was granted in an answer that was lost,
+ * and ends. FileError ENOENT.
+ */
+export const acquireLease = method(
+  120,
+  "leader.acquireLease",
+  struct({ session: u64, inode: u64, mode: leaseMode, held: u64 }),
+  leasedInode,
+);
+
+/** Most inodes in one acquireLeases. */
+export const acquiredMax = 512;
+
+/**
+ * Takes leases on many inodes at once, those that can be had soon: all holders in the way are recalled together, and
+ * after at most 50 ms the answer has what was given back by then. Inodes on which the session has a lease already, and
+ * those that are gone, are left out.
+ */
+export const acquireLeases = method(
+  125,
+  "leader.acquireLeases",
+  struct({ session: u64, mode: leaseMode, inodes: list(u64, acquiredMax) }),
+  struct({ leases: list(leasedInode, acquiredMax) }),
+);
+
+/**
+ * Gives leases back, or down to shared; what was done under them is committed. `hold`: the inode has open handles here, and
+ * stays when it loses its last name, until `release`. Leases that the session doesn't have with this grant are skipped.
+ */
+export const releaseLeases = method(
+  121,
+  "leader.releaseLeases",
+  struct({
+    session: u64,
+    leases: list(struct({ inode: u64, grant: u64, keepShared: boolean, hold: boolean }), 16_384),
+  }),
+  nothing,
+);
+
+/** The session's last handles of these inodes, on which it has no lease, are closed. */
+export const release = method(116, "leader.release", struct({ session: u64, inodes: list(u64, 65_536) }), nothing);
+
+/** The part of a file's chunk map from `from` on, under its lease. */
+export const readMappings = method(
+  122,
+  "leader.readMappings",
+  struct({ session: u64, inode: u64, from: u32 }),
+  struct({ mappings: list(mapping, mappingsPerReply), mappedBelow: u32 }),
+);
+
+/**
+ * A name in a directory, under at least the shared lease of the directory: taken first (and brought) if `held` is 0.
+ * `child`: its shared lease, if the session has none and it can be had at once.
+ * FileError ENOENT (the directory is gone), ENOTDIR.
+ */
 export const lookup = method(
   111,
   "leader.lookup",
-  struct({ session: u64, parent: u64, name }),
-  struct({ attributes: optional(attributes) }),
-);
-
-/** Also of an orphan that is held. FileError ENOENT. */
-export const getAttributes = method(
-  112,
-  "leader.getAttributes",
-  struct({ session: u64, inode: u64 }),
-  struct({ attributes, parent: u64 }),
-);
-
-export const readLink = method(
-  113,
-  "leader.readLink",
-  struct({ session: u64, inode: u64 }),
-  struct({ target: byteString(targetBytesMax) }),
+  struct({ session: u64, parent: u64, held: u64, name }),
+  struct({ parent: optional(leasedInode), entry: optional(entryRecord), child: optional(leasedInode) }),
 );
 
 /** Most entries in one answer of readDirectory. */
 export const directoryEntriesMax = 1000;
 
 /**
- * Entries with a cookie above `after` (0: from the start), in the order of cookies, without `.` and `..`.
- * `withAttributes` fills them in. An empty list is the end.
+ * Entries with a cookie above `after` (0: from the start), in the order of cookies, under at least the shared lease of the
+ * directory, as in lookup. `withLeases`: brings the shared leases of their inodes that the session doesn't have and that
+ * can be had at once. Fewer than `limit`: there are no more.
  */
 export const readDirectory = method(
   114,
   "leader.readDirectory",
-  struct({ session: u64, directory: u64, after: u64, limit: u32, withAttributes: boolean }),
+  struct({ session: u64, directory: u64, held: u64, after: u64, limit: u32, withLeases: boolean }),
   struct({
-    entries: list(
-      struct({ name, inode: u64, type: fileType, cookie: u64, attributes: optional(attributes) }),
-      directoryEntriesMax,
-    ),
+    parent: optional(leasedInode),
+    entries: list(struct({ name, entry: entryRecord, child: optional(leasedInode) }), directoryEntriesMax),
   }),
 );
-
-/** Holds an inode open. FileError ENOENT if it is gone. */
-export const open = method(115, "leader.open", struct({ session: u64, inode: u64 }), struct({ attributes }));
-
-/** The session's last handles of these inodes are closed. */
-export const release = method(116, "leader.release", struct({ session: u64, inodes: list(u64, 65_536) }), nothing);
 
 /** Sizes of the volume for statfs(2), in bytes; free space is what the volume can still take with all its replicas. */
 export const statVolume = method(
@@ -142,45 +226,20 @@ export const statVolume = method(
   struct({ totalBytes: u64, freeBytes: u64, inodeCount: u64 }),
 );
 
-// --- data leases and groups ---
+// --- space and groups ---
 
-/** Most mappings in one answer of acquireLease or readMappings. */
-export const mappingsPerReply = 4096;
+const groupBytes = struct({ group: u16, bytes: u64 });
 
 /**
- * Takes the lease on an inode's data, after it was recalled from others. `grant` is the upper part of the versions that
- * an exclusive holder writes. The chunk map comes along as far as it fits. FileError ENOENT.
- *
- * A client asks only while it has no lease on the inode and all its releases are answered; an upgrade is a giving back and
- * a new taking. So what the leader thinks that it has was granted in an answer that was lost, and ends.
+ * Space for write-back: each member of the group keeps so many bytes free for the session. `used`: what it has written of
+ * earlier grants, durable on all members. `returned`: what it doesn't need. Less than wanted, down to nothing, is granted
+ * as space falls; the client then writes through.
  */
-export const acquireLease = method(
-  120,
-  "leader.acquireLease",
-  struct({ session: u64, inode: u64, mode: leaseMode }),
-  struct({
-    grant: u64,
-    attributes,
-    mappings: list(mapping, mappingsPerReply),
-    /** The first index that `mappings` does not speak of; 2^32 − 1 when it covers the whole file. */
-    mappedBelow: u32,
-  }),
-);
-
-/** Gives leases back; what was done under them is finished. */
-export const releaseLeases = method(
-  121,
-  "leader.releaseLeases",
-  struct({ session: u64, inodes: list(u64, 65_536) }),
-  nothing,
-);
-
-/** The part of a file's chunk map from `from` on, under its lease. */
-export const readMappings = method(
-  122,
-  "leader.readMappings",
-  struct({ session: u64, inode: u64, from: u32 }),
-  struct({ mappings: list(mapping, mappingsPerReply), mappedBelow: u32 }),
+export const grantSpace = method(
+  126,
+  "leader.grantSpace",
+  struct({ session: u64, used: list(groupBytes, 8192), returned: list(groupBytes, 8192), wanted: list(groupBytes, 8192) }),
+  struct({ granted: list(groupBytes, 8192) }),
 );
 
 export const groupView = struct({
@@ -258,10 +317,17 @@ export const caughtUp = method(132, "leader.caughtUp", struct({ store: u32, grou
 // --- what the leader asks of clients ---
 
 /**
- * The client must give the lease back with releaseLeases, once what is under way is finished. Answered at once; sent again
- * until it has happened. It may overtake the answer that grants the lease. One that has no lease gives back all the same.
+ * The client must give these leases back, or down to shared where others want that much, once what is under way is
+ * finished and what was changed under them is committed. Answered at once; sent again until it has happened. It may
+ * overtake the answer that grants the lease. Grants that the client doesn't have any more are skipped.
+ * `space`: grants of space are to be given back, too.
  */
-export const recallLease = method(140, "client.recallLease", struct({ inode: u64 }), nothing);
+export const recallLeases = method(
+  140,
+  "client.recallLeases",
+  struct({ leases: list(struct({ inode: u64, grant: u64, wanted: leaseMode }), 16_384), space: boolean }),
+  nothing,
+);
 
 /** Groups have changed. Answered at once. */
 export const groupsChanged = method(141, "client.groupsChanged", struct({ views: list(groupView, 8192) }), nothing);
