@@ -2,6 +2,9 @@
  * The face of the client: what the FUSE handler, the exports and the simulation drive. Inodes are brinefs' own numbers;
  * the root's is `root`. Methods reject with FileError; anything else is a defect. Every request can be aborted by its
  * signal: it then rejects with EINTR, whether or not it took effect.
+ *
+ * Who keeps answers (the kernel) asks `nameValidMs` and `attributesValidMs` in the very turn in which it takes the answer,
+ * and is told through `KernelCaches` before what it keeps can become wrong.
  */
 import type { Attributes, FileType } from "../namespace/model.ts";
 import type { TimeChange } from "../namespace/operation.ts";
@@ -56,8 +59,43 @@ export interface VolumeSpace {
   readonly inodeCount: number;
 }
 
+/** What the kernel keeps of our answers. Called before the lease is given back under which they were given. */
+export interface KernelCaches {
+  /** All names of the mount have to be asked for again. Does not block. */
+  forgetNames(): void;
+  /** Does not block, and leaves pages alone. */
+  forgetAttributes(inode: number): void;
+  /**
+   * Pages of mapped memory: the dirty ones come as writes (which must be served meanwhile), then all are dropped. Resolves
+   * when that is done.
+   */
+  forgetPages(inode: number): Promise<void>;
+}
+
+/** Locks of fcntl(2), of open file descriptions, and of flock(2), which covers the whole file. */
+export interface LockRange {
+  readonly kind: "posix" | "flock";
+  /** Who owns it, as the kernel says: unlike owners conflict. Unique within the mount. */
+  readonly owner: bigint;
+  readonly mode: "shared" | "exclusive";
+  /** First and last byte; `lockEnd` is the end of all files. */
+  readonly start: number;
+  readonly end: number;
+  /** For F_GETLK; means nothing on other machines. */
+  readonly pid: number;
+}
+
+/** As `end` of a lock that has none. */
+export const lockEnd = Number.MAX_SAFE_INTEGER;
+
 export interface FileSystem {
   readonly root: number;
+  /** From now on these caches are told. At most one. */
+  attach(caches: KernelCaches): void;
+  /** How long the names that were found in a directory (or not found) may be kept: 0 without a lease on it. */
+  nameValidMs(directory: number): number;
+  /** How long attributes may be kept: 0 without a lease on the inode. */
+  attributesValidMs(inode: number): number;
   /** The entry's attributes, or undefined if there is no such name. */
   lookup(parent: number, name: string, signal?: AbortSignal): Promise<Attributes | undefined>;
   getAttributes(inode: number, signal?: AbortSignal): Promise<{ attributes: Attributes; parent: number }>;
@@ -86,7 +124,9 @@ export interface FileSystem {
   readLink(inode: number, signal?: AbortSignal): Promise<string>;
   /** Opens a file or directory: it stays readable until the handle is closed, whatever happens to its names. */
   open(inode: number, flags: OpenFlags, signal?: AbortSignal): Promise<Handle>;
-  /** Never fails; what must be durable was made so by `sync`. */
+  /** One file descriptor of the handle was closed. Fails with an error of write-back that the handle has not been told of. */
+  flush(handle: Handle): void;
+  /** The last one was. Never fails; what must be durable was made so by `sync`. Locks of the handle are released. */
   close(handle: Handle): void;
   /**
    * Reads up to `length` (≤ 1 MiB) bytes at `offset`; fewer only at the end of the file. The list of buffers is the
@@ -105,8 +145,11 @@ export interface FileSystem {
     options: { killPrivileges: boolean },
     signal?: AbortSignal,
   ): Promise<number>;
-  /** Resolves when everything that was done to the inode so far, data and metadata, is on disk on all in-sync members. */
-  sync(inode: number, signal?: AbortSignal): Promise<void>;
+  /**
+   * Resolves when everything that was done to the inode so far, data and metadata, is on disk on all in-sync members; for
+   * the root everything that was done in the mount. Rejects with an error of write-back that the handle has not been told of.
+   */
+  sync(handle: Handle, signal?: AbortSignal): Promise<void>;
   /** Entries behind `after` (0: from the start) in cookie order, without `.` and `..`; an empty list is the end. */
   readDirectory(
     handle: Handle,
@@ -116,6 +159,28 @@ export interface FileSystem {
     signal?: AbortSignal,
   ): Promise<readonly DirectoryEntry[]>;
   statVolume(signal?: AbortSignal): Promise<VolumeSpace>;
+  /** Errors: ENODATA. */
+  getExtendedAttribute(inode: number, name: string, signal?: AbortSignal): Promise<Uint8Array>;
+  /** `mode`: setxattr(2) without flags, XATTR_CREATE (EEXIST), XATTR_REPLACE (ENODATA). Errors: ENOSPC, ERANGE. */
+  setExtendedAttribute(
+    inode: number,
+    name: string,
+    value: Uint8Array,
+    mode: "set" | "create" | "replace",
+    signal?: AbortSignal,
+  ): Promise<void>;
+  listExtendedAttributes(inode: number, signal?: AbortSignal): Promise<readonly string[]>;
+  /** Errors: ENODATA. */
+  removeExtendedAttribute(inode: number, name: string, signal?: AbortSignal): Promise<void>;
+  /** A lock of another owner that is in the way, or undefined. */
+  testLock(handle: Handle, lock: LockRange, signal?: AbortSignal): Promise<LockRange | undefined>;
+  /**
+   * Sets a lock, replacing what the owner has there. `wait`: until nobody is in the way. Errors: EAGAIN, EDEADLK, EINTR
+   * (the wait has ended, and nothing is held by it), ENOLCK.
+   */
+  setLock(handle: Handle, lock: LockRange, wait: boolean, signal?: AbortSignal): Promise<void>;
+  /** Releases what the owner has in the range. Of what it doesn't have nothing is said. */
+  unlock(handle: Handle, lock: Pick<LockRange, "kind" | "owner" | "start" | "end">): Promise<void>;
   /** Finishes what is under way, gives everything back and ends the session. */
   unmount(): Promise<void>;
 }
