@@ -1,197 +1,237 @@
 /**
- * The session's transactions: numbered without a gap, each in effect exactly once.
+ * The session's transactions: numbered without a gap, sent in batches, each in effect exactly once.
  *
- * The leader answers a number that it has executed with the result it had, so after a reconnect everything unanswered is
- * simply sent again, in order. Results are kept there until we confirm them; `confirmed` (the end of the answered prefix)
- * rides on each transaction. At most `windowMax` are unconfirmed; further ones wait here, in order.
+ * There are two sources: operations whose callers wait for the result (`submit`: grants of ids), which go first, and the
+ * journal of what was answered already. A number is given when a transaction is sent. The leader answers a number that it
+ * has executed with the result it had, so after a reconnect everything unanswered is simply sent again, in order.
+ * Results are kept there until we confirm them; the end of the answered prefix rides on each batch.
  *
- * A transaction may also be *refused*: the leader answers with an error instead of a result (the ledger's disk is full).
- * It has then no effect and its number is still free, so every later number that was sent meets a gap and is refused,
- * too. 1. Nothing more is sent. 2. When all that was sent is answered, those refused for a reason of their own fail;
- * 3. the others, which had met the gap, are numbered anew from the free number on and sent again.
+ * The leader may also *refuse* transactions (its disk is full): they have then no effect, and their numbers are free. All
+ * that was sent behind them meets a gap and is refused, too. 1. Nothing more is sent. 2. When all batches under way are
+ * answered, what was refused is numbered anew from the first free number on; callers of `submit` get the error instead.
+ * 3. After a pause it is sent again: what the journal holds was acknowledged to an application, and must not be lost.
  */
 import { hasCode } from "../errors/brine-error.ts";
 import { FileError } from "../errors/file-error.ts";
 import type { Operation as NamespaceOperation, Result } from "../namespace/operation.ts";
 import type { Logger } from "../platform/logger.ts";
-import { transact } from "../wire/catalogue/leader.ts";
+import type { Platform } from "../platform/platform.ts";
+import { batchMax, transact } from "../wire/catalogue/leader.ts";
 import type { Peer } from "../wire/peer.ts";
-import { isTransient } from "./retry.ts";
+import { Backoff, isTransient } from "./retry.ts";
 import type { Session } from "./session.ts";
 
-/** Results that the leader keeps for us at most: more than the kernel has requests under way. */
-const windowMax = 1024;
-/** A leader whose heartbeats are answered but that doesn't finish a transaction in this time is asked on a new connection. */
+/** Unanswered ones: far below the results that the leader keeps (16,384). */
+const windowMax = 8_192;
+/** Batches under way: the next is on its way while the leader works on one. */
+const batchesMax = 4;
+/** A batch of long names and symlinks is cut earlier. */
+const batchBytesMax = 1024 * 1024;
+/** A leader whose heartbeats are answered but that doesn't finish a batch in this time is asked on a new connection. */
 const answerTimeoutMs = 60_000;
+/** Between tries while the leader's disk is full: somebody has to make room. */
+const refusedDelayMsMax = 1_000;
 
-interface Pending {
-  /** 0 until it is sent for the first time. */
-  sequence: number;
+/** What goes into the next batch. */
+export interface Outgoing {
   readonly operation: NamespaceOperation;
-  readonly hold: boolean;
-  readonly resolve: (result: Result) => void;
-  readonly reject: (error: unknown) => void;
-  state: "waiting" | "sent" | "answered" | "refused" | "metGap";
-  refusal: unknown;
+  /** Undefined: not predicted, the leader's time. */
+  readonly timeNs: bigint | undefined;
+  /** Called once, in the order of sending, unless the session ends first. */
+  answered(result: Result): void;
+  /** Refused for good. Undefined: it is sent again for as long as it takes. */
+  readonly refused: ((error: FileError) => void) | undefined;
+}
+
+/** Gives what is to be sent next, if anything is ready. */
+export interface OutgoingSource {
+  next(): Outgoing | undefined;
+  /** Everything that was given and isn't answered is lost. */
+  lost(failure: FileError): void;
+}
+
+interface Answer {
+  readonly results: readonly Result[];
+  readonly refused: { readonly code: string; readonly reason: string } | undefined;
+}
+
+interface Batch {
+  readonly first: number;
+  readonly outgoing: readonly Outgoing[];
+  /** A refusal may overtake the answers of earlier batches. */
+  answer: Answer | undefined;
 }
 
 export class Transactions {
   readonly #session: Session;
   readonly #log: Logger;
-  /** Numbered ones, oldest first: the unconfirmed window. */
-  #window: Pending[] = [];
-  /** Not numbered yet, in order. Bounded by the operations under way: each waits for at most a few. */
-  #waiting: Pending[] = [];
+  readonly #backoff: Backoff;
+  readonly #source: OutgoingSource;
+  #waiting: Outgoing[] = [];
+  /** Sent and not answered, the oldest first. */
+  #batches: Batch[] = [];
+  #windowCount = 0;
   #nextSequence = 1;
   #peer: Peer | undefined;
-  #repairing = false;
+  /** Refused, to be sent again before anything else. Not undefined: nothing else is sent. */
+  #again: Outgoing[] | undefined;
 
-  constructor(session: Session, log: Logger) {
+  constructor(platform: Platform, session: Session, log: Logger, source: OutgoingSource) {
     this.#session = session;
     this.#log = log;
+    this.#source = source;
+    this.#backoff = new Backoff(platform, refusedDelayMsMax);
   }
 
   /**
    * Executes an operation; resolves with its result, which may be `failed`. It goes on whatever becomes of the caller.
    * Errors: ENOSPC (the ledger is full; no effect), EIO (the session has ended: in effect or not, nobody knows).
    */
-  submit(operation: NamespaceOperation, hold = false): Promise<Result> {
+  submit(operation: NamespaceOperation): Promise<Result> {
     return new Promise((resolve, reject) => {
       if (this.#session.ended) throw new FileError("EIO", "the session has ended");
-      const fields = { sequence: 0, state: "waiting", refusal: undefined } as const;
-      this.#waiting.push({ ...fields, operation, hold, resolve, reject });
-      this.#pump();
+      this.#waiting.push({ operation, timeNs: undefined, answered: resolve, refused: reject });
+      this.pump();
     });
   }
 
-  /** Unanswered transactions, those that wait for the window included. */
+  /** Transactions without an answer. */
   get unanswered(): number {
-    return this.#window.filter((pending) => pending.state !== "answered").length + this.#waiting.length;
-  }
-
-  /** Inodes that unanswered transactions create and hold: they may be there already, and must stay. */
-  heldInodes(): number[] {
-    const creating = [...this.#window, ...this.#waiting].filter(
-      (pending) => pending.hold && pending.state !== "answered",
-    );
-    return creating.flatMap(({ operation }) => (operation.kind === "create" ? [operation.inode] : []));
+    return this.#windowCount + this.#waiting.length;
   }
 
   /** A new connection: everything unanswered is sent again. */
   connected(peer: Peer): void {
     this.#peer = peer;
-    if (this.#repairing) {
-      // What followed a refused number and has no answer can't be in effect either.
-      for (const pending of this.#window) if (pending.state === "sent") pending.state = "metGap";
-      this.#repair();
-      return;
+    for (const batch of this.#batches) {
+      batch.answer = undefined;
+      this.#send(peer, batch);
     }
-    for (const pending of this.#window) if (pending.state === "sent") this.#send(peer, pending);
-    this.#pump();
+    this.pump();
   }
 
   /** The session has ended. */
   lost(reason: string): void {
-    const failed = [...this.#window, ...this.#waiting];
-    this.#window = [];
+    const failure = new FileError("EIO", `the session ended: ${reason}`);
+    const failed = [...this.#batches.flatMap((batch) => batch.outgoing), ...(this.#again ?? []), ...this.#waiting];
+    this.#batches = [];
+    this.#again = undefined;
     this.#waiting = [];
     this.#peer = undefined;
-    for (const pending of failed) {
-      if (pending.state !== "answered") pending.reject(new FileError("EIO", `the session ended: ${reason}`));
-    }
+    this.#backoff.cancel();
+    for (const outgoing of failed) outgoing.refused?.(failure);
+    this.#source.lost(failure);
   }
 
-  #pump(): void {
+  /** Sends what is ready and fits. */
+  pump(): void {
     const peer = this.#peer;
-    if (peer === undefined || peer.closed || this.#repairing) return;
-    let taken = 0;
-    while (taken < this.#waiting.length && this.#window.length < windowMax) {
-      const pending = this.#waiting[taken++]!;
-      pending.sequence = this.#nextSequence++;
-      this.#window.push(pending);
-      this.#send(peer, pending);
+    if (peer === undefined || peer.closed || this.#again !== undefined) return;
+    while (this.#batches.length < batchesMax && this.#windowCount < windowMax) {
+      const outgoing = this.#gather();
+      if (outgoing.length === 0) return;
+      this.#dispatch(peer, outgoing);
     }
-    if (taken > 0) this.#waiting.splice(0, taken);
   }
 
-  #send(peer: Peer, pending: Pending): void {
-    pending.state = "sent";
-    const confirmed = this.#window[0]!.sequence - 1;
-    const { sequence, operation, hold } = pending;
-    const body = { session: this.#session.id, sequence, confirmed, hold, operation };
+  #gather(): Outgoing[] {
+    const gathered: Outgoing[] = [];
+    let bytes = 0;
+    while (gathered.length < batchMax && bytes < batchBytesMax) {
+      const next = this.#waiting.shift() ?? this.#source.next();
+      if (next === undefined) break;
+      gathered.push(next);
+      bytes += bytesOf(next.operation);
+    }
+    return gathered;
+  }
+
+  #dispatch(peer: Peer, outgoing: readonly Outgoing[]): void {
+    const batch: Batch = { first: this.#nextSequence, outgoing, answer: undefined };
+    this.#nextSequence += outgoing.length;
+    this.#windowCount += outgoing.length;
+    this.#batches.push(batch);
+    this.#send(peer, batch);
+  }
+
+  #send(peer: Peer, batch: Batch): void {
+    const transactions = batch.outgoing.map(({ timeNs, operation }) => ({ timeNs, operation }));
+    const confirmed = this.#batches[0]!.first - 1;
+    const body = { session: this.#session.id, first: batch.first, confirmed, transactions };
     peer.request(transact, body, { timeoutMs: answerTimeoutMs }).then(
-      (reply) => this.#answered(pending, sequence, reply.body.result),
-      (error) => this.#failed(peer, pending, sequence, error),
+      (reply) => this.#answered(batch, reply.body),
+      (error) => this.#failed(peer, batch, error),
     );
   }
 
-  #answered(pending: Pending, sequence: number, result: Result): void {
-    if (pending.state !== "sent" || pending.sequence !== sequence) return;
-    pending.state = "answered";
-    this.#confirm();
-    pending.resolve(result);
-    if (this.#repairing) this.#repair();
-    else this.#pump();
+  #answered(batch: Batch, answer: Answer): void {
+    if (!this.#batches.includes(batch)) return;
+    batch.answer = answer;
+    for (;;) {
+      const head = this.#batches[0];
+      if (head?.answer === undefined) break;
+      this.#batches.shift();
+      this.#settle(head, head.answer);
+    }
+    if (this.#again !== undefined && this.#batches.length === 0) void this.#sendAgain();
+    else this.pump();
   }
 
-  #confirm(): void {
-    let answered = 0;
-    while (answered < this.#window.length && this.#window[answered]!.state === "answered") answered += 1;
-    if (answered > 0) this.#window.splice(0, answered);
+  #settle(batch: Batch, { results, refused }: Answer): void {
+    this.#windowCount -= batch.outgoing.length;
+    for (const [index, result] of results.entries()) batch.outgoing[index]!.answered(result);
+    if (results.length < batch.outgoing.length) this.#refused(batch, results.length, refused!);
+    else this.#backoff.reset();
   }
 
-  #failed(peer: Peer, pending: Pending, sequence: number, error: unknown): void {
-    if (pending.state !== "sent" || pending.sequence !== sequence || this.#session.ended) return;
-    if (hasCode(error, "sessionExpired", "sessionFenced")) {
-      this.#session.end(error.message);
-      return;
+  #refused(batch: Batch, from: number, { code, reason }: { code: string; reason: string }): void {
+    if (this.#again === undefined) {
+      this.#log.warn("transactions refused", { count: batch.outgoing.length - from, code, reason });
+      this.#again = [];
+      this.#nextSequence = batch.first + from;
     }
-    if (isTransient(error)) {
-      // It stays `sent`: the next connection brings it again.
-      this.#session.drop(peer, `transaction ${sequence}: ${String(error)}`);
-      return;
+    for (const outgoing of batch.outgoing.slice(from)) {
+      if (outgoing.refused === undefined) this.#again.push(outgoing);
+      else outgoing.refused(new FileError(code === "noSpace" ? "ENOSPC" : "EIO", reason));
     }
-    if (this.#peer !== peer) return;
-    if (hasCode(error, "invalid") && this.#followsRefused(sequence)) pending.state = "metGap";
-    else {
-      pending.state = "refused";
-      pending.refusal = error;
-    }
-    this.#repairing = true;
-    this.#repair();
   }
 
-  /** True if a number before `sequence` is refused or is going to be, so that this one met the gap. */
-  #followsRefused(sequence: number): boolean {
-    return this.#window.some((other) => other.sequence < sequence && other.state !== "answered");
+  async #sendAgain(): Promise<void> {
+    await this.#backoff.wait();
+    const again = this.#again;
+    if (again === undefined || this.#session.ended) return;
+    this.#again = undefined;
+    const peer = this.#peer;
+    for (let from = 0; from < again.length; from += batchMax) {
+      const outgoing = again.slice(from, from + batchMax);
+      const batch: Batch = { first: this.#nextSequence, outgoing, answer: undefined };
+      this.#nextSequence += outgoing.length;
+      this.#windowCount += outgoing.length;
+      this.#batches.push(batch);
+    }
+    if (peer !== undefined && !peer.closed) for (const batch of this.#batches) this.#send(peer, batch);
+    this.pump();
   }
 
-  #repair(): void {
-    if (this.#window.some((pending) => pending.state === "sent")) return;
-    this.#repairing = false;
-    this.#confirm();
-    const refused = this.#window.filter((pending) => pending.state === "refused");
-    const again = this.#window.filter((pending) => pending.state === "metGap");
-    const first = this.#window.find((pending) => pending.state === "refused" || pending.state === "metGap");
-    if (first !== undefined) {
-      if (this.#window.some((pending) => pending.state === "answered" && pending.sequence > first.sequence)) {
-        // The leader has executed a number behind a free one: nothing that we number anew would be safe.
-        this.#session.end(`transaction ${first.sequence} was refused, a later one executed`);
-        return;
-      }
-      this.#nextSequence = first.sequence;
-      this.#window = this.#window.filter((pending) => pending.sequence < first.sequence);
-    }
-    this.#waiting = [...again, ...this.#waiting];
-    for (const pending of refused) {
-      this.#log.warn("transaction refused", { operation: pending.operation.kind, reason: String(pending.refusal) });
-      pending.reject(asRefusal(pending.refusal));
-    }
-    this.#pump();
+  #failed(peer: Peer, batch: Batch, error: unknown): void {
+    if (!this.#batches.includes(batch) || this.#session.ended || this.#peer !== peer) return;
+    if (hasCode(error, "sessionExpired", "sessionFenced")) this.#session.end(error.message);
+    else if (isTransient(error)) this.#session.drop(peer, `transactions from ${batch.first}: ${String(error)}`);
+    else this.#session.end(`transactions from ${batch.first} can't be executed: ${String(error)}`);
   }
 }
 
-function asRefusal(error: unknown): unknown {
-  if (hasCode(error, "noSpace")) return new FileError("ENOSPC", error.message);
-  return error;
+/** About how much it takes in a message. */
+function bytesOf(operation: NamespaceOperation): number {
+  switch (operation.kind) {
+    case "create":
+      return 64 + operation.name.length + operation.target.length;
+    case "rename":
+      return 64 + operation.name.length + operation.newName.length;
+    case "write":
+    case "setAttributes":
+      return 64 + operation.mappings.length * 12;
+    default:
+      return 320;
+  }
 }

@@ -1,0 +1,305 @@
+/**
+ * The journal: every change that this client has made under its leases and answered already, in order, on its way to the
+ * leader. What a client's death leaves behind is a prefix of it (P3).
+ *
+ * 1. `append` takes a transaction that was just executed on the cached records. Positions count up from 1.
+ * 2. Entries are sent in order, in batches (transactions.ts). An entry with data (a write that maps chunks, moves the end or
+ *    changes bytes) waits until the data is on all members' disks, and everything behind it waits too. Those behind it have
+ *    their data flushed meanwhile. Bytes that were mapped before may be overwritten on the stores only when all entries
+ *    before are committed (`mayOverwrite`).
+ * 3. Nothing is sent at once: a write that continues the last entry, or another chmod of the same file, joins it. An entry
+ *    is *released* when somebody waits for it, it is old, or there are many.
+ * 4. A result that comes back is a success; it was predicted. Anything else is a defect of leases: it is logged, and told to
+ *    fsync and close.
+ */
+import { errnoName } from "../errors/errno.ts";
+import type { FileError } from "../errors/file-error.ts";
+import type { Mapping } from "../namespace/model.ts";
+import {
+  mappingsMax,
+  type Operation as NamespaceOperation,
+  type OperationOf,
+  type Result,
+} from "../namespace/operation.ts";
+import type { Clock, Timer } from "../platform/clock.ts";
+import type { Logger } from "../platform/logger.ts";
+import type { Node } from "./node.ts";
+import type { Outgoing, OutgoingSource } from "./transactions.ts";
+import type { Operation } from "./waits.ts";
+
+export interface JournalLimits {
+  /** Entries that are not committed; at the limit changes wait. */
+  readonly entriesMax: number;
+  /** An entry is sent at the latest when it is so old. */
+  readonly ageMsMax: number;
+}
+
+export const journalLimits: JournalLimits = { entriesMax: 8_192, ageMsMax: 200 };
+
+/** So many together are a batch that is worth sending. */
+const releasedAtOnce = 128;
+/** Entries behind the first unsent one whose data is flushed ahead. */
+const flushedAheadMax = 1024;
+
+/** Data that has to be durable before its entry is sent: see FileContent. */
+export interface EntryData {
+  readonly content: {
+    isDurable(mark: number): boolean;
+    flush(mark: number, mayOverwrite: boolean): void;
+  };
+  readonly mark: number;
+}
+
+interface Entry extends Outgoing {
+  readonly position: number;
+  operation: NamespaceOperation;
+  timeNs: bigint | undefined;
+  data: EntryData | undefined;
+  readonly nodes: readonly Node[];
+}
+
+interface Waiter {
+  readonly position: number;
+  readonly resolve: () => void;
+  readonly reject: (failure: FileError) => void;
+}
+
+export class Journal implements OutgoingSource {
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #limits: JournalLimits;
+  /** Not sent, the oldest first, from `#head` on. */
+  #unsent: Entry[] = [];
+  #head = 0;
+  #position = 0;
+  #committedPosition = 0;
+  #releasedPosition = 0;
+  #flushedAhead = 0;
+  #waiters: Waiter[] = [];
+  #roomWaiters: Waiter[] = [];
+  #timer: Timer | undefined;
+  #failure: FileError | undefined;
+  /** Sends what is ready. */
+  onReady: () => void = () => {};
+
+  constructor(clock: Clock, log: Logger, limits: JournalLimits = journalLimits) {
+    this.#clock = clock;
+    this.#log = log;
+    this.#limits = limits;
+  }
+
+  /** Of the last entry; 0 before the first. */
+  get position(): number {
+    return this.#position;
+  }
+
+  /** All entries up to this one are in effect at the leader, and durable. */
+  get committedPosition(): number {
+    return this.#committedPosition;
+  }
+
+  /** Entries that are not committed. */
+  get length(): number {
+    return this.#position - this.#committedPosition;
+  }
+
+  /** Undefined if there is room for another entry; else resolves when there is. */
+  room(operation: Operation): Promise<void> | undefined {
+    if (this.length < this.#limits.entriesMax) return undefined;
+    operation.waitsFor = "the leader, to commit earlier changes";
+    this.#release(this.#position);
+    return new Promise((resolve, reject) => {
+      if (this.#failure !== undefined) reject(this.#failure);
+      else this.#roomWaiters.push({ position: 0, resolve, reject });
+    });
+  }
+
+  /**
+   * Takes a transaction that was executed under leases on these nodes. Returns its position.
+   *
+   * @param timeNs at which it was executed
+   * @param nodes changed by it; first the one that it is about
+   */
+  append(operation: NamespaceOperation, timeNs: bigint, nodes: readonly Node[], data?: EntryData): number {
+    if (this.#join(operation, nodes, data)) return this.#position;
+    const entry = this.#add({ operation, timeNs, nodes, data, answered: (result) => this.#committed(entry, result) });
+    return entry.position;
+  }
+
+  /** Takes an operation that the leader has to decide; resolves with its result. */
+  decide(operation: NamespaceOperation, nodes: readonly Node[]): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      if (this.#failure !== undefined) throw this.#failure;
+      const answered = (result: Result) => {
+        this.#committedUpTo(entry.position);
+        resolve(result);
+      };
+      const entry = this.#add({ operation, timeNs: undefined, nodes, data: undefined, answered });
+      this.#waiters.push({ position: entry.position, resolve: () => {}, reject });
+      this.#release(entry.position);
+    });
+  }
+
+  /** Resolves when everything up to `position` is committed. Errors: EIO (the session has ended). */
+  async committed(position: number, operation?: Operation): Promise<void> {
+    if (position <= this.#committedPosition) return;
+    if (this.#failure !== undefined) throw this.#failure;
+    if (operation !== undefined) operation.waitsFor = "earlier changes to be committed";
+    await new Promise<void>((resolve, reject) => {
+      this.#waiters.push({ position, resolve, reject });
+      this.#release(position);
+    });
+  }
+
+  /** Data of some entry has become durable. */
+  dataDurable(): void {
+    if (this.#head < this.#unsent.length) this.onReady();
+  }
+
+  // --- for transactions.ts ---
+
+  next(): Outgoing | undefined {
+    const entry = this.#unsent[this.#head];
+    if (entry === undefined || entry.position > this.#releasedPosition) return undefined;
+    if (entry.data !== undefined && !entry.data.content.isDurable(entry.data.mark)) {
+      this.#flushAhead();
+      entry.data.content.flush(entry.data.mark, this.#committedPosition === entry.position - 1);
+      // With nothing to wait for (a hole, data that is there already) it is durable at once.
+      if (!entry.data.content.isDurable(entry.data.mark)) return undefined;
+    }
+    this.#head += 1;
+    if (this.#head === this.#unsent.length) {
+      this.#unsent = [];
+      this.#head = 0;
+    } else if (this.#head >= 4096) {
+      this.#unsent = this.#unsent.slice(this.#head);
+      this.#head = 0;
+    }
+    return entry;
+  }
+
+  lost(failure: FileError): void {
+    this.#failure = failure;
+    this.#timer?.cancel();
+    this.#unsent = [];
+    this.#head = 0;
+    const waiters = [...this.#waiters, ...this.#roomWaiters];
+    this.#waiters = [];
+    this.#roomWaiters = [];
+    for (const waiter of waiters) waiter.reject(failure);
+  }
+
+  // --- entries ---
+
+  #add(fields: Omit<Entry, "position" | "refused">): Entry {
+    this.#position += 1;
+    const entry: Entry = { ...fields, position: this.#position, refused: undefined };
+    for (const node of entry.nodes) node.lastPosition = entry.position;
+    this.#unsent.push(entry);
+    if (this.#unsent.length - this.#head >= releasedAtOnce) this.#release(entry.position);
+    else this.#arm();
+    return entry;
+  }
+
+  /** Makes one transaction of the last entry and this one, if the outcome is the same for everybody. */
+  #join(operation: NamespaceOperation, nodes: readonly Node[], data: EntryData | undefined): boolean {
+    const last = this.#unsent.at(-1);
+    if (last === undefined || last.position <= this.#releasedPosition || last.timeNs === undefined) return false;
+    const joined = joinOperations(last.operation, operation);
+    if (joined === undefined) return false;
+    last.operation = joined;
+    // The later change has set ctime: executed at that very time, both in one leave the same times.
+    last.timeNs = nodes[0]!.record.attributes.ctimeNs;
+    last.data = data ?? last.data;
+    return true;
+  }
+
+  #committed(entry: Entry, result: Result): void {
+    if (result.kind === "failed") {
+      this.#log.error("the leader's result differs from what was answered: the change is lost", {
+        operation: entry.operation.kind,
+        inodes: entry.nodes.map((node) => node.inode).join(","),
+        leader: errnoName(result.errno),
+      });
+      for (const node of entry.nodes) node.errorCount += 1;
+    }
+    this.#committedUpTo(entry.position);
+  }
+
+  #committedUpTo(position: number): void {
+    this.#committedPosition = position;
+    while (this.#roomWaiters.length > 0 && this.length < this.#limits.entriesMax) this.#roomWaiters.shift()!.resolve();
+    if (this.#waiters.length === 0) return;
+    const done = this.#waiters.filter((waiter) => waiter.position <= position);
+    if (done.length === 0) return;
+    this.#waiters = this.#waiters.filter((waiter) => waiter.position > position);
+    for (const waiter of done) waiter.resolve();
+  }
+
+  // --- when to send ---
+
+  #release(position: number): void {
+    if (position <= this.#releasedPosition) return;
+    this.#releasedPosition = position;
+    this.onReady();
+  }
+
+  #arm(): void {
+    if (this.#timer !== undefined || this.#failure !== undefined) return;
+    const position = this.#position;
+    this.#timer = this.#clock.startTimer(this.#limits.ageMsMax, () => {
+      this.#timer = undefined;
+      this.#release(position);
+      if (this.#position > this.#releasedPosition) this.#arm();
+    });
+  }
+
+  #flushAhead(): void {
+    const end = Math.min(this.#unsent.length, this.#head + flushedAheadMax);
+    for (let at = this.#head; at < end; at++) {
+      const { position, data } = this.#unsent[at]!;
+      if (position > this.#releasedPosition) break;
+      if (position <= this.#flushedAhead) continue;
+      this.#flushedAhead = position;
+      data?.content.flush(data.mark, false);
+    }
+  }
+}
+
+/** Both in one, or undefined. */
+function joinOperations(first: NamespaceOperation, second: NamespaceOperation): NamespaceOperation | undefined {
+  if (first.kind === "write" && second.kind === "write") return joinWrites(first, second);
+  if (first.kind === "setAttributes" && second.kind === "setAttributes") return joinAttributes(first, second);
+  return undefined;
+}
+
+function joinWrites(first: OperationOf<"write">, second: OperationOf<"write">): NamespaceOperation | undefined {
+  if (first.inode !== second.inode || first.mappings.length + second.mappings.length > mappingsMax) return undefined;
+  const isKnown = ({ index }: Mapping) => second.mappings.some((later) => later.index === index);
+  return {
+    kind: "write",
+    inode: first.inode,
+    mappings: [...first.mappings.filter((mapping) => !isKnown(mapping)), ...second.mappings],
+    end: Math.max(first.end, second.end),
+    killPrivileges: first.killPrivileges || second.killPrivileges,
+  };
+}
+
+/** Not with sizes, and only where no earlier "now" would get the later time. */
+function joinAttributes(
+  first: OperationOf<"setAttributes">,
+  second: OperationOf<"setAttributes">,
+): NamespaceOperation | undefined {
+  if (first.inode !== second.inode || first.size !== undefined || second.size !== undefined) return undefined;
+  if (second.killPrivileges || second.ctime !== undefined || first.ctime !== undefined) return undefined;
+  if (first.atime?.kind === "now" && second.atime === undefined) return undefined;
+  if (first.mtime?.kind === "now" && second.mtime === undefined) return undefined;
+  return {
+    ...first,
+    mode: second.mode ?? first.mode,
+    uid: second.uid ?? first.uid,
+    gid: second.gid ?? first.gid,
+    atime: second.atime ?? first.atime,
+    mtime: second.mtime ?? first.mtime,
+  };
+}

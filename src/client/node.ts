@@ -1,0 +1,47 @@
+/**
+ * An inode as this client has it: its lease, its record under that lease with the client's own uncommitted changes in it,
+ * and what hangs on it (the names in a directory, the content of a file).
+ *
+ *                   wanted                  granted                     leaving, and nobody uses it
+ *       (no lease) ────────► asking ──────────────────► held ─────────────────────────► giving back ──► (no lease)
+ *                              ▲   (the shared lease may    │  everything under it is durable at the leader
+ *                              │    be held meanwhile)      │  and the stores, then the kernel forgets, then the
+ *                              └────────────────────────────┘  leader is told
+ *                                 the exclusive one wanted
+ *
+ * leases.ts moves it through these states; nobody else changes `mode`, `grant` and `uses`.
+ */
+import type { InodeRecord } from "../namespace/model.ts";
+import type { LeaseMode } from "../wire/catalogue/leader.ts";
+import type { FileContent } from "./content/file-content.ts";
+import type { DirectoryNames } from "./directory-names.ts";
+
+export class Node {
+  readonly inode: number;
+  /** Valid while `mode` is not undefined. Replaced by a changed copy, never changed itself. */
+  record: InodeRecord;
+  /** What the leader has granted; undefined: nothing. */
+  mode: LeaseMode | undefined;
+  /** Names the lease, and is the upper part of the versions written under an exclusive one. 0 without a lease. */
+  grant = 0;
+  /** Names that are known; for a directory under a lease. */
+  names: DirectoryNames | undefined;
+  /** For a file under a lease, from its first use on. */
+  content: FileContent | undefined;
+  /** Open handles here: they outlive leases. */
+  handles = 0;
+  /** The leader has a hold for the handles, from a release of the lease while there were some. */
+  isHeldAtLeader = false;
+  /** The last journal entry that changes it; 0: none. */
+  lastPosition = 0;
+  /** Operations that rely on the lease right now. */
+  uses = 0;
+  /** Errors of write-back, for fsync and close: those that a handle has not seen yet are the ones above its own count. */
+  errorCount = 0;
+  lastUsedMs = 0;
+
+  constructor(inode: number, record: InodeRecord) {
+    this.inode = inode;
+    this.record = record;
+  }
+}
