@@ -44,6 +44,7 @@ measure(
     sequence: index,
     confirmed: index,
     timeNs: nowNs + BigInt(index),
+    predicted: true,
     operation: {
       kind: "create",
       parent: 2 ** 33,

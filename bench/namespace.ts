@@ -43,15 +43,17 @@ class Driver {
 
   leader(operation: Operation): void {
     this.#timeNs += 1000n;
-    this.#apply([{ session: 0, sequence: 0, confirmed: 0, timeNs: this.#timeNs, operation }]);
+    this.#apply([{ session: 0, sequence: 0, confirmed: 0, timeNs: this.#timeNs, predicted: false, operation }]);
   }
 
   client(operations: readonly Operation[]): number[] {
     const transactions = operations.map((operation): Transaction => {
       this.#sequence += 1;
       this.#timeNs += 1000n;
+      // Grants are decided here, everything else has been executed by its client.
+      const predicted = !operation.kind.startsWith("grant");
       const confirmed = Math.max(0, this.#sequence - 1 - batchSize);
-      return { session: 1, sequence: this.#sequence, confirmed, timeNs: this.#timeNs, operation };
+      return { session: 1, sequence: this.#sequence, confirmed, timeNs: this.#timeNs, predicted, operation };
     });
     return this.#apply(transactions);
   }
@@ -138,5 +140,12 @@ run("map", new MapState(), 100, 1000);
 run("memory KeyValue", new MemoryDatabase("bench").open(), 100, 1000);
 
 const operation = { kind: "unlink", parent: 1, name: "some-name" } as const;
-const bytes = encode(transactionCodec, { session: 1, sequence: 1, confirmed: 0, timeNs: 1n, operation }).byteLength;
+const bytes = encode(transactionCodec, {
+  session: 1,
+  sequence: 1,
+  confirmed: 0,
+  timeNs: 1n,
+  predicted: true,
+  operation,
+}).byteLength;
 console.log(`an unlink of a short name is ${bytes} bytes in the ledger`);

@@ -1,8 +1,9 @@
 /**
  * Applies one transaction: once for each number of a session, however often it comes (P4).
  *
- *     sequence = last + 1     applied; its result is kept until the client confirms it
- *     sequence ≤ last         a resend: the kept result, and nothing changes
+ *     sequence = last + 1     applied; its result is kept until the client confirms it, unless it is the success of a
+ *                             predicted one: the client has that result already
+ *     sequence ≤ last         a resend: the kept result, or `done` if none was kept; nothing changes
  *       … and ≤ confirmed     the client said that it has the result, which is gone: ESTALE
  *     sequence > last + 1     a gap, transactions were lost on the way: EINVAL; the number is not used up
  *     no such session         closed or fenced: ESTALE
@@ -12,8 +13,8 @@
  */
 import { errno } from "../errors/errno.ts";
 import { FileError } from "../errors/file-error.ts";
-import type { ClientContext, Context } from "./context.ts";
-import type { OperationKind, OperationOf, Result, Transaction } from "./operation.ts";
+import type { ClientContext, Context, FileContext } from "./context.ts";
+import type { Operation, OperationKind, OperationOf, Result, Transaction } from "./operation.ts";
 import { changeGroup } from "./operations/change-group.ts";
 import { chunksDeleted } from "./operations/chunks-deleted.ts";
 import { closeSession } from "./operations/close-session.ts";
@@ -38,22 +39,17 @@ import type { CountedState } from "./state.ts";
 import type { Session } from "./tables/session-table.ts";
 import type { Tables } from "./tables/tables.ts";
 
-type ClientOperations = typeof clientOperations;
-const clientOperations = {
-  create,
-  link,
-  unlink,
-  rmdir,
-  rename,
-  setAttributes,
-  write,
-  grantInodes,
-  grantChunks,
-  discardChunks,
-};
+/** Operations on files: leader and clients execute them by the same rules (context.ts). */
+const fileOperations = { create, link, unlink, rmdir, rename, setAttributes, write };
+export type FileOperation = OperationOf<keyof typeof fileOperations>;
+
+/** Further operations of clients, at the leader only. */
+const sessionOperations = { grantInodes, grantChunks, discardChunks };
+
+type ClientKind = keyof typeof fileOperations | keyof typeof sessionOperations;
 
 const leaderOperations: {
-  [K in Exclude<OperationKind, keyof ClientOperations>]: (context: Context, operation: OperationOf<K>) => Result;
+  [K in Exclude<OperationKind, ClientKind>]: (context: Context, operation: OperationOf<K>) => Result;
 } = {
   openSession,
   closeSession,
@@ -68,10 +64,19 @@ const leaderOperations: {
 };
 
 /**
- * Results that a session may have unconfirmed: far more than a client has under way (thousands), and few enough to be
+ * Results that may be kept for a session: far more than a client has under way (thousands), and few enough to be
  * forgotten in one transaction. A client that confirms nothing gets EINVAL from then on.
  */
 export const unconfirmedResultsMax = 16_384;
+
+export function isFileOperation(operation: Operation): operation is FileOperation {
+  return Object.hasOwn(fileOperations, operation.kind);
+}
+
+/** Executes an operation on files. Errors: FileError, as the operation says; then nothing has changed. */
+export function applyFileOperation(context: FileContext, operation: FileOperation): Result {
+  return fileOperations[operation.kind](context, operation as never);
+}
 
 export function applyTransaction(tables: Tables, state: CountedState, transaction: Transaction): Result {
   if (transaction.session === 0) return attempt(state, () => applyOfLeader(tables, transaction));
@@ -80,22 +85,22 @@ export function applyTransaction(tables: Tables, state: CountedState, transactio
   const { sequence, confirmed } = transaction;
   if (confirmed >= sequence || confirmed > session.lastSequence) return failed("EINVAL");
   if (sequence > session.lastSequence + 1) return failed("EINVAL");
-  if (sequence <= session.lastSequence) {
-    return tables.sessions.storedResult(session, sequence) ?? failed("ESTALE");
-  }
+  if (sequence <= session.lastSequence) return tables.sessions.resultOf(session, sequence) ?? failed("ESTALE");
   tables.sessions.forgetResults(session, confirmed);
-  if (sequence - session.confirmedSequence > unconfirmedResultsMax) return failed("EINVAL");
+  if (session.resultCount >= unconfirmedResultsMax) return failed("EINVAL");
   const result = attempt(state, () => applyOfClient(tables, session, transaction));
-  tables.sessions.storeResult(session, sequence, result);
+  const isKept = !transaction.predicted || result.kind === "failed";
+  tables.sessions.advance(session, sequence, isKept ? result : undefined);
   return result;
 }
 
 function applyOfClient(tables: Tables, session: Session, { operation, sequence, timeNs }: Transaction): Result {
-  if (!Object.hasOwn(clientOperations, operation.kind))
-    throw new FileError("EPERM", `${operation.kind} is the leader's`);
-  const apply = clientOperations[operation.kind as keyof ClientOperations];
   const context: ClientContext = { tables, timeNs, session, volume: session.volume, sequence };
-  return apply(context, operation as never);
+  if (isFileOperation(operation)) return applyFileOperation(context, operation);
+  if (!Object.hasOwn(sessionOperations, operation.kind)) {
+    throw new FileError("EPERM", `${operation.kind} is the leader's`);
+  }
+  return sessionOperations[operation.kind as keyof typeof sessionOperations](context, operation as never);
 }
 
 function applyOfLeader(tables: Tables, { operation, timeNs }: Transaction): Result {

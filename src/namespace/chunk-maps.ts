@@ -1,6 +1,6 @@
 /** Changes of a file's chunk map that several operations share. */
 import { FileError } from "../errors/file-error.ts";
-import type { ClientContext, Context } from "./context.ts";
+import type { FileContext, FileTables } from "./context.ts";
 import { chunkBytes, type InodeRecord, type Mapping } from "./model.ts";
 import { scanRowsMax } from "./state.ts";
 
@@ -20,7 +20,7 @@ export function chunksOfSize(sizeBytes: number): number {
  * Errors: EINVAL for another chunk, an index outside the file, an index or chunk that comes twice.
  */
 export function planMappings(
-  context: ClientContext,
+  context: FileContext,
   record: InodeRecord,
   mappings: readonly Mapping[],
   sizeBytes: number,
@@ -42,7 +42,7 @@ export function planMappings(
 }
 
 /** Maps what was planned; chunks that lay there before are to be deleted. Counts in `draft` and the volume. */
-export function applyMappings(context: ClientContext, draft: InodeRecord, planned: readonly PlannedMapping[]): void {
+export function applyMappings(context: FileContext, draft: InodeRecord, planned: readonly PlannedMapping[]): void {
   const { tables, volume, session } = context;
   const inode = draft.attributes.inode;
   let added = 0;
@@ -58,7 +58,7 @@ export function applyMappings(context: ClientContext, draft: InodeRecord, planne
 
 /** Unmaps up to `limit` chunks from an index on; they are to be deleted. Counts in `draft` and the volume. */
 export function unmapFrom(
-  context: Context,
+  context: { readonly tables: Pick<FileTables, "chunks" | "volumes"> },
   volume: number,
   draft: InodeRecord,
   from: number,

@@ -194,10 +194,10 @@ export class Namespace {
     return this.#tables.sessions.get(session);
   }
 
-  /** The result of a transaction that was applied and whose result the client has not confirmed. */
+  /** The result of a transaction that was applied and that the client has not confirmed. */
   storedResult(session: number, sequence: number): Result | undefined {
     const record = this.#tables.sessions.get(session);
-    return record === undefined ? undefined : this.#tables.sessions.storedResult(record, sequence);
+    return record === undefined ? undefined : this.#tables.sessions.resultOf(record, sequence);
   }
 
   /** Every session that was ever opened has a number below this one. */

@@ -162,12 +162,12 @@ test("a damaged row stops the namespace, and nothing after it is applied", () =>
   const row = encode(inodeRecord, driver.namespace.inode(1, root)!);
   driver.state.put(inodeKey(1, root), row.subarray(0, row.length - 1));
   driver.reopen();
-  const session = { session: 0, sequence: 0, confirmed: 0, timeNs: 1n };
+  const session = { session: 0, sequence: 0, confirmed: 0, timeNs: 1n, predicted: false };
   driver.namespace.applyBatch(driver.index + 1, [
     { ...session, operation: { kind: "openSession", clientId: "c", volume: 1, host: "" } },
   ]);
   const creation = {
-    ...{ session: 1, sequence: 1, confirmed: 0, timeNs: 2n },
+    ...{ session: 1, sequence: 1, confirmed: 0, timeNs: 2n, predicted: false },
     operation: { kind: "unlink", parent: root, name: "a" },
   } as const;
   const isDamage = (error: unknown): boolean => hasCode(error, "internal") && /key 110001/.test(error.message);

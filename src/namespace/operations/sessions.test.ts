@@ -64,11 +64,34 @@ test("a client that confirms nothing is stopped, and goes on once it confirms", 
   const operation: Operation = { kind: "unlink", parent: root, name: "none" };
   // Number `sequence + at` has `at + 1` results unconfirmed: the last one that fits has the bound.
   const many = Array.from({ length: unconfirmedResultsMax }, (_, at) => {
-    return { session: session.id, sequence: sequence + 1 + at, confirmed, timeNs, operation };
+    return { session: session.id, sequence: sequence + 1 + at, confirmed, timeNs, predicted: false, operation };
   });
   const results = driver.apply(...many);
   assert.deepEqual(results.slice(-2).map(describe), ["ENOENT", "EINVAL"]);
   assertFails(driver.apply({ ...many.at(-1)!, confirmed: sequence })[0]!, "ENOENT");
+});
+
+test("a predicted success has the client's time and keeps no result; a predicted failure is kept", () => {
+  const predict = (operation: Operation, timeNs: bigint) => {
+    return { ...session.transaction(operation), confirmed: 0, predicted: true, timeNs };
+  };
+  const creation = predict(session.creation("file", root, "a"), 5_000_000_000n);
+  const failing = predict(session.creation("file", root, "a"), 5_000_000_001n);
+  const removal = predict({ kind: "unlink", parent: root, name: "a" }, 5_000_000_002n);
+  const [created, failed, removed] = driver.apply(creation, failing, removal);
+  if (created!.kind !== "attributes" || removed!.kind !== "removed") assert.fail(describe(created!));
+  assert.equal(created!.attributes.mtimeNs, 5_000_000_000n);
+  assertFails(failed!, "EEXIST");
+  const again = driver.apply(creation, failing, removal);
+  assert.deepEqual([again[0], again[2]], [{ kind: "done" }, { kind: "done" }]);
+  assertFails(again[1]!, "EEXIST");
+  driver.reopen();
+  assert.deepEqual(driver.namespace.storedResult(session.id, creation.sequence), { kind: "done" });
+  assertFails(driver.namespace.storedResult(session.id, failing.sequence)!, "EEXIST");
+  // Confirmed: gone, whether kept or not.
+  session.run({ kind: "grantInodes", count: 1 });
+  assertFails(driver.apply(creation)[0]!, "ESTALE");
+  assert.equal(driver.namespace.storedResult(session.id, failing.sequence), undefined);
 });
 
 test("operations of the wrong side", () => {

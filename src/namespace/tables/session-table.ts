@@ -1,5 +1,6 @@
 /** Sessions and what they were granted, in memory; their results, until they are confirmed. */
 import { encode } from "../../codec/schema.ts";
+import { BrineError } from "../../errors/brine-error.ts";
 import { Grant } from "../grant.ts";
 import { grantKey, kept, resultKey, sequenceOfKey, sessionKey, table, tableEnd, tableKey } from "../keys.ts";
 import { type Range, type SessionRecord, sessionRecord } from "../model.ts";
@@ -108,10 +109,12 @@ export class Session implements SessionRecord {
   confirmedSequence: number;
   readonly inodeGrants: SessionGrants;
   readonly chunkGrants: SessionGrants;
+  /** Numbers of the transactions whose results are kept, in order. */
+  readonly results: Set<number>;
 
   constructor(
     row: Omit<SessionRecord, "inodeRanges" | "chunkRanges">,
-    grants: { inodes: Map<number, Grant>; chunks: Map<number, Grant> },
+    kept: { inodes: Map<number, Grant>; chunks: Map<number, Grant>; results: Set<number> },
     onChange: (session: Session) => void,
   ) {
     this.session = row.session;
@@ -122,8 +125,9 @@ export class Session implements SessionRecord {
     this.lastSequence = row.lastSequence;
     this.confirmedSequence = row.confirmedSequence;
     const changed = () => onChange(this);
-    this.inodeGrants = new SessionGrants(table.inodeGrant, row.session, grants.inodes, changed);
-    this.chunkGrants = new SessionGrants(table.chunkGrant, row.session, grants.chunks, changed);
+    this.inodeGrants = new SessionGrants(table.inodeGrant, row.session, kept.inodes, changed);
+    this.chunkGrants = new SessionGrants(table.chunkGrant, row.session, kept.chunks, changed);
+    this.results = kept.results;
   }
 
   get inodeRanges(): Range[] {
@@ -132,6 +136,10 @@ export class Session implements SessionRecord {
 
   get chunkRanges(): Range[] {
     return this.chunkGrants.ranges;
+  }
+
+  get resultCount(): number {
+    return this.results.size;
   }
 }
 
@@ -152,7 +160,8 @@ export class SessionTable {
       const record = decodeRow(sessionRecord, row, key);
       const inodes = this.#storedGrants(table.inodeGrant, record.session);
       const chunks = this.#storedGrants(table.chunkGrant, record.session);
-      this.#add(new Session(record, { inodes, chunks }, this.#onChange));
+      const results = this.#storedResults(record.session);
+      this.#add(new Session(record, { inodes, chunks, results }, this.#onChange));
     }
   }
 
@@ -171,7 +180,7 @@ export class SessionTable {
 
   open(session: number, clientId: string, volume: number, host: string, openedNs: bigint): Session {
     const row = { session, clientId, volume, host, openedNs, lastSequence: 0, confirmedSequence: 0 };
-    const opened = new Session(row, { inodes: new Map(), chunks: new Map() }, this.#onChange);
+    const opened = new Session(row, { inodes: new Map(), chunks: new Map(), results: new Set() }, this.#onChange);
     this.#add(opened);
     this.#onChange(opened);
     return opened;
@@ -188,23 +197,34 @@ export class SessionTable {
     this.#changed.delete(session);
   }
 
-  /** The result of a transaction that isn't confirmed yet. */
-  storedResult(session: Session, sequence: number): Result | undefined {
+  /**
+   * The result of a transaction that was executed: `done` if it was not kept, because the client had predicted it.
+   * Undefined if it is confirmed, or was never executed.
+   */
+  resultOf(session: Session, sequence: number): Result | undefined {
+    if (sequence <= session.confirmedSequence || sequence > session.lastSequence) return undefined;
+    if (!session.results.has(sequence)) return { kind: "done" };
     const key = resultKey(session.session, sequence);
     const row = this.#state.get(key);
-    return row === undefined ? undefined : decodeRow(result, row, key);
+    if (row === undefined) throw new BrineError("internal", `the namespace's state has lost result ${sequence}`);
+    return decodeRow(result, row, key);
   }
 
-  storeResult(session: Session, sequence: number, value: Result): void {
+  /** A transaction was executed. Its result is kept if there is one. */
+  advance(session: Session, sequence: number, kept: Result | undefined): void {
     session.lastSequence = sequence;
     this.#onChange(session);
-    this.#state.put(resultKey(session.session, sequence), encode(result, value));
+    if (kept === undefined) return;
+    session.results.add(sequence);
+    this.#state.put(resultKey(session.session, sequence), encode(result, kept));
   }
 
   /** The client has the results up to `confirmed`. */
   forgetResults(session: Session, confirmed: number): void {
     if (confirmed <= session.confirmedSequence) return;
-    for (let sequence = session.confirmedSequence + 1; sequence <= confirmed; sequence++) {
+    for (const sequence of session.results) {
+      if (sequence > confirmed) break;
+      session.results.delete(sequence);
       this.#state.delete(resultKey(session.session, sequence));
     }
     session.confirmedSequence = confirmed;
@@ -231,5 +251,11 @@ export class SessionTable {
     const from = kept(grantKey(number, session, 0));
     const rows = scanUpTo(this.#state, from, kept(grantKey(number, session + 1, 0)), Number.POSITIVE_INFINITY);
     return new Map(rows.map(([key, row]) => [sequenceOfKey(key), Grant.decode(row, key)]));
+  }
+
+  #storedResults(session: number): Set<number> {
+    const from = kept(resultKey(session, 0));
+    const rows = scanUpTo(this.#state, from, kept(resultKey(session + 1, 0)), Number.POSITIVE_INFINITY);
+    return new Set(rows.map(([key]) => sequenceOfKey(key)));
   }
 }

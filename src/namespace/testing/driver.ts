@@ -49,7 +49,7 @@ export class Driver {
   /** The leader's transaction, 1 ms after the one before. */
   leader(operation: Operation): Result {
     this.timeNs += 1_000_000n;
-    return this.apply({ session: 0, sequence: 0, confirmed: 0, timeNs: this.timeNs, operation })[0]!;
+    return this.apply({ session: 0, sequence: 0, confirmed: 0, timeNs: this.timeNs, predicted: false, operation })[0]!;
   }
 
   /** A volume with two stores and `groups` groups; returns its root. */
@@ -98,7 +98,7 @@ export class DrivenSession {
     this.sequence += 1;
     this.driver.timeNs += 1_000_000n;
     const { sequence, id } = this;
-    return { session: id, sequence, confirmed: sequence - 1, timeNs: this.driver.timeNs, operation };
+    return { session: id, sequence, confirmed: sequence - 1, timeNs: this.driver.timeNs, predicted: false, operation };
   }
 
   run(operation: Operation): Result {
