@@ -6,15 +6,19 @@
  * while works again by itself, and only programs that had files open notice.
  */
 import { FileError } from "../errors/file-error.ts";
-import type { Attributes } from "../namespace/model.ts";
+import type { Attributes, InodeRecord } from "../namespace/model.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
+import type { LeaseMode } from "../wire/catalogue/leader.ts";
+import { change } from "./changes.ts";
 import * as files from "./data-operations.ts";
 import type {
   AttributeChange,
   DirectoryEntry,
   FileSystem,
   Handle,
+  KernelCaches,
+  LockRange,
   NewNode,
   OpenFlags,
   VolumeSpace,
@@ -26,6 +30,8 @@ import { type Operation, Waits, type WaitView } from "./waits.ts";
 
 /** Servers that are just being started answer within it; a wrong address is told to whoever mounts after it. */
 const mountPatienceMs = 5_000;
+/** A change in the kernel's tree is asked for again at the latest after this time, whatever is left of the session. */
+const keptMsMax = 3_600_000;
 /** Unmounting waits so long for what is under way. */
 const unmountPatienceMs = 30_000;
 
@@ -48,8 +54,16 @@ export class Client implements FileSystem {
   #mount: MountSession;
   #reopening: Promise<MountSession> | undefined;
   #unmounting: Promise<void> | undefined;
+  /** The kernel's, if it keeps anything of our answers. */
+  readonly #caches: { attached: KernelCaches | undefined };
 
-  private constructor(platform: Platform, options: MountOptions, mount: MountSession) {
+  private constructor(
+    platform: Platform,
+    options: MountOptions,
+    mount: MountSession,
+    caches: { attached: KernelCaches | undefined },
+  ) {
+    this.#caches = caches;
     this.#platform = platform;
     this.#options = options;
     this.#mount = mount;
@@ -67,7 +81,9 @@ export class Client implements FileSystem {
    */
   static async mount(platform: Platform, options: MountOptions): Promise<Client> {
     const { leaders, volume, host } = options;
+    const caches: { attached: KernelCaches | undefined } = { attached: undefined };
     const mount = await MountSession.open(platform, {
+      caches: () => caches.attached,
       leaders,
       volume,
       host,
@@ -75,12 +91,43 @@ export class Client implements FileSystem {
       patienceMs: mountPatienceMs,
       wanted: () => true,
     });
-    return new Client(platform, options, mount);
+    return new Client(platform, options, mount, caches);
   }
 
   /** What operations wait for, the oldest first. */
   waits(): WaitView[] {
     return this.#waits.list();
+  }
+
+  /** Leases as this client has them, for tests and the simulation's checkers. */
+  leasesHeld(): { inode: number; mode: LeaseMode; grant: number }[] {
+    return this.#mount.holdings().leases;
+  }
+
+  /** Records under a lease in which nothing is uncommitted: they are the leader's. */
+  cachedRecords(): InodeRecord[] {
+    const { leases, journal } = this.#mount;
+    return [...leases.nodes()]
+      .filter((node) => node.mode !== undefined && !node.isBlocked && node.lastPosition <= journal.committedPosition)
+      .map((node) => node.record);
+  }
+
+  attach(caches: KernelCaches): void {
+    this.#caches.attached = caches;
+  }
+
+  nameValidMs(directory: number): number {
+    const node = this.#mount.leases.held(directory, "shared");
+    if (node === undefined) return 0;
+    node.kernelHasNames = true;
+    return Math.min(this.#mount.session.liveForMs, keptMsMax);
+  }
+
+  attributesValidMs(inode: number): number {
+    const node = this.#mount.leases.held(inode, "shared");
+    if (node === undefined) return 0;
+    node.kernelHasAttributes = true;
+    return Math.min(this.#mount.session.liveForMs, keptMsMax);
   }
 
   lookup(parent: number, name: string, signal?: AbortSignal): Promise<Attributes | undefined> {
@@ -101,7 +148,7 @@ export class Client implements FileSystem {
 
   create(parent: number, name: string, node: NewNode, signal?: AbortSignal): Promise<Attributes> {
     return this.#change("create", parent, signal, (mount, operation) =>
-      names.create(mount, parent, name, node, false, operation),
+      names.create(mount, parent, name, node, operation, (attributes) => attributes),
     );
   }
 
@@ -113,9 +160,11 @@ export class Client implements FileSystem {
     signal?: AbortSignal,
   ): Promise<{ attributes: Attributes; handle: Handle }> {
     return this.#change("createAndOpen", parent, signal, async (mount, operation) => {
-      const attributes = await names.create(mount, parent, name, node, true, operation);
-      mount.holds.adopt(attributes.inode);
-      return { attributes, handle: this.#handle(mount, attributes.inode, flags, operation) };
+      const made = await names.create(mount, parent, name, node, operation, (attributes) => ({
+        attributes,
+        handle: new OpenHandle(mount, mount.leases.get(attributes.inode)!, flags),
+      }));
+      return { attributes: made.attributes, handle: wanted(made.handle, operation) };
     });
   }
 
@@ -143,10 +192,8 @@ export class Client implements FileSystem {
     flags: { noReplace: boolean },
     signal?: AbortSignal,
   ): Promise<void> {
-    const to = { parent: newParent, name: newName };
-    return this.#change("rename", parent, signal, (mount, operation) =>
-      names.rename(mount, { parent, name }, to, flags.noReplace, operation),
-    );
+    const asked = { kind: "rename", parent, name, newParent, newName, noReplace: flags.noReplace } as const;
+    return this.#change("rename", parent, signal, (mount, operation) => names.rename(mount, asked, operation));
   }
 
   readLink(inode: number, signal?: AbortSignal): Promise<string> {
@@ -156,9 +203,22 @@ export class Client implements FileSystem {
   open(inode: number, flags: OpenFlags, signal?: AbortSignal): Promise<Handle> {
     const run = flags.truncate === true ? this.#change.bind(this) : this.#run.bind(this);
     return run("open", inode, signal, async (mount, operation) => {
-      await files.open(mount, inode, flags, operation);
-      return this.#handle(mount, inode, flags, operation);
+      const handle = await files.open(mount, inode, operation, (node) => new OpenHandle(mount, node, flags));
+      try {
+        // truncate(2) by O_TRUNC sets the times even of an empty file.
+        if (flags.truncate === true) {
+          await files.setAttributes(mount, inode, { size: 0, mtime: { kind: "now" } }, operation);
+        }
+      } catch (error) {
+        handle.close();
+        throw error;
+      }
+      return wanted(handle, operation);
     });
+  }
+
+  flush(handle: Handle): void {
+    OpenHandle.of(handle).checkErrors();
   }
 
   close(handle: Handle): void {
@@ -184,8 +244,10 @@ export class Client implements FileSystem {
     });
   }
 
-  sync(inode: number, signal?: AbortSignal): Promise<void> {
-    return this.#waits.run("sync", inode, signal, (operation) => files.sync(this.#mount, inode, operation));
+  sync(handle: Handle, signal?: AbortSignal): Promise<void> {
+    return this.#waits.run("sync", handle.inode, signal, async (operation) =>
+      files.sync(this.#open(handle), operation),
+    );
   }
 
   readDirectory(
@@ -203,6 +265,38 @@ export class Client implements FileSystem {
 
   statVolume(signal?: AbortSignal): Promise<VolumeSpace> {
     return this.#run("statVolume", this.root, signal, (mount, operation) => names.statVolume(mount, operation));
+  }
+
+  getExtendedAttribute(inode: number, name: string, signal?: AbortSignal): Promise<Uint8Array> {
+    return this.#run("getExtendedAttribute", inode, signal, (mount, operation) =>
+      names.getExtendedAttribute(mount, inode, name, operation),
+    );
+  }
+
+  setExtendedAttribute(
+    inode: number,
+    name: string,
+    value: Uint8Array,
+    mode: "set" | "create" | "replace",
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const asked = { kind: "setExtendedAttribute", inode, name, value, mode } as const;
+    return this.#change("setExtendedAttribute", inode, signal, (mount, operation) =>
+      change(mount, asked, operation, () => {}),
+    );
+  }
+
+  listExtendedAttributes(inode: number, signal?: AbortSignal): Promise<readonly string[]> {
+    return this.#run("listExtendedAttributes", inode, signal, (mount, operation) =>
+      names.listExtendedAttributes(mount, inode, operation),
+    );
+  }
+
+  removeExtendedAttribute(inode: number, name: string, signal?: AbortSignal): Promise<void> {
+    const asked = { kind: "removeExtendedAttribute", inode, name } as const;
+    return this.#change("removeExtendedAttribute", inode, signal, (mount, operation) =>
+      change(mount, asked, operation, () => {}),
+    );
   }
 
   unmount(): Promise<void> {
@@ -224,13 +318,6 @@ export class Client implements FileSystem {
   #open(handle: Handle): OpenHandle {
     if (this.#unmounting !== undefined) throw new FileError("ENOTCONN", "unmounted");
     return OpenHandle.of(handle);
-  }
-
-  /** A handle for a hold that was just taken; given back at once if nobody waits for it any more. */
-  #handle(mount: MountSession, inode: number, flags: OpenFlags, operation: Operation): Handle {
-    const handle = new OpenHandle(mount, inode, flags);
-    if (operation.cancelled) handle.close();
-    return handle;
   }
 
   #run<T>(
@@ -268,7 +355,8 @@ export class Client implements FileSystem {
     const { clusterId } = this.#mount.session;
     const { leaders, volume, host } = this.#options;
     const wanted = () => this.#unmounting === undefined;
-    const options = { leaders, volume, host, clusterId, patienceMs: Number.POSITIVE_INFINITY, wanted };
+    const caches = () => this.#caches.attached;
+    const options = { leaders, volume, host, clusterId, patienceMs: Number.POSITIVE_INFINITY, wanted, caches };
     this.#reopening ??= MountSession.open(this.#platform, options).finally(() => {
       this.#reopening = undefined;
     });
@@ -276,4 +364,10 @@ export class Client implements FileSystem {
     operation.check();
     return this.#mount;
   }
+}
+
+/** A handle that was just opened; closed at once if nobody waits for it any more. */
+function wanted(handle: OpenHandle, operation: Operation): OpenHandle {
+  if (operation.cancelled) handle.close();
+  return handle;
 }

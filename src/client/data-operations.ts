@@ -7,63 +7,46 @@
 import { FileError } from "../errors/file-error.ts";
 import { type Attributes, fileBytesMax } from "../namespace/model.ts";
 import type { OperationOf } from "../namespace/operation.ts";
-import type { AttributeChange, OpenFlags } from "./file-system.ts";
+import { change } from "./changes.ts";
+import type { AttributeChange } from "./file-system.ts";
 import type { MountSession } from "./mount-session.ts";
+import type { Node } from "./node.ts";
 import type { OpenHandle } from "./open-handle.ts";
-import { endOfRange } from "./range-lock.ts";
 import { expectResult } from "./results.ts";
 import type { Operation } from "./waits.ts";
 
-/** Holds the inode open; truncates it if the flags say so. The caller owns the hold. Errors: ENOENT. */
-export async function open(mount: MountSession, inode: number, flags: OpenFlags, operation: Operation): Promise<void> {
-  await mount.holds.open(inode, operation);
-  try {
-    operation.check();
-    // truncate(2) by O_TRUNC sets the times even of an empty file.
-    if (flags.truncate === true) await setAttributes(mount, inode, { size: 0, mtime: { kind: "now" } }, operation);
-    operation.check();
-  } catch (error) {
-    if (!mount.ended) mount.holds.close(inode);
-    throw error;
-  }
+/** Opens an inode: a handle is counted under a lease, which is a hold. `then` runs in that moment. Errors: ENOENT. */
+export function open<T>(mount: MountSession, inode: number, operation: Operation, then: (node: Node) => T): Promise<T> {
+  return mount.fetcher.run(operation, (access) => then(access.node(inode, "shared")));
 }
 
-/** chmod, chown, utimens: a transaction. A size: see truncate.ts. */
+/** chmod, chown, utimens; a size: see content/truncate.ts. */
 export async function setAttributes(
   mount: MountSession,
   inode: number,
-  change: AttributeChange,
+  asked: AttributeChange,
   operation: Operation,
 ): Promise<Attributes> {
   const fields = {
-    mode: change.mode,
-    uid: change.uid,
-    gid: change.gid,
-    atime: change.atime,
-    mtime: change.mtime,
-    ctime: change.ctime,
-    killPrivileges: change.killPrivileges ?? false,
+    mode: asked.mode,
+    uid: asked.uid,
+    gid: asked.gid,
+    atime: asked.atime,
+    mtime: asked.mtime,
+    ctime: asked.ctime,
+    killPrivileges: asked.killPrivileges ?? false,
   } satisfies Partial<OperationOf<"setAttributes">>;
-  const { size } = change;
+  const { size } = asked;
   if (size === undefined) {
-    operation.waitsFor = "leader.transact";
-    const result = await mount.transactions.submit({
-      kind: "setAttributes",
-      inode,
-      mappings: [],
-      size: undefined,
-      ...fields,
-    });
-    return expectResult(result, "attributes").attributes;
+    const changed = { kind: "setAttributes", inode, mappings: [], size: undefined, ...fields } as const;
+    return change(
+      mount,
+      { ...changed, mappings: [] },
+      operation,
+      (result) => expectResult(result, "attributes").attributes,
+    );
   }
-  const data = await mount.leases.use(inode, "exclusive", operation);
-  try {
-    return await mount.truncater.setSize(data, { ...fields, size }, operation);
-  } catch (error) {
-    throw leaseFailure(mount, inode, error);
-  } finally {
-    mount.leases.done(data);
-  }
+  return usingContent(mount, inode, operation, (node) => mount.contentOf(node).setSize({ ...fields, size }, operation));
 }
 
 export async function read(
@@ -74,11 +57,11 @@ export async function read(
 ): Promise<readonly Uint8Array[]> {
   const { mount, inode, pattern } = handle;
   if (length === 0) return [];
-  const data = await mount.leases.use(inode, "shared", operation);
+  const node = await mount.leases.use(inode, "shared", operation, true);
   try {
-    return await mount.reader.read(data, pattern, offset, length, operation);
+    return await mount.contentOf(node).read(pattern, offset, length, operation);
   } finally {
-    mount.leases.done(data);
+    mount.leases.done(node);
   }
 }
 
@@ -92,39 +75,43 @@ export async function write(
   const { mount, inode, append } = handle;
   if (bytes.byteLength === 0) return 0;
   if (!append && offset + bytes.byteLength > fileBytesMax) throw new FileError("EFBIG");
-  const data = await mount.leases.use(inode, "exclusive", operation);
+  const request = { offset: append ? undefined : offset, bytes, killPrivileges };
+  return usingContent(mount, inode, operation, (node) => mount.contentOf(node).write(request, operation));
+}
+
+/** Changes a file's content under its exclusive lease. */
+async function usingContent<T>(
+  mount: MountSession,
+  inode: number,
+  operation: Operation,
+  body: (node: Node) => Promise<T>,
+): Promise<T> {
+  const room = mount.journal.room(operation);
+  if (room !== undefined) await room;
+  const node = await mount.leases.use(inode, "exclusive", operation, true);
   try {
-    const request = { offset: append ? undefined : offset, bytes, killPrivileges };
-    return await mount.writer.write(data, request, operation);
-  } catch (error) {
-    throw leaseFailure(mount, inode, error);
+    if (node.record.attributes.type !== "file") {
+      throw new FileError(node.record.attributes.type === "directory" ? "EISDIR" : "EINVAL");
+    }
+    const outcome = await body(node);
+    // It took a while: what was answered must be visible to whoever comes after us.
+    if (!mount.session.live) await mount.session.whenLive(operation);
+    if (mount.session.writeThrough) await mount.journal.committed(node.lastPosition, operation);
+    return outcome;
   } finally {
-    mount.leases.done(data);
+    mount.leases.done(node);
   }
 }
 
 /**
- * Resolves when the writes to the inode that are under way are finished.
- *
- * There is nothing else to do: every operation that has returned was durable before it did. A write is answered when its
- * blocks are on disk (fdatasync) on all in-sync members and its transaction is in the ledger (fdatasync); a change of
- * names or attributes when its transaction is. So whatever an fsync is to prove, its program has been told already; what
- * other threads have under way at the moment is awaited, and a failure is told to them.
+ * Resolves when all changes of the inode so far are committed: its data is then on all members' disks, because the journal
+ * holds back what exposes it. What the changes depend on (its names, their directories) is before them in the journal. For
+ * the root it is everything.
  */
-export async function sync(mount: MountSession, inode: number, operation: Operation): Promise<void> {
-  const data = mount.leases.useHeld(inode);
-  if (data === undefined) return;
-  operation.waitsFor = "writes to the file";
-  try {
-    const unlock = await data.lock.lock(0, endOfRange, false);
-    unlock();
-  } finally {
-    mount.leases.done(data);
-  }
-}
-
-/** A store has seen a write of a later grant: ours was lost. What is known under it must not be used any more. */
-function leaseFailure(mount: MountSession, inode: number, error: unknown): unknown {
-  if ((error as { code?: string }).code === "superseded") mount.leases.giveBack(inode);
-  return error;
+export async function sync(handle: OpenHandle, operation: Operation): Promise<void> {
+  const { mount, inode } = handle;
+  const { journal } = mount;
+  const isRoot = inode === mount.session.volume.root;
+  await journal.committed(isRoot ? journal.position : handle.node.lastPosition, operation);
+  handle.checkErrors();
 }

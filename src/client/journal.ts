@@ -41,6 +41,9 @@ const releasedAtOnce = 128;
 /** Entries behind the first unsent one whose data is flushed ahead. */
 const flushedAheadMax = 1024;
 
+/** Committed entries that are kept at most. */
+const droppedAtOnce = 4096;
+
 /** Data that has to be durable before its entry is sent: see FileContent. */
 export interface EntryData {
   readonly content: {
@@ -68,10 +71,11 @@ export class Journal implements OutgoingSource {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #limits: JournalLimits;
-  /** Not sent, the oldest first, from `#head` on. */
-  #unsent: Entry[] = [];
-  #head = 0;
+  /** The entry at position p is at `p − #firstPosition`. Those that are committed go now and then, many at once. */
+  #entries: Entry[] = [];
+  #firstPosition = 1;
   #position = 0;
+  #sentPosition = 0;
   #committedPosition = 0;
   #releasedPosition = 0;
   #flushedAhead = 0;
@@ -135,7 +139,7 @@ export class Journal implements OutgoingSource {
         resolve(result);
       };
       const entry = this.#add({ operation, timeNs: undefined, nodes, data: undefined, answered });
-      this.#waiters.push({ position: entry.position, resolve: () => {}, reject });
+      this.#addWaiter({ position: entry.position, resolve: () => {}, reject });
       this.#release(entry.position);
     });
   }
@@ -146,20 +150,33 @@ export class Journal implements OutgoingSource {
     if (this.#failure !== undefined) throw this.#failure;
     if (operation !== undefined) operation.waitsFor = "earlier changes to be committed";
     await new Promise<void>((resolve, reject) => {
-      this.#waiters.push({ position, resolve, reject });
+      this.#addWaiter({ position, resolve, reject });
       this.#release(position);
     });
   }
 
+  /** Calls back when everything up to `position` is committed, without hurrying it; never if the session ends before. */
+  whenCommitted(position: number, callback: () => void): void {
+    if (position <= this.#committedPosition) callback();
+    else this.#addWaiter({ position, resolve: callback, reject: () => {} });
+  }
+
+  /** What was answered and is not committed, in order. */
+  uncommitted(): readonly { readonly kind: string; readonly nodes: readonly Node[] }[] {
+    return this.#entries
+      .slice(this.#committedPosition + 1 - this.#firstPosition)
+      .map(({ operation, nodes }) => ({ kind: operation.kind, nodes }));
+  }
+
   /** Data of some entry has become durable. */
   dataDurable(): void {
-    if (this.#head < this.#unsent.length) this.onReady();
+    if (this.#sentPosition < this.#position) this.onReady();
   }
 
   // --- for transactions.ts ---
 
   next(): Outgoing | undefined {
-    const entry = this.#unsent[this.#head];
+    const entry = this.#at(this.#sentPosition + 1);
     if (entry === undefined || entry.position > this.#releasedPosition) return undefined;
     if (entry.data !== undefined && !entry.data.content.isDurable(entry.data.mark)) {
       this.#flushAhead();
@@ -167,22 +184,13 @@ export class Journal implements OutgoingSource {
       // With nothing to wait for (a hole, data that is there already) it is durable at once.
       if (!entry.data.content.isDurable(entry.data.mark)) return undefined;
     }
-    this.#head += 1;
-    if (this.#head === this.#unsent.length) {
-      this.#unsent = [];
-      this.#head = 0;
-    } else if (this.#head >= 4096) {
-      this.#unsent = this.#unsent.slice(this.#head);
-      this.#head = 0;
-    }
+    this.#sentPosition = entry.position;
     return entry;
   }
 
   lost(failure: FileError): void {
     this.#failure = failure;
     this.#timer?.cancel();
-    this.#unsent = [];
-    this.#head = 0;
     const waiters = [...this.#waiters, ...this.#roomWaiters];
     this.#waiters = [];
     this.#roomWaiters = [];
@@ -195,15 +203,15 @@ export class Journal implements OutgoingSource {
     this.#position += 1;
     const entry: Entry = { ...fields, position: this.#position, refused: undefined };
     for (const node of entry.nodes) node.lastPosition = entry.position;
-    this.#unsent.push(entry);
-    if (this.#unsent.length - this.#head >= releasedAtOnce) this.#release(entry.position);
+    this.#entries.push(entry);
+    if (entry.position - this.#releasedPosition >= releasedAtOnce) this.#release(entry.position);
     else this.#arm();
     return entry;
   }
 
   /** Makes one transaction of the last entry and this one, if the outcome is the same for everybody. */
   #join(operation: NamespaceOperation, nodes: readonly Node[], data: EntryData | undefined): boolean {
-    const last = this.#unsent.at(-1);
+    const last = this.#at(this.#position);
     if (last === undefined || last.position <= this.#releasedPosition || last.timeNs === undefined) return false;
     const joined = joinOperations(last.operation, operation);
     if (joined === undefined) return false;
@@ -226,14 +234,27 @@ export class Journal implements OutgoingSource {
     this.#committedUpTo(entry.position);
   }
 
+  #at(position: number): Entry | undefined {
+    return position > this.#position ? undefined : this.#entries[position - this.#firstPosition];
+  }
+
   #committedUpTo(position: number): void {
     this.#committedPosition = position;
+    if (position - this.#firstPosition >= droppedAtOnce) {
+      this.#entries = this.#entries.slice(position + 1 - this.#firstPosition);
+      this.#firstPosition = position + 1;
+    }
+    // What waited for everything before it may overwrite its data now.
+    if (this.#sentPosition === position && position < this.#position) this.onReady();
     while (this.#roomWaiters.length > 0 && this.length < this.#limits.entriesMax) this.#roomWaiters.shift()!.resolve();
-    if (this.#waiters.length === 0) return;
-    const done = this.#waiters.filter((waiter) => waiter.position <= position);
-    if (done.length === 0) return;
-    this.#waiters = this.#waiters.filter((waiter) => waiter.position > position);
-    for (const waiter of done) waiter.resolve();
+    while (this.#waiters.length > 0 && this.#waiters[0]!.position <= position) this.#waiters.shift()!.resolve();
+  }
+
+  /** In the order of positions; nearly always at the end. */
+  #addWaiter(waiter: Waiter): void {
+    let at = this.#waiters.length;
+    while (at > 0 && this.#waiters[at - 1]!.position > waiter.position) at -= 1;
+    this.#waiters.splice(at, 0, waiter);
   }
 
   // --- when to send ---
@@ -255,12 +276,10 @@ export class Journal implements OutgoingSource {
   }
 
   #flushAhead(): void {
-    const end = Math.min(this.#unsent.length, this.#head + flushedAheadMax);
-    for (let at = this.#head; at < end; at++) {
-      const { position, data } = this.#unsent[at]!;
-      if (position > this.#releasedPosition) break;
-      if (position <= this.#flushedAhead) continue;
+    const end = Math.min(this.#releasedPosition, this.#sentPosition + flushedAheadMax);
+    for (let position = Math.max(this.#flushedAhead, this.#sentPosition) + 1; position <= end; position++) {
       this.#flushedAhead = position;
+      const { data } = this.#at(position)!;
       data?.content.flush(data.mark, false);
     }
   }

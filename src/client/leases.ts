@@ -1,330 +1,392 @@
 /**
- * Leases on inodes' data: taken when needed, shared by all operations on the inode, kept until the leader recalls them,
- * they lie idle, or there are too many.
+ * Leases on inodes: taken when needed, shared by all operations of this mount, kept until the leader recalls them, they lie
+ * idle, or there are too many.
  *
- * Each inode is in one state, and asks the leader one thing at a time, so that a recall can never be taken for another
- * lease of the same inode:
+ * The states of a node are drawn in node.ts. The rules:
  *
- *                    wanted                 granted                    leaving, and nobody uses it
- *         (no entry) ──────► acquiring ────────────► held ─────────────────────────────────► releasing
- *              ▲                 ▲                                                                │
- *              │ nobody waits    │ somebody waits                                        answered │
- *              └─────────────────┴────────────────────────────────────────────────────────────────┘
- *
- * 1. `use` gets the lease if it is held, strong enough and not leaving; else it waits, in order.
- * 2. A recall makes it *leaving*: nobody new gets it, those who use it finish, then it is given back. So does a request
- *    for the exclusive lease while the shared one is held: an upgrade is a giving back and a new taking. (Two clients
- *    that upgrade in place wait for each other; this way they can't.)
- * 3. A recall may overtake the answer that grants the lease. Then those who waited get it all the same, once, before it
- *    goes: each round trip serves somebody, and two clients that fight for a file both get on.
- * 4. A recall of what we don't hold (it crossed with our giving back) is answered with a giving back: harmless.
+ * 1. `use` pins a node whose lease is held, strong enough and not leaving; else it waits, in order.
+ * 2. A recall makes the lease *leaving*: nobody new gets it, those who use it finish, and giving-back.ts sees to the rest.
+ *    What the others want decides whether it goes entirely or down to shared.
+ * 3. A client with the shared lease that wants the exclusive one asks for it and keeps what it has meanwhile, unless that is
+ *    recalled too. So two that upgrade at once get it one after the other.
+ * 4. A recall may overtake the answer that grants the lease. Then those who waited get it all the same, once, before it
+ *    goes: each round trip serves somebody, and two clients that fight for an inode both get on.
+ * 5. A grant number names the lease in every message, so a recall can't be taken for one of another lease of that inode.
+ *    One that names a grant which isn't held is remembered while an answer may be on its way; the leader sends it again.
+ * 6. An operation on several inodes waits for the next one with only those pinned that have lower numbers. So no two
+ *    clients can wait for each other (access.ts).
  */
 import { FileError } from "../errors/file-error.ts";
+import type { InodeRecord } from "../namespace/model.ts";
 import type { Timer } from "../platform/clock.ts";
 import type { Platform } from "../platform/platform.ts";
-import { acquireLease, type LeaseMode, readMappings, releaseLeases } from "../wire/catalogue/leader.ts";
-import { ChunkMap } from "./chunk-map.ts";
-import { InodeData } from "./inode-data.ts";
-import { type ReadAheadBudget, ReadAheadCache } from "./read-ahead-cache.ts";
+import { acquireLease, acquireLeases, type LeasedInode, type LeaseMode } from "../wire/catalogue/leader.ts";
+import { Node } from "./node.ts";
 import type { Session } from "./session.ts";
 import type { Operation } from "./waits.ts";
 
-/** Leases kept: some 10 MB here and at the leader. Above it the longest unused go. */
-const leasesMax = 10_000;
-/** How many go at once when there are too many, so that they share a request. */
-const evictedAtOnce = 256;
-/** A file that nobody has touched for so long is not in use. */
-const idleMs = 60_000;
+/** Leases kept: some 100 MB here and less at the leader. Above it those go that were not used for long. */
+export const leasesMax = 200_000;
+/** How many go at once when there are too many. */
+const evictedAtOnce = 1024;
+/** A lease that was not used for so long is given back. */
+const idleMs = 300_000;
 const idleSweepMs = 10_000;
 /** Recalling it from a client that has died takes as long as a session lives, and its fencing. */
 const acquireTimeoutMs = 60_000;
+/** Recalls remembered for answers that are on their way. */
+const earlyRecallsMax = 4_096;
 
 interface Waiter {
   readonly mode: LeaseMode;
   readonly operation: Operation;
-  readonly resolve: (data: InodeData) => void;
+  /** Reads or writes file data: served while the kernel gives up its pages, which may be waiting for this very request. */
+  readonly forData: boolean;
+  readonly resolve: (node: Node) => void;
   readonly reject: (error: unknown) => void;
 }
 
-interface Entry {
-  readonly inode: number;
-  state: "acquiring" | "held" | "releasing";
-  data: InodeData | undefined;
-  uses: number;
-  leaving: boolean;
+interface Queue {
   waiters: Waiter[];
-  lastUsedMs: number;
+  /** The leader has been asked and has not answered. */
+  asking: boolean;
+}
+
+export interface LeasesParts {
+  readonly platform: Platform;
+  readonly session: Session;
+  /** The node is leaving and nobody uses it. Called once for each leaving; answers with `given` or `goOn`. */
+  readonly giveBack: (node: Node) => void;
+  /** A lease was granted on an inode of which nothing was known. */
+  readonly fresh: (node: Node, leased: LeasedInode) => void;
 }
 
 export class Leases {
-  readonly #platform: Platform;
+  readonly #parts: LeasesParts;
   readonly #session: Session;
-  readonly #budget: ReadAheadBudget;
-  /** The longest unused first. */
-  readonly #entries = new Map<number, Entry>();
-  #toRelease: number[] = [];
-  #releasing = false;
+  /** All with a lease or with open handles. */
+  readonly #nodes = new Map<number, Node>();
+  readonly #queues = new Map<number, Queue>();
+  readonly #earlyRecalls = new Map<number, { grant: number; wanted: LeaseMode }>();
   #idleTimer: Timer | undefined;
-  #onEmpty: (() => void)[] = [];
+  /** Nodes added while there were too many. */
+  #added = 0;
 
-  constructor(platform: Platform, session: Session, budget: ReadAheadBudget) {
-    this.#platform = platform;
-    this.#session = session;
-    this.#budget = budget;
+  constructor(parts: LeasesParts) {
+    this.#parts = parts;
+    this.#session = parts.session;
     this.#armIdleTimer();
   }
 
-  /** The inode's data under a lease of at least `mode`, until `done`. Errors: ENOENT, EIO (the session has ended). */
-  async use(inode: number, mode: LeaseMode, operation: Operation): Promise<InodeData> {
-    const data = this.#useNow(inode, mode) ?? (await this.#wait(inode, mode, operation));
+  /** Whatever is known of the inode, under a lease or not. */
+  get(inode: number): Node | undefined {
+    return this.#nodes.get(inode);
+  }
+
+  nodes(): Iterable<Node> {
+    return this.#nodes.values();
+  }
+
+  get count(): number {
+    return this.#nodes.size;
+  }
+
+  /** The node if its lease can be relied on right now, without pinning it. */
+  held(inode: number, mode: LeaseMode): Node | undefined {
+    const node = this.#nodes.get(inode);
+    if (node?.mode === undefined || node.leaving !== undefined || node.isBlocked) return undefined;
+    if (mode === "exclusive" && node.mode !== "exclusive") return undefined;
+    if (!this.#session.live) return undefined;
+    node.isRecent = true;
+    return node;
+  }
+
+  /** The node under a lease of at least `mode`, pinned until `done`. Errors: ENOENT, EIO (the session has ended). */
+  async use(inode: number, mode: LeaseMode, operation: Operation, forData = false): Promise<Node> {
+    const node = this.held(inode, mode);
+    if (node !== undefined) {
+      node.uses += 1;
+      return node;
+    }
+    const waited = await this.#wait(inode, mode, operation, forData);
     try {
       if (!this.#session.live) await this.#session.whenLive(operation);
       operation.check();
     } catch (error) {
-      this.done(data);
+      this.done(waited);
       throw error;
     }
-    return data;
+    return waited;
   }
 
-  /** The data if a lease is held, whatever its mode, until `done`. */
-  useHeld(inode: number): InodeData | undefined {
-    return this.#useNow(inode, "shared");
+  /** Whoever holds the node's lease already uses it, until `done`. */
+  pin(node: Node): void {
+    node.uses += 1;
   }
 
-  /** The use is over. */
-  done(data: InodeData): void {
-    const entry = this.#entries.get(data.inode);
-    if (entry === undefined || entry.data !== data) {
-      if (this.#session.ended) return;
-      throw new Error(`inode ${data.inode}: a lease that is not held was given back`);
+  done(node: Node): void {
+    if (node.uses === 0) throw new Error(`inode ${node.inode}: a lease was let go more often than used`);
+    node.uses -= 1;
+    if (node.uses === 0 && node.leaving !== undefined) this.#parts.giveBack(node);
+  }
+
+  /**
+   * Takes over a lease that came with an answer.
+   *
+   * @param pins whoever asked: gets the node pinned, even if it was recalled already
+   */
+  learn(leased: LeasedInode, pins?: Node[]): Node {
+    const { grant, mode, record } = leased;
+    const { inode } = record.attributes;
+    let node = this.#nodes.get(inode);
+    if (node === undefined) {
+      node = new Node(inode, record);
+      this.#nodes.set(inode, node);
     }
-    if (entry.uses === 0) throw new Error(`inode ${data.inode}: a lease was given back more often than used`);
-    entry.uses -= 1;
-    if (entry.uses === 0) this.#advance(entry);
-  }
-
-  /** The leader wants it back. */
-  recall(inode: number): void {
-    const entry = this.#entries.get(inode);
-    if (entry === undefined) {
-      // As an entry, so that nobody takes it anew before this giving back is answered.
-      this.#entries.set(inode, { ...this.#newEntry(inode), state: "releasing" });
-      this.#queueRelease(inode);
-      return;
+    const isFresh = node.mode === undefined;
+    node.mode = mode;
+    node.grant = grant;
+    node.isRecent = true;
+    if (isFresh) {
+      node.record = record;
+      this.#parts.fresh(node, leased);
     }
-    entry.leaving = true;
-    if (entry.state === "held") this.#advance(entry);
-  }
-
-  /** Gives the lease back soon, if there is one: the inode won't be needed any more, or the lease is doubtful. */
-  giveBack(inode: number): void {
-    const entry = this.#entries.get(inode);
-    if (entry?.state !== "held") return;
-    entry.leaving = true;
-    this.#advance(entry);
-  }
-
-  /** What the leader is to know after a reconnect. */
-  holdings(): { inode: number; mode: LeaseMode; grant: number }[] {
-    const held = [];
-    for (const { inode, data } of this.#entries.values()) {
-      if (data !== undefined) held.push({ inode, mode: data.mode, grant: data.grant });
+    if (pins !== undefined) {
+      node.uses += 1;
+      pins.push(node);
     }
-    return held;
+    const early = this.#earlyRecalls.get(inode);
+    if (early !== undefined) {
+      this.#earlyRecalls.delete(inode);
+      if (early.grant === grant) this.#leave(node, early.wanted);
+    }
+    this.#evict();
+    return node;
   }
 
-  /** Gives everything back; resolves when it is. New uses are not expected any more. */
-  async giveBackAll(): Promise<void> {
-    this.#idleTimer?.cancel();
-    for (const entry of [...this.#entries.values()]) {
-      entry.leaving = true;
-      this.#advance(entry);
+  /** An inode that this client has made: its own from the start, under the session's cover. */
+  cover(record: InodeRecord): Node {
+    const node = new Node(record.attributes.inode, record);
+    node.mode = "exclusive";
+    node.grant = this.#session.coverGrant;
+    node.isRecent = true;
+    this.#nodes.set(node.inode, node);
+    this.#evict();
+    return node;
+  }
+
+  /** Asks for the leases of many inodes at once; those that can be had soon are there afterwards. */
+  async acquireMany(inodes: readonly number[], mode: LeaseMode): Promise<void> {
+    const session = this.#session.id;
+    const wanted = inodes.filter((inode) => this.#nodes.get(inode)?.mode === undefined && !this.#queues.has(inode));
+    if (wanted.length === 0) return;
+    const answer = await this.#session.request(acquireLeases, { session, mode, inodes: wanted });
+    for (const leased of answer.leases) this.learn(leased);
+  }
+
+  /** The leader wants these back. */
+  recall(recalls: readonly { inode: number; grant: number; wanted: LeaseMode }[]): void {
+    for (const { inode, grant, wanted } of recalls) {
+      const node = this.#nodes.get(inode);
+      if (node?.mode !== undefined && node.grant === grant) {
+        if (wanted === "exclusive" || node.mode === "exclusive") this.#leave(node, wanted);
+      } else this.#remember(inode, grant, wanted);
     }
-    if (this.#entries.size > 0) await new Promise<void>((resolve) => this.#onEmpty.push(resolve));
+  }
+
+  /** Gives the lease back soon: the inode won't be needed any more, or the lease is doubtful. */
+  letGo(node: Node): void {
+    if (node.mode !== undefined) this.#leave(node, "exclusive");
+  }
+
+  /** Nobody gets the node until `unblock`: something is being decided about it. The caller has it pinned. */
+  block(node: Node): void {
+    node.isBlocked = true;
+  }
+
+  unblock(node: Node): void {
+    node.isBlocked = false;
+    this.advance(node.inode);
+  }
+
+  /** For giving-back.ts: the lease is gone, or down to shared. */
+  left(node: Node, keptShared: boolean): void {
+    node.leaving = undefined;
+    if (keptShared) node.mode = "shared";
+    else {
+      node.mode = undefined;
+      node.grant = 0;
+      if (node.handles === 0) this.#nodes.delete(node.inode);
+    }
+    this.advance(node.inode);
+  }
+
+  /** Forgets a node without lease and handles. */
+  forget(node: Node): void {
+    if (node.mode === undefined && node.handles === 0) this.#nodes.delete(node.inode);
+  }
+
+  /** For giving-back.ts: those who wait to read or write data get it now, though the lease is leaving. */
+  serveData(node: Node): void {
+    const queue = this.#queues.get(node.inode);
+    if (queue === undefined) return;
+    const served = queue.waiters.filter((one) => one.forData && satisfies(node.mode, one.mode));
+    queue.waiters = queue.waiters.filter((one) => !served.includes(one));
+    for (const waiter of served) this.#serve(node, waiter);
   }
 
   /** The session has ended: nothing is held any more, and who waits gets EIO. */
-  lost(reason: string): void {
+  lost(failure: FileError): void {
     this.#idleTimer?.cancel();
-    const entries = [...this.#entries.values()];
-    this.#entries.clear();
-    for (const entry of entries) {
-      entry.data?.readAhead.clear();
-      for (const waiter of entry.waiters) waiter.reject(new FileError("EIO", `the session ended: ${reason}`));
+    const queues = [...this.#queues.values()];
+    this.#queues.clear();
+    this.#earlyRecalls.clear();
+    for (const node of this.#nodes.values()) {
+      node.mode = undefined;
+      node.leaving = undefined;
     }
-    this.#checkEmpty();
+    for (const queue of queues) for (const waiter of queue.waiters) waiter.reject(failure);
   }
 
-  get count(): number {
-    return this.#entries.size;
-  }
+  // --- waiting ---
 
-  // --- the states ---
-
-  #useNow(inode: number, mode: LeaseMode): InodeData | undefined {
-    const entry = this.#entries.get(inode);
-    if (entry?.state !== "held" || entry.leaving || entry.waiters.length > 0) return undefined;
-    if (!satisfies(entry.data!.mode, mode)) return undefined;
-    return this.#grant(entry);
-  }
-
-  #grant(entry: Entry): InodeData {
-    entry.uses += 1;
-    entry.lastUsedMs = this.#platform.clock.nowMs();
-    this.#entries.delete(entry.inode);
-    this.#entries.set(entry.inode, entry);
-    return entry.data!;
-  }
-
-  #wait(inode: number, mode: LeaseMode, operation: Operation): Promise<InodeData> {
+  #wait(inode: number, mode: LeaseMode, operation: Operation, forData: boolean): Promise<Node> {
     operation.waitsFor = `lease (${mode}) on inode ${inode}`;
     return new Promise((resolve, reject) => {
       if (this.#session.ended) throw new FileError("EIO", "the session has ended");
-      let entry = this.#entries.get(inode);
-      const isNew = entry === undefined;
-      if (entry === undefined) {
-        entry = this.#newEntry(inode);
-        this.#entries.set(inode, entry);
+      const waiter = { mode, operation, forData, resolve, reject };
+      const node = this.#nodes.get(inode);
+      if (forData && node?.servesData === true && satisfies(node.mode, mode)) {
+        this.#serve(node, waiter);
+        return;
       }
-      entry.waiters.push({ mode, operation, resolve, reject });
-      if (isNew) {
-        this.#acquire(entry);
-        this.#evict();
-      } else this.#advance(entry);
+      let queue = this.#queues.get(inode);
+      if (queue === undefined) {
+        queue = { waiters: [], asking: false };
+        this.#queues.set(inode, queue);
+      }
+      queue.waiters.push(waiter);
+      this.advance(inode);
     });
   }
 
-  #newEntry(inode: number): Entry {
-    const lastUsedMs = this.#platform.clock.nowMs();
-    return { inode, state: "acquiring", data: undefined, uses: 0, leaving: false, waiters: [], lastUsedMs };
-  }
-
-  /** Moves an entry on, as far as it goes without an answer. */
-  #advance(entry: Entry): void {
-    if (entry.state !== "held") return;
-    const mode = entry.data!.mode;
-    if (!entry.leaving) {
-      while (entry.waiters.length > 0 && satisfies(mode, entry.waiters[0]!.mode)) this.#serve(entry);
-      if (entry.waiters.length > 0) entry.leaving = true;
+  /** Moves those who wait for an inode on, as far as it goes without an answer. */
+  advance(inode: number): void {
+    const queue = this.#queues.get(inode);
+    if (queue === undefined) return;
+    const node = this.#nodes.get(inode);
+    if (node?.mode !== undefined && node.leaving === undefined && !node.isBlocked) {
+      while (queue.waiters.length > 0 && satisfies(node.mode, queue.waiters[0]!.mode)) {
+        this.#serve(node, queue.waiters.shift()!);
+      }
     }
-    if (!entry.leaving || entry.uses > 0) return;
-    entry.state = "releasing";
-    entry.data!.readAhead.clear();
-    this.#queueRelease(entry.inode);
+    if (queue.waiters.length === 0) {
+      if (!queue.asking) this.#queues.delete(inode);
+      return;
+    }
+    if (queue.asking || node?.isBlocked === true) return;
+    // An exclusive lease that is leaving is given back first; what is left of it is then enough, or asked for.
+    if (node?.leaving !== undefined) return;
+    this.#ask(inode, queue);
   }
 
-  #serve(entry: Entry): void {
-    const waiter = entry.waiters.shift()!;
-    if (!waiter.operation.cancelled) waiter.resolve(this.#grant(entry));
-    else waiter.reject(new FileError("EINTR"));
+  #serve(node: Node, waiter: Waiter): void {
+    if (waiter.operation.cancelled) {
+      waiter.reject(new FileError("EINTR"));
+      return;
+    }
+    node.uses += 1;
+    node.isRecent = true;
+    waiter.resolve(node);
   }
 
-  #acquire(entry: Entry): void {
-    entry.state = "acquiring";
-    entry.data = undefined;
-    entry.leaving = false;
-    // The strongest that anybody waits for, so that it need not be given back for the next in line.
-    const mode = entry.waiters.some((waiter) => waiter.mode === "exclusive") ? "exclusive" : "shared";
-    const session = this.#session.id;
-    const request = { session, inode: entry.inode, mode };
+  #ask(inode: number, queue: Queue): void {
+    queue.waiters = queue.waiters.filter((waiter) => {
+      if (waiter.operation.cancelled) waiter.reject(new FileError("EINTR"));
+      return !waiter.operation.cancelled;
+    });
+    if (queue.waiters.length === 0) {
+      this.#queues.delete(inode);
+      return;
+    }
+    queue.asking = true;
+    // The strongest that anybody waits for, so that it need not be asked for again for the next in line.
+    const mode = queue.waiters.some((waiter) => waiter.mode === "exclusive") ? "exclusive" : "shared";
+    const held = this.#nodes.get(inode)?.grant ?? 0;
+    const request = { session: this.#session.id, inode, mode, held } as const;
     this.#session.request(acquireLease, request, undefined, { timeoutMs: acquireTimeoutMs }).then(
-      ({ grant, attributes, mappings, mappedBelow }) => {
-        if (this.#entries.get(entry.inode) !== entry) return;
-        const { inode } = entry;
-        const fetch = (from: number) => this.#session.request(readMappings, { session, inode, from });
-        const map = new ChunkMap(mappings, mappedBelow, fetch);
-        const readAhead = new ReadAheadCache(this.#budget);
-        entry.data = new InodeData({ inode, mode, grant, size: attributes.size, map, readAhead });
-        this.#granted(entry);
+      (leased) => {
+        if (this.#queues.get(inode) !== queue) return;
+        queue.asking = false;
+        this.#granted(leased, queue);
       },
       (error) => {
-        if (this.#entries.get(entry.inode) !== entry) return;
-        this.#remove(entry);
-        for (const waiter of entry.waiters) waiter.reject(error);
+        if (this.#queues.get(inode) !== queue) return;
+        this.#queues.delete(inode);
+        for (const waiter of queue.waiters) waiter.reject(error);
       },
     );
   }
 
-  #granted(entry: Entry): void {
-    entry.state = "held";
-    // Even if it was recalled already: see 3.
-    while (entry.waiters.length > 0 && satisfies(entry.data!.mode, entry.waiters[0]!.mode)) this.#serve(entry);
-    this.#advance(entry);
+  #granted(leased: LeasedInode, queue: Queue): void {
+    const pins: Node[] = [];
+    const node = this.learn(leased, pins);
+    // Even if it was recalled already: see 4.
+    const served = queue.waiters.filter((waiter) => satisfies(node.mode, waiter.mode));
+    queue.waiters = queue.waiters.filter((waiter) => !served.includes(waiter));
+    for (const waiter of served) this.#serve(node, waiter);
+    this.done(node);
+    this.advance(node.inode);
   }
 
-  #remove(entry: Entry): void {
-    this.#entries.delete(entry.inode);
-    this.#checkEmpty();
+  // --- leaving ---
+
+  #leave(node: Node, wanted: LeaseMode): void {
+    const begins = node.leaving === undefined;
+    if (begins || wanted === "exclusive") node.leaving = wanted === "exclusive" ? "entirely" : "toShared";
+    if (begins && node.uses === 0) this.#parts.giveBack(node);
   }
 
-  #checkEmpty(): void {
-    if (this.#entries.size > 0) return;
-    const waiting = this.#onEmpty;
-    this.#onEmpty = [];
-    for (const resolve of waiting) resolve();
-  }
-
-  // --- giving back ---
-
-  /** One request at a time; what comes meanwhile shares the next. */
-  #queueRelease(inode: number): void {
-    this.#toRelease.push(inode);
-    if (!this.#releasing) void this.#release();
-  }
-
-  async #release(): Promise<void> {
-    this.#releasing = true;
-    while (this.#toRelease.length > 0 && !this.#session.ended) {
-      const inodes = this.#toRelease.splice(0, 65_536);
-      try {
-        await this.#session.request(releaseLeases, { session: this.#session.id, inodes }, undefined, { urgent: true });
-      } catch {
-        // Only the end of the session gets here, and `lost` has seen to the entries.
-        break;
-      }
-      for (const inode of inodes) this.#released(inode);
+  #remember(inode: number, grant: number, wanted: LeaseMode): void {
+    if (this.#earlyRecalls.size >= earlyRecallsMax) {
+      this.#earlyRecalls.delete(this.#earlyRecalls.keys().next().value!);
     }
-    this.#releasing = false;
+    this.#earlyRecalls.set(inode, { grant, wanted });
   }
 
-  #released(inode: number): void {
-    const entry = this.#entries.get(inode);
-    if (entry?.state !== "releasing") return;
-    entry.waiters = entry.waiters.filter((waiter) => {
-      if (waiter.operation.cancelled) waiter.reject(new FileError("EINTR"));
-      return !waiter.operation.cancelled;
-    });
-    if (entry.waiters.length > 0) this.#acquire(entry);
-    else this.#remove(entry);
-  }
-
+  /** Lets those go that were not used since the last look, in the order in which they came. */
   #evict(): void {
-    if (this.#entries.size <= leasesMax) return;
-    let wanted = evictedAtOnce;
-    for (const entry of this.#entries.values()) {
+    if (this.#nodes.size <= leasesMax) return;
+    this.#added += 1;
+    if (this.#added % evictedAtOnce !== 0) return;
+    // A second look at each: what was used since the first one stays.
+    let wanted = evictedAtOnce * 2;
+    for (const [inode, node] of this.#nodes) {
       if (wanted === 0) break;
-      if (entry.state !== "held" || entry.uses > 0 || entry.leaving) continue;
-      entry.leaving = true;
-      this.#advance(entry);
+      this.#nodes.delete(inode);
+      this.#nodes.set(inode, node);
       wanted -= 1;
+      if (node.isRecent) node.isRecent = false;
+      else if (node.uses === 0 && node.mode !== undefined) this.#leave(node, "exclusive");
     }
   }
 
   #armIdleTimer(): void {
-    this.#idleTimer = this.#platform.clock.startTimer(idleSweepMs, () => {
-      const idleSinceMs = this.#platform.clock.nowMs() - idleMs;
-      for (const entry of this.#entries.values()) {
-        if (entry.lastUsedMs > idleSinceMs) break;
-        if (entry.state !== "held" || entry.uses > 0) continue;
-        entry.leaving = true;
-        this.#advance(entry);
+    this.#idleTimer = this.#parts.platform.clock.startTimer(idleSweepMs, () => {
+      const nowMs = this.#parts.platform.clock.nowMs();
+      for (const node of [...this.#nodes.values()]) {
+        if (node.isRecent) {
+          node.isRecent = false;
+          node.lastUsedMs = nowMs;
+        } else if (node.mode !== undefined && node.uses === 0 && nowMs - node.lastUsedMs > idleMs) {
+          this.#leave(node, "exclusive");
+        }
       }
       this.#armIdleTimer();
     });
   }
 }
 
-function satisfies(held: LeaseMode, wanted: LeaseMode): boolean {
-  return held === "exclusive" || wanted === "shared";
+export function satisfies(held: LeaseMode | undefined, wanted: LeaseMode): boolean {
+  return held === "exclusive" || (held === "shared" && wanted === "shared");
 }

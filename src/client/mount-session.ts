@@ -1,77 +1,97 @@
 /**
- * Everything that belongs to one session, wired together: connection, transactions, ids, leases, holds, groups, stores,
- * readers and writers. When the session is lost it all fails together; the client then makes a new one.
+ * Everything that belongs to one session, wired together. When the session is lost it all fails together; the client then
+ * makes a new one.
  *
  *     FileSystem operations
- *        │            │
- *     names        FileReader, FileWriter, Truncater ──► Leases (size, chunk map, locks)
- *        │            │
- *        │         BlockReader, BlockWriter ──► Replication ──► Members ──► Groups, Stores
- *        ▼            ▼
- *     Session, Transactions, Ids, Holds ──► leader
+ *        │              │
+ *     names, changes   data ──► FileContent ──► blocks, members, stores
+ *        │              │            │
+ *        ▼              ▼            │ data first
+ *     Fetcher, CachedTables          ▼
+ *        │                        Journal ──► Transactions ──► leader
+ *        ▼
+ *     Leases ──► GivingBack ──► Journal, the kernel's caches, leader
  */
+
+import { FileError } from "../errors/file-error.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Platform } from "../platform/platform.ts";
-import { groupsChanged, recallLease, sessionEnded } from "../wire/catalogue/leader.ts";
+import { groupsChanged, recallLeases, sessionEnded } from "../wire/catalogue/leader.ts";
 import { Service } from "../wire/service.ts";
-import { BlockReader } from "./block-reader.ts";
-import { BlockWriter } from "./block-writer.ts";
-import { Extender } from "./extend.ts";
-import { Groups } from "./groups.ts";
-import { Holds } from "./holds.ts";
+import { Fetcher } from "./access.ts";
+import { CachedTables } from "./cached-tables.ts";
+import { changeContent } from "./changes.ts";
+import { wholeMap } from "./content/chunk-map.ts";
+import { Contents, type KnownMap } from "./content/contents.ts";
+import type { FileContent } from "./content/file-content.ts";
+import { DirectoryNames } from "./directory-names.ts";
+import type { KernelCaches } from "./file-system.ts";
+import { GivingBack } from "./giving-back.ts";
 import { Ids } from "./ids.ts";
+import { Journal } from "./journal.ts";
 import { Leases } from "./leases.ts";
-import { Members } from "./members.ts";
-import { ReadAheadBudget } from "./read-ahead-cache.ts";
-import { FileReader } from "./reader.ts";
-import { Replication } from "./replication.ts";
-import { Session, type SessionOptions } from "./session.ts";
-import { Stores } from "./stores.ts";
+import type { Node } from "./node.ts";
+import { type Holdings, Session, type SessionOptions } from "./session.ts";
 import { Transactions } from "./transactions.ts";
-import { Truncater } from "./truncate.ts";
-import { FileWriter } from "./writer.ts";
 
-/** For giving back leases and holds, and for the leader's answer to the end of the session. */
+/** For giving back leases, and for the leader's answer to the end of the session. */
 const closeTimeoutMs = 10_000;
+/** Lost changes that are named in the log, of possibly thousands. */
+const namedMax = 20;
 
-export type MountSessionOptions = Omit<SessionOptions, "service">;
+export interface MountSessionOptions extends Omit<SessionOptions, "service"> {
+  readonly caches: () => KernelCaches | undefined;
+}
 
 export class MountSession {
   readonly session: Session;
+  readonly journal: Journal;
   readonly transactions: Transactions;
   readonly ids: Ids;
   readonly leases: Leases;
-  readonly holds: Holds;
-  readonly groups: Groups;
-  readonly stores: Stores;
-  readonly reader: FileReader;
-  readonly writer: FileWriter;
-  readonly truncater: Truncater;
+  readonly fetcher: Fetcher;
+  readonly tables: CachedTables;
+  readonly contents: Contents;
   readonly #platform: Platform;
+  readonly #log: Logger;
+  readonly #givingBack: GivingBack;
+  readonly #caches: () => KernelCaches | undefined;
+  #isLost = false;
 
-  private constructor(platform: Platform, log: Logger, session: Session) {
+  private constructor(platform: Platform, log: Logger, session: Session, caches: () => KernelCaches | undefined) {
     this.#platform = platform;
+    this.#log = log;
     this.session = session;
-    this.transactions = new Transactions(session, log);
+    this.#caches = caches;
+    this.journal = new Journal(platform.clock, log);
+    this.transactions = new Transactions(platform, session, log, this.journal);
+    this.journal.onReady = () => this.transactions.pump();
     this.ids = new Ids((operation) => this.transactions.submit(operation));
-    this.leases = new Leases(platform, session, new ReadAheadBudget());
-    this.holds = new Holds(session, platform.clock);
-    this.groups = new Groups(session);
-    this.stores = new Stores(platform, {
-      role: "client",
-      clusterId: session.clusterId,
-      peerId: session.clientId,
-      description: `session ${session.id}`,
+    this.#givingBack = new GivingBack({ session, journal: this.journal, log, caches });
+    this.leases = new Leases({
+      platform,
+      session,
+      giveBack: (node) => this.#givingBack.begin(node),
+      fresh: (node, { mappings, mappedBelow }) => this.#equip(node, false, { mappings, mappedBelow }),
     });
-    const members = new Members(platform.clock, log, session, this.stores, this.groups);
-    const reader = new BlockReader(platform, log, session, members);
-    const replication = new Replication(platform, members);
-    const writer = new BlockWriter({ platform, log, session, members, replication, reader });
-    const extender = new Extender(reader, writer);
-    const { ids, transactions } = this;
-    this.reader = new FileReader(platform.clock, reader);
-    this.writer = new FileWriter({ reader, writer, extender, ids, transactions });
-    this.truncater = new Truncater({ reader, writer, extender, ids, transactions });
+    this.#givingBack.attach(this.leases);
+    this.fetcher = new Fetcher(this.leases, session);
+    this.contents = new Contents({
+      platform,
+      log,
+      session,
+      ids: this.ids,
+      journal: this.journal,
+      execute: (node, operation, data) => changeContent(this, node, operation, data),
+    });
+    const { volume, root } = session.volume;
+    this.tables = new CachedTables({
+      leases: this.leases,
+      volume,
+      root,
+      contentOf: (node) => this.contentOf(node),
+      made: (node) => this.#equip(node, true, { mappings: [], mappedBelow: wholeMap }),
+    });
   }
 
   /** Opens a session on the volume. Errors: see Session.open. */
@@ -80,31 +100,30 @@ export class MountSession {
     /** Undefined until the session is open: until then there is nothing to state, send or lose. */
     let mount: MountSession | undefined;
     const service = new Service()
-      .handle(recallLease, ({ inode }) => {
-        mount?.leases.recall(inode);
+      .handle(recallLeases, ({ leases, space }) => {
+        mount?.leases.recall(leases);
+        if (space) mount?.contents.returnSpace();
         return {};
       })
       .handle(groupsChanged, ({ views }) => {
-        mount?.groups.learn(views);
+        mount?.contents.learnGroups(views);
         return {};
       })
       .handle(sessionEnded, ({ session, reason }) => {
         if (session === mount?.session.id) mount.session.end(reason);
         return {};
       });
+    const { caches, ...sessionOptions } = options;
     const session = await Session.open(
       platform,
-      { ...options, service },
+      { ...sessionOptions, service },
       {
-        holdings: () => ({
-          holds: [...(mount?.holds.inodes() ?? []), ...(mount?.transactions.heldInodes() ?? [])],
-          leases: mount?.leases.holdings() ?? [],
-        }),
+        holdings: () => mount?.holdings() ?? { holds: [], leases: [] },
         connected: (peer) => mount?.transactions.connected(peer),
         lost: (reason) => mount?.lost(reason),
       },
     );
-    mount = new MountSession(platform, log, session);
+    mount = new MountSession(platform, log, session, caches);
     if (session.peer !== undefined) mount.transactions.connected(session.peer);
     return mount;
   }
@@ -113,23 +132,95 @@ export class MountSession {
     return this.session.ended;
   }
 
-  /** Everything under way fails with EIO. */
-  lost(reason: string): void {
-    this.transactions.lost(reason);
-    this.leases.lost(reason);
-    this.stores.close();
+  /** The content of a file whose node is under a lease. */
+  contentOf(node: Node): FileContent {
+    if (node.content === undefined) throw new Error(`inode ${node.inode} is no file under a lease`);
+    return node.content;
   }
 
-  /** Gives everything back and ends the session; if the leader can't be reached, the session expires there. */
+  /** What the leader is to know after a reconnect. */
+  holdings(): Holdings {
+    const holds: number[] = [];
+    const leases: Holdings["leases"] = [];
+    for (const node of this.leases.nodes()) {
+      if (node.isHeldAtLeader || (node.handles > 0 && node.mode === undefined)) holds.push(node.inode);
+      if (node.mode !== undefined) leases.push({ inode: node.inode, mode: node.mode, grant: node.grant });
+    }
+    return { holds, leases };
+  }
+
+  /** A handle of the node was closed. */
+  closed(node: Node): void {
+    node.handles -= 1;
+    if (node.handles > 0) return;
+    if (node.isHeldAtLeader) {
+      node.isHeldAtLeader = false;
+      this.#givingBack.releaseHold(node.inode);
+    }
+    if (node.mode === undefined) this.leases.forget(node);
+    else if (node.record.attributes.linkCount === 0) {
+      this.journal.whenCommitted(node.lastPosition, () => {
+        if (node.handles === 0) this.leases.letGo(node);
+      });
+    }
+  }
+
+  /** Everything under way fails with EIO, and what was not committed is lost. */
+  lost(reason: string): void {
+    if (this.#isLost) return;
+    this.#isLost = true;
+    this.#nameLost();
+    this.transactions.lost(reason);
+    this.leases.lost(new FileError("EIO", `the session ended: ${reason}`));
+    this.#givingBack.lost();
+    const caches = this.#caches();
+    caches?.forgetNames();
+    for (const node of this.leases.nodes()) {
+      node.content?.lose();
+      if (node.kernelHasAttributes) caches?.forgetAttributes(node.inode);
+      if (node.record.attributes.type === "file") void caches?.forgetPages(node.inode);
+    }
+    this.contents.close();
+  }
+
+  /** Makes everything durable, gives all back and ends the session; if the leader can't be reached, it expires there. */
   async close(): Promise<void> {
+    await this.journal.committed(this.journal.position).catch((error) => {
+      this.#log.error("unmounted before everything was durable", { reason: String(error) });
+    });
     const deadline = this.#platform.clock.startTimer(closeTimeoutMs, () => {
       this.session.abandon();
       this.lost("unmounted");
     });
-    await this.leases.giveBackAll();
-    await this.holds.flush();
+    for (const node of [...this.leases.nodes()]) this.leases.letGo(node);
+    await this.#givingBack.quiet();
     deadline.cancel();
     await this.session.close(closeTimeoutMs);
     this.lost("unmounted");
+  }
+
+  #equip(node: Node, isNew: boolean, map: KnownMap): void {
+    const { type } = node.record.attributes;
+    node.names = type === "directory" ? new DirectoryNames(isNew) : undefined;
+    node.content = type === "file" ? this.contents.make(node, map) : undefined;
+  }
+
+  #nameLost(): void {
+    const lost = this.journal.uncommitted();
+    if (lost.length === 0) return;
+    for (const { nodes } of lost) for (const node of nodes) node.errorCount += 1;
+    const named = lost.slice(0, namedMax).map(({ kind, nodes }) => `${kind} ${this.#pathOf(nodes[0]!)}`);
+    this.#log.error("changes were lost with the session", { count: lost.length, first: named.join(", ") });
+  }
+
+  /** As far as it is cached. */
+  #pathOf(node: Node): string {
+    const names: string[] = [];
+    for (let at: Node | undefined = node; at !== undefined && at.inode !== this.session.volume.root; ) {
+      const parent: Node | undefined = this.leases.get(at.record.parent);
+      names.push(parent?.names?.nameAt(at.record.parentCookie) ?? `inode ${at.inode}`);
+      at = parent;
+    }
+    return `/${names.reverse().join("/")}`;
   }
 }

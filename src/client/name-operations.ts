@@ -1,63 +1,70 @@
-/**
- * Operations on names and attributes: a request to the leader, or a transaction. Nothing is cached; what the leader
- * answers is what every mount sees.
- */
+/** Operations on names and attributes, over what is cached under leases. */
 import { FileError } from "../errors/file-error.ts";
-import { type Attributes, nameBytesMax, targetBytesMax } from "../namespace/model.ts";
+import { checkName } from "../namespace/inodes.ts";
+import { type Attributes, targetBytesMax } from "../namespace/model.ts";
 import {
   directoryEntriesMax,
-  getAttributes as getAttributesMethod,
-  lookup as lookupMethod,
   readDirectory as readDirectoryMethod,
-  readLink as readLinkMethod,
   statVolume as statVolumeMethod,
 } from "../wire/catalogue/leader.ts";
+import { change, takeSiblings } from "./changes.ts";
 import type { DirectoryEntry, NewNode, VolumeSpace } from "./file-system.ts";
 import type { MountSession } from "./mount-session.ts";
+import type { Node } from "./node.ts";
 import { expectResult } from "./results.ts";
 import type { Operation } from "./waits.ts";
 
-export async function lookup(
-  { session }: MountSession,
+export { rename } from "./changes.ts";
+
+export function lookup(
+  { fetcher }: MountSession,
   parent: number,
   name: string,
   operation: Operation,
 ): Promise<Attributes | undefined> {
   checkName(name);
-  return (await session.request(lookupMethod, { session: session.id, parent, name }, operation)).attributes;
+  return fetcher.run(operation, (access) => {
+    const directory = access.directory(parent, name);
+    if (directory.names === undefined) throw new FileError("ENOTDIR");
+    const entry = access.entry(directory, name);
+    return entry === undefined ? undefined : access.node(entry.inode, "shared").record.attributes;
+  });
 }
 
 export function getAttributes(
-  { session }: MountSession,
+  { fetcher }: MountSession,
   inode: number,
   operation: Operation,
 ): Promise<{ attributes: Attributes; parent: number }> {
-  return session.request(getAttributesMethod, { session: session.id, inode }, operation);
+  return fetcher.run(operation, (access) => {
+    const { attributes, parent } = access.node(inode, "shared").record;
+    return { attributes, parent };
+  });
 }
 
-/** @param hold the inode is held open from the start */
-export async function create(
+/** @param then runs in the moment in which the inode is made */
+export async function create<T>(
   mount: MountSession,
   parent: number,
   name: string,
   node: NewNode,
-  hold: boolean,
   operation: Operation,
-): Promise<Attributes> {
+  then: (attributes: Attributes) => T,
+): Promise<T> {
   checkName(name);
   const { type, mode, uid, gid, device = 0, target = "" } = node;
   if (target.length > targetBytesMax) throw new FileError("ENAMETOOLONG");
   const inode = await mount.ids.takeInode(operation);
-  operation.waitsFor = "leader.transact";
-  const result = await mount.transactions.submit(
-    { kind: "create", parent, name, inode, type, mode, uid, gid, device, target },
-    hold,
-  );
-  if (result.kind === "failed") mount.ids.giveBackInode(inode);
-  return expectResult(result, "attributes").attributes;
+  try {
+    const made = { kind: "create", parent, name, inode, type, mode, uid, gid, device, target } as const;
+    return await change(mount, made, operation, (result) => then(expectResult(result, "attributes").attributes));
+  } catch (error) {
+    if (mount.leases.get(inode) === undefined) mount.ids.giveBackInode(inode);
+    throw error;
+  }
 }
 
-export async function link(
+export function link(
   mount: MountSession,
   inode: number,
   parent: number,
@@ -65,9 +72,8 @@ export async function link(
   operation: Operation,
 ): Promise<Attributes> {
   checkName(name);
-  operation.waitsFor = "leader.transact";
-  const result = await mount.transactions.submit({ kind: "link", inode, parent, name });
-  return expectResult(result, "attributes").attributes;
+  const linked = { kind: "link", inode, parent, name } as const;
+  return change(mount, linked, operation, (result) => expectResult(result, "attributes").attributes);
 }
 
 export async function remove(
@@ -78,62 +84,104 @@ export async function remove(
   operation: Operation,
 ): Promise<void> {
   checkName(name);
-  operation.waitsFor = "leader.transact";
-  const result = await mount.transactions.submit({ kind, parent, name });
-  forget(mount, expectResult(result, "removed").orphan);
+  await takeSiblings(mount, parent, name);
+  await change(mount, { kind, parent, name }, operation, () => {});
 }
 
-export async function rename(
-  mount: MountSession,
-  from: { readonly parent: number; readonly name: string },
-  to: { readonly parent: number; readonly name: string },
-  noReplace: boolean,
-  operation: Operation,
-): Promise<void> {
-  checkName(from.name);
-  checkName(to.name);
-  operation.waitsFor = "leader.transact";
-  const result = await mount.transactions.submit({
-    kind: "rename",
-    parent: from.parent,
-    name: from.name,
-    newParent: to.parent,
-    newName: to.name,
-    noReplace,
+export function readLink({ fetcher }: MountSession, inode: number, operation: Operation): Promise<string> {
+  return fetcher.run(operation, (access) => {
+    const { attributes, target } = access.node(inode, "shared").record;
+    if (attributes.type !== "symlink") throw new FileError("EINVAL", `inode ${inode} is no symlink`);
+    return target;
   });
-  forget(mount, expectResult(result, "removed").orphan);
 }
 
-export async function readLink({ session }: MountSession, inode: number, operation: Operation): Promise<string> {
-  return (await session.request(readLinkMethod, { session: session.id, inode }, operation)).target;
-}
-
+/** Entries behind the cookie `after`; with attributes where they are at hand. */
 export async function readDirectory(
-  { session }: MountSession,
-  directory: number,
+  mount: MountSession,
+  inode: number,
   after: number,
   limit: number,
   withAttributes: boolean,
   operation: Operation,
 ): Promise<readonly DirectoryEntry[]> {
   const most = Math.max(1, Math.min(limit, directoryEntriesMax));
-  const request = { session: session.id, directory, after, limit: most, withAttributes };
-  return (await session.request(readDirectoryMethod, request, operation)).entries;
+  for (;;) {
+    const found = await mount.fetcher.run(operation, (access) => {
+      const directory = access.node(inode, "shared");
+      if (directory.names === undefined) throw new FileError("ENOTDIR");
+      const entries = directory.names.list(after, most);
+      if (entries === undefined) return directory;
+      return entries.map(({ name, entry: { inode: child, type, cookie } }): DirectoryEntry => {
+        const node = withAttributes ? mount.leases.held(child, "shared") : undefined;
+        return { name, inode: child, type, cookie, attributes: node?.record.attributes };
+      });
+    });
+    if (Array.isArray(found)) return found;
+    await loadPage(mount, found as Node, withAttributes, operation);
+  }
+}
+
+/** The next page of a directory's names. One at a time: who comes meanwhile waits for the same. */
+function loadPage(mount: MountSession, directory: Node, withLeases: boolean, operation: Operation): Promise<void> {
+  directory.loading ??= fetchPage(mount, directory, withLeases, operation).finally(() => {
+    directory.loading = undefined;
+  });
+  return directory.loading;
+}
+
+async function fetchPage(
+  { journal, session, leases }: MountSession,
+  directory: Node,
+  withLeases: boolean,
+  operation: Operation,
+): Promise<void> {
+  // The leader lists what is committed; what is changed after that is known here, and newer.
+  while (journal.committedPosition < directory.lastPosition) await journal.committed(directory.lastPosition, operation);
+  const { names, grant } = directory;
+  if (directory.mode === undefined || names === undefined || names.isWhole) return;
+  names.beginPage();
+  const request = { directory: directory.inode, held: grant, after: names.listedUpTo, limit: directoryEntriesMax };
+  try {
+    const answer = await session.request(
+      readDirectoryMethod,
+      { session: session.id, ...request, withLeases },
+      operation,
+    );
+    for (const { child } of answer.entries) if (child !== undefined) leases.learn(child);
+    if (answer.parent !== undefined) leases.learn(answer.parent);
+    else if (directory.names === names && directory.grant === grant) {
+      names.addPage(answer.entries, answer.entries.length < directoryEntriesMax);
+    }
+  } finally {
+    names.endPage();
+  }
 }
 
 export function statVolume({ session }: MountSession, operation: Operation): Promise<VolumeSpace> {
   return session.request(statVolumeMethod, { session: session.id }, operation);
 }
 
-/** An inode without names is reaped when nobody holds it: our lease on its data need not be asked back for that. */
-function forget(mount: MountSession, orphan: number): void {
-  if (orphan !== 0) mount.leases.giveBack(orphan);
+export function getExtendedAttribute(
+  { fetcher }: MountSession,
+  inode: number,
+  name: string,
+  operation: Operation,
+): Promise<Uint8Array> {
+  return fetcher.run(operation, (access) => {
+    const { extendedAttributes } = access.node(inode, "shared").record;
+    const found = extendedAttributes.find((one) => one.name === name);
+    if (found === undefined) throw new FileError("ENODATA");
+    return found.value;
+  });
 }
 
-/** Errors: ENAMETOOLONG; EINVAL for what is no name at all. */
-function checkName(name: string): void {
-  if (name.length > nameBytesMax) throw new FileError("ENAMETOOLONG");
-  if (name === "" || name === "." || name === ".." || name.includes("/") || name.includes("\0")) {
-    throw new FileError("EINVAL", "not the name of an entry");
-  }
+export function listExtendedAttributes(
+  { fetcher }: MountSession,
+  inode: number,
+  operation: Operation,
+): Promise<readonly string[]> {
+  return fetcher.run(operation, (access) =>
+    access.node(inode, "shared").record.extendedAttributes.map(({ name }) => name),
+  );
 }

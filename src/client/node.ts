@@ -36,9 +36,24 @@ export class Node {
   lastPosition = 0;
   /** Operations that rely on the lease right now. */
   uses = 0;
+  /** The lease is going, or going down to shared: nobody new relies on it. */
+  leaving: "entirely" | "toShared" | undefined;
+  /** While the lease is leaving: requests for data are served, because the kernel's pages may wait for them. */
+  servesData = false;
+  /** Something is being decided at the leader that changes it. */
+  isBlocked = false;
+  /** The kernel was allowed to keep names of this directory, or its attributes, under the present lease. */
+  kernelHasNames = false;
+  kernelHasAttributes = false;
+  /** Used since the last look at what is idle. */
+  isRecent = false;
   /** Errors of write-back, for fsync and close: those that a handle has not seen yet are the ones above its own count. */
   errorCount = 0;
   lastUsedMs = 0;
+  /** A page of the directory's names is being asked for. */
+  loading: Promise<void> | undefined;
+  /** Entries of this directory that were removed while their leases were elsewhere. */
+  removedInRow = 0;
 
   constructor(inode: number, record: InodeRecord) {
     this.inode = inode;

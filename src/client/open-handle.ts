@@ -1,20 +1,27 @@
-/** An open file or directory: which inode, under which session, how it was read so far. */
+/** An open file or directory: which inode, under which session, how it was read so far, which errors it has been told. */
 import { FileError } from "../errors/file-error.ts";
+import { ReadPattern } from "./content/reader.ts";
 import type { Handle, OpenFlags } from "./file-system.ts";
 import type { MountSession } from "./mount-session.ts";
-import { ReadPattern } from "./reader.ts";
+import type { Node } from "./node.ts";
 
 export class OpenHandle implements Handle {
   readonly inode: number;
   readonly append: boolean;
+  readonly node: Node;
   readonly pattern = new ReadPattern();
   readonly #mount: MountSession;
+  #seenErrors: number;
   #closed = false;
 
-  constructor(mount: MountSession, inode: number, flags: OpenFlags) {
+  /** Counts as one of the node's handles from now on. The caller has the node under a lease. */
+  constructor(mount: MountSession, node: Node, flags: OpenFlags) {
     this.#mount = mount;
-    this.inode = inode;
+    this.inode = node.inode;
+    this.node = node;
     this.append = flags.append === true;
+    this.#seenErrors = node.errorCount;
+    node.handles += 1;
   }
 
   /** The handle behind the opaque one. Errors: EBADF. */
@@ -29,8 +36,16 @@ export class OpenHandle implements Handle {
     return this.#mount;
   }
 
+  /** Errors: EIO if changes of the inode were lost, and this handle has not been told. Once. */
+  checkErrors(): void {
+    const { errorCount } = this.node;
+    if (errorCount === this.#seenErrors) return;
+    this.#seenErrors = errorCount;
+    throw new FileError("EIO", `changes of inode ${this.inode} were lost`);
+  }
+
   close(): void {
     this.#closed = true;
-    if (!this.#mount.ended) this.#mount.holds.close(this.inode);
+    if (!this.#mount.ended) this.#mount.closed(this.node);
   }
 }

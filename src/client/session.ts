@@ -18,11 +18,19 @@ import type { Logger } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { randomId } from "../platform/random.ts";
-import { closeSession, heartbeat, type LeaseMode, openSession, stateHoldings } from "../wire/catalogue/leader.ts";
+import {
+  closeSession,
+  heartbeat,
+  type LeaseMode,
+  openSession,
+  statedMax,
+  stateHoldings,
+} from "../wire/catalogue/leader.ts";
 import { connectPeer } from "../wire/connect.ts";
 import type { Method } from "../wire/method.ts";
 import type { Peer, RequestOptions } from "../wire/peer.ts";
 import type { Service } from "../wire/service.ts";
+import { LeaderClock } from "./leader-clock.ts";
 import { Backoff, isTransient } from "./retry.ts";
 import type { Operation } from "./waits.ts";
 
@@ -70,6 +78,7 @@ export interface SessionOwner {
 export class Session {
   /** The client's own id; a new one for each session, so that a resent opening can't meet an older session. */
   readonly clientId: string;
+  readonly clock: LeaderClock;
   readonly #platform: Platform;
   readonly #log: Logger;
   readonly #options: SessionOptions;
@@ -79,6 +88,9 @@ export class Session {
   #volume: VolumeRecord | undefined;
   #clusterId: string;
   #sessionTimeoutMs = 0;
+  #coverGrant = 0;
+  /** The leader is low on space: changes are answered only when they are committed. */
+  writeThrough = false;
   /** The connection, once its leader knows what we hold. */
   #peer: Peer | undefined;
   /** Those who wait for a connection share a promise. */
@@ -96,6 +108,7 @@ export class Session {
     this.#owner = owner;
     this.#clusterId = options.clusterId ?? "";
     this.clientId = randomId(platform.random);
+    this.clock = new LeaderClock(platform.clock);
     this.#backoff = new Backoff(platform, reconnectDelayMsMax);
     this.#connected.promise.catch(() => {});
     this.#extended.promise.catch(() => {});
@@ -133,6 +146,17 @@ export class Session {
 
   get volume(): VolumeRecord {
     return this.#volume!;
+  }
+
+  /** Names the leases on what this client makes. */
+  get coverGrant(): number {
+    return this.#coverGrant;
+  }
+
+  /** How long others can't have been given what this session holds. */
+  get liveForMs(): number {
+    if (this.#ended !== undefined) return 0;
+    return Math.max(0, this.#liveUntilMs - this.#platform.clock.nowMs());
   }
 
   get clusterId(): string {
@@ -289,13 +313,29 @@ export class Session {
     this.#id = body.session;
     this.#volume = body.volume;
     this.#sessionTimeoutMs = body.sessionTimeoutMs;
+    this.#coverGrant = body.coverGrant;
+    this.clock.heard(sentMs, body.nowNs);
     this.#extend(sentMs);
   }
 
+  /** In as many messages as it takes; nothing changes in between, because leases wait for the connection. */
   async #stateOn(peer: Peer): Promise<void> {
     const sentMs = this.#platform.clock.nowMs();
-    const holdings = this.#owner.holdings();
-    await peer.request(stateHoldings, { session: this.#id, ...holdings }, { timeoutMs: requestTimeoutMs });
+    const { holds, leases } = this.#owner.holdings();
+    const count = Math.max(1, Math.ceil(Math.max(holds.length, leases.length) / statedMax));
+    const asked: Promise<unknown>[] = [];
+    for (let part = 0; part < count; part++) {
+      const [from, to] = [part * statedMax, (part + 1) * statedMax];
+      const body = {
+        session: this.#id,
+        first: part === 0,
+        last: part === count - 1,
+        holds: holds.slice(from, to),
+        leases: leases.slice(from, to),
+      };
+      asked.push(peer.request(stateHoldings, body, { timeoutMs: requestTimeoutMs }));
+    }
+    await Promise.all(asked);
     this.#extend(sentMs);
   }
 
@@ -331,7 +371,9 @@ export class Session {
   async #beat(peer: Peer, timeoutMs: number): Promise<void> {
     const sentMs = this.#platform.clock.nowMs();
     try {
-      await peer.request(heartbeat, { session: this.#id }, { timeoutMs: timeoutMs * 2, urgent: true });
+      const { body } = await peer.request(heartbeat, { session: this.#id }, { timeoutMs: timeoutMs * 2, urgent: true });
+      this.clock.heard(sentMs, body.nowNs);
+      this.writeThrough = body.writeThrough;
       this.#extend(sentMs);
     } catch (error) {
       if (hasCode(error, "sessionExpired", "sessionFenced")) this.end(error.message);

@@ -1,0 +1,134 @@
+/**
+ * Changes of the namespace: executed on the cached records under exclusive leases, put into the journal, answered. Only a
+ * rename that gives a directory a new parent is decided by the leader, one at a time in a volume: two such renames on two
+ * clients, each right for itself, could tie a loop.
+ */
+import { applyFileOperation, type FileOperation } from "../namespace/apply.ts";
+import type { OperationOf, Result } from "../namespace/operation.ts";
+import { Access } from "./access.ts";
+import type { EntryData } from "./journal.ts";
+import type { MountSession } from "./mount-session.ts";
+import type { Node } from "./node.ts";
+import { expectResult } from "./results.ts";
+import type { Operation } from "./waits.ts";
+
+/** Siblings whose leases are asked for together, when a directory is being emptied. */
+const siblingsAtOnce = 256;
+
+/**
+ * Executes a change. Errors: FileError, as the operation says.
+ *
+ * @param then runs in the same moment, before anybody else can come in between
+ */
+export async function change<T>(
+  mount: MountSession,
+  fileOperation: FileOperation,
+  operation: Operation,
+  then: (result: Result) => T,
+): Promise<T> {
+  const room = mount.journal.room(operation);
+  if (room !== undefined) await room;
+  const answer = await mount.fetcher.run(operation, (access) => {
+    const result = execute(mount, fileOperation, access);
+    if (result.kind === "removed" && result.orphan !== 0) letOrphanGo(mount, result.orphan);
+    return then(result);
+  });
+  if (mount.session.writeThrough) await mount.journal.committed(mount.journal.position, operation);
+  return answer;
+}
+
+/** The same for a file's content, whose node the caller has pinned under the exclusive lease. Returns the position. */
+export function changeContent(
+  mount: MountSession,
+  node: Node,
+  fileOperation: OperationOf<"write" | "setAttributes">,
+  data: EntryData | undefined,
+): number {
+  execute(mount, fileOperation, Access.over(mount.fetcher, node), data);
+  return node.lastPosition;
+}
+
+function execute(mount: MountSession, fileOperation: FileOperation, access: Access, data?: EntryData): Result {
+  const timeNs = mount.session.clock.nowNs();
+  const { result, changed } = mount.tables.run(access, timeNs, (context) => applyFileOperation(context, fileOperation));
+  // Without a change there is nothing to tell: a chmod of nothing, a rename onto itself.
+  if (changed.length > 0) mount.journal.append(fileOperation, timeNs, changed, data);
+  return result;
+}
+
+/** Nobody needs an inode without names and handles: when that is committed, the leader can have it. */
+function letOrphanGo(mount: MountSession, inode: number): void {
+  const node = mount.leases.get(inode);
+  if (node === undefined) return;
+  mount.journal.whenCommitted(node.lastPosition, () => {
+    if (node.handles === 0) mount.leases.letGo(node);
+  });
+}
+
+/** rename(2). */
+export async function rename(mount: MountSession, asked: OperationOf<"rename">, operation: Operation): Promise<void> {
+  const room = mount.journal.room(operation);
+  if (room !== undefined) await room;
+  const pins = await mount.fetcher.run(operation, (access) => {
+    const nodes = nodesOfMove(asked, access);
+    if (nodes === undefined) {
+      const { orphan } = expectResult(execute(mount, asked, access), "removed");
+      if (orphan !== 0) letOrphanGo(mount, orphan);
+      return undefined;
+    }
+    for (const node of nodes) access.pin(node);
+    return access.takePins();
+  });
+  if (pins !== undefined) await renameAtLeader(mount, asked, pins, operation);
+  else if (mount.session.writeThrough) await mount.journal.committed(mount.journal.position, operation);
+}
+
+/** What a rename changes that the leader has to decide; undefined for one that is decided here. */
+function nodesOfMove(asked: OperationOf<"rename">, access: Access): Node[] | undefined {
+  const { parent, name, newParent, newName } = asked;
+  if (parent === newParent) return undefined;
+  const [from, to] = [access.node(parent, "exclusive"), access.node(newParent, "exclusive")];
+  const [moved, replaced] = [access.entry(from, name), access.entry(to, newName)];
+  if (moved?.type !== "directory" && replaced?.type !== "directory") return undefined;
+  const entries = [moved, replaced].filter((entry) => entry !== undefined);
+  return [from, to, ...entries.map((entry) => access.node(entry.inode, "exclusive"))];
+}
+
+/** With all that it changes pinned and blocked, until the leader has answered. What is cached of it is then forgotten. */
+async function renameAtLeader(
+  mount: MountSession,
+  asked: OperationOf<"rename">,
+  pins: readonly Node[],
+  operation: Operation,
+): Promise<void> {
+  const { leases, journal } = mount;
+  for (const node of pins) leases.block(node);
+  operation.waitsFor = "the leader, to move a directory";
+  try {
+    expectResult(await journal.decide(asked, pins), "removed");
+  } finally {
+    for (const node of pins) {
+      leases.letGo(node);
+      leases.unblock(node);
+      leases.done(node);
+    }
+  }
+}
+
+/**
+ * Before a name is removed: when a directory is being emptied, the leases of the next siblings are asked for together. So
+ * removing a tree that another client has made costs few round trips.
+ */
+export async function takeSiblings(mount: MountSession, parent: number, name: string): Promise<void> {
+  const directory = mount.leases.get(parent);
+  const entry = directory?.names?.knows(name) === true ? directory.names.get(name) : undefined;
+  if (directory?.names === undefined || entry === undefined) return;
+  if (mount.leases.get(entry.inode)?.mode !== undefined) return;
+  directory.removedInRow += 1;
+  if (directory.removedInRow < 2) return;
+  const siblings = directory.names.list(entry.cookie - 1, siblingsAtOnce) ?? [];
+  await mount.leases.acquireMany(
+    siblings.map((sibling) => sibling.entry.inode),
+    "exclusive",
+  );
+}

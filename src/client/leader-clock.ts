@@ -1,0 +1,25 @@
+/** The leader's wall clock as far as it is known here: changes of all clients get their times from it. */
+import type { Clock } from "../platform/clock.ts";
+
+const nsPerMs = 1e6;
+
+export class LeaderClock {
+  readonly #clock: Clock;
+  /** The leader's wall clock less ours. */
+  #offsetNs = 0n;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Nanoseconds since 1970. May go back a little when the leader is heard of again; times of an inode never do. */
+  nowNs(): bigint {
+    return this.#clock.wallNs() + this.#offsetNs;
+  }
+
+  /** An answer to a question of `sentMs` says what the leader's clock showed: half-way between sending and now, or so. */
+  heard(sentMs: number, leaderNs: bigint): void {
+    const halfNs = BigInt(Math.round(((this.#clock.nowMs() - sentMs) / 2) * nsPerMs));
+    this.#offsetNs = leaderNs + halfNs - this.#clock.wallNs();
+  }
+}
