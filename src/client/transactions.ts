@@ -12,6 +12,7 @@
  * 3. After a pause it is sent again: what the journal holds was acknowledged to an application, and must not be lost.
  */
 import { hasCode } from "../errors/brine-error.ts";
+import { errno } from "../errors/errno.ts";
 import { FileError } from "../errors/file-error.ts";
 import type { Operation as NamespaceOperation, Result } from "../namespace/operation.ts";
 import type { Logger } from "../platform/logger.ts";
@@ -185,14 +186,17 @@ export class Transactions {
   }
 
   #refused(batch: Batch, from: number, { code, reason }: { code: string; reason: string }): void {
+    const rest = batch.outgoing.slice(from);
     if (this.#again === undefined) {
-      this.#log.warn("transactions refused", { count: batch.outgoing.length - from, code, reason });
+      this.#log.warn("transactions refused", { count: rest.length, code, reason });
       this.#again = [];
       this.#nextSequence = batch.first + from;
+      // Not for want of space or time: this one will never be executed. Those behind it only met the gap.
+      if (code === "invalid") settleInvalid(rest.shift()!, reason);
     }
-    for (const outgoing of batch.outgoing.slice(from)) {
-      if (outgoing.refused === undefined) this.#again.push(outgoing);
-      else outgoing.refused(new FileError(code === "noSpace" ? "ENOSPC" : "EIO", reason));
+    for (const outgoing of rest) {
+      if (code === "noSpace" && outgoing.refused !== undefined) outgoing.refused(new FileError("ENOSPC", reason));
+      else this.#again.push(outgoing);
     }
   }
 
@@ -219,6 +223,11 @@ export class Transactions {
     else if (isTransient(error)) this.#session.drop(peer, `transactions from ${batch.first}: ${String(error)}`);
     else this.#session.end(`transactions from ${batch.first} can't be executed: ${String(error)}`);
   }
+}
+
+function settleInvalid(outgoing: Outgoing, reason: string): void {
+  if (outgoing.refused !== undefined) outgoing.refused(new FileError("EIO", reason));
+  else outgoing.answered({ kind: "failed", errno: errno.EINVAL });
 }
 
 /** About how much it takes in a message. */
