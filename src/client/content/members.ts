@@ -2,12 +2,12 @@
  * The members of groups and what became of requests to them: links in the order in which reads should try them, and what
  * an error of one says (about the store, the generation, the session).
  */
-import { BrineError, hasCode } from "../errors/brine-error.ts";
-import type { Clock } from "../platform/clock.ts";
-import type { Logger } from "../platform/logger.ts";
-import { type GroupView, reportStore } from "../wire/catalogue/leader.ts";
+import { BrineError, hasCode } from "../../errors/brine-error.ts";
+import type { Clock } from "../../platform/clock.ts";
+import type { Logger } from "../../platform/logger.ts";
+import { type GroupView, reportStore } from "../../wire/catalogue/leader.ts";
 import type { Groups } from "./groups.ts";
-import type { Session } from "./session.ts";
+import type { Session } from "../session.ts";
 import type { StoreLink, Stores } from "./stores.ts";
 
 /** Every so many reads goes to the member whose turn it is, however slow it was: else nobody would see that it no longer is. */

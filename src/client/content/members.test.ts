@@ -1,12 +1,12 @@
 /** Which member is read first. */
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
-import { realLogger } from "../platform/real-logger.ts";
-import type { GroupView } from "../wire/catalogue/leader.ts";
-import { testPlatform } from "../wire/testing/memory-network.ts";
+import { realLogger } from "../../platform/real-logger.ts";
+import type { GroupView } from "../../wire/catalogue/leader.ts";
+import { testPlatform } from "../../wire/testing/memory-network.ts";
 import type { Groups } from "./groups.ts";
 import { Members } from "./members.ts";
-import type { Session } from "./session.ts";
+import type { Session } from "../session.ts";
 import { Stores } from "./stores.ts";
 
 function make() {

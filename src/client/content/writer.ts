@@ -13,18 +13,18 @@
  * If a new chunk's write fails, its id is never mapped: the leader sweeps it with the session. If a later part of a
  * write finds no space, the earlier ones stand and the write is short.
  */
-import { FileError } from "../errors/file-error.ts";
-import { blockBytes, chunkBytes, fileBytesMax, type Mapping } from "../namespace/model.ts";
+import { FileError } from "../../errors/file-error.ts";
+import { blockBytes, chunkBytes, fileBytesMax, type Mapping } from "../../namespace/model.ts";
 import type { BlockReader } from "./block-reader.ts";
 import type { BlockSource, BlockWriter } from "./block-writer.ts";
 import type { Extender } from "./extend.ts";
-import type { Ids } from "./ids.ts";
+import type { Ids } from "../ids.ts";
 import type { InodeData } from "./inode-data.ts";
 import { joinPieces } from "./pieces.ts";
 import { endOfRange } from "./range-lock.ts";
-import { expectResult } from "./results.ts";
-import type { Transactions } from "./transactions.ts";
-import type { Operation } from "./waits.ts";
+import { expectResult } from "../results.ts";
+import type { Transactions } from "../transactions.ts";
+import type { Operation } from "../waits.ts";
 
 export interface WriteRequest {
   /** Undefined: at the end of the file, wherever that is when the lock is held. */

@@ -2,7 +2,7 @@
  * Where the chunks of a file lie, as known under its lease. The lease brings the beginning of the map; the rest is asked
  * for when it is needed. What isn't mapped is a hole.
  */
-import type { Mapping } from "../namespace/model.ts";
+import type { Mapping } from "../../namespace/model.ts";
 
 /** The answer for a file whose map is known whole. */
 export const wholeMap = 2 ** 32 - 1;

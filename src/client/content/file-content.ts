@@ -6,8 +6,8 @@
  * transaction was refused) may have left something there. So nobody reads them, whoever completes a block that reaches
  * beyond the size takes zeros for them, and whoever moves the size over them makes them zeros first (extend.ts).
  */
-import type { LeaseMode } from "../wire/catalogue/leader.ts";
-import type { Version } from "../wire/catalogue/store.ts";
+import type { LeaseMode } from "../../wire/catalogue/leader.ts";
+import type { Version } from "../../wire/catalogue/store.ts";
 import type { ChunkMap } from "./chunk-map.ts";
 import { RangeLock } from "./range-lock.ts";
 import type { ReadAheadCache } from "./read-ahead-cache.ts";

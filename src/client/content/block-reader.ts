@@ -3,19 +3,19 @@
  * chunk or has a bad copy is passed over for the next; a bad copy is reported. Bytes whose checksum is wrong never get
  * out of this file. Only when every member has failed for good is the read an EIO.
  */
-import { BrineError } from "../errors/brine-error.ts";
-import { FileError } from "../errors/file-error.ts";
-import { blockBytes, groupOfChunk } from "../namespace/model.ts";
-import type { Logger } from "../platform/logger.ts";
-import type { Platform } from "../platform/platform.ts";
-import type { GroupView } from "../wire/catalogue/leader.ts";
-import { readBlocks, reportBad, type Version } from "../wire/catalogue/store.ts";
-import { verifyBlocks } from "../wire/checksum.ts";
+import { BrineError } from "../../errors/brine-error.ts";
+import { FileError } from "../../errors/file-error.ts";
+import { blockBytes, groupOfChunk } from "../../namespace/model.ts";
+import type { Logger } from "../../platform/logger.ts";
+import type { Platform } from "../../platform/platform.ts";
+import type { GroupView } from "../../wire/catalogue/leader.ts";
+import { readBlocks, reportBad, type Version } from "../../wire/catalogue/store.ts";
+import { verifyBlocks } from "../../wire/checksum.ts";
 import { kindOfFailure, type Members } from "./members.ts";
-import { Backoff } from "./retry.ts";
-import type { Session } from "./session.ts";
+import { Backoff } from "../retry.ts";
+import type { Session } from "../session.ts";
 import type { StoreLink } from "./stores.ts";
-import type { Operation } from "./waits.ts";
+import type { Operation } from "../waits.ts";
 
 /** Between rounds in which no member could answer. */
 const retryDelayMsMax = 250;

@@ -13,20 +13,20 @@
  * If there is no space for the replacement, the old chunk stays mapped: bytes behind the end are undefined anyway, and a
  * full disk must not keep anybody from shrinking a file.
  */
-import { FileError } from "../errors/file-error.ts";
-import type { Attributes } from "../namespace/model.ts";
-import { blockBytes, chunkBytes, fileBytesMax, groupOfChunk, type Mapping } from "../namespace/model.ts";
-import type { OperationOf } from "../namespace/operation.ts";
+import { FileError } from "../../errors/file-error.ts";
+import type { Attributes } from "../../namespace/model.ts";
+import { blockBytes, chunkBytes, fileBytesMax, groupOfChunk, type Mapping } from "../../namespace/model.ts";
+import type { OperationOf } from "../../namespace/operation.ts";
 import type { BlockReader } from "./block-reader.ts";
 import type { BlockWriter } from "./block-writer.ts";
 import type { Extender } from "./extend.ts";
-import type { Ids } from "./ids.ts";
+import type { Ids } from "../ids.ts";
 import type { InodeData } from "./inode-data.ts";
 import { joinPieces } from "./pieces.ts";
 import { endOfRange } from "./range-lock.ts";
-import { expectResult } from "./results.ts";
-import type { Transactions } from "./transactions.ts";
-import type { Operation } from "./waits.ts";
+import { expectResult } from "../results.ts";
+import type { Transactions } from "../transactions.ts";
+import type { Operation } from "../waits.ts";
 
 /** Blocks copied with one request: 1 MiB, as the largest write. */
 const copiedBlocksMax = 256;

@@ -18,20 +18,20 @@
  * The members may then have different versions of the same content, which is sound: a catch-up or equalizing copies
  * one over the other.
  */
-import { FileError } from "../errors/file-error.ts";
-import { blockBytes, groupOfChunk } from "../namespace/model.ts";
-import type { Logger } from "../platform/logger.ts";
-import type { Platform } from "../platform/platform.ts";
-import type { GroupView } from "../wire/catalogue/leader.ts";
-import { cloneChunk, type Version, writeBlocks } from "../wire/catalogue/store.ts";
-import { blockChecksums } from "../wire/checksum.ts";
+import { FileError } from "../../errors/file-error.ts";
+import { blockBytes, groupOfChunk } from "../../namespace/model.ts";
+import type { Logger } from "../../platform/logger.ts";
+import type { Platform } from "../../platform/platform.ts";
+import type { GroupView } from "../../wire/catalogue/leader.ts";
+import { cloneChunk, type Version, writeBlocks } from "../../wire/catalogue/store.ts";
+import { blockChecksums } from "../../wire/checksum.ts";
 import type { BlockReader } from "./block-reader.ts";
 import type { InodeData } from "./inode-data.ts";
 import type { Members } from "./members.ts";
 import type { Change, Offered, Replication } from "./replication.ts";
-import { Backoff } from "./retry.ts";
-import type { Session } from "./session.ts";
-import type { Operation } from "./waits.ts";
+import { Backoff } from "../retry.ts";
+import type { Session } from "../session.ts";
+import type { Operation } from "../waits.ts";
 
 /** While a write can't be taken back for lack of space: it ends when somebody deletes something. */
 const takeBackDelayMsMax = 1_000;

@@ -6,12 +6,12 @@
  * what that chunk has behind the end is read, and overwritten with zeros where it is something else. Nobody sees it yet:
  * a client that dies in between leaves the file as it was.
  */
-import { blockBytes, chunkBytes } from "../namespace/model.ts";
+import { blockBytes, chunkBytes } from "../../namespace/model.ts";
 import type { BlockReader } from "./block-reader.ts";
 import type { BlockWriter } from "./block-writer.ts";
 import type { InodeData } from "./inode-data.ts";
 import { joinPieces } from "./pieces.ts";
-import type { Operation } from "./waits.ts";
+import type { Operation } from "../waits.ts";
 
 const zeros = Buffer.alloc(chunkBytes);
 

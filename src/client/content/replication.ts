@@ -12,14 +12,14 @@
  *
  * Once begun it is never given up by its caller's wish: half of the members would differ from the others.
  */
-import { type BrineError, hasCode } from "../errors/brine-error.ts";
-import { groupOfChunk } from "../namespace/model.ts";
-import type { Platform } from "../platform/platform.ts";
-import type { GroupView } from "../wire/catalogue/leader.ts";
+import { type BrineError, hasCode } from "../../errors/brine-error.ts";
+import { groupOfChunk } from "../../namespace/model.ts";
+import type { Platform } from "../../platform/platform.ts";
+import type { GroupView } from "../../wire/catalogue/leader.ts";
 import { kindOfFailure, type Members } from "./members.ts";
-import { Backoff } from "./retry.ts";
+import { Backoff } from "../retry.ts";
 import type { StoreLink } from "./stores.ts";
-import type { Operation } from "./waits.ts";
+import type { Operation } from "../waits.ts";
 
 /** Between tries: a store waits for its new generation about so long, and a person doesn't notice it. */
 const retryDelayMsMax = 250;

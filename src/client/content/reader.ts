@@ -6,13 +6,13 @@
  * as many each time, up to 4 MiB. The bytes it reads are locked against this client's writers meanwhile; the lease keeps
  * other clients' writers away. So a read sees each write wholly or not at all.
  */
-import { blockBytes, chunkBytes } from "../namespace/model.ts";
-import type { Clock } from "../platform/clock.ts";
+import { blockBytes, chunkBytes } from "../../namespace/model.ts";
+import type { Clock } from "../../platform/clock.ts";
 import type { BlockReader } from "./block-reader.ts";
 import type { InodeData } from "./inode-data.ts";
 import { slicePieces } from "./pieces.ts";
 import { type Pieces, segmentBytes } from "./read-ahead-cache.ts";
-import { Operation } from "./waits.ts";
+import { Operation } from "../waits.ts";
 
 /** Most that is read ahead for one handle: some milliseconds of two stores at full speed. */
 const windowBytesMax = 4 * 1024 * 1024;

@@ -2,13 +2,13 @@
  * Connections to stores: a few to each, made when needed, with what the balancing of reads wants to know: requests under
  * way and average latency.
  */
-import type { Clock } from "../platform/clock.ts";
-import type { Address } from "../platform/network.ts";
-import type { Platform } from "../platform/platform.ts";
-import { connectPeer, type Identity } from "../wire/connect.ts";
-import type { Method, Payload } from "../wire/method.ts";
-import type { Peer, Reply } from "../wire/peer.ts";
-import { Service } from "../wire/service.ts";
+import type { Clock } from "../../platform/clock.ts";
+import type { Address } from "../../platform/network.ts";
+import type { Platform } from "../../platform/platform.ts";
+import { connectPeer, type Identity } from "../../wire/connect.ts";
+import type { Method, Payload } from "../../wire/method.ts";
+import type { Peer, Reply } from "../../wire/peer.ts";
+import { Service } from "../../wire/service.ts";
 
 /** Two, so that a small request seldom waits behind the bytes of a large one. */
 const connectionsPerStore = 2;

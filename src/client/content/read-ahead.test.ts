@@ -3,7 +3,7 @@ import { strict as assert } from "node:assert";
 import { test } from "node:test";
 import { ReadAheadBudget, ReadAheadCache, segmentBytes } from "./read-ahead-cache.ts";
 import { ReadPattern } from "./reader.ts";
-import { FakeCluster, keepPrivileges, makeFile, pattern, readAll } from "./testing/fake-cluster.ts";
+import { FakeCluster, keepPrivileges, makeFile, pattern, readAll } from "../testing/fake-cluster.ts";
 
 test("a handle reads ahead from its second read in a row on, ever further, and stops at a jump", () => {
   const reads = new ReadPattern();

@@ -2,10 +2,10 @@
  * Mirror groups as this client knows them: generation, members, addresses. The leader announces changes; who meets a
  * generation that it doesn't know, or a member that fails, asks anew.
  */
-import { BrineError } from "../errors/brine-error.ts";
-import { type GroupView, readGroups } from "../wire/catalogue/leader.ts";
-import type { Session } from "./session.ts";
-import type { Operation } from "./waits.ts";
+import { BrineError } from "../../errors/brine-error.ts";
+import { type GroupView, readGroups } from "../../wire/catalogue/leader.ts";
+import type { Session } from "../session.ts";
+import type { Operation } from "../waits.ts";
 
 export class Groups {
   readonly #session: Session;
