@@ -3,7 +3,8 @@
  *
  *     UV_THREADPOOL_SIZE=16 node bench/store.ts [--data DIR]        (default: a memory disk)
  *
- * Figures: writes and reads of 4 KiB and 1 MiB, one at a time and many in flight; then the store's start with that index.
+ * Figures: writes and reads of 4 KiB and 1 MiB, one at a time and many in flight; many small files in one request; then
+ * the store's start with that index.
  */
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -23,6 +24,8 @@ const group = 1;
 const firstChunk = group * chunkNumbersPerGroup + 1;
 const smallBlocks = 1;
 const largeBlocks = 256;
+/** About an average file of a source tree. */
+const fileBlocks = 4;
 const timeoutMs = 30_000;
 const clusterId = "";
 /** A file of 512 MiB, written in full first; reads and overwrites go all over it. */
@@ -122,7 +125,8 @@ async function measureTransfers(address: string): Promise<void> {
     const version = { grant: 1, sequence: ++sequence };
     const payload = data.subarray(0, blocks * blockBytes);
     const checksums = blockChecksums(payload, chunk, firstBlock, version);
-    const body = { ...target(chunk), firstBlock, version, checksums };
+    const parts = [{ chunk, firstBlock, version, checksums }];
+    const body = { session: 1, group, generation: 1, parts, restores: false };
     await peers[turn++ % 2]!.request(writeBlocks, body, { payload: [payload], timeoutMs });
   };
   const read = async (chunk: number, firstBlock: number, blockCount: number) => {
@@ -147,6 +151,19 @@ async function measureTransfers(address: string): Promise<void> {
   );
   let file = firstChunk + 1_000_000;
   await report("write 4 KiB to new chunks, 64 in flight", 64, smallBlocks, 50_000, () => write(file++, 0, smallBlocks));
+  const writeMany = async (count: number) => {
+    const parts = [];
+    for (let index = 0; index < count; index++) {
+      const version = { grant: 1, sequence: ++sequence };
+      const payload = data.subarray(0, fileBlocks * blockBytes);
+      const chunk = file++;
+      parts.push({ chunk, firstBlock: 0, version, checksums: blockChecksums(payload, chunk, 0, version) });
+    }
+    const body = { session: 1, group, generation: 1, parts, restores: false };
+    const payload = [data.subarray(0, count * fileBlocks * blockBytes)];
+    await peers[turn++ % 2]!.request(writeBlocks, body, { payload, timeoutMs });
+  };
+  await report("write 16 files of 16 KiB at once, 4 in flight", 4, 16 * fileBlocks, 3_000, () => writeMany(16));
   for (const peer of peers) peer.close("bench finished");
 }
 

@@ -105,8 +105,13 @@ export class Admission {
   checkTarget(target: Target, states: readonly MemberState[]): void {
     this.checkServing();
     this.checkGroup(target.group, target.generation, states);
-    if (groupOfChunk(target.chunk) === target.group) return;
-    throw new BrineError("invalid", `chunk ${target.chunk} is not of group ${target.group}`);
+    this.checkChunk(target.chunk, target.group);
+  }
+
+  /** Errors: invalid. */
+  checkChunk(chunk: number, group: number): void {
+    if (groupOfChunk(chunk) === group) return;
+    throw new BrineError("invalid", `chunk ${chunk} is not of group ${group}`);
   }
 
   /** True if requests of the session are accepted. New sessions are live without having been announced. */

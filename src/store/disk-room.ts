@@ -63,6 +63,11 @@ export class DiskRoom {
     return this.#freeBytes < this.#reserveBytes;
   }
 
+  /** Half of the reserve is used up: the rest is for deletions and the index alone. */
+  get isExhausted(): boolean {
+    return this.#freeBytes < this.#reserveBytes / 2;
+  }
+
   /** Less than a quarter is free: it is worth the work to give back every dead block. */
   get isTight(): boolean {
     return this.#freeBytes < this.#totalBytes / 4;

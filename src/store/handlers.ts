@@ -22,6 +22,7 @@ import type { CatchUps } from "./catch-up.ts";
 import type { StoredExtent } from "./extents.ts";
 import type { Repair } from "./repair.ts";
 import type { Store } from "./store.ts";
+import { writeParts } from "./write-parts.ts";
 
 const inSync: readonly MemberState[] = ["inSync"];
 const writable: readonly MemberState[] = ["inSync", "catchingUp"];
@@ -57,14 +58,15 @@ function registerClientMethods(
         await store.readyToWrite();
         if (store.isFull) break; // the engine says so
       }
-      admission.checkTarget(body, writable);
+      admission.checkServing();
+      admission.checkGroup(body.group, body.generation, writable);
+      for (const { chunk } of body.parts) admission.checkChunk(chunk, body.group);
       const leave = admission.enter(body.session);
       try {
-        await store.write(body, payload);
+        return { failed: await writeParts(store, body, payload) };
       } finally {
         leave();
       }
-      return {};
     },
     byClients,
   );

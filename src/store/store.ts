@@ -42,7 +42,7 @@ export interface BlockWrite {
   readonly checksums: number[];
   readonly generation: number;
   readonly session: number;
-  /** May use the reserve: it makes members equal again. */
+  /** May use half of the reserve: it was acknowledged already, or makes members equal again. */
   readonly restores?: boolean;
 }
 
@@ -335,7 +335,7 @@ export class Store {
     const key = `${chunk}/${firstBlock}+${checksums.length}/${version.grant}.${version.sequence}/${stamp.generation}/${stamp.session}`;
     const before = this.#writing.get(key);
     if (before !== undefined) return before;
-    if (!restores) this.#checkRoom();
+    this.#checkRoom(restores);
     const writing = this.#append(record, payload);
     this.#writing.set(key, writing);
     try {
@@ -355,8 +355,8 @@ export class Store {
     if (this.#closed) throw new BrineError("notServing", "the store is closing");
   }
 
-  #checkRoom(): void {
-    if (!this.#room.isFull) return;
+  #checkRoom(restores = false): void {
+    if (restores ? !this.#room.isExhausted : !this.#room.isFull) return;
     throw new BrineError("noSpace", `the disk of ${this.#directory} is full`, { advice: "delete files or add stores" });
   }
 

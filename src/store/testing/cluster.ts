@@ -1,4 +1,5 @@
 /** Store servers on memory disks with real connections over loopback, and a leader that does what the test says. */
+import { BrineError } from "../../errors/brine-error.ts";
 import type { MemberState } from "../../namespace/model.ts";
 import { MemoryKeyValueEngine } from "../../platform/memory-key-value.ts";
 import type { Platform } from "../../platform/platform.ts";
@@ -122,8 +123,10 @@ export async function writeTo(
 ): Promise<void> {
   const { generation, chunk, session = 1 } = target;
   const checksums = blockChecksums(data, chunk, firstBlock, version);
-  const body = { session, group: testGroup, generation, chunk, firstBlock, version, checksums };
-  await store.client.request(writeBlocks, body, { payload: [data], timeoutMs });
+  const parts = [{ chunk, firstBlock, version, checksums }];
+  const body = { session, group: testGroup, generation, parts, restores: false };
+  const reply = await store.client.request(writeBlocks, body, { payload: [data], timeoutMs });
+  for (const { code, reason } of reply.body.failed) throw new BrineError(code, reason);
 }
 
 /** First byte of each of the first blocks of a chunk, undefined for holes. */

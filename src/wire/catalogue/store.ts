@@ -4,7 +4,7 @@
  * A store knows groups with a generation, chunks, blocks and their versions; nothing of files. Errors of all of them:
  * notServing (cut off from the leader, or not registered yet), wrongGeneration, sessionFenced, diskFailed.
  */
-import { boolean, type Infer, list, nothing, struct, text, u16, u32, u64 } from "../../codec/schema.ts";
+import { boolean, type Infer, list, nothing, oneOf, struct, text, u16, u32, u64 } from "../../codec/schema.ts";
 import { blocksPerChunk } from "../../namespace/model.ts";
 import { method } from "../method.ts";
 import { groupView } from "./leader.ts";
@@ -22,10 +22,30 @@ export function compareVersions(left: Version, right: Version): number {
 
 const target = { session: u64, group: u16, generation: u32, chunk: u64 };
 
+/** Most parts of one write. */
+export const writePartsMax = 1024;
+
+/** Whole blocks of one chunk that lie one after the other. `checksums` are made by the writer (see checksum.ts). */
+export const writePart = struct({ chunk: u64, firstBlock: u16, version, checksums: list(u32, blocksPerChunk) });
+export type WritePart = Infer<typeof writePart>;
+
+/** What a single part of a write can fail of, while the others are written. */
+export const partFailure = struct({
+  /** Its position in the list of parts. */
+  part: u16,
+  /**
+   * noSpace; badChecksum: damaged on the way; superseded: a block has a newer version of another grant; invalid: beyond the
+   * chunk's end.
+   */
+  code: oneOf("noSpace", "badChecksum", "superseded", "invalid"),
+  reason: text(256),
+});
+export type PartFailure = Infer<typeof partFailure>;
+
 /**
- * Writes whole blocks (payload: checksums.length × 4 KiB) and is answered when they are on disk. `checksums` are made
- * by the writer (see checksum.ts). A block that has an equal version already is acknowledged; one with a higher version
- * of the same grant too; of another grant: superseded. Errors: noSpace, badChecksum (damaged on the way), superseded.
+ * Writes blocks of chunks of one group, as a rule in one commit, and is answered when they are on disk, with the parts that
+ * were not written. The payload has the blocks of all parts one after the other. A block that has an equal version already
+ * is acknowledged; one with a higher version of the same grant too.
  *
  * A writer counts only acknowledgements of one generation: when it changes, the write goes to all members again. A member
  * that catches up can tell by that what is under way from what was left unfinished (store/comparison.ts).
@@ -34,14 +54,14 @@ export const writeBlocks = method(
   200,
   "store.write",
   struct({
-    ...target,
-    firstBlock: u16,
-    version,
-    checksums: list(u32, blocksPerChunk),
-    /** Puts back what was there before a write that another member had no room for: may use the store's reserve. */
+    session: u64,
+    group: u16,
+    generation: u32,
+    parts: list(writePart, writePartsMax),
+    /** What an application was told to be written, or what has to be put back: may use half of the store's reserve. */
     restores: boolean,
   }),
-  nothing,
+  struct({ failed: list(partFailure, writePartsMax) }),
 );
 
 /**
