@@ -45,12 +45,53 @@ export type FileOperation =
       readonly length: number;
       readonly tag: number;
     }
-  | { readonly kind: "sync"; readonly inode: number }
-  | { readonly kind: "readDirectory"; readonly inode: number };
+  /** Of the root: of everything. `handle`: the operation that opened it. */
+  | { readonly kind: "sync"; readonly inode: number; readonly handle: number }
+  | { readonly kind: "readDirectory"; readonly inode: number }
+  /** Bytes of mapped memory, in one page; they reach the file until the operation returns, which is when msync does. */
+  | {
+      readonly kind: "store";
+      readonly inode: number;
+      readonly offset: number;
+      readonly length: number;
+      readonly tag: number;
+    }
+  | { readonly kind: "load"; readonly inode: number; readonly offset: number; readonly length: number }
+  | {
+      readonly kind: "setExtended";
+      readonly inode: number;
+      readonly name: string;
+      readonly mode: "set" | "create" | "replace";
+      /** The value is this number. */
+      readonly tag: number;
+    }
+  | { readonly kind: "getExtended"; readonly inode: number; readonly name: string }
+  | { readonly kind: "listExtended"; readonly inode: number }
+  | { readonly kind: "removeExtended"; readonly inode: number; readonly name: string }
+  /** fcntl(2) F_SETLK of `owner` on the bytes [start, end]; EAGAIN if another is in the way. */
+  | {
+      readonly kind: "lock";
+      readonly inode: number;
+      readonly owner: number;
+      readonly mode: "shared" | "exclusive";
+      readonly start: number;
+      readonly end: number;
+      /** F_SETLKW: until nobody is in the way. */
+      readonly wait: boolean;
+    }
+  | {
+      readonly kind: "unlock";
+      readonly inode: number;
+      readonly owner: number;
+      readonly start: number;
+      readonly end: number;
+    };
 
 export type Outcome =
   | { readonly kind: "failed"; readonly errno: string }
   | { readonly kind: "attributes"; readonly attributes: Attributes }
+  /** lookup, answered from the kernel's cache. */
+  | { readonly kind: "found"; readonly inode: number }
   /** lookup found nothing. */
   | { readonly kind: "absent" }
   | { readonly kind: "target"; readonly target: string }
@@ -58,6 +99,7 @@ export type Outcome =
   /** write: so many bytes. */
   | { readonly kind: "written"; readonly length: number }
   | { readonly kind: "entries"; readonly entries: readonly { readonly name: string; readonly inode: number }[] }
+  | { readonly kind: "names"; readonly names: readonly string[] }
   | { readonly kind: "done" };
 
 export function describeOperation(operation: FileOperation): string {
@@ -73,6 +115,10 @@ export function describeOutcome(outcome: Outcome): string {
       const { inode, type, mode, uid, gid, linkCount, size } = outcome.attributes;
       return `${type} ${inode} mode ${mode.toString(8)} owner ${uid}:${gid} links ${linkCount} size ${size}`;
     }
+    case "found":
+      return `inode ${outcome.inode}`;
+    case "names":
+      return outcome.names.join(" ") || "no names";
     case "target":
       return `→ ${outcome.target}`;
     case "written":

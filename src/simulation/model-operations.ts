@@ -1,8 +1,12 @@
-/** The sequential specification: what each operation does to the model, and what it gives (POSIX, man pages in section 2). */
+/**
+ * The sequential specification: what each operation does to the model, and what it gives (POSIX, man pages in section 2).
+ * Here: operations on names; the others are in model-inode-operations.ts.
+ */
 import type { FileOperation } from "./file-operation.ts";
 import { type Model, type ModelInode, newInode } from "./model.ts";
+import { executeOnInode } from "./model-inode-operations.ts";
 import type { Prediction } from "./model-prediction.ts";
-import { overwritten, type Piece, torn, within } from "./tagged-data.ts";
+import { attributesOf, dropUnused, failed } from "./model-rules.ts";
 
 export interface Execution {
   readonly model: Model;
@@ -18,7 +22,6 @@ export interface Invocation {
 
 /** What the root's owner gets; new nodes are made with it. */
 export const owner = { uid: 1000, gid: 1000 };
-const endOfFile = Number.MAX_SAFE_INTEGER;
 /** Errors of operations in a directory that was removed. */
 const removed = ["ENOENT", "ESTALE", "ENOTDIR"];
 
@@ -38,52 +41,30 @@ export function execute(model: Model, invocation: Invocation): Execution {
     case "rename":
       return rename(model, operation);
     default:
-      return onInode(model, invocation);
+      return executeOnInode(model, invocation, operation);
   }
 }
 
-/**
- * What else can be left of an operation whose client died in the middle: blocks that were mapped before are
- * overwritten in place, each or not, before the transaction that brings size and new mappings.
- */
-export function executeTorn(model: Model, { id, operation }: Invocation): Execution | undefined {
-  if (operation.kind !== "write") return undefined;
-  const inode = model.numbered(operation.inode);
-  if (inode === undefined || inode.gone) return undefined;
-  const offset = operation.offset ?? inode.size;
-  const end = Math.min(offset + operation.length, inode.size);
-  if (offset >= end) return undefined;
-  const pieces = torn(inode.pieces, offset, end, { tag: operation.tag, base: offset }, `${id}`);
-  return { model: model.with({ ...inode, pieces }), prediction: { kind: "any" } };
+/** The client's locks are gone. */
+export function dropLocks(model: Model, client: string): Model {
+  const locked = [...model.inodes()].filter(({ locks }) => locks.some((lock) => lock.client === client));
+  const unlocked = locked.map((inode) => ({ ...inode, locks: inode.locks.filter((lock) => lock.client !== client) }));
+  return locked.length === 0 ? model : model.with(...unlocked);
 }
 
-/** The client is gone, and with it its handles. */
+/** The client's handles are gone. */
 export function dropHolds(model: Model, client: string): Model {
   let after = model;
   for (const inode of model.inodes()) {
     if (!inode.holds.has(client)) continue;
     const holds = new Map(inode.holds);
     holds.delete(client);
-    after = after.with(settled({ ...inode, holds }));
+    after = after.with(dropUnused({ ...inode, holds }));
   }
   return after;
 }
 
 type Operation<K extends FileOperation["kind"]> = Extract<FileOperation, { kind: K }>;
-
-function failed(model: Model, ...errnos: string[]): Execution {
-  return { model, prediction: { kind: "failed", errnos } };
-}
-
-function attributesOf(model: Model, inode: ModelInode): Prediction {
-  return { kind: "attributes", inode, subdirectories: subdirectories(model, inode) };
-}
-
-function subdirectories(model: Model, { entries }: ModelInode): number {
-  let count = 0;
-  for (const key of entries.values()) if (model.inode(key).type === "directory") count += 1;
-  return count;
-}
 
 /** The directory with this number, if it is one that entries can be made in; else what the operation then gives. */
 function directory(model: Model, number: number): ModelInode | Execution {
@@ -91,12 +72,6 @@ function directory(model: Model, number: number): ModelInode | Execution {
   if (inode === undefined) throw new Error(`the history never told of directory ${number}`);
   if (inode.gone || (inode.type === "directory" && inode.linkCount === 0)) return failed(model, ...removed);
   return inode.type === "directory" ? inode : failed(model, "ENOTDIR");
-}
-
-/** Without names and handles, an inode is gone. */
-function settled(inode: ModelInode): ModelInode {
-  const gone = inode.linkCount === 0 && inode.holds.size === 0;
-  return gone ? { ...inode, gone: true, pieces: [], entries: new Map() } : inode;
 }
 
 function withEntry(parent: ModelInode, name: string, key: number | undefined): ModelInode {
@@ -154,7 +129,7 @@ function remove(model: Model, operation: Operation<"unlink" | "removeDirectory">
 }
 
 function withoutName(inode: ModelInode): ModelInode {
-  return settled({ ...inode, linkCount: inode.type === "directory" ? 0 : inode.linkCount - 1 });
+  return dropUnused({ ...inode, linkCount: inode.type === "directory" ? 0 : inode.linkCount - 1 });
 }
 
 function rename(model: Model, operation: Operation<"rename">): Execution {
@@ -201,63 +176,4 @@ function isWithin(model: Model, inode: ModelInode, ancestor: ModelInode): boolea
     if (at.key === ancestor.key) return true;
     if (at.key === 0) return false;
   }
-}
-
-function onInode(model: Model, { client, operation }: Invocation): Execution {
-  const inode = model.numbered((operation as { inode: number }).inode);
-  if (inode === undefined) throw new Error(`the history never told of the inode of ${JSON.stringify(operation)}`);
-  if (inode.gone) return { model, prediction: { kind: "any" } };
-  switch (operation.kind) {
-    case "setAttributes": {
-      const { size, ...rest } = operation.change;
-      if (size !== undefined && inode.type !== "file") return failed(model, "EISDIR", "EINVAL");
-      return changed(model, { ...resized(inode, size ?? inode.size), ...rest });
-    }
-    case "readLink":
-      if (inode.type !== "symlink") return failed(model, "EINVAL");
-      return { model, prediction: { kind: "target", target: inode.target } };
-    case "open": {
-      const holds = new Map([...inode.holds, [client, (inode.holds.get(client) ?? 0) + 1]]);
-      const opened = { ...inode, holds };
-      return { model: model.with(operation.truncate ? resized(opened, 0) : opened), prediction: { kind: "done" } };
-    }
-    case "close": {
-      const holds = new Map(inode.holds);
-      const left = (holds.get(client) ?? 0) - 1;
-      if (left > 0) holds.set(client, left);
-      else holds.delete(client);
-      return { model: model.with(settled({ ...inode, holds })), prediction: { kind: "done" } };
-    }
-    case "read": {
-      const { offset } = operation;
-      const length = Math.max(0, Math.min(operation.length, inode.size - offset));
-      const pieces = within(inode.pieces, offset, offset + length);
-      return { model, prediction: { kind: "data", pieces, offset, length } };
-    }
-    case "write": {
-      const offset = operation.offset ?? inode.size;
-      const end = offset + operation.length;
-      const pieces = overwritten(inode.pieces, offset, end, { tag: operation.tag, base: offset });
-      const written = { ...inode, pieces, size: Math.max(inode.size, end) };
-      return { model: model.with(written), prediction: { kind: "written", length: operation.length } };
-    }
-    case "readDirectory":
-      if (inode.type !== "directory") return failed(model, "ENOTDIR");
-      return { model, prediction: { kind: "entries", entries: inode.entries } };
-    case "sync":
-      return { model, prediction: { kind: "done" } };
-    default:
-      return { model, prediction: attributesOf(model, inode) };
-  }
-}
-
-function changed(model: Model, inode: ModelInode): Execution {
-  const after = model.with(inode);
-  return { model: after, prediction: attributesOf(after, inode) };
-}
-
-function resized(inode: ModelInode, size: number): ModelInode {
-  if (size === inode.size) return inode;
-  const pieces: readonly Piece[] = overwritten(inode.pieces, size, endOfFile, undefined);
-  return { ...inode, size, pieces };
 }

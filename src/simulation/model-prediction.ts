@@ -16,6 +16,7 @@ export type Prediction =
   | { readonly kind: "data"; readonly pieces: readonly Piece[]; readonly offset: number; readonly length: number }
   | { readonly kind: "written"; readonly length: number }
   | { readonly kind: "entries"; readonly entries: ReadonlyMap<string, number> }
+  | { readonly kind: "names"; readonly names: readonly string[] }
   | { readonly kind: "done" };
 
 /** The model, with what the outcome told of it; or why this outcome can't be. */
@@ -24,6 +25,9 @@ export function match(model: Model, prediction: Prediction, outcome: Outcome): M
   if (prediction.kind === "failed") {
     if (outcome.kind === "failed" && prediction.errnos.includes(outcome.errno)) return model;
     return `expected ${prediction.errnos.join(" or ")}, got ${describeOutcome(outcome)}`;
+  }
+  if (prediction.kind === "attributes" && outcome.kind === "found") {
+    return matchNumber(model, prediction.inode, outcome.inode);
   }
   if (prediction.kind !== outcome.kind) {
     return `expected ${describePrediction(prediction)}, got ${describeOutcome(outcome)}`;
@@ -38,6 +42,10 @@ export function match(model: Model, prediction: Prediction, outcome: Outcome): M
     case "written": {
       const { length } = outcome as { length: number };
       return length === prediction.length ? model : `expected ${prediction.length} bytes written, got ${length}`;
+    }
+    case "names": {
+      const got = [...(outcome as { names: readonly string[] }).names].sort().join();
+      return got === prediction.names.join() ? model : `expected names ${prediction.names.join()}, got ${got}`;
     }
     case "data":
       return matchData(model, prediction, (outcome as { bytes: Uint8Array }).bytes);
@@ -66,8 +74,12 @@ function matchAttributes(
     const got = actual[field as keyof typeof expected];
     if (got !== value) return `expected ${field} ${value}, got ${got} (inode ${actual.inode})`;
   }
-  const bound = model.bound(inode.key, actual.inode);
-  return bound ?? `expected inode ${model.inode(inode.key).number ?? "of a number never seen"}, got ${actual.inode}`;
+  return matchNumber(model, inode, actual.inode);
+}
+
+function matchNumber(model: Model, inode: ModelInode, actual: number): Model | string {
+  const bound = model.bound(inode.key, actual);
+  return bound ?? `expected inode ${model.inode(inode.key).number ?? "of a number never seen"}, got ${actual}`;
 }
 
 function matchData(

@@ -9,6 +9,15 @@ import { createHash } from "node:crypto";
 import type { FileType } from "../client/file-system.ts";
 import type { Choices, Piece } from "./tagged-data.ts";
 
+/** An advisory lock on the bytes [start, end]. */
+export interface ModelLock {
+  readonly client: string;
+  readonly owner: number;
+  readonly start: number;
+  readonly end: number;
+  readonly mode: "shared" | "exclusive";
+}
+
 export interface ModelInode {
   /** Number of the operation that made it; 0: the root. */
   readonly key: number;
@@ -25,6 +34,11 @@ export interface ModelInode {
   readonly parent: number;
   readonly size: number;
   readonly pieces: readonly Piece[];
+  /** Indexes of the chunks that may be mapped: writes to them change bytes in place. */
+  readonly mapped: ReadonlySet<number>;
+  /** Extended attributes: which operation set each. */
+  readonly extended: ReadonlyMap<string, number>;
+  readonly locks: readonly ModelLock[];
   /** Open handles by client. */
   readonly holds: ReadonlyMap<string, number>;
   /** It has neither names nor handles: it may be there still or not, and answers what it will. */
@@ -74,6 +88,20 @@ export class Model {
     return this.#inodes.values();
   }
 
+  has(key: number): boolean {
+    return this.#inodes.has(key);
+  }
+
+  /** Knows of its inodes what the other knows: their numbers, and which torn writes are there. */
+  withKnowledgeOf(other: Model): Model {
+    const unnumbered = [...this.#inodes.values()].filter(({ number }) => number === undefined);
+    const told = unnumbered.flatMap((inode) => {
+      const number = other.has(inode.key) ? other.inode(inode.key).number : undefined;
+      return number === undefined ? [] : [{ ...inode, number }];
+    });
+    return (told.length === 0 ? this : this.with(...told)).withChoices(other.choices);
+  }
+
   /** With these inodes new or changed. */
   with(...changed: ModelInode[]): Model {
     const inodes = new Map(this.#inodes);
@@ -120,6 +148,9 @@ export function newInode(
     entries: noEntries,
     size: given.target.length,
     pieces: [],
+    mapped: new Set(),
+    extended: new Map(),
+    locks: [],
     holds: new Map(),
     gone: false,
   };
@@ -134,7 +165,16 @@ function hashes(inode: ModelInode): readonly [number, number] {
     // Of what is gone nothing can be told from what else is gone. The order of entries is not seen.
     const seen = inode.gone
       ? [inode.key, inode.number, "gone"]
-      : [{ ...inode, entries: [...inode.entries].sort(), holds: [...inode.holds].sort(), pieces: inode.pieces }];
+      : [
+          {
+            ...inode,
+            entries: [...inode.entries].sort(),
+            holds: [...inode.holds].sort(),
+            mapped: [...inode.mapped].sort(),
+            extended: [...inode.extended].sort(),
+            locks: inode.locks.map((lock) => JSON.stringify(lock)).sort(),
+          },
+        ];
     const hash = createHash("sha1").update(JSON.stringify(seen)).digest();
     known = [hash.readUInt32LE(0), hash.readUInt32LE(4)];
     hashesOf.set(inode, known);

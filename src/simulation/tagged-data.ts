@@ -3,7 +3,8 @@
  * from the tag and their place in the write, so a read tells which writes it saw, to the byte.
  *
  * A write whose client died may be torn: each 4 KiB block of it is there or not. The model then keeps both possibilities
- * under the name of a choice, until a read decides it, for good.
+ * under the name of a choice, until a read decides it, for good. Of the writes that a client made one after the other in
+ * one file, none is there in part while a later one is there at all.
  */
 import { blockBytes } from "../namespace/model.ts";
 
@@ -20,7 +21,15 @@ export interface Piece {
   readonly source: Source;
 }
 
-/** Choices that reads have decided: true if the torn write is there. */
+/** A write that may be torn, among those of its client in its file. Times are numbers of the history's events. */
+export interface TornWrite {
+  /** Names client, file and the end of the session. */
+  readonly chain: string;
+  readonly calledAt: number;
+  readonly returnedAt: number | undefined;
+}
+
+/** Choices that reads have decided: true if the torn write's block is there. */
 export type Choices = ReadonlyMap<string, boolean>;
 
 const unitBytes = 8;
@@ -64,12 +73,19 @@ export function overwritten(pieces: readonly Piece[], start: number, end: number
 }
 
 /** The pieces with [start, end) torn: of each block, either all that the write has of it is there, or nothing. */
-export function torn(pieces: readonly Piece[], start: number, end: number, after: Source, name: string): Piece[] {
+export function torn(
+  pieces: readonly Piece[],
+  start: number,
+  end: number,
+  after: Source,
+  { chain, calledAt, returnedAt }: TornWrite,
+  name: string,
+): Piece[] {
   let result: readonly Piece[] = pieces;
   for (let block = Math.floor(start / blockBytes); block * blockBytes < end; block++) {
     const from = Math.max(start, block * blockBytes);
     const to = Math.min(end, (block + 1) * blockBytes);
-    const choice = `${name}.${block}`;
+    const choice = [chain, calledAt, returnedAt ?? Number.POSITIVE_INFINITY, `${name}.${block}`].join("|");
     const before = within(pieces, from, to);
     result = overwritten(result, from, to, undefined);
     for (const piece of before) {
@@ -77,6 +93,47 @@ export function torn(pieces: readonly Piece[], start: number, end: number, after
     }
   }
   return [...result];
+}
+
+function parsed(choice: string): TornWrite {
+  const [chain, calledAt, returnedAt] = choice.split("|");
+  return { chain: chain!, calledAt: Number(calledAt), returnedAt: Number(returnedAt) };
+}
+
+/** The choices with one more decided; undefined if that can't be, because of the order of the writes. */
+export function withChoice(choices: Choices, choice: string, there: boolean): Choices | undefined {
+  const known = choices.get(choice);
+  if (known !== undefined) return known === there ? choices : undefined;
+  const one = parsed(choice);
+  for (const [other, otherThere] of choices) {
+    if (otherThere === there || !other.startsWith(`${one.chain}|`)) continue;
+    const two = parsed(other);
+    const [kept, lost] = there ? [one, two] : [two, one];
+    if (lost.returnedAt! < kept.calledAt) return undefined;
+  }
+  return new Map([...choices, [choice, there]]);
+}
+
+/**
+ * Everything of the chain that the pieces leave open, and that had returned before `calledBefore`, is there. Undefined if
+ * something is known not to be.
+ */
+export function wholeChain(
+  pieces: readonly Piece[],
+  choices: Choices,
+  chain: string,
+  calledBefore: number,
+): Choices | undefined {
+  let decided: Choices | undefined = choices;
+  const visit = (source: Source) => {
+    if (source === undefined || !("choice" in source) || decided === undefined) return;
+    const write = parsed(source.choice);
+    if (write.chain === chain && write.returnedAt! < calledBefore) decided = withChoice(decided, source.choice, true);
+    visit(source.before);
+    visit(source.after);
+  };
+  for (const { source } of pieces) visit(source);
+  return decided;
 }
 
 /** Pieces that cover [start, end) without a gap: zeros are pieces without a source. */
@@ -116,10 +173,10 @@ export function compareBytes(
 
 function decide(piece: Piece, source: Source, actual: Uint8Array, choices: Choices): Choices | undefined {
   if (source === undefined || "tag" in source) return isFrom(piece, source, actual) ? choices : undefined;
-  const known = choices.get(source.choice);
-  for (const taken of known === undefined ? [false, true] : [known]) {
-    const assumed = known === undefined ? new Map([...choices, [source.choice, taken]]) : choices;
-    const after = decide(piece, taken ? source.after : source.before, actual, assumed);
+  for (const there of [false, true]) {
+    const assumed = withChoice(choices, source.choice, there);
+    if (assumed === undefined) continue;
+    const after = decide(piece, there ? source.after : source.before, actual, assumed);
     if (after !== undefined) return after;
   }
   return undefined;

@@ -7,37 +7,54 @@ import type { Model } from "../model.ts";
 import type { Invocation } from "../model-operations.ts";
 
 type Access = "read" | "write" | "count";
-type Footprint = ReadonlyMap<string, Access>;
+export type Footprint = ReadonlyMap<string, Access>;
+
+/** Something that may take effect: an operation under way, or the end of a session. */
+export interface Candidate {
+  readonly id: number;
+  readonly footprint: Footprint;
+}
 
 /**
- * Those of the operations under way that can matter to `target`: the ones in conflict with it, with those, and so on. All
- * others can take effect after it just as well.
+ * Those of the candidates that can matter to `target`, which is the first: the ones in conflict with it, with those, and so
+ * on. All others can take effect after it just as well.
  */
-export function relevant(model: Model, target: Invocation, underWay: readonly Invocation[]): Invocation[] {
+export function relevant<C extends Candidate>(target: C, candidates: readonly C[]): C[] {
   const found = [target];
-  const prints = [footprint(model, target)];
-  let waiting = underWay.filter(({ id }) => id !== target.id).map((one) => ({ one, print: footprint(model, one) }));
-  for (let index = 0; index < prints.length; index++) {
-    const rest = [];
-    for (const candidate of waiting) {
-      if (!conflict(prints[index]!, candidate.print)) {
-        rest.push(candidate);
-        continue;
-      }
-      found.push(candidate.one);
-      prints.push(candidate.print);
-    }
-    waiting = rest;
+  let waiting = candidates.filter(({ id }) => id !== target.id);
+  for (let index = 0; index < found.length; index++) {
+    const { footprint: print } = found[index]!;
+    found.push(...waiting.filter((candidate) => conflict(print, candidate.footprint)));
+    waiting = waiting.filter((candidate) => !conflict(print, candidate.footprint));
   }
   return found;
 }
 
-function conflict(left: Footprint, right: Footprint): boolean {
+export function conflict(left: Footprint, right: Footprint): boolean {
   for (const [thing, access] of left) {
     const other = right.get(thing);
     if (other !== undefined && (other !== access || access === "write")) return true;
   }
   return false;
+}
+
+/**
+ * What an operation needs that the end of another client's session can give or take: leases, and its own session.
+ * Inodes by their keys.
+ */
+export function withLeases(print: Footprint, client: string, inodes: Iterable<number>): Footprint {
+  const things = new Map(print);
+  things.set(`session ${client}`, "read");
+  for (const inode of inodes) things.set(`lease ${inode}`, "read");
+  return things;
+}
+
+/** The end of a session, with unsynced changes and locks on these inodes. */
+export function endFootprint(client: string, changed: Iterable<number>, locked: Iterable<number>): Footprint {
+  const things = new Map<string, Access>([[`session ${client}`, "write"]]);
+  for (const inode of changed) things.set(`lease ${inode}`, "write").set(`inode ${inode}`, "write");
+  for (const inode of locked) things.set(`locks ${inode}`, "write");
+  return things;
 }
 
 class Collected {
@@ -79,7 +96,7 @@ class Collected {
   }
 }
 
-function footprint(model: Model, { operation }: Invocation): Footprint {
+export function footprint(model: Model, { operation }: Invocation): Footprint {
   const collected = new Collected(model);
   switch (operation.kind) {
     case "lookup":
@@ -98,11 +115,19 @@ function footprint(model: Model, { operation }: Invocation): Footprint {
       collected.name(operation.parent, operation.name, "write");
       collected.name(operation.newParent, operation.newName, "write");
       break;
+    case "lock":
+    case "unlock":
+      collected.add(`locks ${model.numbered(operation.inode)?.key}`, "write");
+      collected.inode(operation.inode, "read");
+      break;
     case "getAttributes":
     case "read":
+    case "load":
     case "readLink":
     case "sync":
     case "readDirectory":
+    case "getExtended":
+    case "listExtended":
       collected.inode(operation.inode, "read");
       break;
     default:

@@ -14,6 +14,7 @@ function checkerWithFile(): LinearizabilityChecker {
   const checker = new LinearizabilityChecker(Model.withRoot(root, 0o755, owner.uid, owner.gid));
   step(checker, 1, create("file", true), attributes(10, {}));
   step(checker, 2, write(100, 0, 8192), written(8192));
+  checker.nothingUnsynced("one");
   return checker;
 }
 
@@ -42,8 +43,14 @@ function data(...bytes: Uint8Array[]): Outcome {
   return { kind: "data", bytes: Buffer.concat(bytes) };
 }
 
-function step(checker: LinearizabilityChecker, id: number, operation: FileOperation, outcome: Outcome): void {
-  checker.called(id, "one", operation);
+function step(
+  checker: LinearizabilityChecker,
+  id: number,
+  operation: FileOperation,
+  outcome: Outcome,
+  client = "one",
+): void {
+  checker.called(id, client, operation);
   checker.returned(id, outcome);
 }
 
@@ -142,13 +149,13 @@ test("what a dead client had under way may happen late, torn at blocks, or never
     const checker = checkerWithFile();
     checker.called(3, "one", write(200, 0, 8192));
     checker.abandon(3);
-    checker.holdsNothing("one");
+    checker.clientDied("one");
+    if (first === 100) checker.sessionEnded("one"); // nothing was seen: until then it could still come
     const bytes = (tag: number, block: number) => taggedBytes(tag, block * 4096, 4096);
-    if (first === 100) checker.settle("one"); // nothing was seen: until then it could still come
-    step(checker, 4, read(0, 8192), data(bytes(first, 0), bytes(second, 1)));
-    step(checker, 5, read(4096, 4096), data(bytes(second, 1)));
+    step(checker, 4, read(0, 8192), data(bytes(first, 0), bytes(second, 1)), "two");
+    step(checker, 5, read(4096, 4096), data(bytes(second, 1)), "two");
     const other = first === 100 ? 200 : 100;
-    assert.throws(() => step(checker, 6, read(0, 4096), data(bytes(other, 0))), /not linearizable/);
+    assert.throws(() => step(checker, 6, read(0, 4096), data(bytes(other, 0)), "two"), /not linearizable/);
   }
 });
 
@@ -156,8 +163,9 @@ test("a torn write keeps to blocks", () => {
   const checker = checkerWithFile();
   checker.called(3, "one", write(200, 0, 8192));
   checker.abandon(3);
+  checker.clientDied("one");
   const torn = [taggedBytes(200, 0, 2048), taggedBytes(100, 2048, 2048)];
-  assert.throws(() => step(checker, 4, read(0, 4096), data(...torn)), /not linearizable/);
+  assert.throws(() => step(checker, 4, read(0, 4096), data(...torn), "two"), /not linearizable/);
 });
 
 test("an operation that failed somehow is settled at once", () => {

@@ -15,20 +15,31 @@
  *    Configurations in which the outcome can't be are dropped; equal ones are merged.
  * 4. When none is left, no order explains what was seen: violation.
  *
- * An operation of a client that died has no return: it may take effect at any later time, whole or torn, or never, until
- * `settle` is called, when its messages can't be on their way any more and its session has been fenced.
+ * A client may lose what it has answered, if it dies or its session ends (P3). So a configuration also says which changes
+ * nothing has proved durable (unsynced-log.ts), and the end of a session is one more thing that may take effect at some
+ * time: it leaves any part of those changes that P3 allows, each in a configuration of its own. What others see later
+ * decides which it was.
+ *
+ * An operation of a client that died has no return: it takes effect before its session ends, whole or torn, or never.
  */
 import { describeOperation, describeOutcome, type FileOperation, type Outcome } from "../file-operation.ts";
 import type { Model } from "../model.ts";
-import { dropHolds, type Execution, execute, executeTorn, type Invocation } from "../model-operations.ts";
-import { match, type Prediction, predictionKey } from "../model-prediction.ts";
-import { relevant } from "./conflicts.ts";
+import { executeTorn } from "../model-inode-operations.ts";
+import { dropHolds, execute, type Invocation } from "../model-operations.ts";
+import { match, type Prediction } from "../model-prediction.ts";
+import type { TornWrite } from "../tagged-data.ts";
+import { type Configuration, keep, lossName, nothingLost, without } from "./configuration.ts";
+import { type Candidate, endFootprint, footprint, relevant, withLeases } from "./conflicts.ts";
+import { leasedInodes } from "./touched.ts";
+import { UnsyncedLog } from "./unsynced-log.ts";
 import { Undecided, Violation } from "./violation.ts";
 
-interface Configuration {
-  readonly model: Model;
-  /** Operations under way that have taken effect. */
-  readonly effective: ReadonlyMap<number, Prediction>;
+/** A session that has ended, or may have. */
+interface SessionEnd {
+  readonly id: number;
+  readonly client: string;
+  /** The process lives on, and gets a new session. */
+  readonly survived: boolean;
 }
 
 const anything: Prediction = { kind: "any" };
@@ -41,11 +52,22 @@ export class LinearizabilityChecker {
   /** Those of them that will never return. */
   readonly #abandoned = new Set<number>();
   readonly #holdless = new Set<string>();
+  /** By client: the end of its session that may come at any time, or has come already. */
+  readonly #ends = new Map<string, SessionEnd>();
+  /** Ends that clients survived. */
+  readonly #survived: (SessionEnd & { readonly possibleFrom: number })[] = [];
+  /** Handles, by the operations that opened them, that have been told of what was lost. */
+  readonly #told = new Set<number>();
+  readonly #called = new Map<number, number>();
+  readonly #returned = new Map<number, number>();
+  readonly #timeline = { called: this.#called, returned: this.#returned };
   #configurations: Configuration[];
   #most = 1;
+  #events = 0;
+  #endCount = 0;
 
   constructor(model: Model) {
-    this.#configurations = [{ model, effective: new Map() }];
+    this.#configurations = [{ model, log: UnsyncedLog.on(model), effective: new Map(), losses: new Map() }];
   }
 
   /** A state that the file system may be in: for choosing what to do next, not for judging. */
@@ -63,8 +85,14 @@ export class LinearizabilityChecker {
     return this.#abandoned.size;
   }
 
+  /** Changes that nothing has proved durable. */
+  get unsyncedCount(): number {
+    return Math.max(...this.#configurations.map(({ log }) => log.size));
+  }
+
   called(id: number, client: string, operation: FileOperation): void {
     this.#underWay.set(id, { id, client, operation });
+    this.#called.set(id, this.#tick());
   }
 
   /** Throws Violation if no order of operations explains the outcome. */
@@ -72,11 +100,17 @@ export class LinearizabilityChecker {
     const invocation = this.#underWay.get(id)!;
     const reasons = new Set<string>();
     const left = new Map<string, Configuration>();
+    this.#returned.set(id, this.#tick());
     for (const configuration of this.#allWith(id)) {
       const prediction = configuration.effective.get(id)!;
       const model = match(configuration.model, prediction, outcome);
-      if (typeof model === "string") reasons.add(model);
-      else keep(left, { model, effective: without(configuration.effective, id) });
+      if (typeof model === "string") {
+        reasons.add(model);
+        continue;
+      }
+      const after = this.#proved({ ...configuration, model }, invocation, outcome);
+      if (after === undefined) reasons.add("changes were lost, and nobody has been told");
+      else keep(left, without(after, id));
     }
     this.#underWay.delete(id);
     if (left.size === 0) {
@@ -88,6 +122,8 @@ export class LinearizabilityChecker {
 
   /** The operation was ended without telling whether it took effect (a full disk): by now it has, whole or torn, or never will. */
   failedSomehow(id: number): void {
+    const { operation } = this.#underWay.get(id)!;
+    if (operation.kind === "sync") this.#told.add(operation.handle);
     this.#abandoned.add(id);
     this.#mayHaveHappened(id);
   }
@@ -100,32 +136,77 @@ export class LinearizabilityChecker {
       return;
     }
     // What it would have returned doesn't matter any more: more states are equal.
-    const left = new Map<string, Configuration>();
-    for (const { model, effective } of this.#configurations) {
-      const forgotten = effective.has(id) ? new Map([...effective, [id, anything]]) : effective;
-      keep(left, { model, effective: forgotten });
+    this.#map((configuration) => {
+      const { effective } = configuration;
+      return effective.has(id)
+        ? { ...configuration, effective: new Map([...effective, [id, anything]]) }
+        : configuration;
+    });
+  }
+
+  /** The client's process is gone. Its session ends at some time. */
+  clientDied(client: string): void {
+    this.#holdsNothing(client);
+    const end = this.#ends.get(client);
+    if (end?.survived) {
+      // Its session may have ended before it died, or it ends now.
+      this.#map((configuration) => without(configuration, end.id));
     }
+    this.#endCount += 1;
+    this.#ends.set(client, { id: -this.#endCount, client, survived: false });
+  }
+
+  /** The client lives, but its session may have ended, or may end. */
+  sessionAtRisk(client: string): void {
+    this.#holdsNothing(client);
+    if (this.#ends.has(client)) return;
+    this.#endCount += 1;
+    const end = { id: -this.#endCount, client, survived: true };
+    this.#ends.set(client, end);
+    this.#survived.push({ ...end, possibleFrom: this.#tick() });
+  }
+
+  /** The client's session was at risk and has not ended. Throws Violation if only its end explains what was seen. */
+  sessionGoesOn(client: string): void {
+    const end = this.#ends.get(client);
+    if (end === undefined) return;
+    this.#ends.delete(client);
+    this.#holdless.delete(client);
+    const left = new Map<string, Configuration>();
+    for (const configuration of this.#configurations) {
+      if (!configuration.effective.has(end.id)) keep(left, configuration);
+    }
+    if (left.size === 0) throw new Violation("sessions that live lose nothing", client);
     this.#replace(left);
   }
 
-  /** The client's handles are lost, or may be lost at any time from now on: they hold nothing. */
-  holdsNothing(client: string): void {
-    this.#holdless.add(client);
+  /** The client's session has ended by now. What it had under way when it died has happened, or never will. */
+  sessionEnded(client: string): void {
+    const end = this.#ends.get(client);
+    if (end === undefined) return;
+    for (const { id } of this.abandonedBy(client)) this.#mayHaveHappened(id);
     const left = new Map<string, Configuration>();
-    for (const { model, effective } of this.#configurations) {
-      keep(left, { model: dropHolds(model, client), effective });
+    for (const configuration of this.#configurations) {
+      const ended = configuration.effective.has(end.id) ? [configuration] : this.#cut(configuration, end);
+      for (const one of ended) keep(left, without(one, end.id));
     }
+    this.#ends.delete(client);
+    if (end.survived) this.#holdless.delete(client);
     this.#replace(left);
+  }
+
+  /** All that the client had answered by now is durable: it says so, and the leader does. */
+  nothingUnsynced(client: string): void {
+    const now = this.#tick();
+    this.#map((configuration) => {
+      const { log, model } = configuration;
+      return { ...configuration, log: log.synced(client, undefined, now, model, this.#timeline) };
+    });
   }
 
   /** Abandoned operations of a client: they may take effect at any time. */
   abandonedBy(client: string): Invocation[] {
     return [...this.#abandoned].map((id) => this.#underWay.get(id)!).filter((one) => one.client === client);
-  }
-
-  /** Abandoned operations of a client that have not taken effect by now never will. */
-  settle(client: string): void {
-    for (const { id } of this.abandonedBy(client)) this.#mayHaveHappened(id);
   }
 
   /** A write that returned has written less than it should: only its first `length` bytes. */
@@ -136,14 +217,29 @@ export class LinearizabilityChecker {
     if (left.length > 0) this.#configurations = left;
   }
 
+  /** The client's handles are lost, or may be lost at any time from now on: they hold nothing. */
+  #holdsNothing(client: string): void {
+    this.#holdless.add(client);
+    this.#map((configuration) => ({ ...configuration, model: dropHolds(configuration.model, client) }));
+  }
+
   #mayHaveHappened(id: number): void {
     const left = new Map<string, Configuration>();
     const effective = changesNothing(this.#underWay.get(id)!.operation) ? [] : this.#allWith(id);
-    for (const configuration of [...this.#configurations, ...effective]) {
-      keep(left, { model: configuration.model, effective: without(configuration.effective, id) });
-    }
+    for (const configuration of [...this.#configurations, ...effective]) keep(left, without(configuration, id));
     this.#underWay.delete(id);
     this.#abandoned.delete(id);
+    this.#replace(left);
+  }
+
+  #tick(): number {
+    this.#events += 1;
+    return this.#events;
+  }
+
+  #map(change: (configuration: Configuration) => Configuration): void {
+    const left = new Map<string, Configuration>();
+    for (const configuration of this.#configurations) keep(left, change(configuration));
     this.#replace(left);
   }
 
@@ -151,6 +247,29 @@ export class LinearizabilityChecker {
     if (configurations.size > configurationsMax) throw new Undecided(configurations.size);
     this.#configurations = [...configurations.values()];
     this.#most = Math.max(this.#most, configurations.size);
+  }
+
+  /** What the outcome proves to be durable; undefined if it says that something is which was lost. */
+  #proved(configuration: Configuration, invocation: Invocation, outcome: Outcome): Configuration | undefined {
+    const { operation, client, id } = invocation;
+    const { model, log } = configuration;
+    if (outcome.kind === "failed") return configuration;
+    if (operation.kind === "lookup" && outcome.kind === "attributes") {
+      const child = new Set([model.numbered(outcome.attributes.inode)!.key]);
+      return { ...configuration, log: log.seen(invocation, child, new Map(), model, this.#timeline) };
+    }
+    if (operation.kind !== "sync") return configuration;
+    const { key } = model.numbered(operation.inode)!;
+    const inode = key === 0 ? undefined : key;
+    const synced = log.synced(client, inode, this.#called.get(id)!, model, this.#timeline);
+    let after: Configuration | undefined = { ...configuration, log: synced };
+    const fresh = this.#told.has(operation.handle) ? undefined : this.#called.get(operation.handle);
+    const openedAt = fresh ?? Number.POSITIVE_INFINITY;
+    for (const end of this.#survived) {
+      if (end.client !== client || openedAt > end.possibleFrom) continue;
+      after = after && nothingLost(after, client, end.id, inode);
+    }
+    return after;
   }
 
   /** All configurations that can follow from the present ones by effects, the last of them that of `id`. */
@@ -163,26 +282,81 @@ export class LinearizabilityChecker {
     };
     for (const configuration of this.#configurations) visit(configuration);
     for (let configuration = waiting.pop(); configuration !== undefined; configuration = waiting.pop()) {
-      const possible = [...this.#underWay.values()].filter((one) => !configuration.effective.has(one.id));
-      for (const invocation of relevant(configuration.model, this.#underWay.get(id)!, possible)) {
-        for (const { model, prediction } of this.#executions(configuration.model, invocation)) {
-          visit({ model, effective: new Map([...configuration.effective, [invocation.id, prediction]]) });
-        }
-      }
+      const candidates = this.#candidates(configuration);
+      const target = candidates.find((candidate) => candidate.id === id)!;
+      for (const candidate of relevant(target, candidates)) for (const next of candidate.effects()) visit(next);
       if (seen.size > 4 * configurationsMax) throw new Undecided(seen.size);
     }
     return found;
   }
 
-  #executions(model: Model, invocation: Invocation): Execution[] {
-    if (!isKnown(model, invocation.operation)) return [];
-    const { client } = invocation;
-    let whole = execute(model, invocation);
-    if (this.#holdless.has(client)) whole = { ...whole, model: dropHolds(whole.model, client) };
-    if (!this.#abandoned.has(invocation.id)) return [whole];
-    const parts = executeTorn(model, invocation);
-    const executions = parts === undefined ? [whole] : [whole, parts];
-    return executions.map((execution) => ({ ...execution, prediction: anything }));
+  /** What may take effect next. */
+  #candidates(configuration: Configuration): (Candidate & { effects(): Configuration[] })[] {
+    const { model, effective, log } = configuration;
+    const operations = [...this.#underWay.values()].filter(({ id }) => !effective.has(id));
+    const ends = [...this.#ends.values()].filter(({ id }) => !effective.has(id));
+    const asked = operations.map((invocation) => {
+      const print = footprint(model, invocation);
+      const leases = ends.length === 0 ? [] : leasedInodes(model, invocation, { kind: "done" });
+      return {
+        id: invocation.id,
+        footprint: withLeases(print, invocation.client, leases),
+        effects: () => this.#effects(configuration, invocation),
+      };
+    });
+    const ending = ends.map((end) => {
+      const locked = [...model.inodes()].filter(({ locks }) => locks.some(({ client }) => client === end.client));
+      return {
+        id: end.id,
+        footprint: endFootprint(
+          end.client,
+          log.changedBy(end.client),
+          locked.map(({ key }) => key),
+        ),
+        effects: () => this.#cut(configuration, end),
+      };
+    });
+    return [...asked, ...ending];
+  }
+
+  /** The operation takes effect. */
+  #effects(configuration: Configuration, invocation: Invocation): Configuration[] {
+    const { model, effective } = configuration;
+    const { client, id, operation } = invocation;
+    if (!isKnown(model, operation)) return [];
+    const execution = execute(model, invocation);
+    // Who waits for a lock has not been served yet.
+    if (execution.prediction.kind === "failed" && execution.prediction.errnos.length === 0) return [];
+    const after = this.#holdless.has(client) ? dropHolds(execution.model, client) : execution.model;
+    const prediction = this.#abandoned.has(id) ? anything : execution.prediction;
+    const leased = leasedInodes(model, invocation, execution.prediction);
+    const log = configuration.log.seen(invocation, leased, footprint(model, invocation), model, this.#timeline);
+    const next = (changed: Model, torn?: TornWrite): Configuration => ({
+      ...configuration,
+      model: changed,
+      log: changed === model ? log : log.append(model, changed, invocation, this.#timeline, torn),
+      effective: new Map([...effective, [id, prediction]]),
+    });
+    if (!this.#abandoned.has(id) || this.#ends.has(client)) return [next(after)];
+    const write = { chain: `failed ${id}`, calledAt: this.#called.get(id)!, returnedAt: undefined };
+    const torn = executeTorn(model, invocation, write);
+    return torn === undefined ? [next(after)] : [next(after), next(torn, write)];
+  }
+
+  /** The session ends: all that can be left. */
+  #cut(configuration: Configuration, end: SessionEnd): Configuration[] {
+    const { model, log, losses } = configuration;
+    const { client, id, survived } = end;
+    // What had not taken effect when the session of a dead client ended never will.
+    const never = survived ? [] : this.abandonedBy(client).filter((one) => !configuration.effective.has(one.id));
+    const effective = new Map([...configuration.effective, [id, anything]]);
+    for (const one of never) effective.set(one.id, anything);
+    return log.cuts(client, `${id}`, model, this.#timeline).map((remains) => ({
+      model: remains.model,
+      log: remains.log,
+      effective,
+      losses: survived ? new Map([...losses, [lossName(client, id), remains.lost]]) : losses,
+    }));
   }
 }
 
@@ -193,8 +367,11 @@ function changesNothing(operation: FileOperation): boolean {
     case "getAttributes":
     case "readLink":
     case "read":
+    case "load":
     case "readDirectory":
     case "sync":
+    case "getExtended":
+    case "listExtended":
       return true;
     case "open":
       return !operation.truncate;
@@ -210,23 +387,4 @@ function isKnown(model: Model, operation: FileOperation): boolean {
     "parent" in operation ? operation.parent : undefined,
     "newParent" in operation ? operation.newParent : undefined,
   ].every((number) => number === undefined || model.numbered(number) !== undefined);
-}
-
-/** Adds the configuration unless an equal one is there. */
-function keep(configurations: Map<string, Configuration>, configuration: Configuration): boolean {
-  const { model, effective } = configuration;
-  let key = `${model.fingerprint};${[...model.choices].sort().join()}`;
-  for (const id of [...effective.keys()].sort((left, right) => left - right)) {
-    key += `;${id} ${predictionKey(effective.get(id)!)}`;
-  }
-  if (configurations.has(key)) return false;
-  configurations.set(key, configuration);
-  return true;
-}
-
-function without(effective: ReadonlyMap<number, Prediction>, id: number): ReadonlyMap<number, Prediction> {
-  if (!effective.has(id)) return effective;
-  const left = new Map(effective);
-  left.delete(id);
-  return left;
 }

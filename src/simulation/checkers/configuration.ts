@@ -1,0 +1,62 @@
+/** A possible present of the file system, in the eyes of the checker of histories. */
+import type { Model } from "../model.ts";
+import { type Prediction, predictionKey } from "../model-prediction.ts";
+import { wholeChain } from "../tagged-data.ts";
+import { chainName, type UnsyncedLog } from "./unsynced-log.ts";
+
+export interface Configuration {
+  readonly model: Model;
+  /** What of it may still be lost. */
+  readonly log: UnsyncedLog;
+  /** Operations under way that have taken effect, and ends of sessions. */
+  readonly effective: ReadonlyMap<number, Prediction>;
+  /** By client and end of a session that the client survived: inodes that lost a change. */
+  readonly losses: ReadonlyMap<string, ReadonlySet<number>>;
+}
+
+/** Adds the configuration unless an equal one is there. */
+export function keep(configurations: Map<string, Configuration>, configuration: Configuration): boolean {
+  const { model, effective, log, losses } = configuration;
+  let key = `${model.fingerprint};${[...model.choices].sort().join()};${log.key}`;
+  for (const id of [...effective.keys()].sort((left, right) => left - right)) {
+    key += `;${id} ${predictionKey(effective.get(id)!)}`;
+  }
+  for (const [end, inodes] of losses) key += `;${end}: ${[...inodes].sort().join()}`;
+  if (configurations.has(key)) return false;
+  configurations.set(key, configuration);
+  return true;
+}
+
+/** The configuration once an operation under way is over. */
+export function without(configuration: Configuration, id: number): Configuration {
+  if (!configuration.effective.has(id)) return configuration;
+  const effective = new Map(configuration.effective);
+  effective.delete(id);
+  return { ...configuration, effective };
+}
+
+export function lossName(client: string, end: number): string {
+  return `${client}|${end}`;
+}
+
+/**
+ * A handle from before the end of a session has been told that all changes of the inode (undefined: of any) are durable.
+ * Undefined if that can't be.
+ */
+export function nothingLost(
+  configuration: Configuration,
+  client: string,
+  end: number,
+  inode: number | undefined,
+): Configuration | undefined {
+  const lost = configuration.losses.get(lossName(client, end));
+  if (lost === undefined) return configuration;
+  if (inode === undefined ? lost.size > 0 : lost.has(inode)) return undefined;
+  const { model } = configuration;
+  let choices: Model["choices"] | undefined = model.choices;
+  for (const { key, pieces } of inode === undefined ? model.inodes() : [model.inode(inode)]) {
+    if (choices === undefined) return undefined;
+    choices = wholeChain(pieces, choices, chainName(client, `${end}`, key), Number.POSITIVE_INFINITY);
+  }
+  return choices && { ...configuration, model: model.withChoices(choices) };
+}

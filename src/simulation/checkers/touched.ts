@@ -1,0 +1,112 @@
+/** Which inodes an operation changes, and for which it needs leases, in a state of the model. Inodes by their keys. */
+import type { FileOperation } from "../file-operation.ts";
+import type { Model } from "../model.ts";
+import type { Invocation } from "../model-operations.ts";
+import type { Prediction } from "../model-prediction.ts";
+
+/** Errors that a kernel can tell from what never changes. */
+const knownWithoutLease = new Set(["EISDIR", "ENOTDIR", "EINVAL", "EPERM", "ESTALE", "EAGAIN"]);
+
+/** Inodes whose record, entries or data the operation changes if it succeeds. */
+export function changedInodes(model: Model, { id, operation }: Invocation): Set<number> {
+  const keys = new Set<number>();
+  const number = (inode: number) => {
+    const known = model.numbered(inode);
+    if (known !== undefined) keys.add(known.key);
+  };
+  const name = (parent: number, entry: string) => {
+    number(parent);
+    const key = model.numbered(parent)?.entries.get(entry);
+    if (key !== undefined) keys.add(key);
+  };
+  switch (operation.kind) {
+    case "create":
+      number(operation.parent);
+      keys.add(id);
+      break;
+    case "link":
+      number(operation.parent);
+      number(operation.inode);
+      break;
+    case "unlink":
+    case "removeDirectory":
+      name(operation.parent, operation.name);
+      break;
+    case "rename":
+      name(operation.parent, operation.name);
+      name(operation.newParent, operation.newName);
+      break;
+    case "setAttributes":
+    case "write":
+    case "store":
+    case "setExtended":
+    case "removeExtended":
+      number(operation.inode);
+      break;
+    case "open":
+      if (operation.truncate) number(operation.inode);
+      break;
+    default:
+  }
+  return keys;
+}
+
+/** The inode that an operation is about: made, moved, changed, removed. */
+export function subjectOf(model: Model, { id, operation }: Invocation): number {
+  if (operation.kind === "create") return id;
+  if ("inode" in operation) return model.numbered(operation.inode)?.key ?? -1;
+  return model.numbered(operation.parent)?.entries.get(operation.name) ?? -1;
+}
+
+/** The inode, and all directories on the way to it. */
+export function ancestorsOf(model: Model, key: number): Set<number> {
+  const above = new Set<number>();
+  const waiting = [key];
+  for (let at = waiting.pop(); at !== undefined; at = waiting.pop()) {
+    if (above.has(at) || !model.has(at)) continue;
+    above.add(at);
+    const inode = model.inode(at);
+    if (inode.type === "directory") {
+      waiting.push(inode.parent);
+      continue;
+    }
+    for (const other of model.inodes()) {
+      if (other.type === "directory" && [...other.entries.values()].includes(at)) waiting.push(other.key);
+    }
+  }
+  return above;
+}
+
+/** Inodes on which the operation's client must have had a lease when it had this result. */
+export function leasedInodes(model: Model, invocation: Invocation, prediction: Prediction): Set<number> {
+  const { operation } = invocation;
+  const none = new Set<number>();
+  if (prediction.kind === "any") return none;
+  if (prediction.kind === "failed") {
+    if (prediction.errnos.some((errno) => knownWithoutLease.has(errno))) return none;
+    return keyOf(model, "parent" in operation ? operation.parent : (operation as { inode: number }).inode);
+  }
+  return readsInode(operation) ?? changedInodes(model, invocation);
+
+  function readsInode(one: FileOperation): Set<number> | undefined {
+    switch (one.kind) {
+      // What the name stands for may have come from the kernel's cache: that needs no lease on the inode itself.
+      case "lookup":
+        return keyOf(model, one.parent);
+      case "getAttributes":
+      case "read":
+      case "load":
+      case "readDirectory":
+      case "getExtended":
+      case "listExtended":
+        return keyOf(model, one.inode);
+      default:
+        return undefined;
+    }
+  }
+}
+
+function keyOf(model: Model, number: number): Set<number> {
+  const inode = model.numbered(number);
+  return new Set(inode === undefined ? [] : [inode.key]);
+}
