@@ -172,6 +172,25 @@ export class Program {
   }
 }
 
+/** A Python process that a test talks to over its standard input; its output is there when it has ended. */
+export function startPython(
+  context: Context,
+  args: readonly string[],
+): { child: ChildProcess; ended: Promise<Output> } {
+  const child = spawn("python3", [...args], { stdio: ["pipe", "pipe", "pipe"] });
+  child.stdin.on("error", () => {}); // told by its end
+  const output = { stdout: "", stderr: "" };
+  child.stdout.on("data", (bytes: Buffer) => (output.stdout += bytes.toString("latin1")));
+  child.stderr.on("data", (bytes: Buffer) => (output.stderr += bytes.toString("latin1")));
+  undo(context, () => {
+    child.kill("SIGKILL");
+  });
+  const ended = new Promise<Output>((done) => {
+    child.on("close", (code, signal) => done({ code: signal === null ? (code ?? 1) : 137, ...output }));
+  });
+  return { child, ended };
+}
+
 /**
  * A cluster of servers as processes of their own (no quickstart, so that a test may kill and start each by itself):
  * server 1 has the metadata and a store, the others a store.
