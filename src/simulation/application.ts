@@ -1,9 +1,8 @@
 /** One simulated application: does what the workload chooses, one operation after the other, on one of its mounts. */
-import type { Handle } from "../client/file-system.ts";
 import { observe } from "./audit.ts";
 import type { LinearizabilityChecker } from "./checkers/linearizability.ts";
 import type { FileOperation } from "./file-operation.ts";
-import type { Recorder } from "./recorder.ts";
+import type { OpenHandle, Recorder } from "./recorder.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { type Mount, MountDied, type SimulatedClient } from "./simulated-mount.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
@@ -14,9 +13,7 @@ const openFilesMax = 4;
 /** Pauses between operations, mostly none: so that bursts and quiet moments happen. */
 const thinkUsMax = 120_000;
 
-interface HeldFile extends OpenFile {
-  readonly handle: Handle;
-}
+type HeldFile = OpenFile & OpenHandle;
 
 export class Application {
   readonly #clients: readonly SimulatedClient[];
@@ -46,15 +43,25 @@ export class Application {
     while (!enough()) {
       const client = this.#random.pick(this.#clients);
       const mount = await client.mount();
-      if (enough()) return;
-      try {
-        await this.#step(mount);
-      } catch (error) {
-        if (!(error instanceof MountDied)) throw error;
-        this.#open.delete(mount.name);
-        client.replace(mount);
-      }
+      if (enough()) break;
+      await this.#on(client, mount, () => this.#step(mount));
       if (this.#random.chance(0.3)) await this.#think();
+    }
+    for (const client of this.#clients) {
+      const mount = await client.mount();
+      await this.#on(client, mount, async () => {
+        for (const file of this.#open.get(mount.name)?.splice(0) ?? []) await this.#close(mount, file);
+      });
+    }
+  }
+
+  async #on(client: SimulatedClient, mount: Mount, body: () => Promise<void>): Promise<void> {
+    try {
+      await body();
+    } catch (error) {
+      if (!(error instanceof MountDied)) throw error;
+      this.#open.delete(mount.name);
+      client.replace(mount);
     }
   }
 
@@ -64,16 +71,44 @@ export class Application {
     const choice = this.#workload.next(this.#checker.likelyModel, open, this.#recorder.nextId);
     const { operation, file } = choice;
     if (opens(operation) && open.length >= openFilesMax) {
-      const oldest = open.shift()!;
-      await this.#recorder.perform(mount, { kind: "close", inode: oldest.inode }, oldest.handle);
+      await this.#close(mount, open.shift()!);
       return;
     }
-    if (operation.kind === "close") open.splice(open.indexOf(file!), 1);
-    const { outcome, handle, doubtful } = await this.#recorder.perform(mount, operation, file?.handle);
-    if (doubtful) await observe(mount, operation, this.#recorder, this.#checker);
-    if (handle === undefined) return;
-    const inode = outcome.kind === "attributes" ? outcome.attributes.inode : handle.inode;
-    open.push({ inode, append: operation.kind === "open" && operation.append, handle });
+    if (operation.kind === "close") {
+      open.splice(open.indexOf(file!), 1);
+      await this.#close(mount, file!);
+      return;
+    }
+    const { outcome, opened, doubtful } = await this.#recorder.perform(mount, operation, file?.handle);
+    if (doubtful) await this.#lookAgain(mount, operation, file, open);
+    if (opened === undefined) return;
+    const inode = outcome.kind === "attributes" ? outcome.attributes.inode : opened.handle.inode;
+    open.push({ inode, append: operation.kind === "open" && operation.append, ...opened });
+  }
+
+  /** After an error that says nothing: what has it done? A handle that has failed is of no use any more. */
+  async #lookAgain(
+    mount: Mount,
+    operation: FileOperation,
+    file: HeldFile | undefined,
+    open: HeldFile[],
+  ): Promise<void> {
+    if (file !== undefined && open.includes(file)) {
+      open.splice(open.indexOf(file), 1);
+      await this.#close(mount, file);
+    }
+    await observe(mount, operation, this.#recorder, this.#checker);
+  }
+
+  /** Locks of this application go with the first close of the file (fcntl(2)). */
+  async #close(mount: Mount, { inode, handle }: HeldFile): Promise<void> {
+    const owner = this.#workload.lockOwner;
+    const locks = this.#checker.likelyModel.numbered(inode)?.locks ?? [];
+    if (locks.some((lock) => lock.client === mount.name && lock.owner === owner)) {
+      const everything = { start: 0, end: Number.MAX_SAFE_INTEGER };
+      await this.#recorder.perform(mount, { kind: "unlock", inode, owner, ...everything }, handle);
+    }
+    await this.#recorder.perform(mount, { kind: "close", inode }, handle);
   }
 
   #think(): Promise<void> {

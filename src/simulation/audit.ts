@@ -10,7 +10,7 @@ const readBytesMax = 1024 * 1024;
 
 /** Every operation is judged by the checker as it returns. Errors: Violation, MountDied. */
 export async function audit(mount: Mount, recorder: Recorder, checker: LinearizabilityChecker): Promise<void> {
-  const waiting = [mount.fileSystem.root];
+  const waiting = [mount.root];
   const seen = new Set<number>();
   for (let directory = waiting.pop(); directory !== undefined; directory = waiting.pop()) {
     const { outcome } = await recorder.perform(mount, { kind: "readDirectory", inode: directory });
@@ -22,6 +22,7 @@ export async function audit(mount: Mount, recorder: Recorder, checker: Lineariza
       const { outcome: found } = await recorder.perform(mount, { kind: "getAttributes", inode });
       if (found.kind !== "attributes") continue;
       if (found.attributes.type === "directory") waiting.push(inode);
+      await recorder.perform(mount, { kind: "listExtended", inode });
       if (found.attributes.type === "symlink") await recorder.perform(mount, { kind: "readLink", inode });
       if (found.attributes.type === "file") await readWritten(mount, recorder, checker, inode);
     }
@@ -35,8 +36,9 @@ export async function readWritten(
   checker: LinearizabilityChecker,
   inode: number,
 ): Promise<void> {
-  const { handle } = await recorder.perform(mount, { kind: "open", inode, truncate: false, append: false });
-  if (handle === undefined) return;
+  const { opened } = await recorder.perform(mount, { kind: "open", inode, truncate: false, append: false });
+  if (opened === undefined) return;
+  const { handle } = opened;
   for (const { from, to } of writtenRanges(checker, inode)) {
     for (let offset = from; offset < to; offset += readBytesMax) {
       const length = Math.min(readBytesMax, to - offset);
@@ -60,7 +62,11 @@ export async function observe(
   if ("newParent" in operation) {
     await recorder.perform(mount, { kind: "lookup", parent: operation.newParent, name: operation.newName });
   }
-  if (operation.kind === "write") await readWritten(mount, recorder, checker, operation.inode);
+  if (operation.kind === "setExtended" || operation.kind === "removeExtended") {
+    await recorder.perform(mount, { kind: "listExtended", inode: operation.inode });
+  }
+  if (operation.kind === "write" || operation.kind === "store")
+    await readWritten(mount, recorder, checker, operation.inode);
 }
 
 function writtenRanges(checker: LinearizabilityChecker, inode: number): { from: number; to: number }[] {

@@ -3,6 +3,7 @@ import { Client } from "../client/client.ts";
 import type { FileSystem } from "../client/file-system.ts";
 import type { Address } from "../platform/network.ts";
 import type { Hooks } from "./hooks.ts";
+import { SimulatedKernel } from "./kernel.ts";
 import type { SimulatedHost, World } from "./simulated-platform.ts";
 
 /** Between attempts to mount, while servers are down. */
@@ -19,16 +20,21 @@ export class MountDied extends Error {
 /** A client that is silent for so long in all may lose its session, whose time-out is 10 s. */
 const sessionRiskMs = 6_000;
 const silenceWindowMs = 20_000;
+/** After a silence, before anybody says that it is over. */
+const settleMs = 500;
 
 export interface ClientEvents {
   onClientDeath(mount: string): void;
-  onSessionAtRisk(mount: string): void;
+  onSessionAtRisk(mount: string, session: number): void;
 }
 
 export interface Mount {
   /** Name of the client's incarnation: handles are its own. */
   readonly name: string;
-  readonly fileSystem: FileSystem;
+  /** What applications talk to. */
+  readonly kernel: SimulatedKernel;
+  readonly client: Client;
+  readonly root: number;
   /** Rejects with MountDied when the process is killed. */
   readonly death: Promise<never>;
 }
@@ -64,12 +70,30 @@ export class SimulatedClient {
     const silentMs = this.#silences.reduce((sum, silence) => sum + silence.forMs, 0);
     if (silentMs <= sessionRiskMs || this.#sessionAtRisk) return;
     this.#sessionAtRisk = true;
-    if (this.#mount !== undefined) this.#events.onSessionAtRisk(this.#mount.name);
+    if (this.#mount !== undefined) this.#events.onSessionAtRisk(this.#mount.name, this.#mount.client.sessionId);
+  }
+
+  /** True if it was silent for so long that its session may have ended, and is not silent any more. */
+  get isBackFromRisk(): boolean {
+    const { nowUs } = this.#world.scheduler;
+    const silent = this.#silences.some(({ fromUs, forMs }) => fromUs + 1_000 * (forMs + settleMs) > nowUs);
+    return this.#sessionAtRisk && !silent;
+  }
+
+  /** What has become of the session is known. */
+  riskIsOver(): void {
+    this.#sessionAtRisk = false;
+    this.#silences = [];
   }
 
   /** The mount; resolves when there is one. */
   mount(): Promise<Mount> {
     return this.#mounted.promise;
+  }
+
+  /** The mount, if there is one. */
+  get current(): Mount | undefined {
+    return this.#mount;
   }
 
   get mounted(): boolean {
@@ -92,9 +116,11 @@ export class SimulatedClient {
     const attempt = () => {
       Client.mount(hooked, { leaders: this.#leaders, volume: "home", host: incarnation.name }).then(
         (client) => {
-          const fileSystem = this.#hooks.fileSystem?.(this.name, client) ?? client;
-          this.#mount = { name: incarnation.name, fileSystem, death: death.promise };
-          if (this.#sessionAtRisk) this.#events.onSessionAtRisk(incarnation.name);
+          const fileSystem: FileSystem = this.#hooks.fileSystem?.(this.name, client) ?? client;
+          const random = this.#world.scheduler.random.fork(`kernel ${incarnation.name}`);
+          const kernel = new SimulatedKernel(fileSystem, incarnation, () => platform.clock.nowMs(), random);
+          this.#mount = { name: incarnation.name, kernel, client, root: client.root, death: death.promise };
+          if (this.#sessionAtRisk) this.#events.onSessionAtRisk(incarnation.name, client.sessionId);
           this.#mounted.resolve(this.#mount);
         },
         (error: Error) => {

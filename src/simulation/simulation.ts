@@ -55,6 +55,8 @@ export interface SimulationResult {
   readonly failure: { readonly error: Error; readonly history: string[]; readonly log: readonly string[] } | undefined;
 }
 
+/** What the client can do by now. */
+const abilities = { mapped: false, locks: false };
 /** Applications at one time, and operations under way: with more, the orders to try grow beyond bounds. */
 const applicationsPerClientMax = 3;
 /** A start, a recall, a failover, a catch-up each take seconds; everything must be over long before. */
@@ -78,8 +80,10 @@ class Simulation {
   readonly #cluster: SimulatedCluster;
   readonly #faults: Faults;
   readonly #deadMounts = new Set<string>();
-  /** Mounts whose session may have ended. */
-  readonly #riskyMounts = new Set<string>();
+  /** Mounts whose session may have ended, with its number. */
+  readonly #riskyMounts = new Map<string, number>();
+  /** Mounts that have lost a session. */
+  readonly #survivors = new Set<string>();
   #checker: LinearizabilityChecker | undefined;
   #recorder: Recorder | undefined;
   #failure: Error | undefined;
@@ -95,11 +99,12 @@ class Simulation {
     this.#cluster = new SimulatedCluster(this.#world, layout, clients, options.hooks ?? {}, {
       onClientDeath: (mount) => {
         this.#deadMounts.add(mount);
-        this.#checker?.holdsNothing(mount);
+        this.#riskyMounts.delete(mount);
+        this.#checker?.clientDied(mount);
       },
-      onSessionAtRisk: (mount) => {
-        this.#riskyMounts.add(mount);
-        this.#checker?.holdsNothing(mount);
+      onSessionAtRisk: (mount, session) => {
+        this.#riskyMounts.set(mount, session);
+        this.#checker?.sessionAtRisk(mount);
       },
       onDefect: (error) => {
         this.#failure ??= new Violation("a server starts again after any crash", error.stack ?? error.message);
@@ -147,7 +152,7 @@ class Simulation {
 
   async #story(): Promise<void> {
     await this.#within("start", this.#cluster.start());
-    const root = (await this.#cluster.clients[0]!.mount()).fileSystem.root;
+    const { root } = await this.#cluster.clients[0]!.mount();
     const checker = new LinearizabilityChecker(Model.withRoot(root, rootMode, owner.uid, owner.gid));
     this.#checker = checker;
     const recorder = new Recorder(this.#world.scheduler, checker, (...what) => this.#tolerance(...what));
@@ -191,10 +196,12 @@ class Simulation {
   #applications(recorder: Recorder, checker: LinearizabilityChecker): Application[] {
     const { scheduler } = this.#world;
     const largeChance = this.#random.pick([0, 0.01, 0.04, 0.2]);
-    const emphasis = this.#random.below(1_000);
+    const character = this.#random.below(1_000);
+    let lockOwner = 0;
     const make = (name: string, clients = this.#cluster.clients) => {
       const random = this.#random.fork(name);
-      const workload = new Workload(random.fork("workload"), largeChance, emphasis);
+      lockOwner += 1;
+      const workload = new Workload(random.fork("workload"), { largeChance, character, lockOwner, abilities });
       return new Application(clients, { recorder, checker, workload, scheduler }, random);
     };
     // One at a time, the outcome of each is certain; many at once, the order is not. Both find things.
@@ -206,29 +213,53 @@ class Simulation {
   }
 
   #tolerance(mount: Mount, errno: string, calledUs: number): Tolerance {
-    // What fails because a session ended is not part of the file system's answers.
-    const ended = ["EIO", "ENOTCONN", "ESTALE", "EBADF", "ENODEV"];
-    if (this.#riskyMounts.has(mount.name) && ended.includes(errno)) return "fatal";
+    // What fails because a session ended is not part of the file system's answers; the mount goes on with the next one.
+    if (this.#hadRisk(mount) && ["EIO", "ESTALE"].includes(errno)) return "mayHaveHappened";
     if (errno === "EIO" && this.#faults.diskHadFailed(calledUs)) return "mayHaveHappened";
     return errno === "ENOSPC" && this.#faults.diskWasFull(calledUs) ? "mayHaveHappened" : "no";
   }
 
+  /** True if a session of the mount has ended or may have: handles from before may still be in use. */
+  #hadRisk(mount: Mount): boolean {
+    return this.#riskyMounts.has(mount.name) || this.#survivors.has(mount.name);
+  }
+
   /**
-   * When the leader has ended the session of a client that died, what that client had under way has happened or never
-   * will. Somebody then looks, so that the checker knows which. Resolves when nobody is left to mourn.
+   * Finds out what has become of sessions: of the dead, and of those that were at risk. When the leader has ended the session
+   * of a client that died, what that client had under way has happened or never will; somebody then looks, so that the
+   * checker knows which. Resolves when nothing is open.
    */
   async #mourn(enough: () => boolean): Promise<void> {
-    while (!enough() || this.#deadMounts.size > 0) {
+    while (!enough() || this.#deadMounts.size > 0 || this.#riskyMounts.size > 0) {
       await this.#wait(pollMs);
-      if (this.#deadMounts.size === 0) continue;
+      if (this.#deadMounts.size === 0 && this.#riskyMounts.size === 0) continue;
       const dead = [...this.#deadMounts];
+      const risky = this.#cluster.clients.filter(({ isBackFromRisk }) => isBackFromRisk);
       const { sessions } = await this.#cluster.status();
+      for (const client of risky) this.#judgeRisk(client, sessions);
       for (const mount of dead.filter((name) => sessions.every(({ host }) => host !== name))) {
         const open = this.#checker!.abandonedBy(mount);
-        this.#checker!.settle(mount);
+        this.#checker!.sessionEnded(mount);
         this.#deadMounts.delete(mount);
         for (const { operation } of open) await this.#observe(operation);
       }
+    }
+  }
+
+  /** `sessions`: those that the leader had a moment ago. */
+  #judgeRisk(client: SimulatedClient, sessions: readonly { session: number }[]): void {
+    const mount = client.current;
+    const session = mount && this.#riskyMounts.get(mount.name);
+    if (mount === undefined || session === undefined || !client.isBackFromRisk) return;
+    const lives = sessions.some((one) => one.session === session);
+    if (lives && mount.client.sessionId !== session) return;
+    this.#riskyMounts.delete(mount.name);
+    client.riskIsOver();
+    if (lives) {
+      this.#checker!.sessionGoesOn(mount.name);
+    } else {
+      this.#survivors.add(mount.name);
+      this.#checker!.sessionEnded(mount.name);
     }
   }
 
@@ -279,7 +310,7 @@ class Simulation {
   }
 
   async #unmount(): Promise<void> {
-    for (const client of this.#cluster.clients) await (await client.mount()).fileSystem.unmount();
+    for (const client of this.#cluster.clients) await (await client.mount()).client.unmount();
     const { sessions } = await this.#cluster.status();
     if (sessions.length > 0) throw new Violation("unmount ends the session", `${sessions.length} are left`);
   }

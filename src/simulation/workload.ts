@@ -6,10 +6,32 @@ import type { FileOperation } from "./file-operation.ts";
 import type { Model, ModelInode } from "./model.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 
-const names = ["a", "b", "c", "d", "e", "\xff\xfe"] as const;
-/** Above these the workload removes more than it makes. */
-const directoriesMax = 5;
-const filesMax = 14;
+const names = ["a", "b", "\xff\xfe", "c", "d", "e"] as const;
+const extendedNames = ["user.x", "user.y"] as const;
+const pageBytes = 4096;
+/** Bytes of a file that are locked: few, so that locks meet. */
+const lockedBytes = 4;
+
+/** How crowded it is: the fewer places there are, the more is fought for. */
+export interface Crowd {
+  readonly names: number;
+  /** Above these the workload removes more than it makes. */
+  readonly directoriesMax: number;
+  readonly filesMax: number;
+}
+
+const crowds: readonly Crowd[] = [
+  { names: 2, directoriesMax: 2, filesMax: 2 },
+  { names: 3, directoriesMax: 3, filesMax: 4 },
+  { names: 3, directoriesMax: 3, filesMax: 6 },
+  { names: 6, directoriesMax: 5, filesMax: 14 },
+];
+
+/** What a simulation can do without, until all of it is there. */
+export interface Abilities {
+  readonly mapped: boolean;
+  readonly locks: boolean;
+}
 const chunkBytes = 4 * 1024 * 1024;
 
 /** What is done, of so many. Reads and writes need an open file, so opening is frequent. */
@@ -32,8 +54,17 @@ const weights = {
   read: 18,
   write: 18,
   append: 6,
-  sync: 2,
+  sync: 3,
+  syncAll: 1,
   readDirectory: 5,
+  load: 4,
+  store: 4,
+  setExtended: 3,
+  getExtended: 2,
+  listExtended: 1,
+  removeExtended: 1,
+  lock: 3,
+  unlock: 3,
 } as const;
 
 type Kind = keyof typeof weights;
@@ -44,6 +75,11 @@ const emphases: readonly (readonly Kind[])[] = [
   ["read", "write", "append", "truncate"],
   ["createFile", "link", "unlink", "rename", "makeDirectory", "removeDirectory", "lookup", "readDirectory"],
   ["write", "read"],
+  ["rename", "makeDirectory", "createFile", "lookup"],
+  ["append", "read", "open", "getAttributes"],
+  ["store", "load", "read", "write"],
+  ["setExtended", "getExtended", "chmod", "getAttributes"],
+  ["lock", "unlock", "read", "write"],
 ];
 const emphasis = 5;
 
@@ -51,6 +87,8 @@ const emphasis = 5;
 export interface OpenFile {
   readonly inode: number;
   readonly append: boolean;
+  /** The operation that opened it. */
+  readonly openedBy: number;
 }
 
 export class Workload {
@@ -58,15 +96,26 @@ export class Workload {
   /** Writes up to 1 MiB happen with this probability; they are what takes time. */
   readonly #largeChance: number;
   readonly #weights: Readonly<Record<Kind, number>>;
+  readonly #crowd: Crowd;
+  /** Who locks: unlike every other application's. */
+  readonly lockOwner: number;
 
-  /** `emphasisNumber` chooses what is done most: any whole number. */
-  constructor(random: SimulatedRandom, largeChance: number, emphasisNumber: number) {
+  /** `character` chooses what is done most, and how crowded it is: any whole number. */
+  constructor(
+    random: SimulatedRandom,
+    options: { largeChance: number; character: number; lockOwner: number; abilities: Abilities },
+  ) {
+    const { largeChance, character, lockOwner, abilities } = options;
     this.#random = random;
     this.#largeChance = largeChance;
-    const more = emphases[emphasisNumber % emphases.length]!;
-    const changed = Object.entries(weights).map(([kind, weight]) => {
-      return [kind, more.includes(kind as Kind) ? weight * emphasis : weight];
-    });
+    this.lockOwner = lockOwner;
+    this.#crowd = crowds[character % crowds.length]!;
+    const more = emphases[Math.floor(character / crowds.length) % emphases.length]!;
+    const able = (kind: string) =>
+      (abilities.mapped || !["load", "store"].includes(kind)) &&
+      (abilities.locks || !["lock", "unlock"].includes(kind));
+    const kinds = Object.entries(weights).filter(([kind]) => able(kind));
+    const changed = kinds.map(([kind, weight]) => [kind, more.includes(kind as Kind) ? weight * emphasis : weight]);
     this.#weights = Object.fromEntries(changed);
   }
 
@@ -79,15 +128,15 @@ export class Workload {
       const kind = this.#kind(directories.length, files.length);
       const choice = this.#onOpenFile(kind, model, open, id) ?? this.#onNames(kind, model, directories);
       if (choice !== undefined) return choice;
-      const operation = this.#onInode(kind, alive, files, directories);
+      const operation = this.#onInode(kind, { alive, files, directories, root: model.inode(0).number!, id });
       if (operation !== undefined) return { operation };
     }
   }
 
   #kind(directories: number, files: number): Kind {
     const kind = this.#random.weighted(this.#weights);
-    if (kind === "makeDirectory" && directories >= directoriesMax) return "removeDirectory";
-    if (kind === "createFile" && files >= filesMax) return "unlink";
+    if (kind === "makeDirectory" && directories >= this.#crowd.directoriesMax) return "removeDirectory";
+    if (kind === "createFile" && files >= this.#crowd.filesMax) return "unlink";
     return kind;
   }
 
@@ -109,6 +158,23 @@ export class Workload {
         return { operation: { kind, inode, offset: this.#offset(size), length: this.#length() }, file };
       case "write":
         return { operation: { kind, inode, offset: this.#offset(size), length: this.#length(), tag: id }, file };
+      case "sync":
+        return { operation: { kind, inode, handle: file.openedBy }, file };
+      case "load":
+      case "store": {
+        if (size === 0) return undefined;
+        const operation = { kind, inode, ...this.#inPage(size), tag: id };
+        return { operation, file };
+      }
+      case "lock": {
+        const mode = this.#random.chance(0.3) ? "shared" : "exclusive";
+        // Who waits while others wait for him may wait for good.
+        const holds = [...model.inodes()].some(({ locks }) => locks.some(({ owner }) => owner === this.lockOwner));
+        const wait = !holds && this.#random.chance(0.3);
+        return { operation: { kind, inode, owner: this.lockOwner, mode, ...this.#lockRange(), wait }, file };
+      }
+      case "unlock":
+        return { operation: { kind, inode, owner: this.lockOwner, start: 0, end: lockedBytes }, file };
       case "append":
         return { operation: { kind: "write", inode, offset: undefined, length: this.#length(), tag: id }, file };
       default:
@@ -151,13 +217,28 @@ export class Workload {
     }
   }
 
-  #onInode(kind: Kind, alive: ModelInode[], files: ModelInode[], directories: ModelInode[]): FileOperation | undefined {
+  #onInode(
+    kind: Kind,
+    there: { alive: ModelInode[]; files: ModelInode[]; directories: ModelInode[]; root: number; id: number },
+  ): FileOperation | undefined {
+    const { alive, files, directories, root, id } = there;
     const inode = this.#random.pick(alive).number!;
     const symlinks = alive.filter(({ type }) => type === "symlink");
     switch (kind) {
       case "getAttributes":
-      case "sync":
+      case "listExtended":
         return { kind, inode };
+      case "sync":
+        return { kind, inode, handle: 0 };
+      case "syncAll":
+        return { kind: "sync", inode: root, handle: 0 };
+      case "getExtended":
+      case "removeExtended":
+        return { kind, inode, name: this.#random.pick(extendedNames) };
+      case "setExtended": {
+        const mode = this.#random.pick(["set", "set", "create", "replace"] as const);
+        return { kind, inode, name: this.#random.pick(extendedNames), mode, tag: id };
+      }
       case "chmod":
         return { kind: "setAttributes", inode, change: { mode: this.#random.below(0o1000) } };
       case "chown":
@@ -184,7 +265,9 @@ export class Workload {
   /** Mostly a name that is there. */
   #name({ entries }: ModelInode): string {
     const there = [...entries.keys()];
-    return there.length > 0 && this.#random.chance(0.6) ? this.#random.pick(there) : this.#random.pick(names);
+    return there.length > 0 && this.#random.chance(0.6)
+      ? this.#random.pick(there)
+      : this.#random.pick(names.slice(0, this.#crowd.names));
   }
 
   /** Near the start, the end, the bounds of chunks, or anywhere in three chunks. */
@@ -207,6 +290,17 @@ export class Workload {
     if (pieces.length === 0 || this.#random.chance(0.4)) return this.#offset(size);
     const { start, end } = this.#random.pick(pieces);
     return this.#random.between(start, end);
+  }
+
+  /** Bytes in one page, most of the time before the end of the file. */
+  #inPage(size: number): { offset: number; length: number } {
+    const offset = this.#random.below(Math.min(size, 16 * pageBytes));
+    return { offset, length: this.#random.between(1, pageBytes - (offset % pageBytes)) };
+  }
+
+  #lockRange(): { start: number; end: number } {
+    const start = this.#random.below(lockedBytes);
+    return { start, end: this.#random.between(start, lockedBytes) };
   }
 
   #length(): number {

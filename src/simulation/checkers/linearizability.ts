@@ -124,6 +124,7 @@ export class LinearizabilityChecker {
   failedSomehow(id: number): void {
     const { operation } = this.#underWay.get(id)!;
     if (operation.kind === "sync") this.#told.add(operation.handle);
+    this.#returned.set(id, this.#tick());
     this.#abandoned.add(id);
     this.#mayHaveHappened(id);
   }

@@ -1,0 +1,206 @@
+/** System calls on names, as the kernel makes them: what it has in its caches it answers itself, under its own locks. */
+import type { Attributes, FileSystem, Handle } from "../client/file-system.ts";
+import { FileError } from "../errors/file-error.ts";
+import type { FileOperation, Outcome } from "./file-operation.ts";
+import type { KernelCachesModel, Moment } from "./kernel-caches.ts";
+import type { KernelDevice } from "./kernel-device.ts";
+import type { KernelLocks } from "./kernel-locks.ts";
+import { owner } from "./model-operations.ts";
+
+type Operation<K extends FileOperation["kind"]> = Extract<FileOperation, { kind: K }>;
+type Result = { readonly outcome: Outcome; readonly handle?: Handle };
+
+export interface KernelParts {
+  readonly fileSystem: FileSystem;
+  readonly device: KernelDevice;
+  readonly caches: KernelCachesModel;
+  readonly locks: KernelLocks;
+}
+
+/** What a name stands for. */
+type Found = { readonly inode: number | undefined; readonly attributes?: Attributes };
+
+const done: Result = { outcome: { kind: "done" } };
+
+export class KernelNames {
+  readonly #parts: KernelParts;
+
+  constructor(parts: KernelParts) {
+    this.#parts = parts;
+  }
+
+  /** stat(2) without the attributes, where the name is cached; else with those that came along. */
+  async lookup({ parent, name }: Operation<"lookup">): Promise<Result> {
+    const { caches, locks } = this.#parts;
+    // A name that was kept once is asked for again without the lock; its directory is locked for one never heard of.
+    const found = caches.hasName(parent, name)
+      ? await this.#find(parent, name)
+      : await locks.locked(parent, "shared", () => this.#find(parent, name));
+    if (found.inode === undefined) return { outcome: { kind: "absent" } };
+    if (found.attributes === undefined) return { outcome: { kind: "found", inode: found.inode } };
+    return { outcome: { kind: "attributes", attributes: found.attributes } };
+  }
+
+  create(operation: Operation<"create">): Promise<Result> {
+    const { parent, name, type, mode, target, open } = operation;
+    const { fileSystem, device, locks } = this.#parts;
+    return locks.locked(parent, "exclusive", async () => {
+      if ((await this.#find(parent, name)).inode !== undefined) throw new FileError("EEXIST");
+      const node = { type, mode, ...owner, ...(type === "symlink" && { target }) };
+      const asked = this.#parts.caches.moment();
+      const serve = async (): Promise<{ attributes: Attributes; handle?: Handle }> =>
+        open
+          ? fileSystem.createAndOpen(parent, name, node, {})
+          : { attributes: await fileSystem.create(parent, name, node) };
+      try {
+        const { attributes, handle, keep } = await device.ask("create", serve, (answer) => ({
+          ...answer,
+          keep: this.#entryKept(parent, name, answer.attributes, asked, "isNew"),
+        }));
+        keep();
+        this.#changed(parent);
+        return { outcome: { kind: "attributes", attributes }, ...(handle && { handle }) };
+      } catch (error) {
+        this.#parts.caches.forgetName(parent, name);
+        throw error;
+      }
+    });
+  }
+
+  link({ inode, parent, name }: Operation<"link">): Promise<Result> {
+    const { fileSystem, device, locks } = this.#parts;
+    return locks.locked(parent, "exclusive", async () => {
+      if ((await this.#find(parent, name)).inode !== undefined) throw new FileError("EEXIST");
+      const asked = this.#parts.caches.moment();
+      const serve = () => fileSystem.link(inode, parent, name);
+      const { attributes, keep } = await device.ask("link", serve, (answer) => ({
+        attributes: answer,
+        keep: this.#entryKept(parent, name, answer, asked, "isNew"),
+      }));
+      keep();
+      this.#changed(parent);
+      return { outcome: { kind: "attributes", attributes } };
+    });
+  }
+
+  remove(operation: Operation<"unlink" | "removeDirectory">): Promise<Result> {
+    const { kind, parent, name } = operation;
+    const { fileSystem, device, caches, locks } = this.#parts;
+    return locks.locked(parent, "exclusive", async () => {
+      const { inode } = await this.#find(parent, name);
+      if (inode === undefined) throw new FileError("ENOENT");
+      const isDirectory = caches.type(inode) === "directory";
+      if (kind === "unlink" && isDirectory) throw new FileError("EISDIR");
+      if (kind === "removeDirectory" && !isDirectory) throw new FileError("ENOTDIR");
+      return locks.locked(inode, "exclusive", async () => {
+        const serve = () =>
+          kind === "unlink" ? fileSystem.unlink(parent, name) : fileSystem.removeDirectory(parent, name);
+        await device.ask(kind, serve, () => {});
+        caches.forgetName(parent, name);
+        this.#changed(parent, inode);
+        return done;
+      });
+    });
+  }
+
+  rename({ parent, name, newParent, newName, noReplace }: Operation<"rename">): Promise<Result> {
+    const { fileSystem, device, caches, locks } = this.#parts;
+    return locks.bothLocked(parent, newParent, async () => {
+      const { inode } = await this.#find(parent, name);
+      if (inode === undefined) throw new FileError("ENOENT");
+      const { inode: replaced } = await this.#find(newParent, newName);
+      if (noReplace && replaced !== undefined) throw new FileError("EEXIST");
+      await device.ask(
+        "rename",
+        () => fileSystem.rename(parent, name, newParent, newName, { noReplace }),
+        () => {},
+      );
+      if (inode !== replaced) caches.moveName(parent, name, newParent, newName);
+      this.#changed(parent, newParent, inode);
+      if (replaced !== undefined) this.#changed(replaced);
+      return done;
+    });
+  }
+
+  /** All entries; the model's directories fit into one batch, so this is one moment. */
+  readDirectory({ inode }: Operation<"readDirectory">, withAttributes: boolean): Promise<Result> {
+    const { fileSystem, device, locks } = this.#parts;
+    return locks.locked(inode, "shared", async () => {
+      const handle = await device.ask(
+        "opendir",
+        () => fileSystem.open(inode, {}),
+        (answer) => answer,
+      );
+      try {
+        for (;;) {
+          const asked = this.#parts.caches.moment();
+          const serve = () => fileSystem.readDirectory(handle, 0, 1_000, withAttributes);
+          const { entries, keeps } = await device.ask("readdir", serve, (answer) => ({
+            entries: answer,
+            keeps: answer.flatMap(({ name, attributes }) =>
+              attributes === undefined ? [] : [this.#entryKept(inode, name, attributes, asked)],
+            ),
+          }));
+          for (const keep of keeps) keep();
+          const last = entries.at(-1)?.cookie ?? 0;
+          const rest = await device.ask(
+            "readdir",
+            () => fileSystem.readDirectory(handle, last, 1, false),
+            (more) => more,
+          );
+          // Entries that were added meanwhile: what was listed is no single moment.
+          if (rest.length > 0) continue;
+          return {
+            outcome: { kind: "entries", entries: entries.map(({ name, inode: entry }) => ({ name, inode: entry })) },
+          };
+        }
+      } finally {
+        fileSystem.close(handle);
+      }
+    });
+  }
+
+  /** From the cache, or asked for. */
+  async #find(parent: number, name: string): Promise<Found> {
+    const { fileSystem, device, caches } = this.#parts;
+    const cached = caches.name(parent, name);
+    if (cached !== undefined) return { inode: cached.inode };
+    const asked = caches.moment();
+    const { attributes, keep } = await device.ask(
+      "lookup",
+      () => fileSystem.lookup(parent, name),
+      (answer) => ({
+        attributes: answer,
+        keep:
+          answer === undefined ? this.#absentKept(parent, name, asked) : this.#entryKept(parent, name, answer, asked),
+      }),
+    );
+    keep();
+    return attributes === undefined ? { inode: undefined } : { inode: attributes.inode, attributes };
+  }
+
+  /**
+   * What the reply says of how long it is valid, and its use. The kernel doesn't look at what it was told to forget when an
+   * answer makes the entry (`isNew`), and of an inode that it doesn't know yet it can't be told to forget anything. So such
+   * answers come without a time for the attributes.
+   */
+  #entryKept(parent: number, name: string, attributes: Attributes, asked: Moment, isNew?: "isNew"): () => void {
+    const { fileSystem, caches } = this.#parts;
+    const nameValidMs = fileSystem.nameValidMs(parent);
+    const isKnown = caches.type(attributes.inode) !== undefined && isNew === undefined;
+    const attributesValidMs = isKnown ? fileSystem.attributesValidMs(attributes.inode) : 0;
+    return () => {
+      caches.keepName(parent, name, attributes.inode, nameValidMs, asked);
+      caches.keepAttributes(attributes, attributesValidMs, isNew === undefined ? asked : undefined);
+    };
+  }
+
+  #absentKept(parent: number, name: string, asked: Moment): () => void {
+    const nameValidMs = this.#parts.fileSystem.nameValidMs(parent);
+    return () => this.#parts.caches.keepName(parent, name, undefined, nameValidMs, asked);
+  }
+
+  #changed(...inodes: number[]): void {
+    for (const inode of inodes) this.#parts.caches.forgetAttributes(inode);
+  }
+}

@@ -1,0 +1,358 @@
+/**
+ * A model of the kernel between applications and the file system: caches of names and attributes, pages of mapped files, and
+ * the locks that it holds while a request is unanswered. Applications make system calls here; what the caches can answer
+ * never gets to the file system. The file system has it forget what can become wrong (KernelCaches).
+ *
+ * It stands for Linux with FUSE 7.45 (fs/fuse), all files opened with FOPEN_DIRECT_IO. What matters:
+ *
+ * 1. Answers are used some time after they were given, with the time-outs that they came with (kernel-device.ts).
+ * 2. Changes in a directory hold its lock alone until they are answered, lookups hold it shared; attributes, writes and
+ *    fsync hold the file's. Forgetting names and attributes takes no lock.
+ * 3. Dropping a file's pages waits for unanswered reads and writes of pages, one page after the other, and for
+ *    unanswered reads and writes of the file.
+ * 4. O_APPEND: the kernel says at which offset, by the size that it knows. It may be wrong.
+ */
+import type { AttributeChange, Attributes, FileSystem, Handle, KernelCaches } from "../client/file-system.ts";
+import { FileError } from "../errors/file-error.ts";
+import type { FileOperation, Outcome } from "./file-operation.ts";
+import type { Incarnation } from "./incarnation.ts";
+import { KernelCachesModel } from "./kernel-caches.ts";
+import { KernelDevice } from "./kernel-device.ts";
+import { KernelLocks } from "./kernel-locks.ts";
+import { KernelNames } from "./kernel-names.ts";
+import { KernelPages, pageBytes } from "./kernel-pages.ts";
+import type { SimulatedRandom } from "./simulated-random.ts";
+import { taggedBytes } from "./tagged-data.ts";
+
+type Operation<K extends FileOperation["kind"]> = Extract<FileOperation, { kind: K }>;
+
+type OpenFileOperation = Operation<"read" | "write" | "load" | "store" | "sync" | "close" | "lock" | "unlock">;
+
+export interface SystemCallResult {
+  /** Undefined: the call was not made after all. */
+  readonly outcome: Outcome | undefined;
+  /** Of open, and of a create that opens. */
+  readonly handle?: Handle;
+}
+
+const done: SystemCallResult = { outcome: { kind: "done" } };
+/** Attempts to have a page and valid attributes at the same time. */
+const storeAttemptsMax = 8;
+/** Listings that bring attributes along. */
+const readDirectoryPlusChance = 0.5;
+
+export class SimulatedKernel implements KernelCaches {
+  readonly #fileSystem: FileSystem;
+  readonly #device: KernelDevice;
+  readonly #caches: KernelCachesModel;
+  readonly #locks = new KernelLocks();
+  readonly #names: KernelNames;
+  readonly #pages: KernelPages;
+  readonly #random: SimulatedRandom;
+  /** The newest size that the kernel has heard of, valid or not. */
+  readonly #sizes = new Map<number, number>();
+  /** Handles through which pages are read and written. */
+  readonly #mappedThrough = new Map<number, Set<Handle>>();
+  /** Reads and writes of each file that are unanswered. */
+  readonly #unanswered = new Map<number, Set<Promise<unknown>>>();
+
+  constructor(fileSystem: FileSystem, incarnation: Incarnation, nowMs: () => number, random: SimulatedRandom) {
+    this.#fileSystem = fileSystem;
+    this.#random = random;
+    this.#device = new KernelDevice(incarnation, random.fork("device"));
+    this.#caches = new KernelCachesModel(nowMs);
+    this.#names = new KernelNames({ fileSystem, device: this.#device, caches: this.#caches, locks: this.#locks });
+    this.#pages = new KernelPages({
+      readPage: (inode, page) => this.#readPage(inode, page),
+      writePage: (inode, page, bytes) => this.#writePage(inode, page, bytes),
+      sizeOf: (inode) => this.#sizes.get(inode) ?? 0,
+    });
+    fileSystem.attach(this);
+  }
+
+  forgetNames(): void {
+    this.#caches.forgetNames();
+  }
+
+  forgetAttributes(inode: number): void {
+    this.#caches.forgetAttributes(inode);
+  }
+
+  async forgetPages(inode: number): Promise<void> {
+    const before = [...(this.#unanswered.get(inode) ?? [])];
+    await this.#pages.drop(inode);
+    for (const request of before) await request.catch(() => {});
+    this.#caches.forgetAttributes(inode);
+  }
+
+  /** One system call. `handle` is that of calls on open files. Errors: FileError. */
+  async perform(operation: FileOperation, handle?: Handle): Promise<SystemCallResult> {
+    switch (operation.kind) {
+      case "lookup":
+        return this.#names.lookup(operation);
+      case "create":
+        return this.#names.create(operation);
+      case "link":
+        return this.#names.link(operation);
+      case "unlink":
+      case "removeDirectory":
+        return this.#names.remove(operation);
+      case "rename":
+        return this.#names.rename(operation);
+      case "readDirectory":
+        return this.#names.readDirectory(operation, this.#random.chance(readDirectoryPlusChance));
+      case "open":
+        return this.#open(operation);
+      case "setExtended":
+      case "getExtended":
+      case "listExtended":
+      case "removeExtended":
+        return this.#extended(operation);
+      case "getAttributes":
+        return attributesResult(await this.#attributes(operation.inode));
+      case "setAttributes":
+        return attributesResult(await this.#setAttributes(operation.inode, operation.change));
+      case "readLink": {
+        const { inode } = operation;
+        const target = await this.#ask("readlink", () => this.#fileSystem.readLink(inode));
+        return { outcome: { kind: "target", target } };
+      }
+      default:
+        return handle === undefined ? this.#onInode(operation) : this.#onHandle(operation, handle);
+    }
+  }
+
+  /** Opens the file for this call only. */
+  async #onInode(operation: OpenFileOperation): Promise<SystemCallResult> {
+    const handle = await this.#ask("open", () => this.#fileSystem.open(operation.inode, {}));
+    try {
+      return await this.#onHandle(operation, handle);
+    } finally {
+      await this.#close(operation.inode, handle);
+    }
+  }
+
+  async #onHandle(operation: OpenFileOperation, handle: Handle): Promise<SystemCallResult> {
+    switch (operation.kind) {
+      case "read":
+        return this.#read(operation, handle);
+      case "write":
+        return this.#write(operation, handle);
+      case "load":
+        return this.#load(operation, handle);
+      case "store":
+        return this.#store(operation, handle);
+      case "sync":
+        await this.#sync(handle);
+        return done;
+      case "close":
+        return this.#close(operation.inode, handle);
+      default:
+        return this.#lock(operation, handle);
+    }
+  }
+
+  #ask<A>(label: string, serve: () => Promise<A>): Promise<A> {
+    return this.#device.ask(label, serve, (answer) => answer);
+  }
+
+  // --- attributes ---
+
+  async #attributes(inode: number): Promise<Attributes> {
+    const cached = this.#caches.attributes(inode);
+    if (cached !== undefined) return cached;
+    const asked = this.#caches.moment();
+    const { attributes, validMs } = await this.#device.ask(
+      "getattr",
+      () => this.#fileSystem.getAttributes(inode),
+      (answer) => ({ attributes: answer.attributes, validMs: this.#fileSystem.attributesValidMs(inode) }),
+    );
+    this.#caches.keepAttributes(attributes, validMs, asked);
+    // An outdated answer tells nothing of the size.
+    if (this.#caches.attributes(inode) === attributes) this.#sizes.set(inode, attributes.size);
+    return attributes;
+  }
+
+  /** The kernel takes this answer for newer than everything, so it comes without a time. */
+  #setAttributes(inode: number, change: AttributeChange): Promise<Attributes> {
+    return this.#locks.locked(inode, "exclusive", async () => {
+      if (change.size !== undefined) await this.#pages.drop(inode, Math.floor(change.size / pageBytes) * pageBytes);
+      const attributes = await this.#ask("setattr", () => this.#fileSystem.setAttributes(inode, change));
+      this.#caches.forgetAttributes(inode);
+      this.#sizes.set(inode, attributes.size);
+      return attributes;
+    });
+  }
+
+  async #extended(
+    operation: Operation<"setExtended" | "getExtended" | "listExtended" | "removeExtended">,
+  ): Promise<SystemCallResult> {
+    const { inode } = operation;
+    switch (operation.kind) {
+      case "getExtended": {
+        const { name } = operation;
+        const value = await this.#ask("getxattr", () => this.#fileSystem.getExtendedAttribute(inode, name));
+        return { outcome: { kind: "target", target: Buffer.from(value).toString("latin1") } };
+      }
+      case "listExtended": {
+        const names = await this.#ask("listxattr", () => this.#fileSystem.listExtendedAttributes(inode));
+        return { outcome: { kind: "names", names } };
+      }
+      case "setExtended": {
+        const { name, mode, tag } = operation;
+        const value = Buffer.from(`${tag}`);
+        await this.#locks.locked(inode, "exclusive", () =>
+          this.#ask("setxattr", () => this.#fileSystem.setExtendedAttribute(inode, name, value, mode)),
+        );
+        break;
+      }
+      default: {
+        const { name } = operation;
+        await this.#locks.locked(inode, "exclusive", () =>
+          this.#ask("removexattr", () => this.#fileSystem.removeExtendedAttribute(inode, name)),
+        );
+      }
+    }
+    this.#caches.forgetAttributes(inode);
+    return done;
+  }
+
+  // --- open files ---
+
+  async #open({ inode, truncate, append }: Operation<"open">): Promise<SystemCallResult> {
+    const open = () => this.#ask("open", () => this.#fileSystem.open(inode, { truncate, append }));
+    if (!truncate) return { ...done, handle: await open() };
+    return this.#locks.locked(inode, "exclusive", async () => {
+      await this.#pages.drop(inode);
+      const handle = await open();
+      this.#caches.forgetAttributes(inode);
+      this.#sizes.set(inode, 0);
+      return { ...done, handle };
+    });
+  }
+
+  async #close(inode: number, handle: Handle): Promise<SystemCallResult> {
+    const mapping = this.#mappedThrough.get(inode);
+    if (mapping?.has(handle)) {
+      if (mapping.size === 1) await this.#pages.drop(inode);
+      mapping.delete(handle);
+    }
+    try {
+      await this.#ask("flush", async () => this.#fileSystem.flush(handle));
+    } finally {
+      this.#fileSystem.close(handle);
+    }
+    return done;
+  }
+
+  async #read({ inode, offset, length }: Operation<"read">, handle: Handle): Promise<SystemCallResult> {
+    await this.#pages.writeBack(inode, offset, offset + length);
+    const buffers = await this.#data(inode, () =>
+      this.#ask("read", () => this.#fileSystem.read(handle, offset, length)),
+    );
+    return { outcome: { kind: "data", bytes: Buffer.concat(buffers) } };
+  }
+
+  #write({ inode, offset, length, tag }: Operation<"write">, handle: Handle): Promise<SystemCallResult> {
+    return this.#locks.locked(inode, "exclusive", async () => {
+      const at = offset ?? this.#sizes.get(inode) ?? 0;
+      await this.#pages.drop(inode, at, at + length);
+      const data = taggedBytes(tag, 0, length);
+      const serve = () => this.#fileSystem.write(handle, at, data, { killPrivileges: false });
+      try {
+        const written = await this.#data(inode, () => this.#ask("write", serve));
+        return { outcome: { kind: "written", length: written } };
+      } finally {
+        data.fill(0); // it was the file system's only until the answer: nobody may use it later
+        this.#caches.forgetAttributes(inode);
+        this.#sizes.set(inode, Math.max(this.#sizes.get(inode) ?? 0, at + length));
+        // Pages that came in meanwhile are older than the write.
+        await this.#pages.drop(inode, at, at + length);
+      }
+    });
+  }
+
+  #sync(handle: Handle): Promise<void> {
+    const { inode } = handle;
+    return this.#locks.locked(inode, "exclusive", async () => {
+      await this.#pages.writeBack(inode);
+      await this.#ask("fsync", () => this.#fileSystem.sync(handle));
+    });
+  }
+
+  async #lock(operation: Operation<"lock" | "unlock">, handle: Handle): Promise<SystemCallResult> {
+    const { owner, start, end } = operation;
+    const range = { kind: "posix" as const, owner: BigInt(owner), start, end };
+    if (operation.kind === "unlock") {
+      await this.#ask("unlock", () => this.#fileSystem.unlock(handle, range));
+    } else {
+      const { mode, wait } = operation;
+      await this.#ask("lock", () => this.#fileSystem.setLock(handle, { ...range, mode, pid: owner }, wait));
+    }
+    return done;
+  }
+
+  // --- mapped files ---
+
+  async #load({ inode, offset, length }: Operation<"load">, handle: Handle): Promise<SystemCallResult> {
+    this.#maps(inode, handle);
+    const bytes = await this.#pages.load(inode, offset, length);
+    return { outcome: bytes && { kind: "data", bytes } };
+  }
+
+  /** Stores, and then msync(2): until that has returned, the bytes are on their way. */
+  async #store(operation: Operation<"store">, handle: Handle): Promise<SystemCallResult> {
+    const { inode, offset, length, tag } = operation;
+    this.#maps(inode, handle);
+    const bytes = taggedBytes(tag, 0, length);
+    // Who stores has looked at the size before: what lies behind the end that the kernel knows never reaches the file.
+    const mayStore = () => this.#caches.attributes(inode) !== undefined;
+    for (let attempt = 0; ; attempt++) {
+      if (attempt === storeAttemptsMax) return { outcome: undefined };
+      await this.#attributes(inode);
+      if (await this.#pages.store(inode, offset, bytes, mayStore)) break;
+    }
+    await this.#pages.writeBack(inode, offset, offset + length);
+    return done;
+  }
+
+  async #readPage(inode: number, page: number): Promise<Uint8Array> {
+    const handle = this.#mapping(inode);
+    const serve = () => this.#fileSystem.read(handle, page * pageBytes, pageBytes);
+    return Buffer.concat(await this.#ask("read page", serve));
+  }
+
+  async #writePage(inode: number, page: number, bytes: Uint8Array): Promise<void> {
+    const handle = this.#mapping(inode);
+    const serve = () => this.#fileSystem.write(handle, page * pageBytes, bytes, { killPrivileges: false });
+    await this.#ask("write page", serve);
+    this.#caches.forgetAttributes(inode);
+  }
+
+  #maps(inode: number, handle: Handle): void {
+    const handles = this.#mappedThrough.get(inode) ?? new Set();
+    this.#mappedThrough.set(inode, handles.add(handle));
+  }
+
+  #mapping(inode: number): Handle {
+    const [handle] = this.#mappedThrough.get(inode) ?? [];
+    if (handle === undefined) throw new FileError("EBADF", "nothing is mapped");
+    return handle;
+  }
+
+  /** A read or write of the file: pages are not dropped while it is unanswered. */
+  async #data<T>(inode: number, body: () => Promise<T>): Promise<T> {
+    const running = body();
+    const all = this.#unanswered.get(inode) ?? new Set();
+    this.#unanswered.set(inode, all.add(running));
+    try {
+      return await running;
+    } finally {
+      all.delete(running);
+    }
+  }
+}
+
+function attributesResult(attributes: Attributes): SystemCallResult {
+  return { outcome: { kind: "attributes", attributes } };
+}
