@@ -13,6 +13,7 @@ import json
 import mmap
 import os
 import sys
+import tarfile
 import time
 import zlib
 
@@ -155,6 +156,48 @@ def check_filled(path, piece_bytes, written):
         os.close(descriptor)
 
 
+def compare_with_archive(archive, path):
+    """
+    How far an archive has been unpacked, entry by entry in its order: `c` complete, `p` a prefix of the content, `m`
+    missing, `w` anything else; one letter an entry. And the names of the first few that are not complete.
+    """
+    letters, doubtful = [], []
+    with tarfile.open(archive) as entries:
+        for entry in entries:
+            letter = state_of(entry, entries, os.path.join(path, entry.name))
+            letters.append(letter)
+            if letter != "c" and len(doubtful) < 10:
+                doubtful.append(f"{letter} {entry.name}")
+    return {"letters": "".join(letters), "doubtful": doubtful}
+
+
+def state_of(entry, entries, place):
+    if not os.path.lexists(place):
+        return "m"
+    if entry.isdir():
+        return "c" if os.path.isdir(place) else "w"
+    if entry.issym():
+        return "c" if os.path.islink(place) and os.readlink(place) == entry.linkname else "w"
+    expected = entries.extractfile(entry).read()
+    found = read_file(place)
+    if found == expected:
+        return "c"
+    return "p" if expected.startswith(found) else "w"
+
+
+def many(path, number):
+    return f"{path}/{number // 1000}/{number}"
+
+
+def touch_many(path, count):
+    """Empty files, a thousand in each directory."""
+    os.mkdir(path)
+    for number in range(count):
+        if number % 1000 == 0:
+            os.mkdir(f"{path}/{number // 1000}")
+        make_node(many(path, number), os.O_EXCL)
+
+
 calls = {
     "open": lambda path, flags=os.O_RDWR | os.O_CREAT: os.open(path, flags, 0o644),
     "close": os.close,
@@ -197,7 +240,9 @@ calls = {
     "readThrough": read_through,
     "fill": fill,
     "checkFilled": check_filled,
-    "pid": os.getpid,
+    "compareWithArchive": compare_with_archive,
+    "touchMany": touch_many,
+    "statMany": lambda path, count: [os.stat(many(path, number)).st_size for number in range(count)].count(0),
 }
 
 

@@ -9,6 +9,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import type { Place } from "./test-network.ts";
 
 export const root = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
 export const brine = join(root, "bin/brine");
@@ -191,6 +192,8 @@ export function startPython(
   return { child, ended };
 }
 
+const loopback: Place = { host: "127.0.0.1", enter: [] };
+
 /**
  * A cluster of servers as processes of their own (no quickstart, so that a test may kill and start each by itself):
  * server 1 has the metadata and a store, the others a store.
@@ -202,9 +205,17 @@ export class Cluster {
   readonly #context: Context;
   readonly #dataOf: (index: number) => string;
   readonly #metadataAlone: boolean;
+  readonly #places: readonly Place[];
   readonly #mounts = new Set<string>();
 
-  private constructor(context: Context, directory: string, dataOf: (index: number) => string, metadataAlone: boolean) {
+  private constructor(
+    context: Context,
+    directory: string,
+    dataOf: (index: number) => string,
+    metadataAlone: boolean,
+    places: readonly Place[],
+  ) {
+    this.#places = places;
     this.#context = context;
     this.directory = directory;
     this.#dataOf = dataOf;
@@ -220,6 +231,8 @@ export class Cluster {
       metadataAlone?: boolean;
       directory?: string;
       dataOf?: (index: number) => string;
+      /** Where each server runs, instead of this machine's loopback. */
+      places?: readonly Place[];
       /** Called before a server's first start, with its data directory: to put a disk there. */
       prepare?: (index: number, path: string) => Promise<void>;
     } = {},
@@ -231,9 +244,10 @@ export class Cluster {
       directory,
       options.dataOf ?? ((index) => join(directory, `server-${index + 1}`)),
       options.metadataAlone === true,
+      options.places ?? [],
     );
     const port = await freePorts(count);
-    for (let index = 0; index < count; index++) cluster.addresses.push(`127.0.0.1:${port + index}`);
+    for (let index = 0; index < count; index++) cluster.addresses.push(`${cluster.#place(index).host}:${port + index}`);
     undo(context, () => cluster.#unmountAll());
     for (let index = 0; index < count; index++) {
       await options.prepare?.(index, cluster.data(index));
@@ -259,15 +273,21 @@ export class Cluster {
     const address = this.addresses[index]!;
     const first = this.#metadataAlone ? ["--roles", "metadata"] : [];
     const place = index === 0 ? first : ["--join", this.addresses[0]!];
-    const args = ["server", "--data", this.data(index), "--listen", address, ...place];
+    const { enter } = this.#place(index);
+    const insecure = this.#places.length > 0 ? ["--insecure"] : [];
+    const args = [...enter, brine, "server", "--data", this.data(index), "--listen", address, ...place, ...insecure];
     const logFile = join(this.directory, `server-${index + 1}.log`);
     const mark = existsSync(logFile) ? readFileSync(logFile).length : 0;
-    const server = new Program(this.#context, brine, args, logFile);
+    const server = new Program(this.#context, args[0]!, args.slice(1), logFile);
     this.servers[index] = server;
     await waitFor(`server ${index + 1} to serve:\n${server.log()}`, () => {
       assert.ok(server.running, `server ${index + 1} ended:\n${server.log()}`);
       return / serving /.test(server.log().slice(mark));
     });
+  }
+
+  #place(index: number): Place {
+    return this.#places[index] ?? loopback;
   }
 
   /** SIGKILL, and gone when it returns. */
@@ -313,14 +333,14 @@ export class Cluster {
   }
 
   /** Mounts `home` in a process of its own and returns it; the mount point is `directory`/NAME. */
-  async mount(name: string, options: readonly string[] = []): Promise<Mount> {
+  async mount(name: string, options: readonly string[] = [], place: Place = loopback): Promise<Mount> {
     const point = join(this.directory, name);
     mkdirSync(point, { recursive: true });
     this.#mounts.add(point);
-    const args = ["mount", this.source, point, "--foreground", ...options];
+    const args = [...place.enter, brine, "mount", this.source, point, "--foreground", ...options];
     const logFile = join(this.directory, `${name}.log`);
     const mark = existsSync(logFile) ? readFileSync(logFile).length : 0;
-    const program = new Program(this.#context, brine, args, logFile);
+    const program = new Program(this.#context, args[0]!, args.slice(1), logFile);
     await waitFor(`${name} to be mounted`, () => {
       assert.ok(program.running, `the mount ended:\n${program.log()}`);
       return / mounted /.test(program.log().slice(mark));

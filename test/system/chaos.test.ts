@@ -1,0 +1,163 @@
+/**
+ * Clients, stores and the metadata server are stopped, killed and cut off at random moments while programs work on two
+ * mounts. Whatever an fsync has promised is there at all times, and at the end both mounts show the same.
+ */
+import { strict as assert } from "node:assert";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { Agent } from "./agent.ts";
+import { Cluster, full, type Mount, type Output, root, runProgram, startPython } from "./cluster.ts";
+import { type Place, TestNetwork, whyNoNetwork } from "./test-network.ts";
+
+const seconds = full ? 600 : 20;
+/** Long enough to end sessions, in the full run. */
+const longestFaultMs = full ? 16_000 : 2_500;
+const worker = join(root, "test/system/chaos-worker.py");
+const pause = (milliseconds: number) => new Promise((done) => setTimeout(done, milliseconds));
+const below = (limit: number) => Math.floor(Math.random() * limit);
+
+/** A process that can be stopped, killed and cut off. */
+interface Victim {
+  readonly name: string;
+  readonly place: Place;
+  signal(signal: NodeJS.Signals): void;
+  /** SIGKILL, a while of nothing, and a new start. */
+  restart(pauseMs: number): Promise<void>;
+  /** Waits until it can be struck again. */
+  settled(): Promise<void>;
+}
+
+class Chaos {
+  readonly events: string[] = [];
+  readonly #network: TestNetwork;
+  readonly #startedMs = performance.now();
+
+  constructor(network: TestNetwork) {
+    this.#network = network;
+  }
+
+  /** Strikes one of the victims after the other until the time is over; every fault has ended when it returns. */
+  async strike(victims: readonly Victim[], untilMs: number): Promise<void> {
+    while (performance.now() < untilMs) {
+      await pause(below(1_500));
+      const victim = victims[below(victims.length)]!;
+      const fault = ["stopped", "killed", "cut off"][below(3)]!;
+      const forMs = below(3) === 0 ? below(longestFaultMs) : below(1_000);
+      this.events.push(
+        `${((performance.now() - this.#startedMs) / 1000).toFixed(1)} s: ${victim.name} ${fault} for ${forMs} ms`,
+      );
+      if (fault === "stopped") {
+        victim.signal("SIGSTOP");
+        await pause(forMs);
+        victim.signal("SIGCONT");
+      } else if (fault === "killed") {
+        await victim.restart(forMs);
+      } else {
+        await this.#network.cut(victim.place);
+        await pause(forMs);
+        await this.#network.mend(victim.place);
+      }
+      await victim.settled();
+    }
+  }
+}
+
+async function clientVictim(cluster: Cluster, name: string, place: Place): Promise<Victim & { mount: () => Mount }> {
+  let mount = await cluster.mount(name, [], place);
+  return {
+    name,
+    place,
+    mount: () => mount,
+    signal: (signal) => mount.program.signal(signal),
+    settled: async () => {},
+    restart: async (pauseMs) => {
+      await mount.kill();
+      await pause(pauseMs);
+      mount = await cluster.mount(name, [], place);
+    },
+  };
+}
+
+function serverVictim(cluster: Cluster, index: number, place: Place): Victim {
+  return {
+    name: `server ${index + 1}`,
+    place,
+    signal: (signal) => cluster.servers[index]!.signal(signal),
+    settled: () => cluster.waitInSync(),
+    restart: async (pauseMs) => {
+      await cluster.killServer(index);
+      await pause(pauseMs);
+      await cluster.startServer(index);
+    },
+  };
+}
+
+async function check(directory: string, journals: string): Promise<string> {
+  const output = await runProgram("python3", [worker, "check", directory, journals]);
+  return output.stdout + output.stderr;
+}
+
+function judgeWorkers(context: TestContext, outputs: readonly Output[]): void {
+  for (const { stdout, stderr } of outputs) {
+    const lines = stdout.trim().split("\n");
+    const [, operations, errors] = /^done (\d+) (\d+)$/.exec(lines.pop() ?? "") ?? [];
+    context.diagnostic(`a worker did ${operations} operations and met ${errors} errors`);
+    assert.equal(stderr, "");
+    assert.deepEqual(lines, [], "what a worker saw");
+  }
+}
+
+test("what was fsynced survives stops, kills and cuts", { skip: whyNoNetwork() ?? false }, async (context) => {
+  const network = await TestNetwork.start(context);
+  const places: Place[] = [];
+  for (let count = 0; count < 5; count++) places.push(await network.place(context));
+  const cluster = await Cluster.start(context, { servers: 3, metadataAlone: true, places: places.slice(0, 3) });
+  const clients = [
+    await clientVictim(cluster, "one", places[3]!),
+    await clientVictim(cluster, "two", places[4]!),
+  ] as const;
+  const journals = join(cluster.directory, "journals");
+  mkdirSync(journals);
+  const points = clients.map((one) => one.mount().point);
+  mkdirSync(join(points[0]!, "work"));
+  const workers = [0, 1, 0, 1].map((side, number) =>
+    startPython(context, [worker, "work", join(points[side]!, "work"), journals, `w${number}`, String(below(1e9))]),
+  );
+
+  const chaos = new Chaos(network);
+  const untilMs = performance.now() + seconds * 1_000;
+  const servers = places.slice(0, 3).map((place, index) => serverVictim(cluster, index, place));
+  try {
+    await Promise.all([chaos.strike(clients, untilMs), chaos.strike(servers, untilMs)]);
+    for (const one of workers) one.child.stdin!.end("stop\n");
+    const late = pause(60_000).then(() => assert.fail("a worker hangs"));
+    judgeWorkers(context, (await Promise.race([Promise.all(workers.map((one) => one.ended)), late])) as Output[]);
+    await judgeEnd(context, cluster, clients, journals);
+  } catch (error) {
+    for (const event of chaos.events) context.diagnostic(event);
+    throw error;
+  }
+  context.diagnostic(`${chaos.events.length} faults`);
+});
+
+/** Both mounts keep all promises and show the same, and so does a third one after both have gone. */
+async function judgeEnd(
+  context: TestContext,
+  cluster: Cluster,
+  clients: readonly { mount: () => Mount }[],
+  journals: string,
+): Promise<void> {
+  const agent = new Agent(context, "judge");
+  const views: unknown[] = [];
+  for (const client of clients) {
+    const directory = join(client.mount().point, "work");
+    assert.equal(await check(directory, journals), "");
+    views.push(await agent.do("readThrough", directory));
+  }
+  assert.deepEqual(views[1], views[0], "both mounts show the same");
+  for (const client of clients) await client.mount().unmount();
+  const third = await cluster.mount("third");
+  assert.equal(await check(join(third.point, "work"), journals), "");
+  assert.deepEqual(await agent.do("readThrough", join(third.point, "work")), views[0], "so does a third one");
+}
