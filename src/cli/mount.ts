@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { Client } from "../client/client.ts";
 import { BrineError } from "../errors/brine-error.ts";
 import { mountFuse } from "../fuse/mount.ts";
+import { linux61Features } from "../fuse/protocol.ts";
 import type { LogLevel } from "../platform/logger.ts";
 import {
   absolutePath,
@@ -35,7 +36,7 @@ export function mountCommand(): Command {
     .argument("<directory>", "an empty directory")
     .option(
       "-o, --options <list>",
-      "mount options: ro; soft=SECONDS (waits fail with EIO instead of going on)",
+      "mount options: ro; soft=SECONDS (waits fail with EIO instead of going on); as-kernel=6.1 (use no more than Linux 6.1 offers, for tests)",
       splitOptions,
       [],
     )
@@ -90,7 +91,7 @@ async function mountHere(source: string, directory: string, options: MountOption
   const log = platform.logger.for("mount");
   try {
     const { addresses, volume } = parseSource(source);
-    const settings = parseMountOptions(options.options);
+    const { featureMask, ...settings } = parseMountOptions(options.options);
     const fileSystem = await Client.mount(platform, {
       leaders: addresses,
       volume,
@@ -108,12 +109,17 @@ async function mountHere(source: string, directory: string, options: MountOption
       log.info("unmounted");
       exitNow(exitCodes.done);
     };
-    const fuse = await mountFuse({ directory, source, readOnly: settings.readOnly, fileSystem, platform }).catch(
-      async (error) => {
-        await fileSystem.unmount();
-        throw error;
-      },
-    );
+    const fuse = await mountFuse({
+      directory,
+      source,
+      readOnly: settings.readOnly,
+      fileSystem,
+      platform,
+      ...(featureMask !== undefined && { featureMask }),
+    }).catch(async (error) => {
+      await fileSystem.unmount();
+      throw error;
+    });
     await registerMount(platform.disk, directory, source);
     // A mount in the background outlives the command that started it; one that a quickstart owns ends with it.
     onStopRequest((reason) => void end(reason, () => fuse.unmount()));
@@ -130,20 +136,26 @@ async function mountHere(source: string, directory: string, options: MountOption
   }
 }
 
-/** `ro`, `rw`, `soft=30s`. Error: invalid, for an option that is not known. */
-function parseMountOptions(options: readonly string[]): { readOnly: boolean; softTimeoutMs?: number } {
-  let readOnly = false;
-  let softTimeoutMs: number | undefined;
+interface MountSettings {
+  readonly readOnly: boolean;
+  readonly softTimeoutMs?: number;
+  readonly featureMask?: bigint;
+}
+
+/** `ro`, `rw`, `soft=30s`, `as-kernel=6.1`. Error: invalid, for an option that is not known. */
+function parseMountOptions(options: readonly string[]): MountSettings {
+  let settings: MountSettings = { readOnly: false };
   for (const option of options) {
     const soft = /^soft=(\d+)s?$/.exec(option);
-    if (option === "ro") readOnly = true;
-    else if (option === "rw") readOnly = false;
-    else if (soft !== null) softTimeoutMs = Number(soft[1]) * 1000;
+    if (option === "ro") settings = { ...settings, readOnly: true };
+    else if (option === "rw") settings = { ...settings, readOnly: false };
+    else if (soft !== null) settings = { ...settings, softTimeoutMs: Number(soft[1]) * 1000 };
+    else if (option === "as-kernel=6.1") settings = { ...settings, featureMask: linux61Features };
     else {
       throw new BrineError("invalid", `mount option "${option}" is not known`, {
-        advice: "known are ro, rw and soft=SECONDS",
+        advice: "known are ro, rw, soft=SECONDS and as-kernel=6.1",
       });
     }
   }
-  return softTimeoutMs === undefined ? { readOnly } : { readOnly, softTimeoutMs };
+  return settings;
 }
