@@ -30,7 +30,7 @@ test("ids are unique, asked for ahead, and chunks in turn of several groups", as
   const chunks = new Set<number>();
   const groups: number[] = [];
   for (let round = 0; round < 3000; round++) {
-    const chunk = await ids.takeChunk(operation);
+    const chunk = await ids.takeChunk(operation, false);
     assert.ok(!chunks.has(chunk));
     chunks.add(chunk);
     groups.push(groupOfChunk(chunk));
@@ -49,6 +49,9 @@ test("an inode number whose create failed is used again; a chunk whose write fai
   const inode = await ids.takeInode(operation);
   ids.giveBackInode(inode);
   assert.equal(await ids.takeInode(operation), inode);
+  const chunk = await ids.takeChunk(operation, true);
+  ids.giveBackChunk(chunk);
+  assert.equal(await ids.takeChunk(operation, false), chunk);
   ids.discardChunk(77);
   assert.deepEqual(asked.at(-1), { kind: "discardChunks", chunks: [77] });
 });
@@ -57,8 +60,22 @@ test("no ids to be had: ENOSPC for who waits, and asked again by the next", asyn
   let full = true;
   const { submit } = leader(1, () => full);
   const ids = new Ids(submit);
-  await assert.rejects(ids.takeChunk(operation), { code: "ENOSPC" });
-  await assert.rejects(Promise.all([ids.takeChunk(operation), ids.takeChunk(operation)]), { code: "ENOSPC" });
+  const take = async () => ids.takeChunk(operation, true);
+  await assert.rejects(take(), { code: "ENOSPC" });
+  await assert.rejects(Promise.all([take(), take()]), { code: "ENOSPC" });
   full = false;
-  assert.equal(typeof (await ids.takeChunk(operation)), "number");
+  assert.equal(typeof (await take()), "number");
+});
+
+test("first chunks of files come from one group for a while, then from the next", async () => {
+  const { submit } = leader(8);
+  const ids = new Ids(submit);
+  const groups: number[] = [];
+  for (let round = 0; round < 4000; round++) {
+    groups.push(groupOfChunk(await ids.takeChunk(operation, true)));
+    await settle();
+  }
+  const changes = groups.filter((group, index) => index > 0 && group !== groups[index - 1]).length;
+  assert.ok(changes < 60, `${changes} changes of group in ${groups.length} chunks`);
+  assert.ok(new Set(groups).size > 4);
 });

@@ -2,11 +2,13 @@
  * Inode numbers and chunk ids that the leader has granted to this session.
  *
  * Both are asked for ahead: a new range is on its way before the present ones are used up, so that a create or a write
- * rarely waits for one. Chunk ids are taken in turn from ranges of several groups, so that the chunks of one file spread
- * over all stores.
+ * rarely waits for one. Chunk ids are taken in turn from ranges of several groups, so that the chunks of one large file
+ * spread over all stores. First chunks of files come from one group for a while: small files that are written one after
+ * the other go to the stores in common requests (content/write-back.ts).
  *
  * The leader remembers a grant until all its numbers are used, and only so many unfinished ones: so an inode number whose
- * create failed is used for the next one, and a chunk id whose write failed is discarded (its blocks may lie somewhere).
+ * create failed is used for the next one, as is a chunk id that nothing was written to. One whose write failed is
+ * discarded (its blocks may lie somewhere).
  */
 import { FileError } from "../errors/file-error.ts";
 import { chunkGrantMax, groupOfChunk, inodeGrantMax } from "../namespace/model.ts";
@@ -19,6 +21,8 @@ const inodeCounts = { first: 256, max: inodeGrantMax };
 const chunkCounts = { first: 64, max: chunkGrantMax };
 /** Ranges of chunk ids in use at the same time, each as a rule of another group. */
 const chunkRangesInTurn = 4;
+/** First chunks in a row of one group: some batches' worth. */
+const chunksInRun = 256;
 /** A range of which less than this part is left calls for the next one. */
 const lowFraction = 0.25;
 
@@ -37,6 +41,9 @@ class Stock {
   readonly #rangesWanted: number;
   #supplies: Supply[] = [];
   #turn = 0;
+  /** The range that a run is taken from, and how many numbers are left of the run. */
+  #run: Supply | undefined;
+  #runLeft = 0;
   readonly #countMax: number;
   #count: number;
   #refilling: Promise<void> | undefined;
@@ -54,16 +61,40 @@ class Stock {
     this.#request = request;
   }
 
-  /** A number never given out before. Errors: those of the transaction, ENOSPC among them. */
-  async take(operation: Operation): Promise<number> {
+  /**
+   * A number never given out before, from each range in turn; `inRun`: many in a row from one. A promise only if the leader
+   * has to be asked. Errors: those of the transaction, ENOSPC among them.
+   */
+  take(operation: Operation, inRun = false): number | Promise<number> {
+    if (this.#supplies.length === 0) return this.#takeWhenThere(operation, inRun);
+    if (inRun) return this.#takeFrom(this.#placeOfRun());
+    return this.#takeFrom(this.#nextTurn());
+  }
+
+  async #takeWhenThere(operation: Operation, inRun: boolean): Promise<number> {
     while (this.#supplies.length === 0) {
       operation.check();
       operation.waitsFor = "leader, for new ids";
       this.#refill();
       await this.#refilling;
     }
+    return this.take(operation, inRun);
+  }
+
+  #nextTurn(): number {
     this.#turn = (this.#turn + 1) % this.#supplies.length;
-    return this.#takeFrom(this.#turn);
+    return this.#turn;
+  }
+
+  #placeOfRun(): number {
+    let at = this.#run === undefined || this.#runLeft === 0 ? -1 : this.#supplies.indexOf(this.#run);
+    if (at < 0) {
+      at = this.#nextTurn();
+      this.#run = this.#supplies[at];
+      this.#runLeft = chunksInRun;
+    }
+    this.#runLeft -= 1;
+    return at;
   }
 
   /** A number that `fits`, if one is at hand. */
@@ -116,6 +147,7 @@ export class Ids {
   readonly #inodes: Stock;
   readonly #chunks: Stock;
   readonly #spareInodes: number[] = [];
+  readonly #spareChunks: number[] = [];
 
   constructor(submit: Submit) {
     this.#submit = submit;
@@ -132,8 +164,14 @@ export class Ids {
     this.#spareInodes.push(inode);
   }
 
-  takeChunk(operation: Operation): Promise<number> {
-    return this.#chunks.take(operation);
+  /** For a chunk of a file, its first one or another. Errors: ENOSPC. */
+  takeChunk(operation: Operation, isFirst: boolean): number | Promise<number> {
+    return this.#spareChunks.pop() ?? this.#chunks.take(operation, isFirst);
+  }
+
+  /** Nothing was sent to any store under this id. */
+  giveBackChunk(chunk: number): void {
+    this.#spareChunks.push(chunk);
   }
 
   /** The chunk was or may have been written, and will never be mapped. Not awaited: the end of the session does it, too. */

@@ -11,11 +11,11 @@ import type { Platform } from "../../platform/platform.ts";
 import type { GroupView } from "../../wire/catalogue/leader.ts";
 import { readBlocks, reportBad, type Version } from "../../wire/catalogue/store.ts";
 import { verifyBlocks } from "../../wire/checksum.ts";
-import { kindOfFailure, type Members } from "./members.ts";
 import { Backoff } from "../retry.ts";
 import type { Session } from "../session.ts";
-import type { StoreLink } from "./stores.ts";
 import type { Operation } from "../waits.ts";
+import { kindOfFailure, type Members } from "./members.ts";
+import type { StoreLink } from "./stores.ts";
 
 /** Between rounds in which no member could answer. */
 const retryDelayMsMax = 250;

@@ -1,5 +1,6 @@
 /**
- * Writes whole blocks of one chunk to all members, under the exclusive lease, with blocks locked by the caller.
+ * Writes whole blocks of one chunk through to all members, under the exclusive lease, with blocks locked by the caller: for
+ * writes that have no grant of space. (With one, see write-back.ts.)
  *
  * The hard case is a member whose disk is full while another has taken the blocks: the caller gets ENOSPC, but the
  * in-sync members differ, and a reader would get the one or the other. Leaving it would be wrong bytes; retrying until
@@ -18,6 +19,7 @@
  * The members may then have different versions of the same content, which is sound: a catch-up or equalizing copies
  * one over the other.
  */
+import { BrineError } from "../../errors/brine-error.ts";
 import { FileError } from "../../errors/file-error.ts";
 import { blockBytes, groupOfChunk } from "../../namespace/model.ts";
 import type { Logger } from "../../platform/logger.ts";
@@ -25,20 +27,21 @@ import type { Platform } from "../../platform/platform.ts";
 import type { GroupView } from "../../wire/catalogue/leader.ts";
 import { cloneChunk, type Version, writeBlocks } from "../../wire/catalogue/store.ts";
 import { blockChecksums } from "../../wire/checksum.ts";
-import type { BlockReader } from "./block-reader.ts";
-import type { InodeData } from "./inode-data.ts";
-import type { Members } from "./members.ts";
-import type { Change, Offered, Replication } from "./replication.ts";
 import { Backoff } from "../retry.ts";
 import type { Session } from "../session.ts";
 import type { Operation } from "../waits.ts";
+import type { BlockReader } from "./block-reader.ts";
+import type { Members } from "./members.ts";
+import type { Change, Offered, Replication } from "./replication.ts";
 
 /** While a write can't be taken back for lack of space: it ends when somebody deletes something. */
 const takeBackDelayMsMax = 1_000;
 
-/** Data of whole blocks; `pieces` may be exchanged for copies of the same content while it is written. */
-export interface BlockSource {
-  readonly pieces: readonly Uint8Array[];
+/** Whose blocks are written. */
+export interface VersionSource {
+  readonly inode: number;
+  /** A version above all that were made before. */
+  nextVersion(): Version;
 }
 
 interface Target {
@@ -76,14 +79,14 @@ export class BlockWriter {
    * superseded (the lease was lost).
    */
   async write(
-    data: InodeData,
+    source: VersionSource,
     chunk: number,
     firstBlock: number,
-    source: BlockSource,
+    pieces: readonly Uint8Array[],
     operation: Operation,
   ): Promise<void> {
-    const version = data.nextVersion();
-    const change = this.#writing(chunk, firstBlock, version, source, false);
+    const version = source.nextVersion();
+    const change = this.#writing(chunk, firstBlock, version, pieces, false);
     const blockCount = change.blockCount;
     for (;;) {
       const offered = await this.#replication.offer(change, operation);
@@ -93,7 +96,7 @@ export class BlockWriter {
       const target = { chunk, firstBlock, blockCount };
       const previous = await this.#previous(target, version, offered, change);
       if (previous === undefined) continue;
-      await this.#takeBack(data, target, version, previous, offered, change, operation);
+      await this.#takeBack(source, target, version, previous, offered, change, operation);
       throw full;
     }
   }
@@ -107,7 +110,7 @@ export class BlockWriter {
     const group = groupOfChunk(chunk);
     const { refused } = await this.#replication.offer(
       {
-        chunk,
+        group,
         reached: new Set(),
         uncertain: new Set(),
         send: (link, generation) => link.request(cloneChunk, { session, group, generation, chunk, source, blockCount }),
@@ -121,23 +124,24 @@ export class BlockWriter {
     chunk: number,
     firstBlock: number,
     version: Version,
-    source: BlockSource,
+    pieces: readonly Uint8Array[],
     restores: boolean,
-  ): Change & { readonly blockCount: number } {
+  ): Change<void> & { readonly blockCount: number } {
     const checksums: number[] = [];
-    for (const piece of source.pieces) {
+    for (const piece of pieces) {
       for (const one of blockChecksums(piece, chunk, firstBlock + checksums.length, version)) checksums.push(one);
     }
     const group = groupOfChunk(chunk);
     const session = this.#session.id;
+    const parts = [{ chunk, firstBlock, version, checksums }];
     return {
-      chunk,
+      group,
       blockCount: checksums.length,
       reached: new Set(),
       uncertain: new Set(),
-      send: (link, generation) => {
-        const body = { session, group, generation, chunk, firstBlock, version, checksums, restores };
-        return link.request(writeBlocks, body, source.pieces);
+      send: async (link, generation) => {
+        const { body } = await link.request(writeBlocks, { session, group, generation, parts, restores }, pieces);
+        for (const { code, reason } of body.failed) throw new BrineError(code, reason);
       },
     };
   }
@@ -146,8 +150,8 @@ export class BlockWriter {
   async #previous(
     target: Target,
     failed: Version,
-    { view, refused }: Offered,
-    change: Change,
+    { view, refused }: Offered<void>,
+    change: Change<void>,
   ): Promise<Uint8Array | undefined> {
     const links = this.#members
       .readable(view)
@@ -170,19 +174,19 @@ export class BlockWriter {
 
   /** See 3 and 4. */
   async #takeBack(
-    data: InodeData,
+    source: VersionSource,
     target: Target,
     failed: Version,
     previous: Uint8Array,
-    first: Offered,
-    write: Change,
+    first: Offered<void>,
+    write: Change<void>,
     operation: Operation,
   ): Promise<void> {
     const { chunk, firstBlock } = target;
-    this.#log.warn("a member is full: the write is taken back", { inode: data.inode, chunk, block: firstBlock });
+    this.#log.warn("a member is full: the write is taken back", { inode: source.inode, chunk, block: firstBlock });
     const backoff = new Backoff(this.#platform, takeBackDelayMsMax);
     const change = {
-      ...this.#writing(chunk, firstBlock, data.nextVersion(), { pieces: [previous] }, true),
+      ...this.#writing(chunk, firstBlock, source.nextVersion(), [previous], true),
       excused: (view: GroupView) => {
         if (view.generation !== first.view.generation) return new Set<number>();
         return new Set([...first.refused.keys()].filter((store) => !write.uncertain.has(store)));

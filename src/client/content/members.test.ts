@@ -4,9 +4,9 @@ import { test } from "node:test";
 import { realLogger } from "../../platform/real-logger.ts";
 import type { GroupView } from "../../wire/catalogue/leader.ts";
 import { testPlatform } from "../../wire/testing/memory-network.ts";
+import type { Session } from "../session.ts";
 import type { Groups } from "./groups.ts";
 import { Members } from "./members.ts";
-import type { Session } from "../session.ts";
 import { Stores } from "./stores.ts";
 
 function make() {

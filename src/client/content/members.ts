@@ -6,8 +6,8 @@ import { BrineError, hasCode } from "../../errors/brine-error.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { Logger } from "../../platform/logger.ts";
 import { type GroupView, reportStore } from "../../wire/catalogue/leader.ts";
-import type { Groups } from "./groups.ts";
 import type { Session } from "../session.ts";
+import type { Groups } from "./groups.ts";
 import type { StoreLink, Stores } from "./stores.ts";
 
 /** Every so many reads goes to the member whose turn it is, however slow it was: else nobody would see that it no longer is. */

@@ -1,5 +1,5 @@
 /**
- * Reads from a file, under its lease: what is read ahead already is taken from memory, the rest from the stores in pieces
+ * Reads from a file, under its lease: what is here is taken from memory, dirty or clean; the rest from the stores in pieces
  * of at most 512 KiB, so that a large read is served by both members at once.
  *
  * A handle that is read from front to back has the next segments asked for before it needs them: one at first, then twice
@@ -7,17 +7,21 @@
  * other clients' writers away. So a read sees each write wholly or not at all.
  */
 import { blockBytes, chunkBytes } from "../../namespace/model.ts";
-import type { Clock } from "../../platform/clock.ts";
-import type { BlockReader } from "./block-reader.ts";
-import type { InodeData } from "./inode-data.ts";
-import { slicePieces } from "./pieces.ts";
-import { type Pieces, segmentBytes } from "./read-ahead-cache.ts";
 import { Operation } from "../waits.ts";
+import type { ChunkView, Piece } from "./chunk-view.ts";
+import type { Contents } from "./contents.ts";
+import type { FileContent } from "./file-content.ts";
+import { ceilBlock, floorBlock } from "./offsets.ts";
 
+/** A quarter of a second of a 10 Gbit/s link is far more; this is what a store answers in about a millisecond. */
+export const segmentBytes = 512 * 1024;
+const segmentBlocks = segmentBytes / blockBytes;
 /** Most that is read ahead for one handle: some milliseconds of two stores at full speed. */
 const windowBytesMax = 4 * 1024 * 1024;
 /** Reads in a row after which a handle counts as sequential: a single header or the file's first block is no pattern. */
 const sequentialReads = 2;
+/** What can still change is copied for the reader up to here; beyond, it is given away and changed no more. */
+const copiedBytesMax = 128 * 1024;
 
 /** What a handle's reads so far say of the next one. Kept by the handle. */
 export class ReadPattern {
@@ -36,80 +40,165 @@ export class ReadPattern {
   }
 }
 
-export class FileReader {
-  readonly #clock: Clock;
-  readonly #reader: BlockReader;
+type Part = Uint8Array | Promise<Uint8Array>;
 
-  constructor(clock: Clock, reader: BlockReader) {
-    this.#clock = clock;
-    this.#reader = reader;
+export class FileReader {
+  readonly #contents: Contents;
+
+  constructor(contents: Contents) {
+    this.#contents = contents;
   }
 
   /** Up to `length` bytes at `offset`, fewer only at the end of the file. Errors: EIO. */
   async read(
-    data: InodeData,
+    content: FileContent,
     pattern: ReadPattern,
     offset: number,
     length: number,
     operation: Operation,
-  ): Promise<Uint8Array[]> {
+  ): Promise<readonly Uint8Array[]> {
     operation.waitsFor = "writes to the same bytes";
-    const unlock = await data.lock.lock(offset, offset + length, false);
+    const unlock = await content.lock.lock(offset, offset + length, false);
     try {
       operation.check();
-      const end = Math.min(offset + length, data.size);
+      const end = Math.min(offset + length, content.size);
       if (end <= offset) return [];
-      await data.map.load(Math.floor((end - 1) / chunkBytes));
+      const lastIndex = Math.floor((end - 1) / chunkBytes);
+      if (!content.map.knows(lastIndex)) await content.map.load(lastIndex);
       const aheadBytes = pattern.note(offset, end);
-      const parts: Promise<Pieces>[] = [];
+      const parts: Part[] = [];
       for (let from = offset; from < end; ) {
-        const to = Math.min(end, (Math.floor(from / segmentBytes) + 1) * segmentBytes);
-        parts.push(this.#readPart(data, from, to, operation));
+        const to = Math.min(end, (Math.floor(from / chunkBytes) + 1) * chunkBytes);
+        this.#gather(content, from, to, parts, operation);
         from = to;
       }
-      if (aheadBytes > 0) this.#readAhead(data, end, aheadBytes, operation);
-      return (await Promise.all(parts)).flat();
+      if (aheadBytes > 0) this.#readAhead(content, end, aheadBytes, operation);
+      const isWhole = parts.every((part) => part instanceof Uint8Array);
+      return isWhole ? (parts as Uint8Array[]) : await allOf(parts);
     } finally {
       unlock();
     }
   }
 
-  /** Bytes that lie in one segment. */
-  async #readPart(data: InodeData, from: number, to: number, operation: Operation): Promise<Pieces> {
-    const index = Math.floor(from / segmentBytes);
-    const start = index * segmentBytes;
-    const ahead = data.readAhead.get(index);
-    if (ahead !== undefined) {
-      operation.waitsFor = "what is being read ahead";
-      const pieces = await ahead.catch(() => undefined);
-      if (pieces !== undefined) {
-        // Read through: a sequential reader doesn't come back.
-        if (to === Math.min(start + segmentBytes, data.size)) data.readAhead.drop(index);
-        return slicePieces(pieces, from - start, to - start);
+  /** Whole blocks of a chunk, as they are here or on the stores. The caller has them locked. */
+  async blocks(content: FileContent, index: number, first: number, end: number, operation: Operation): Promise<Buffer> {
+    const start = index * chunkBytes;
+    const parts: Part[] = [];
+    this.#gather(content, start + first * blockBytes, start + end * blockBytes, parts, operation);
+    return Buffer.concat(await allOf(parts));
+  }
+
+  /** Bytes that lie in one chunk. */
+  #gather(content: FileContent, from: number, to: number, parts: Part[], operation: Operation): void {
+    const index = Math.floor(from / chunkBytes);
+    const view = content.view(index);
+    if (view === undefined) {
+      parts.push(Buffer.alloc(to - from));
+      return;
+    }
+    const start = index * chunkBytes;
+    const [first, end] = [floorBlock(from - start) / blockBytes, ceilBlock(to - start) / blockBytes];
+    /** What of the blocks [block, stop) is asked for, as offsets in a buffer that begins at `base`. */
+    const within = (block: number, stop: number, base: number) => [
+      Math.max(from - start, block * blockBytes) - base * blockBytes,
+      Math.min(to - start, stop * blockBytes) - base * blockBytes,
+    ];
+    let next = first;
+    const gapUpTo = (stop: number) => {
+      while (next < stop) next = this.#gatherGap(content, view, next, stop, within, parts, operation);
+    };
+    for (const piece of view.between(first, end)) {
+      gapUpTo(Math.max(piece.first, first));
+      const stop = Math.min(piece.end, end);
+      const [low, high] = within(Math.max(piece.first, first), stop, piece.first);
+      parts.push(this.#take(piece, low!, high!));
+      next = stop;
+    }
+    gapUpTo(end);
+  }
+
+  #take(piece: Piece, low: number, high: number): Uint8Array {
+    const bytes = piece.bytes.subarray(low, high);
+    if (piece.dirt === undefined) this.#contents.cache.used(piece);
+    if (piece.dirt?.isOpen !== true && !piece.slab.isPooled) return bytes;
+    if (bytes.byteLength <= copiedBytesMax) return Buffer.from(bytes);
+    piece.slab.isLent = true;
+    return bytes;
+  }
+
+  /** Some of the blocks [block, stop), which are not here; returns the first block behind them. */
+  #gatherGap(
+    content: FileContent,
+    view: ChunkView,
+    block: number,
+    stop: number,
+    within: (block: number, stop: number, base: number) => number[],
+    parts: Part[],
+    operation: Operation,
+  ): number {
+    if (!view.isStored) {
+      const [low, high] = within(block, stop, block);
+      parts.push(Buffer.alloc(high! - low!));
+      return stop;
+    }
+    const under = content.loads.with(view, block);
+    const segmentEnd = (Math.floor(block / segmentBlocks) + 1) * segmentBlocks;
+    const endByte = () => content.size - view.index * chunkBytes;
+    const load = under ?? content.loads.start(view, block, Math.min(stop, segmentEnd), endByte, operation);
+    const to = Math.min(stop, load.to);
+    const [low, high] = within(block, to, load.from);
+    operation.waitsFor = under === undefined ? operation.waitsFor : "what is being read ahead";
+    const own = async () => {
+      const again = content.loads.start(view, block, to, endByte, operation);
+      const [from, upTo] = within(block, to, block);
+      return (await again.data).subarray(from, upTo);
+    };
+    const bytes = load.data.then(
+      (data) => data.subarray(low, high),
+      // The reader of before has given up, or was not to wait: this one tries for itself.
+      (error) => (under === undefined ? Promise.reject(error) : own()),
+    );
+    bytes.catch(() => {});
+    parts.push(bytes);
+    return to;
+  }
+
+  #readAhead(content: FileContent, from: number, aheadBytes: number, reading: Operation): void {
+    const { cache, platform } = this.#contents;
+    const end = Math.min(from + aheadBytes, content.size);
+    this.#dropReadThrough(content, from);
+    for (let start = Math.ceil(from / segmentBytes) * segmentBytes; start < end; start += segmentBytes) {
+      const index = Math.floor(start / chunkBytes);
+      if (!content.map.knows(index) || cache.loadingBytes >= cache.bytesMax / 2) return;
+      const view = content.view(index);
+      if (view === undefined || !view.isStored) continue;
+      const first = (start % chunkBytes) / blockBytes;
+      const stop = Math.min(first + segmentBlocks, ceilBlock(content.size - index * chunkBytes) / blockBytes);
+      for (const gap of view.gaps(first, stop)) {
+        if (content.loads.with(view, gap.from) !== undefined) continue;
+        const operation = new Operation("readAhead", reading.inode, platform.clock.nowMs());
+        const endByte = () => content.size - index * chunkBytes;
+        content.loads.start(view, gap.from, gap.to, endByte, operation).data.catch(() => {});
       }
     }
-    const firstByte = Math.floor(from / blockBytes) * blockBytes;
-    const pieces = await this.#readBytes(data, firstByte, to, operation);
-    return slicePieces(pieces, from - firstByte, to - firstByte);
   }
 
-  /** Whole blocks from `from` (at a block's start) to behind `to`, within a chunk. */
-  async #readBytes(data: InodeData, from: number, to: number, operation: Operation): Promise<Uint8Array[]> {
-    const chunk = data.map.get(Math.floor(from / chunkBytes));
-    const blockCount = Math.ceil((to - from) / blockBytes);
-    if (chunk === undefined) return [Buffer.alloc(blockCount * blockBytes)];
-    return this.#reader.read(chunk, (from % chunkBytes) / blockBytes, blockCount, operation);
-  }
-
-  #readAhead(data: InodeData, from: number, aheadBytes: number, reading: Operation): void {
-    const lastByte = Math.min(from + aheadBytes, data.size) - 1;
-    for (let index = Math.ceil(from / segmentBytes); index <= Math.floor(lastByte / segmentBytes); index++) {
-      const start = index * segmentBytes;
-      if (!data.map.knows(Math.floor(start / chunkBytes))) return;
-      if (data.map.get(Math.floor(start / chunkBytes)) === undefined) continue;
-      const end = Math.min(start + segmentBytes, data.size);
-      const operation = new Operation("readAhead", reading.inode, this.#clock.nowMs());
-      data.readAhead.start(index, () => this.#readBytes(data, start, end, operation));
+  /** The sequential reader of a file that is too large for the cache doesn't come back: others need the room more. */
+  #dropReadThrough(content: FileContent, upTo: number): void {
+    if (content.size < this.#contents.cache.bytesMax / 2) return;
+    const end = Math.floor(upTo / segmentBytes) * segmentBytes;
+    if (end === 0) return;
+    const index = Math.floor((end - 1) / chunkBytes);
+    const view = content.viewIfAny(index);
+    if (view === undefined) return;
+    const stop = (end - index * chunkBytes) / blockBytes;
+    for (const piece of view.between(Math.max(0, stop - segmentBlocks), stop)) {
+      if (piece.dirt === undefined && piece.end <= stop) this.#contents.cache.drop(piece);
     }
   }
+}
+
+/** All of them, when the last has arrived: nobody is left to read on when one has failed. */
+async function allOf(parts: readonly Part[]): Promise<Uint8Array[]> {
+  return Promise.all(parts);
 }

@@ -13,13 +13,12 @@
  * Once begun it is never given up by its caller's wish: half of the members would differ from the others.
  */
 import { type BrineError, hasCode } from "../../errors/brine-error.ts";
-import { groupOfChunk } from "../../namespace/model.ts";
 import type { Platform } from "../../platform/platform.ts";
 import type { GroupView } from "../../wire/catalogue/leader.ts";
-import { kindOfFailure, type Members } from "./members.ts";
 import { Backoff } from "../retry.ts";
-import type { StoreLink } from "./stores.ts";
 import type { Operation } from "../waits.ts";
+import { kindOfFailure, type Members } from "./members.ts";
+import type { StoreLink } from "./stores.ts";
 
 /** Between tries: a store waits for its new generation about so long, and a person doesn't notice it. */
 const retryDelayMsMax = 250;
@@ -27,15 +26,17 @@ const retryDelayMsMax = 250;
 const damagedMax = 5;
 
 /** The state of the members after a change was offered to all of them. */
-export interface Offered {
+export interface Offered<R> {
   readonly view: GroupView;
   /** Members that gave a final no: noSpace, unknownChunk. Empty: the change is done. */
   readonly refused: ReadonlyMap<number, BrineError>;
+  /** What the others answered, all in this generation. */
+  readonly answers: ReadonlyMap<number, R>;
 }
 
-export interface Change {
-  readonly chunk: number;
-  send(link: StoreLink, generation: number): Promise<unknown>;
+export interface Change<R> {
+  readonly group: number;
+  send(link: StoreLink, generation: number): Promise<R>;
   /** Members that need not have it, in this view. */
   excused?(view: GroupView): ReadonlySet<number>;
   /** Filled with the members that have it or may have it. */
@@ -56,46 +57,46 @@ export class Replication {
   }
 
   /** Errors: superseded, and EIO when the session has ended. */
-  async offer(change: Change, operation: Operation): Promise<Offered> {
-    const group = groupOfChunk(change.chunk);
+  async offer<R>(change: Change<R>, operation: Operation): Promise<Offered<R>> {
+    const { group } = change;
     const backoff = new Backoff(this.#platform, retryDelayMsMax);
     let view = await this.#members.groups.view(group, operation);
-    let acknowledged = new Set<number>();
+    let answers = new Map<number, R>();
     let refused = new Map<number, BrineError>();
     let damagedCount = 0;
     for (;;) {
       const excused = change.excused?.(view) ?? nobody;
-      const links = this.#members.writable(view).filter(({ store }) => !excused.has(store) && !acknowledged.has(store));
+      const links = this.#members.writable(view).filter(({ store }) => !excused.has(store) && !answers.has(store));
       operation.waitsFor = links.length === 1 ? links[0]!.name : `stores of group ${group}`;
       refused = new Map();
-      const failures = await this.#round(change, links, view.generation, acknowledged, refused);
-      if (failures.length === 0) return { view, refused };
+      const failures = await this.#round(change, links, view.generation, answers, refused);
+      if (failures.length === 0) return { view, refused, answers };
       if (failures.some(({ error }) => hasCode(error, "badChecksum")) && ++damagedCount > damagedMax) {
         throw failures.find(({ error }) => hasCode(error, "badChecksum"))!.error;
       }
       await this.#report(failures);
       const before = view.generation;
       view = await this.#members.groups.refresh(group, operation);
-      if (view.generation !== before) acknowledged = new Set();
+      if (view.generation !== before) answers = new Map();
       else await backoff.wait();
     }
   }
 
   /** Sends to the links; returns those that have to be tried again. Throws what can't be helped when all have answered. */
-  async #round(
-    change: Change,
+  async #round<R>(
+    change: Change<R>,
     links: readonly StoreLink[],
     generation: number,
-    acknowledged: Set<number>,
+    answers: Map<number, R>,
     refused: Map<number, BrineError>,
   ): Promise<{ link: StoreLink; error: unknown }[]> {
     const failures: { link: StoreLink; error: unknown }[] = [];
     let fatal: unknown;
     const one = async (link: StoreLink) => {
       try {
-        await change.send(link, generation);
+        const answer = await change.send(link, generation);
         change.reached.add(link.store);
-        acknowledged.add(link.store);
+        answers.set(link.store, answer);
       } catch (error) {
         const kind = kindOfFailure(error);
         if (kind === "refused") refused.set(link.store, error as BrineError);

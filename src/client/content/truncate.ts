@@ -1,130 +1,238 @@
 /**
  * Setting the size of a file, under its exclusive lease and with the whole file locked.
  *
- * Growing: the gap is made zeros (extend.ts), then the size is committed.
+ * Growing: the gap is made zeros (extend.ts), then the size is set.
  *
- * Shrinking: chunks behind the new end are unmapped by the transaction. The chunk in which the new end lies must not be
- * zeroed in place: before the transaction that would destroy visible bytes if the client died, after it the old bytes
- * would be there for a while. So it is replaced: 1. a new chunk gets the whole blocks up to the end (a clone, which
- * shares them, where an id of the same group is at hand; else a copy), 2. then the last, partial block with a zeroed
- * tail, and 3. the transaction maps it together with the new size. The old chunk is deleted with all that was behind the
- * end in it.
+ * Shrinking: chunks behind the new end are unmapped by the transaction; what is dirty of them goes out all the same, because
+ * the journal's earlier entries map them. The chunk in which the new end lies must not be zeroed in place: before the
+ * transaction that would destroy visible bytes if the client died, after it the old bytes would be there for a while. So
+ * it is replaced by a new chunk, which the transaction maps together with the new size:
+ *
+ * - few bytes that are all here: they are laid into the new chunk as dirty blocks, and nobody waits;
+ * - else 1. everything before is committed, 2. the new chunk gets the whole blocks up to the end (a clone, which shares
+ *   them, where an id of the same group is at hand; else a copy), 3. the last, partial block with a zeroed tail becomes dirty.
  *
  * If there is no space for the replacement, the old chunk stays mapped: bytes behind the end are undefined anyway, and a
  * full disk must not keep anybody from shrinking a file.
  */
 import { FileError } from "../../errors/file-error.ts";
 import type { Attributes } from "../../namespace/model.ts";
-import { blockBytes, chunkBytes, fileBytesMax, groupOfChunk, type Mapping } from "../../namespace/model.ts";
+import { blockBytes, chunkBytes, fileBytesMax, groupOfChunk } from "../../namespace/model.ts";
 import type { OperationOf } from "../../namespace/operation.ts";
-import type { BlockReader } from "./block-reader.ts";
-import type { BlockWriter } from "./block-writer.ts";
-import type { Extender } from "./extend.ts";
-import type { Ids } from "../ids.ts";
-import type { InodeData } from "./inode-data.ts";
-import { joinPieces } from "./pieces.ts";
-import { endOfRange } from "./range-lock.ts";
-import { expectResult } from "../results.ts";
-import type { Transactions } from "../transactions.ts";
 import type { Operation } from "../waits.ts";
+import type { ChunkView } from "./chunk-view.ts";
+import type { Contents } from "./contents.ts";
+import type { FileContent } from "./file-content.ts";
+import { ceilBlock } from "./offsets.ts";
+import { endOfRange } from "./range-lock.ts";
+import { needOf, type Run, takeGrants } from "./run.ts";
 
 /** Blocks copied with one request: 1 MiB, as the largest write. */
 const copiedBlocksMax = 256;
+/** Up to here copying what is here is less work than asking the stores for a clone. */
+const copiedHereMax = 256 * 1024;
 
 /** The rest of the attributes that are set together with the size. */
 export type SizeChange = Omit<OperationOf<"setAttributes">, "kind" | "inode" | "mappings"> & { readonly size: number };
 
 export class Truncater {
-  readonly #reader: BlockReader;
-  readonly #writer: BlockWriter;
-  readonly #extender: Extender;
-  readonly #ids: Ids;
-  readonly #transactions: Transactions;
+  readonly #contents: Contents;
 
-  constructor(parts: {
-    reader: BlockReader;
-    writer: BlockWriter;
-    extender: Extender;
-    ids: Ids;
-    transactions: Transactions;
-  }) {
-    this.#reader = parts.reader;
-    this.#writer = parts.writer;
-    this.#extender = parts.extender;
-    this.#ids = parts.ids;
-    this.#transactions = parts.transactions;
+  constructor(contents: Contents) {
+    this.#contents = contents;
   }
 
-  /** Errors: EFBIG, ENOSPC (growing over bytes that have to be zeroed), those of the transaction. */
-  async setSize(data: InodeData, change: SizeChange, operation: Operation): Promise<Attributes> {
+  /** Errors: EFBIG, ENOSPC (growing over bytes that have to be zeroed), EIO. */
+  async setSize(content: FileContent, change: SizeChange, operation: Operation): Promise<Attributes> {
     if (change.size > fileBytesMax) throw new FileError("EFBIG");
     operation.waitsFor = "other reads and writes of the file";
-    const unlock = await data.lock.lock(0, endOfRange, true);
+    const unlock = await content.lock.lock(0, endOfRange, true);
     try {
       operation.check();
-      data.readAhead.clear();
-      if (change.size > data.size) await this.#extender.zeroGap(data, change.size, operation);
-      const replaced = change.size < data.size ? await this.#replace(data, change.size, operation) : undefined;
-      const mappings: Mapping[] = replaced === undefined ? [] : [replaced];
-      operation.waitsFor = "leader.transact";
-      const { inode } = data;
-      const result = await this.#transactions.submit({ kind: "setAttributes", inode, mappings, ...change });
-      if (result.kind === "failed" && replaced !== undefined) this.#ids.discardChunk(replaced.chunk);
-      const { attributes } = expectResult(result, "attributes");
-      data.map.cut(Math.ceil(change.size / chunkBytes));
-      if (replaced !== undefined) data.map.set(replaced.index, replaced.chunk);
-      data.size = change.size;
-      return attributes;
+      // The rule unmaps what it sees.
+      const lastIndex = Math.ceil(Math.max(content.size, change.size, 1) / chunkBytes) - 1;
+      if (!content.map.knows(lastIndex)) await content.map.load(lastIndex);
+      if (change.size < content.size) await this.#shrink(content, change, operation);
+      else {
+        const gap =
+          change.size > content.size ? await this.#contents.extender.gapOf(content, change.size, operation) : [];
+        await this.#change(content, change, undefined, gap, operation);
+      }
+      return content.node.record.attributes;
     } finally {
-      data.readAhead.clear();
       unlock();
     }
   }
 
-  /** A new chunk for the one in which the new end lies; undefined if there is none, or no space for it. */
-  async #replace(data: InodeData, size: number, operation: Operation): Promise<Mapping | undefined> {
+  async #shrink(content: FileContent, change: SizeChange, operation: Operation): Promise<void> {
+    const { size } = change;
     const index = Math.floor(size / chunkBytes);
-    const keptBytes = size % chunkBytes;
-    if (keptBytes === 0) return undefined;
-    await data.map.load(index);
-    const old = data.map.get(index);
-    if (old === undefined) return undefined;
-    const near = this.#ids.takeChunkOf(groupOfChunk(old));
-    const chunk = near ?? (await this.#ids.takeChunk(operation));
-    const wholeBlocks = Math.floor(keptBytes / blockBytes);
+    const before = size % chunkBytes === 0 ? undefined : content.view(index);
+    const replaced = before === undefined ? undefined : await this.#replace(content, before, size, operation);
+    if (replaced === undefined) await this.#change(content, change, undefined, [], operation);
+    else await this.#changeReplacing(content, change, replaced.view, replaced.runs, operation);
+    content.loads.outdateAll();
+    content.cutViews(Math.ceil(size / chunkBytes));
+    content.map.cut(Math.ceil(size / chunkBytes));
+    if (before === undefined) return;
+    const wholeBlocks = Math.floor((size % chunkBytes) / blockBytes);
+    if (replaced !== undefined) this.#move(before, replaced.view, wholeBlocks);
+    else {
+      before.isZeroBehindEnd = false;
+      before.cut(wholeBlocks, Number.POSITIVE_INFINITY);
+    }
+  }
+
+  /** With a new chunk; without it if the stores have no room for what it needs. */
+  async #changeReplacing(
+    content: FileContent,
+    change: SizeChange,
+    view: ChunkView,
+    runs: readonly Run[],
+    operation: Operation,
+  ): Promise<void> {
     try {
-      if (near !== undefined) await this.#writer.clone(chunk, old, wholeBlocks, operation);
-      else await this.#copyHead(data, old, chunk, wholeBlocks, operation);
-      await this.#copyTail(data, old, chunk, keptBytes, operation);
-      return { index, chunk };
+      await this.#change(content, change, view, runs, operation);
     } catch (error) {
-      this.#ids.discardChunk(chunk);
-      if (error instanceof FileError && error.code === "ENOSPC") return undefined;
+      if (view.mappedAt === 0) this.#contents.ids.discardChunk(view.chunk);
+      if (view.mappedAt !== 0 || !isFull(error)) throw error;
+      await this.#change(content, change, undefined, [], operation);
+    }
+  }
+
+  /** Runs the rule, with blocks that have to be durable before it is committed. */
+  async #change(
+    content: FileContent,
+    change: SizeChange,
+    mapped: ChunkView | undefined,
+    runs: readonly Run[],
+    operation: Operation,
+  ): Promise<void> {
+    const { journal, space, throughWriter } = this.#contents;
+    operation.waitsFor = "the leader, to grant space";
+    const grants = await takeGrants(space, runs.map(needOf));
+    if (grants === undefined) {
+      await journal.committed(journal.position, operation);
+      await throughWriter.writeRuns(content, runs, operation);
+    }
+    const { size, inode } = content;
+    const mappings = mapped === undefined ? [] : [{ index: mapped.index, chunk: mapped.chunk }];
+    const isBack = runs.length > 0 && grants !== undefined;
+    const mark = isBack ? content.dirty.place() : 0;
+    let position: number;
+    try {
+      const set = { kind: "setAttributes", inode, mappings, ...change } as const;
+      position = this.#contents.execute(content.node, set, isBack ? { content, mark } : undefined);
+    } catch (error) {
+      if (isBack) content.dirty.placed();
+      throw error;
+    }
+    content.changedBy(position, size);
+    if (mapped !== undefined) mapped.mappedAt = position;
+    for (const [index, { view, first, span, changedFrom }] of runs.entries()) {
+      if (grants === undefined) break;
+      const after = content.afterOf(view, changedFrom, position);
+      content.put(view, first, span, { mark, position, after }, grants[index]!);
+    }
+    if (isBack) content.written();
+    if (grants === undefined) await journal.committed(position, operation);
+  }
+
+  /** What the old chunk had here of the blocks that stay is now the new one's. */
+  #move(before: ChunkView, view: ChunkView, wholeBlocks: number): void {
+    for (const piece of before.between(0, wholeBlocks)) {
+      if (piece.dirt !== undefined) continue;
+      const stop = Math.min(piece.end, wholeBlocks);
+      const bytes = piece.bytes.subarray(0, (stop - piece.first) * blockBytes);
+      view.fill(piece.first, { bytes, slab: piece.slab });
+    }
+    before.cut(0, Number.POSITIVE_INFINITY);
+    view.content.adopt(view, view.mappedAt);
+  }
+
+  /** A new chunk for the one in which the new end lies, and what it still needs; undefined if there is no space for it. */
+  async #replace(
+    content: FileContent,
+    before: ChunkView,
+    size: number,
+    operation: Operation,
+  ): Promise<{ view: ChunkView; runs: Run[] } | undefined> {
+    const keptBytes = size % chunkBytes;
+    const isHere = !before.isStored || before.gaps(0, ceilBlock(keptBytes) / blockBytes).length === 0;
+    if (keptBytes <= copiedHereMax && isHere) return this.#copyHere(content, before, keptBytes, operation);
+    const { journal, ids } = this.#contents;
+    await journal.committed(content.node.lastPosition, operation);
+    const near = ids.takeChunkOf(groupOfChunk(before.chunk));
+    const chunk = near ?? (await ids.takeChunk(operation, before.index === 0));
+    const wholeBlocks = Math.floor(keptBytes / blockBytes);
+    const view = content.newView(before.index, chunk, wholeBlocks > 0);
+    try {
+      if (wholeBlocks > 0) {
+        if (near !== undefined) await this.#contents.blockWriter.clone(chunk, before.chunk, wholeBlocks, operation);
+        else await this.#copyHead(content, before, chunk, wholeBlocks, operation);
+      }
+      const run = await this.#tailOf(content, before, view, keptBytes, operation);
+      operation.check();
+      return { view, runs: run === undefined ? [] : [run] };
+    } catch (error) {
+      ids.discardChunk(chunk);
+      if (isFull(error)) return undefined;
       throw error;
     }
   }
 
+  /** All bytes that stay, as blocks to be written. */
+  async #copyHere(
+    content: FileContent,
+    before: ChunkView,
+    keptBytes: number,
+    operation: Operation,
+  ): Promise<{ view: ChunkView; runs: Run[] }> {
+    const { ids, pool } = this.#contents;
+    const taken = ids.takeChunk(operation, before.index === 0);
+    const view = content.newView(before.index, typeof taken === "number" ? taken : await taken, false);
+    const span = pool.allocate(ceilBlock(keptBytes));
+    span.bytes.fill(0);
+    for (const piece of before.between(0, ceilBlock(keptBytes) / blockBytes)) {
+      piece.bytes.copy(span.bytes, piece.first * blockBytes);
+    }
+    span.bytes.fill(0, keptBytes);
+    return { view, runs: [{ view, first: 0, span, changedFrom: before.index * chunkBytes }] };
+  }
+
   async #copyHead(
-    data: InodeData,
-    old: number,
+    content: FileContent,
+    before: ChunkView,
     chunk: number,
     wholeBlocks: number,
     operation: Operation,
   ): Promise<void> {
+    const { blockReader, blockWriter } = this.#contents;
     for (let from = 0; from < wholeBlocks; from += copiedBlocksMax) {
       const count = Math.min(copiedBlocksMax, wholeBlocks - from);
-      const pieces = await this.#reader.read(old, from, count, operation);
-      await this.#writer.write(data, chunk, from, { pieces }, operation);
+      const pieces = await blockReader.read(before.chunk, from, count, operation);
+      await blockWriter.write(content, chunk, from, pieces, operation);
     }
   }
 
-  /** The last block that the file keeps, with zeros behind its end. */
-  async #copyTail(data: InodeData, old: number, chunk: number, keptBytes: number, operation: Operation): Promise<void> {
+  /** The last block that the file keeps, with zeros behind its end; undefined if it keeps it whole. */
+  async #tailOf(
+    content: FileContent,
+    before: ChunkView,
+    view: ChunkView,
+    keptBytes: number,
+    operation: Operation,
+  ): Promise<Run | undefined> {
     const tailBytes = keptBytes % blockBytes;
-    if (tailBytes === 0) return;
-    const block = Math.floor(keptBytes / blockBytes);
-    const content = Buffer.from(joinPieces(await this.#reader.read(old, block, 1, operation)));
-    content.fill(0, tailBytes);
-    await this.#writer.write(data, chunk, block, { pieces: [content] }, operation);
+    if (tailBytes === 0) return undefined;
+    const first = Math.floor(keptBytes / blockBytes);
+    const bytes = await this.#contents.reader.blocks(content, before.index, first, first + 1, operation);
+    bytes.fill(0, tailBytes);
+    const span = this.#contents.pool.wrap(bytes);
+    return { view, first, span, changedFrom: before.index * chunkBytes };
   }
+}
+
+function isFull(error: unknown): boolean {
+  return error instanceof FileError && error.code === "ENOSPC";
 }

@@ -1,0 +1,90 @@
+/**
+ * Memory for written data. Large writes get pieces of 1 MiB buffers, which are used again: allocating and collecting them
+ * would cost more than the copying. Small ones get a buffer of their own size, so that a cache of small files is as large
+ * as the files are.
+ *
+ * A slab is used again when nobody refers to it, unless somebody else may have a view of it: then the collector decides.
+ */
+
+/** Of the largest FUSE write. */
+export const slabBytes = 1024 * 1024;
+/** From here on a piece of a slab; below, what a slab's rest would waste is more than what it saves. */
+const pooledBytesMin = 128 * 1024;
+/** What a stream has under way and in the cache of clean blocks comes back here again and again. */
+const freeSlabsMax = 32;
+
+/** A buffer, or a slab of which several hold pieces. */
+export class Slab {
+  readonly memory: Buffer;
+  readonly #pool: BufferPool | undefined;
+  #references = 0;
+  /** Views of it were given away: it is neither changed nor used again. */
+  isLent = false;
+
+  constructor(memory: Buffer, pool: BufferPool | undefined) {
+    this.memory = memory;
+    this.#pool = pool;
+  }
+
+  get isPooled(): boolean {
+    return this.#pool !== undefined;
+  }
+
+  retain(): void {
+    this.#references += 1;
+  }
+
+  release(): void {
+    if (this.#references === 0) throw new Error("a buffer was let go more often than held");
+    this.#references -= 1;
+    if (this.#references === 0 && !this.isLent) this.#pool?.takeBack(this.memory);
+  }
+}
+
+/** Bytes that are somebody's alone, and what they are part of. */
+export interface Span {
+  readonly bytes: Buffer;
+  readonly slab: Slab;
+}
+
+export class BufferPool {
+  readonly #free: Buffer[] = [];
+  #slab: Slab | undefined;
+  #used = 0;
+
+  /** Bytes with any content. The slab is retained for the caller, who releases it. */
+  allocate(byteCount: number): Span {
+    if (byteCount < pooledBytesMin || byteCount > slabBytes) return this.wrap(Buffer.allocUnsafeSlow(byteCount));
+    if (this.#slab === undefined || this.#used + byteCount > slabBytes) this.#nextSlab();
+    const slab = this.#slab!;
+    const bytes = slab.memory.subarray(this.#used, this.#used + byteCount);
+    this.#used += byteCount;
+    slab.retain();
+    return { bytes, slab };
+  }
+
+  /** A buffer that was made elsewhere, retained for the caller. */
+  wrap(bytes: Buffer): Span {
+    const slab = new Slab(bytes, undefined);
+    slab.retain();
+    return { bytes, slab };
+  }
+
+  /** For slabs. */
+  takeBack(memory: Buffer): void {
+    if (this.#free.length < freeSlabsMax) this.#free.push(memory);
+  }
+
+  get freeCount(): number {
+    return this.#free.length;
+  }
+
+  #nextSlab(): void {
+    const before = this.#slab;
+    this.#slab = new Slab(this.#free.pop() ?? Buffer.allocUnsafeSlow(slabBytes), this);
+    // While pieces can be taken of it, it is ours, too.
+    this.#slab.retain();
+    this.#used = 0;
+    before?.release();
+  }
+}

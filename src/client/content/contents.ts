@@ -1,0 +1,184 @@
+/**
+ * File data of one session: what all its files share, and the place where it is put together.
+ *
+ *     FileContent (one a file) ── reader, writer, truncater
+ *           │ dirty                    │ what is not here
+ *           ▼                          ▼
+ *       WriteBack ──► Replication ──► Members ──► Groups, Stores ◄── BlockReader
+ *     bounded by DirtyBudget (dirty bytes), SpaceGrants (room on disks), BlockCache (clean bytes)
+ */
+import { FileError } from "../../errors/file-error.ts";
+import type { OperationOf } from "../../namespace/operation.ts";
+import type { Logger } from "../../platform/logger.ts";
+import type { Platform } from "../../platform/platform.ts";
+import { type GroupView, readMappings } from "../../wire/catalogue/leader.ts";
+import type { Ids } from "../ids.ts";
+import type { EntryData } from "../journal.ts";
+import type { Node } from "../node.ts";
+import type { Session } from "../session.ts";
+import type { Operation, WaitView } from "../waits.ts";
+import { BlockCache } from "./block-cache.ts";
+import { BlockReader } from "./block-reader.ts";
+import { BlockWriter } from "./block-writer.ts";
+import { BufferPool } from "./buffer-pool.ts";
+import type { MapFetcher } from "./chunk-map.ts";
+import { DirtyBudget } from "./dirty-budget.ts";
+import { Extender } from "./extend.ts";
+import { FileContent, type KnownMap } from "./file-content.ts";
+import { Groups } from "./groups.ts";
+import { Members } from "./members.ts";
+import { FileReader } from "./reader.ts";
+import { Replication } from "./replication.ts";
+import { SpaceGrants } from "./space-grants.ts";
+import { Stores } from "./stores.ts";
+import { ThroughWriter } from "./through-writer.ts";
+import { Truncater } from "./truncate.ts";
+import { WriteBack } from "./write-back.ts";
+import { FileWriter } from "./writer.ts";
+
+export type { KnownMap } from "./file-content.ts";
+
+/** What the journal is for file data. */
+export interface DataJournal {
+  /** Of the last entry. */
+  readonly position: number;
+  readonly committedPosition: number;
+  /** Resolves when everything up to `position` is committed. Errors: EIO. */
+  committed(position: number, operation?: Operation): Promise<void>;
+  /** More data is on the stores: entries that waited for it can go. */
+  dataDurable(): void;
+}
+
+/** Runs the rule on the cached records, under the exclusive lease, and puts the transaction into the journal, in one turn. */
+export type Execute = (
+  node: Node,
+  operation: OperationOf<"write" | "setAttributes">,
+  data: EntryData | undefined,
+) => number;
+
+export interface ContentOptions {
+  /** Bytes that are written and not on the stores yet; at the limit writers wait. Default: 128 MiB. */
+  readonly dirtyBytesMax?: number;
+  /** Bytes that are kept to be read again. Default: 128 MiB. */
+  readonly cacheBytesMax?: number;
+  /** Data goes to the stores at the latest after so long. Default: 1 s. */
+  readonly dirtyAgeMs?: number;
+}
+
+export interface ContentsParts {
+  readonly platform: Platform;
+  readonly log: Logger;
+  readonly session: Session;
+  readonly ids: Ids;
+  readonly journal: DataJournal;
+  readonly execute: Execute;
+  readonly options?: ContentOptions;
+}
+
+export class Contents {
+  readonly platform: Platform;
+  readonly log: Logger;
+  readonly session: Session;
+  readonly ids: Ids;
+  readonly journal: DataJournal;
+  readonly execute: Execute;
+  readonly pool = new BufferPool();
+  readonly cache: BlockCache;
+  readonly budget: DirtyBudget;
+  readonly space: SpaceGrants;
+  readonly replication: Replication;
+  readonly blockReader: BlockReader;
+  readonly blockWriter: BlockWriter;
+  readonly writeBack: WriteBack;
+  readonly extender: Extender;
+  readonly reader: FileReader;
+  readonly writer: FileWriter;
+  readonly throughWriter: ThroughWriter;
+  readonly truncater: Truncater;
+  readonly #groups: Groups;
+  readonly #stores: Stores;
+  #sequence = 0;
+
+  constructor({ platform, log, session, ids, journal, execute, options = {} }: ContentsParts) {
+    this.platform = platform;
+    this.log = log;
+    this.session = session;
+    this.ids = ids;
+    this.journal = journal;
+    this.execute = execute;
+    this.cache = new BlockCache(options.cacheBytesMax);
+    this.budget = new DirtyBudget(options.dirtyBytesMax);
+    this.space = new SpaceGrants(platform.clock, log, session);
+    this.#groups = new Groups(session);
+    this.#stores = new Stores(platform, {
+      role: "client",
+      clusterId: session.clusterId,
+      peerId: session.clientId,
+      description: `session ${session.id}`,
+    });
+    const members = new Members(platform.clock, log, session, this.#stores, this.#groups);
+    this.replication = new Replication(platform, members);
+    this.blockReader = new BlockReader(platform, log, session, members);
+    const { replication, blockReader } = this;
+    this.blockWriter = new BlockWriter({ platform, log, session, members, replication, reader: blockReader });
+    this.writeBack = new WriteBack(this, options.dirtyAgeMs);
+    this.budget.onPressure = () => this.writeBack.press();
+    this.extender = new Extender(this);
+    this.reader = new FileReader(this);
+    this.writer = new FileWriter(this);
+    this.throughWriter = new ThroughWriter(this);
+    this.truncater = new Truncater(this);
+  }
+
+  /** The content of a file that is under a lease; for one that was made here, an empty map that is whole. */
+  make(node: Node, map: KnownMap): FileContent {
+    return new FileContent(this, node, map);
+  }
+
+  /** Lower part of the next version: never the same twice in a session, whatever becomes of leases. */
+  nextSequence(): number {
+    this.#sequence += 1;
+    return this.#sequence;
+  }
+
+  fetcherOf(inode: number): MapFetcher {
+    return (from) => this.session.request(readMappings, { session: this.session.id, inode, from });
+  }
+
+  learnGroups(views: readonly GroupView[]): void {
+    this.#groups.learn(views);
+  }
+
+  /** The leader wants grants of space back. */
+  returnSpace(): void {
+    this.space.recall();
+  }
+
+  /** A new connection: grants of space begin anew. */
+  reconnected(): void {
+    this.space.forget();
+  }
+
+  /** Bytes that were written and are not on the stores yet. */
+  get dirtyBytes(): number {
+    return this.budget.bytes;
+  }
+
+  /** Bytes that are kept to be read again, or on their way to be. */
+  get cachedBytes(): number {
+    return this.cache.bytes;
+  }
+
+  /** What goes on besides operations, and what it waits for. */
+  waits(): WaitView[] {
+    return this.writeBack.list();
+  }
+
+  /** The session has ended, after all contents were told. */
+  close(failure = new FileError("EIO", "the session has ended")): void {
+    this.budget.lost(failure);
+    this.space.lost();
+    this.writeBack.lost();
+    this.#stores.close();
+  }
+}

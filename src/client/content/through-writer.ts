@@ -1,0 +1,111 @@
+/**
+ * Writes that have no grant of space: they go to the stores before they return, and so find out whether there is room.
+ *
+ * 1. Everything that this client has done before is committed. So nothing of the file is dirty, and bytes that are
+ *    overwritten now come after all that was done before.
+ * 2. The blocks go to all members; a member that is full makes it ENOSPC, and what others have is taken back
+ *    (block-writer.ts). If only a later part of a write finds no space, the earlier ones stand and the write is short.
+ * 3. The transaction, and it returns when that is committed.
+ *
+ * If a new chunk's write fails, its id is never mapped: it is discarded.
+ */
+import { FileError } from "../../errors/file-error.ts";
+import { blockBytes } from "../../namespace/model.ts";
+import type { Operation } from "../waits.ts";
+import { BufferPool } from "./buffer-pool.ts";
+import type { ChunkView } from "./chunk-view.ts";
+import type { Contents } from "./contents.ts";
+import type { FileContent } from "./file-content.ts";
+import type { Run } from "./run.ts";
+import { type FilePart, loadEdges, mappingsOf } from "./write-part.ts";
+
+export class ThroughWriter {
+  readonly #contents: Contents;
+
+  constructor(contents: Contents) {
+    this.#contents = contents;
+  }
+
+  /**
+   * Returns the bytes written. The caller has the blocks locked. New chunks that may have got something are marked as
+   * stored, also when it fails. Errors: ENOSPC, EIO, superseded.
+   */
+  async write(
+    content: FileContent,
+    { parts, gap }: { readonly parts: readonly FilePart[]; readonly gap: readonly Run[] },
+    killPrivileges: boolean,
+    operation: Operation,
+  ): Promise<number> {
+    const { journal, ids, execute } = this.#contents;
+    await journal.committed(journal.position, operation);
+    const edges = loadEdges(this.#contents, content, parts, operation);
+    if (edges !== undefined) await edges;
+    operation.check();
+    const { size, inode } = content;
+    // Memory of its own: the caller may be gone before the stores have answered, and a store may answer late.
+    const memory = new BufferPool();
+    const sources = parts.map((part) => part.assemble(memory).bytes);
+    await this.writeRuns(content, gap, operation);
+    const mapped = new Set<FilePart>();
+    try {
+      const written = await this.#writeParts(content, parts, sources, operation);
+      const end = written.at(-1)!.end;
+      const write = { kind: "write", inode, mappings: mappingsOf(written), end, killPrivileges } as const;
+      const position = execute(content.node, write, undefined);
+      content.changedBy(position, size);
+      for (const part of written) {
+        mapped.add(part);
+        if (part.isNew) content.adopt(part.view, position);
+      }
+      await journal.committed(position, operation);
+      return end - parts[0]!.offset;
+    } finally {
+      for (const part of parts) if (part.isNew && !mapped.has(part)) ids.discardChunk(part.view.chunk);
+    }
+  }
+
+  /** Blocks of which nobody sees anything yet. Everything before is committed. Errors: ENOSPC, EIO, superseded. */
+  async writeRuns(content: FileContent, runs: readonly Run[], operation: Operation): Promise<void> {
+    for (const { view, first, span } of runs) {
+      const end = first + span.bytes.byteLength / blockBytes;
+      await this.#writeBlocks(content, view, first, end, span.bytes, operation);
+    }
+  }
+
+  /** The parts from the first on that were written. Throws if not even the first was, or for other reasons than space. */
+  async #writeParts(
+    content: FileContent,
+    parts: readonly FilePart[],
+    sources: readonly Buffer[],
+    operation: Operation,
+  ): Promise<readonly FilePart[]> {
+    const writes = parts.map(({ view, firstBlock, endBlock }, index) =>
+      this.#writeBlocks(content, view, firstBlock, endBlock, sources[index]!, operation),
+    );
+    const outcomes = await Promise.allSettled(writes);
+    const failedAt = outcomes.findIndex((outcome) => outcome.status === "rejected");
+    if (failedAt < 0) return parts;
+    const { reason } = outcomes[failedAt] as PromiseRejectedResult;
+    const full = reason instanceof FileError && reason.code === "ENOSPC";
+    if (failedAt === 0 || !full) throw reason;
+    return parts.slice(0, failedAt);
+  }
+
+  async #writeBlocks(
+    content: FileContent,
+    view: ChunkView,
+    first: number,
+    end: number,
+    bytes: Buffer,
+    operation: Operation,
+  ): Promise<void> {
+    content.outdate(view, first, end);
+    view.isStored = true;
+    try {
+      await this.#contents.blockWriter.write(content, view.chunk, first, [bytes], operation);
+    } finally {
+      content.outdate(view, first, end);
+      view.drop(first, end);
+    }
+  }
+}
