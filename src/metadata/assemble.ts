@@ -1,5 +1,5 @@
 /** Puts the parts of a metadata server together. */
-import { recallLease } from "../wire/catalogue/leader.ts";
+import { recallLeases } from "../wire/catalogue/leader.ts";
 import type { Peer } from "../wire/peer.ts";
 import { Admin, type OwnIdentity } from "./admin.ts";
 import { Ending } from "./ending.ts";
@@ -7,10 +7,13 @@ import { Grants } from "./grants.ts";
 import { Groups } from "./groups.ts";
 import { Holdings } from "./holdings.ts";
 import type { Leader } from "./leader.ts";
+import { LeaseAnswers } from "./lease-answers.ts";
 import type { Parts } from "./methods.ts";
 import { Queries } from "./queries.ts";
 import { Reaper } from "./reaper.ts";
+import { Recalls } from "./recalls.ts";
 import { Sessions } from "./sessions.ts";
+import { SpaceGrants } from "./space-grants.ts";
 import type { SpaceGuard } from "./space-guard.ts";
 import { StoreReports } from "./store-reports.ts";
 import { Stores } from "./stores.ts";
@@ -21,13 +24,15 @@ export function assemble(leader: Leader, options: { own: OwnIdentity; term: numb
   const { own, term, space } = options;
   const { lifetime, waits, timeouts } = leader;
   // Some parts ask others that are made after them; the calls come later.
-  const recall = (session: number, inode: number) => {
+  const recalls = new Recalls(lifetime, (session, message) => {
     const peer = sessions.get(session)?.peer;
     const timeoutMs = timeouts.clientAnswerMs;
-    peer?.request(recallLease, { inode }, { timeoutMs, urgent: true }).catch(() => {});
-  };
+    peer?.request(recallLeases, message, { timeoutMs, urgent: true }).catch(() => {});
+  });
+  const nameOf = (session: number): string => `${sessions.get(session)?.host ?? "?"} (session ${session})`;
   const grants = new Grants(term);
-  const holdings = new Holdings({ lifetime, waits, grants, recall, recallAgainMs: timeouts.recallAgainMs });
+  const { recallAgainMs } = timeouts;
+  const holdings = new Holdings({ lifetime, waits, grants, recalls, recallAgainMs, nameOf });
   const stores: Stores = new Stores(leader, {
     onChange: () => groups.look(),
     settled: () => groups.settled(),
@@ -44,15 +49,35 @@ export function assemble(leader: Leader, options: { own: OwnIdentity; term: numb
   });
   const sessions: Sessions = new Sessions(leader, holdings, {
     end: (session) => ending.end(session),
-    onGone: (session) => transactions.drop(session),
+    onBack: (session) => spaceGrants.forgotten(session),
+    onGone: (session) => {
+      transactions.drop(session);
+      spaceGrants.drop(session);
+    },
     onFewer: () => reaper.look(),
   });
+  const spaceGrants = new SpaceGrants({ leader, stores, recalls });
   const reaper: Reaper = new Reaper({ leader, stores, sessions, holdings });
   const transactions: Transactions = new Transactions(leader, holdings, () => reaper.look());
-  const queries = new Queries(leader, holdings, stores);
+  const answers = new LeaseAnswers({ leader, sessions, holdings, onFreed: () => reaper.lookAtRest() });
+  const queries = new Queries(leader, stores);
   const reports = new StoreReports(leader, stores, groups);
   const admin = new Admin({ leader, own, stores, groups, sessions, holdings, reaper, space });
-  return { leader, sessions, transactions, queries, holdings, stores, groups, reports, reaper, admin };
+  return {
+    leader,
+    space,
+    sessions,
+    transactions,
+    answers,
+    queries,
+    holdings,
+    spaceGrants,
+    stores,
+    groups,
+    reports,
+    reaper,
+    admin,
+  };
 }
 
 /** They take over what is in the state, and begin their work. */

@@ -18,6 +18,7 @@ test("what waits shares one append, in order", async () => {
   const range = await client.transact({ kind: "grantInodes", count: 10 });
   assert.ok(range.kind === "granted");
   const first = range.range.first;
+  await client.acquire(client.root, "exclusive");
   harness.ledger.hold();
   const before = harness.ledger.lastIndex;
   const results = [client.transact(createFile(client.root, "0", first))];
@@ -49,10 +50,11 @@ test("a batch stays below the ledger's bound", async () => {
 test("a full disk fails what waits, and nothing of it has happened; later ones work", async () => {
   const { harness, client } = await mounted();
   const inode = await client.inode();
+  await client.acquire(client.root, "exclusive");
   harness.ledger.hold();
   harness.ledger.failure = new BrineError("noSpace", "full");
   const refused = [
-    client.transact(createFile(client.root, "a", inode), true),
+    client.transact(createFile(client.root, "a", inode)),
     client.transact({ kind: "unlink", parent: client.root, name: "a" }),
   ];
   const settled = Promise.allSettled(refused);
@@ -61,12 +63,12 @@ test("a full disk fails what waits, and nothing of it has happened; later ones w
   for (const outcome of await settled) {
     assert.ok(outcome.status === "rejected" && hasCode(outcome.reason, "noSpace"));
   }
-  assert.ok(!harness.parts.holdings.of(1).holds.isHeld(inode));
+  assert.ok(!client.leases.isWanted(inode));
   harness.ledger.failure = undefined;
   // Their numbers are free again.
-  const again = await client.transact(createFile(client.root, "a", inode), true, 2);
+  const again = await client.transact(createFile(client.root, "a", inode), 2);
   assert.equal(again.kind, "attributes");
-  assert.ok(harness.parts.holdings.of(1).holds.isHeld(inode));
+  assert.ok(client.leases.has(client.session.id, inode, "exclusive"));
 });
 
 test("below the reserve, deleting goes on and creating does not", async () => {
@@ -75,16 +77,11 @@ test("below the reserve, deleting goes on and creating does not", async () => {
   harness.freeBytes = 1_000_000;
   await harness.clock.advance(1_100);
   const sequence = 3;
-  assert.throws(
-    () => client.transact(createFile(client.root, "b", 99), false, sequence),
-    (error) => hasCode(error, "noSpace"),
-  );
+  await assert.rejects(client.transact(createFile(client.root, "b", 99), sequence), { code: "noSpace" });
   // What was sent behind it meets a gap.
-  assert.throws(
-    () => client.transact({ kind: "unlink", parent: client.root, name: "a" }, false, sequence + 1),
-    (error) => hasCode(error, "invalid"),
-  );
-  const removed = await client.transact({ kind: "unlink", parent: client.root, name: "a" }, false, sequence);
+  const behind = { kind: "unlink", parent: client.root, name: "a" } as const;
+  await assert.rejects(client.transact(behind, sequence + 1), { code: "invalid" });
+  const removed = await client.transact(behind, sequence);
   assert.equal(removed.kind, "removed");
   assert.ok(harness.parts.admin.status().problems.some((problem) => problem.includes("disk is full")));
 });
@@ -97,10 +94,7 @@ test("a failed sync ends the server once, and fails everything", async () => {
   assert.equal(harness.failures.length, 1);
   assert.match(harness.failures[0]!, /EIO/);
   harness.ledger.failure = undefined;
-  assert.throws(
-    () => client.transact({ kind: "grantInodes", count: 1 }, false, 1),
-    (error) => hasCode(error, "notServing"),
-  );
+  await assert.rejects(client.transact({ kind: "grantInodes", count: 1 }, 1), { code: "notServing" });
 });
 
 test("after a crash the ledger brings back what the state had not committed, and times never fall", async () => {

@@ -4,9 +4,10 @@
  *     submit ──► queue ──► batch ──► ledger.append ──► namespace.applyBatch ──► results
  *                  ▲         (one at a time; all that wait share one sync)
  *
- * 1. Transactions wait in one queue, in the order of `submit`. Nothing overtakes.
+ * 1. Transactions wait in one queue, in the order of `submit`, one or many at a time. Nothing overtakes.
  * 2. While no append is under way, the first of them, up to 1 MiB and 4,096, become one ledger entry.
- * 3. When it is durable it is applied, and the promises resolve. So what a query sees is committed.
+ * 3. When it is durable it is applied, and those are told whose last transaction was in it: one promise for all that was
+ *    submitted together. So what a query sees is committed.
  * 4. The state is committed lazily, and made durable by a checkpoint now and then. Only then may the ledger forget
  *    entries: below the index that the checkpoint covered.
  *
@@ -35,13 +36,29 @@ const uncommittedLimit = 500_000;
 /** Transactions that may wait. Clients have bounds of their own; this one keeps a defect from eating the memory. */
 const queueMax = 262_144;
 
-/** A transaction without its time, which it gets when it goes to the ledger. */
-export type Submission = Omit<Transaction, "timeNs">;
+/** What became of transactions that were submitted together. */
+export interface Outcome {
+  /** Of the first ones, in order. */
+  readonly results: readonly Result[];
+  /**
+   * Why the others have no result: noSpace (they had no effect, nor had any transaction behind them), notServing (whether
+   * they take effect is unknown). Undefined if there are none.
+   */
+  readonly refusal: BrineError | undefined;
+}
 
-interface Pending {
-  readonly submission: Submission;
-  readonly resolve: (result: Result) => void;
-  readonly reject: (error: BrineError) => void;
+interface Submitted {
+  readonly transactions: readonly Transaction[];
+  /** Those before are in a ledger entry, or on the way into one. */
+  taken: number;
+  readonly results: Result[];
+  readonly resolve: (outcome: Outcome) => void;
+}
+
+/** Some of the transactions that were submitted together, in one ledger entry. */
+interface Taken {
+  readonly from: Submitted;
+  readonly count: number;
 }
 
 export interface CommitterParts {
@@ -60,7 +77,9 @@ export interface CommitterParts {
 
 export class Committer {
   readonly #parts: CommitterParts;
-  #queue: Pending[] = [];
+  #queue: Submitted[] = [];
+  /** Transactions in the queue that are not taken. */
+  #waiting = 0;
   #running = false;
   #idle: (() => void) | undefined;
   #failure: BrineError | undefined;
@@ -89,7 +108,9 @@ export class Committer {
     for await (const entry of ledger.read(Math.max(1, from))) {
       if (lifetime.stopped) return;
       const transactions = decodeBatch(entry.batch);
-      for (const { timeNs } of transactions) if (timeNs > this.#lastTimeNs) this.#lastTimeNs = timeNs;
+      for (const { timeNs, predicted } of transactions) {
+        if (!predicted && timeNs > this.#lastTimeNs) this.#lastTimeNs = timeNs;
+      }
       if (entry.index <= namespace.appliedIndex) continue;
       namespace.applyBatch(entry.index, transactions);
       if (state.uncommittedCount >= uncommittedMax) state.commit();
@@ -117,46 +138,60 @@ export class Committer {
     });
   }
 
-  /** Number of transactions that are not answered yet. */
-  get waiting(): number {
-    return this.#queue.length;
+  /** The time that a transaction gets now: the wall clock, held where it was if it jumps back. */
+  nowNs(): bigint {
+    const nowNs = this.#parts.platform.clock.wallNs();
+    if (nowNs > this.#lastTimeNs) this.#lastTimeNs = nowNs;
+    return this.#lastTimeNs;
   }
 
   /**
-   * Resolves when the transaction is in the ledger and applied.
-   * Errors: noSpace (nothing has happened, nor to any transaction behind it), notServing (stopped, or the ledger failed:
-   * whether it takes effect is unknown).
+   * Resolves when all are in the ledger and applied, or when it is known that some never will be. Those that aren't
+   * predicted get their time here. Check `refusal` for each first: what is submitted is taken as it is.
    */
-  submit(submission: Submission): Promise<Result> {
-    const refusal = this.refusal(submission.operation.kind);
-    if (refusal !== undefined) return Promise.reject(refusal);
-    return new Promise((resolve, reject) => {
-      this.#queue.push({ submission, resolve, reject });
+  submit(transactions: readonly Transaction[]): Promise<Outcome> {
+    return new Promise((resolve) => {
+      if (this.#end !== undefined || transactions.length === 0) {
+        resolve({ results: [], refusal: this.#end });
+        return;
+      }
+      this.#queue.push({ transactions, taken: 0, results: [], resolve });
+      this.#waiting += transactions.length;
       if (!this.#running) this.#parts.lifetime.run("commit", () => this.#run());
     });
   }
 
-  /** Submits an operation of the leader's own. */
-  execute(operation: Operation): Promise<Result> {
-    return this.submit({ session: 0, sequence: 0, confirmed: 0, operation });
+  /** Executes an operation of the leader's own. Errors: noSpace, busy, notServing. */
+  async execute(operation: Operation): Promise<Result> {
+    const refusal = this.refusal(operation.kind);
+    if (refusal !== undefined) throw refusal;
+    const own = { session: 0, sequence: 0, confirmed: 0, timeNs: 0n, predicted: false, operation };
+    const outcome = await this.submit([own]);
+    if (outcome.refusal !== undefined) throw outcome.refusal;
+    return outcome.results[0]!;
   }
 
   /** Ends with everything that waits applied (or refused), and the state committed. */
   async stop(): Promise<void> {
     this.#commitTimer?.cancel();
     if (this.#running) await new Promise<void>((resolve) => (this.#idle = resolve));
-    this.#rejectAll(new BrineError("notServing", "the metadata server stops"));
+    this.#refuseAll(new BrineError("notServing", "the metadata server stops"));
     await this.#checkpointing;
   }
 
   /** Why an operation of this kind would be refused now, if it would. */
   refusal(kind: OperationKind): BrineError | undefined {
-    if (this.#failure !== undefined) return this.#failure;
-    if (this.#parts.lifetime.stopped) return new BrineError("notServing", "the metadata server stops");
-    if (this.#queue.length >= queueMax) return new BrineError("busy", `${queueMax} transactions are waiting`);
+    if (this.#end !== undefined) return this.#end;
+    if (this.#waiting >= queueMax) return new BrineError("busy", `${queueMax} transactions are waiting`);
     const isStuck = this.#parts.state.uncommittedCount >= uncommittedLimit;
     if (!isStuck && this.#parts.space.hasRoomFor(kind)) return undefined;
     return noSpaceError();
+  }
+
+  /** Why nothing is executed any more. */
+  get #end(): BrineError | undefined {
+    if (this.#failure !== undefined) return this.#failure;
+    return this.#parts.lifetime.stopped ? new BrineError("notServing", "the metadata server stops") : undefined;
   }
 
   async #run(): Promise<void> {
@@ -171,11 +206,12 @@ export class Committer {
 
   async #commitBatch(): Promise<void> {
     const { ledger, namespace, lifetime, waits } = this.#parts;
-    const timeNs = this.#nextTimeNs();
+    const timeNs = this.nowNs();
     const transactions: Transaction[] = [];
-    const { batch, count } = encodeBatch(this.#withTime(timeNs, transactions));
-    const taken = this.#queue.splice(0, count);
-    const wait = waits.begin("the ledger's disk", () => ({ transactions: count, behindThem: this.#queue.length }));
+    const { batch, count } = encodeBatch(this.#timed(timeNs, transactions));
+    transactions.length = count;
+    const taken = this.#take(count);
+    const wait = waits.begin("the ledger's disk", () => ({ transactions: count, behindThem: this.#waiting }));
     let index: number;
     try {
       index = await ledger.append(batch);
@@ -197,34 +233,55 @@ export class Committer {
       return;
     }
     this.#commitLater();
-    for (const [position, pending] of taken.entries()) pending.resolve(results[position]!);
-    if (lifetime.stopped) this.#rejectAll(new BrineError("notServing", "the metadata server stops"));
+    this.#answer(taken, results);
+    if (lifetime.stopped) this.#refuseAll(new BrineError("notServing", "the metadata server stops"));
   }
 
-  /** The queue's transactions as they go to the ledger; `taken` gets those that were asked for. */
-  *#withTime(timeNs: bigint, taken: Transaction[]): Generator<Transaction> {
-    for (const { submission } of this.#queue) {
-      const { session, sequence, confirmed, operation } = submission;
-      const transaction = { session, sequence, confirmed, timeNs, operation };
-      taken.push(transaction);
-      yield transaction;
+  /** The queue's transactions as they go to the ledger; `seen` gets those that were asked for. */
+  *#timed(timeNs: bigint, seen: Transaction[]): Generator<Transaction> {
+    for (const { transactions, taken } of this.#queue) {
+      for (let at = taken; at < transactions.length; at++) {
+        const transaction = transactions[at]!;
+        if (!transaction.predicted) transaction.timeNs = timeNs;
+        seen.push(transaction);
+        yield transaction;
+      }
     }
   }
 
-  /** The wall clock, held where it was if it jumps back: times in the namespace never fall. */
-  #nextTimeNs(): bigint {
-    const nowNs = this.#parts.platform.clock.wallNs();
-    if (nowNs > this.#lastTimeNs) this.#lastTimeNs = nowNs;
-    return this.#lastTimeNs;
+  /** Takes so many off the queue. */
+  #take(count: number): Taken[] {
+    const taken: Taken[] = [];
+    let finished = 0;
+    for (let left = count; left > 0; ) {
+      const from = this.#queue[finished]!;
+      const part = Math.min(left, from.transactions.length - from.taken);
+      taken.push({ from, count: part });
+      from.taken += part;
+      left -= part;
+      if (from.taken === from.transactions.length) finished += 1;
+    }
+    this.#queue.splice(0, finished);
+    this.#waiting -= count;
+    return taken;
   }
 
-  #appendFailed(error: unknown, taken: readonly Pending[]): void {
+  #answer(taken: readonly Taken[], results: readonly Result[]): void {
+    let at = 0;
+    for (const { from, count } of taken) {
+      for (const end = at + count; at < end; at++) from.results.push(results[at]!);
+      const isWhole = from.results.length === from.transactions.length;
+      if (isWhole) from.resolve({ results: from.results, refusal: undefined });
+    }
+  }
+
+  #appendFailed(error: unknown, taken: readonly Taken[]): void {
     if (hasCode(error, "noSpace")) {
-      const refused = taken.length + this.#queue.length;
+      const refused = taken.reduce((sum, { count }) => sum + count, 0) + this.#waiting;
       this.#parts.log.warn("the ledger's disk is full: changes are refused", { refused });
-      for (const pending of taken) pending.reject(noSpaceError(error));
       // Those behind may build on what was refused, and would be a gap in their session's sequence.
-      this.#rejectAll(noSpaceError(error));
+      for (const { from } of taken) from.resolve({ results: from.results, refusal: noSpaceError(error) });
+      this.#refuseAll(noSpaceError(error));
       return;
     }
     this.#fail(
@@ -236,18 +293,19 @@ export class Committer {
     );
   }
 
-  #fail(error: BrineError, taken: readonly Pending[]): void {
-    for (const pending of taken) pending.reject(error);
+  #fail(error: BrineError, taken: readonly Taken[]): void {
+    for (const { from } of taken) from.resolve({ results: from.results, refusal: error });
     if (this.#failure !== undefined) return;
     this.#failure = error;
-    this.#rejectAll(error);
+    this.#refuseAll(error);
     if (!this.#parts.lifetime.stopped) this.#parts.onFailure(error);
   }
 
-  #rejectAll(error: BrineError): void {
-    const rejected = this.#queue;
+  #refuseAll(refusal: BrineError): void {
+    const refused = this.#queue;
     this.#queue = [];
-    for (const pending of rejected) pending.reject(error);
+    this.#waiting = 0;
+    for (const { results, resolve } of refused) resolve({ results, refusal });
   }
 
   #commitLater(): void {

@@ -27,8 +27,9 @@ import type { Stores } from "./stores.ts";
 
 /** Chunks in one request: the bound of the catalogue. */
 const chunksMax = 4096;
-/** Mappings read in one turn of the event loop. */
+/** Mappings read in one scan, and inodes looked at in one turn of the event loop. */
 const mappingsAtOnce = 1000;
+const inodesAtOnce = 1000;
 /** Between two looks at stores that are neither reached nor still. */
 const lookAgainMs = 50;
 
@@ -99,7 +100,7 @@ export class Ending {
   }
 
   async #equalize(session: Session): Promise<void> {
-    const doubts = session.isKnown ? this.#doubts(session) : this.#allGroups(session);
+    const doubts = session.isKnown ? await this.#doubts(session) : this.#allGroups(session);
     if (doubts.length === 0) return;
     const copied = await Promise.all(doubts.map((doubt) => this.#settle(doubt)));
     const blocks = copied.reduce((sum, count) => sum + count, 0);
@@ -114,10 +115,12 @@ export class Ending {
     return groups.map(({ group }) => ({ group, chunks: undefined }));
   }
 
-  #doubts(session: Session): Doubt[] {
+  async #doubts(session: Session): Promise<Doubt[]> {
     const byGroup = new Map<number, number[]>();
     const { leases } = this.#holdings.of(session.volume);
-    for (const inode of leases.exclusiveInodes(session.id)) {
+    for (const [index, inode] of leases.exclusiveInodes(session.id).entries()) {
+      // There may be some hundred thousand of them.
+      if (index % inodesAtOnce === inodesAtOnce - 1) await this.#leader.lifetime.sleep(0);
       for (const chunk of this.#chunksOf(session.volume, inode)) {
         const group = groupOfChunk(chunk);
         const chunks = byGroup.get(group);

@@ -1,12 +1,19 @@
 /**
- * Grant numbers: the upper part of the versions of blocks. A number given later is higher, also across restarts:
- * the ledger's term is its upper part, and every start commits a higher term.
+ * Grant numbers: they name a lease in recalls and releases, and are the upper part of the versions of blocks. A number
+ * given later is higher, also across restarts: the ledger's term is its upper part, and every start commits a higher term.
  */
 
-/** Starts of the metadata server: one a second for twelve days, or one an hour for a century. */
-const termMax = 2 ** 20 - 1;
-/** Grants in one term: 10,000 a second for five days. A leader that has used them up has to be started again. */
-const grantsPerTerm = 2 ** 32;
+/** Starts of the metadata server: one a second for three days, or one an hour for thirty years. */
+const termMax = 2 ** 18 - 1;
+/** Grants in one term: 10,000 a second for forty days. A leader that has used them up has to be started again. */
+const grantsPerTerm = 2 ** 35;
+
+/**
+ * The grant of all leases on what a client has created and nobody else has had yet. One number for all sessions is enough:
+ * inode and grant name the lease together, and an inode is created once. It is below every other, and so are the versions
+ * of the blocks that are written under it.
+ */
+export const coverGrant = 1;
 
 export class Grants {
   readonly #term: number;

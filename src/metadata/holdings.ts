@@ -7,6 +7,11 @@ export interface VolumeHoldings {
   readonly holds: Holds;
 }
 
+/** Whether anyone uses the inode, or may: it must not be reaped. */
+export function isInUse({ leases, holds }: VolumeHoldings, inode: number): boolean {
+  return leases.isWanted(inode) || holds.isHeld(inode);
+}
+
 export class Holdings {
   readonly #parts: LeasesParts;
   readonly #volumes = new Map<number, VolumeHoldings>();

@@ -1,6 +1,6 @@
 /**
- * Which inodes of a volume are open, and in which sessions: an inode without a name stays as long as anyone has it open.
- * The leader's memory only; clients state their holds after a restart.
+ * Which inodes of a volume are open in sessions that have no lease on them: an inode without a name stays as long as anyone
+ * has it open. The leader's memory only; clients state their holds after a restart.
  */
 export class Holds {
   /** Sessions of each held inode; nearly always one. */

@@ -1,29 +1,36 @@
 /**
- * Leases on inodes' data: who may read, who may write, who waits.
+ * Leases on inodes: who may read from its cache, who may change, who waits.
  *
- * The problem: an exclusive lease must never overlap with any other, although messages cross on the way: a client asks
- * for a lease while it is told to give one back, or an answer that grants one is lost with its connection.
+ * The problem: an exclusive lease must never overlap with any other, although messages cross on the way. A client asks for
+ * a lease while it is told to give one back; an answer that grants one is lost, or comes after the next request was sent;
+ * two that have the shared lease both want the exclusive one. A grant number names a lease in every message, so that what
+ * is said of one can't be taken for another on the same inode.
  *
- * Each inode has holders (one exclusive, or any number of shared ones) and a queue of those who wait, served in order:
- *
- * 1. Only the head of the queue is looked at. It is granted when no holder is in its way; shared ones behind it then
- *    follow as far as they fit. So nobody starves.
- * 2. Holders in the way are recalled, again and again until they give back or their session ends.
- * 3. A client asks for a lease only while it has none on the inode, and after all its releases were answered (it gives
- *    a shared one back to get the exclusive one, so two that upgrade at once can't wait for each other). So what the
- *    table says of a session that asks is a grant whose answer was lost: it ends, and a new grant is made.
- * 4. A client that asks again because it has waited too long keeps its place.
- * 5. The table is the leader's memory only. After a reconnect a client states what it has. The same leader knows better
- *    what was given back meanwhile: it only keeps what both know. A new leader believes what it is told; where two
+ * 1. Each inode has holders (one exclusive, or any number of shared ones) and a queue. Only its head is looked at: it is
+ *    granted when no *other* session is in its way. So nobody starves. Holders in the way are recalled, again and again
+ *    until they give back or their session ends; they are told how much the others want.
+ * 2. Upgrade: who waits for the exclusive lease keeps the shared one, unless that is recalled too (two that upgrade at once:
+ *    the head of the queue has the other recalled). It is converted, never given up in between, and gets another grant.
+ * 3. A client asks with the grant that it has (`held`). If the table has another one for it, an answer is lost or on its
+ *    way to the client, or a release on its way from it. The table can't know which; if the lease ended here, the client
+ *    might be using it. So it goes on under another grant, at once, in the mode that it has: `acquire` answers less than
+ *    was asked for, and the client asks again, with a grant that both know.
+ * 4. Covers: what a session creates is its own from the moment in which the creation is queued; see transactions.ts.
+ * 5. The table is the leader's memory only. After a reconnect a client states what it has, and what it doesn't state is
+ *    gone. The same leader keeps what both know. A grant that it has replaced, and the client does not know it, it takes
+ *    back: the session had the lease all the time. A leader that has just started believes what it is told; where two
  *    claim what can't be, the higher grant was given later, when the other had already given back.
  *
  * After a restart nothing is granted before all clients have stated what they have (sessions.ts).
  */
 import { BrineError } from "../errors/brine-error.ts";
 import type { LeaseMode } from "../wire/catalogue/leader.ts";
-import type { Grants } from "./grants.ts";
+import { coverGrant, type Grants } from "./grants.ts";
+import { LeaseTable, none } from "./lease-table.ts";
+import { LeaseWaiters, type Waiter } from "./lease-waiters.ts";
 import type { Lifetime } from "./lifetime.ts";
-import type { OpenWait, Waits } from "./waits.ts";
+import type { Recalls } from "./recalls.ts";
+import type { Waits } from "./waits.ts";
 
 export interface StatedLease {
   readonly inode: number;
@@ -31,250 +38,343 @@ export interface StatedLease {
   readonly grant: number;
 }
 
-interface Holder {
-  readonly session: number;
-  readonly grant: number;
-  /** Its client has been told to give it back. */
-  recalled: boolean;
-}
-
-interface Waiter {
-  readonly session: number;
-  mode: LeaseMode;
-  readonly promise: Promise<number>;
-  readonly resolve: (grant: number) => void;
-  readonly reject: (error: BrineError) => void;
-  readonly wait: OpenWait;
-}
-
-interface Lease {
-  mode: LeaseMode;
-  holders: Holder[];
-  /** Undefined while nobody waits, which is nearly always. */
-  queue: Waiter[] | undefined;
-}
-
 export interface LeasesParts {
   readonly lifetime: Lifetime;
   readonly waits: Waits;
   readonly grants: Grants;
-  /** Tells the session's client to give the lease back, if it is connected. */
-  readonly recall: (session: number, inode: number) => void;
+  readonly recalls: Recalls;
   readonly recallAgainMs: number;
+  /** Of a session, for people. */
+  readonly nameOf: (session: number) => string;
 }
+
+/** Leases of one session. Clients keep at most 200,000 (and what is on its way); beyond it the oldest are recalled. */
+export const leasesPerSessionMax = 262_144;
+/** Recalled at once from a session that has too many. */
+const recalledAtOnce = 4_096;
+/** Where a session that gives nothing back gets nothing more: 20 MB. */
+const leasesPerSessionLimit = 2 * leasesPerSessionMax;
 
 /** The leases of one volume. */
 export class Leases {
   readonly #parts: LeasesParts;
-  readonly #leases = new Map<number, Lease>();
-  readonly #bySession = new Map<number, Set<number>>();
-  /** Inodes for which each session waits. */
-  readonly #waitingBySession = new Map<number, Set<number>>();
+  readonly #table = new LeaseTable();
+  readonly #waiters = new LeaseWaiters();
   /** Inodes with recalled holders. */
   readonly #recalling = new Set<number>();
+  /** Of sessions with too many leases: with how many the next ones are recalled. */
+  readonly #nextTrim = new Map<number, number>();
 
   constructor(parts: LeasesParts) {
     this.#parts = parts;
     parts.lifetime.repeat(parts.recallAgainMs, () => this.#recallAgain());
   }
 
+  // --- taking ---
+
   /**
-   * Resolves with the grant when the session has the lease. Errors: sessionExpired; closed (the client has a new
-   * connection and asks there).
+   * Gives the session a lease, perhaps weaker than asked for (3). The grant; a promise while others are in the way.
+   * Errors: busy (it has far too many), sessionExpired; closed (the client has a new connection and asks there).
    */
-  acquire(session: number, inode: number, mode: LeaseMode): Promise<number> {
-    const lease = this.#lease(inode);
-    this.#remove(lease, session, inode);
-    const waiter = lease.queue?.find((one) => one.session === session);
-    if (waiter !== undefined) {
+  acquire(session: number, inode: number, mode: LeaseMode, held: number): number | Promise<number> {
+    const slot = this.#table.find(session, inode);
+    if (slot !== none) {
+      if (this.#table.grant(slot) !== held) return this.#renew(slot, mode);
+      if (mode === "shared" || this.#table.isExclusive(slot)) return held;
+    } else if (this.#table.count(session) >= leasesPerSessionLimit) {
+      throw new BrineError("busy", `session ${session} has ${leasesPerSessionLimit} leases and gives none back`);
+    }
+    const waiter = this.#waiters.find(session, inode);
+    if (waiter?.promise !== undefined) {
+      // Its client has waited too long for the answer and asks again: it keeps its place.
       if (mode === "exclusive") waiter.mode = mode;
-      this.#serve(inode, lease);
       return waiter.promise;
     }
-    if (lease.queue === undefined && fits(lease, mode))
-      return Promise.resolve(this.#grant(lease, inode, session, mode));
-    const added = this.#waiter(session, inode, mode);
-    lease.queue ??= [];
-    lease.queue.push(added);
-    setOf(this.#waitingBySession, session).add(inode);
-    this.#serve(inode, lease);
-    return added.promise;
+    if (waiter !== undefined) this.#cancel(waiter);
+    if (!this.#waiters.has(inode) && this.#fits(session, inode, mode)) return this.#grant(session, inode, mode);
+    return this.#wait(session, inode, mode);
   }
 
-  /** The session has given the leases back. Those it doesn't have are skipped. */
-  release(session: number, inodes: readonly number[]): void {
-    for (const inode of inodes) {
-      const lease = this.#leases.get(inode);
-      if (lease !== undefined && this.#remove(lease, session, inode)) this.#serve(inode, lease);
-    }
+  /** A number for leases on different inodes that go out in one answer. */
+  nextGrant(): number {
+    return this.#parts.grants.next();
+  }
+
+  /** A lease under this grant, if the session has none and waits for none and it can be had at once. */
+  takeNow(session: number, inode: number, mode: LeaseMode, grant: number): boolean {
+    if (this.#waiters.has(inode) || this.isFull(session)) return false;
+    if (!this.#fits(session, inode, mode) || this.#table.find(session, inode) !== none) return false;
+    this.#add(session, inode, grant, mode);
+    return true;
+  }
+
+  /** Whether the session has a lease on the inode, or waits for one. */
+  isConcerned(session: number, inode: number): boolean {
+    return this.#table.find(session, inode) !== none || this.#waiters.find(session, inode) !== undefined;
+  }
+
+  /** Takes a place in the queue. Check `isConcerned` first. */
+  enqueue(waiter: Waiter): void {
+    this.#waiters.add(waiter);
+    this.#serve(waiter.inode);
+  }
+
+  /** Gives the place up, if it is still there: `granted` is called with 0. */
+  withdraw(waiter: Waiter): void {
+    if (!this.#waiters.remove(waiter)) return;
+    waiter.granted(0);
+    this.#serve(waiter.inode);
+  }
+
+  /** The session has so many leases that it gets none but those for which somebody waits. */
+  isFull(session: number): boolean {
+    return this.#table.count(session) >= leasesPerSessionMax;
+  }
+
+  /** The session creates this inode: nobody else can know of it. */
+  cover(session: number, inode: number): void {
+    if (this.#table.first(inode) === none) this.#add(session, inode, coverGrant, "exclusive");
+  }
+
+  // --- giving back ---
+
+  /** The session has given the lease back, or down to shared. False if it doesn't have it with this grant. */
+  release(session: number, inode: number, grant: number, keepShared = false): boolean {
+    const slot = this.#table.find(session, inode);
+    if (slot === none || this.#table.grant(slot) !== grant) return false;
+    if (keepShared) this.#table.replace(slot, grant, "shared");
+    else this.#remove(slot);
+    this.#serve(inode);
+    return true;
+  }
+
+  /** The session has ended: all that it has and waits for. */
+  drop(session: number): void {
+    this.#refuseWaiters(session, new BrineError("sessionExpired", `session ${session} has ended`));
+    for (const slot of this.#table.ofSession(session)) this.#removeAndServe(slot);
   }
 
   /**
    * The client has a new connection and says what it has; see 5. Requests that wait on the old one fail with `closed`.
    *
    * @param isKnown false if this leader has never heard of the session's leases before
+   * @param isUnborn whether an inode isn't there: its creation may be on its way
    */
-  restate(session: number, stated: readonly StatedLease[], isKnown: boolean): void {
-    const before = new Map<number, Holder>();
-    for (const inode of this.#bySession.get(session) ?? []) {
-      before.set(inode, this.#leases.get(inode)!.holders.find((holder) => holder.session === session)!);
-    }
-    const affected = this.#forget(session, new BrineError("closed", "the client has a new connection"));
+  restate(
+    session: number,
+    stated: Iterable<StatedLease>,
+    { isKnown, isUnborn }: { isKnown: boolean; isUnborn: (inode: number) => boolean },
+  ): void {
+    this.#refuseWaiters(session, new BrineError("closed", "the client has a new connection"));
+    for (const slot of this.#table.ofSession(session)) this.#table.mark(slot, true);
     for (const { inode, mode, grant } of stated) {
-      if (isKnown && before.get(inode)?.grant !== grant) continue;
-      const lease = this.#lease(inode);
-      if (this.#prevails(lease, mode, grant, inode)) this.#add(lease, inode, mode, { session, grant, recalled: false });
-      affected.add(inode);
+      const slot = this.#table.find(session, inode);
+      if (slot !== none) {
+        const isStill = mode === "exclusive" && this.#table.isExclusive(slot);
+        this.#table.replace(slot, grant, isStill ? "exclusive" : "shared");
+        this.#serve(inode);
+      } else if (!isKnown) this.#believe(session, inode, grant, mode);
+      else if (grant === coverGrant && isUnborn(inode)) this.cover(session, inode);
     }
-    for (const inode of affected) this.#serveIfThere(inode);
+    for (const slot of this.#table.ofSession(session)) if (this.#table.isMarked(slot)) this.#removeAndServe(slot);
   }
 
-  /** The session has ended: all that it has and waits for. */
-  drop(session: number): void {
-    const affected = this.#forget(session, new BrineError("sessionExpired", `session ${session} has ended`));
-    for (const inode of affected) this.#serveIfThere(inode);
-  }
+  // --- asking ---
 
   has(session: number, inode: number, mode: LeaseMode): boolean {
-    const lease = this.#leases.get(inode);
-    if (lease === undefined || (mode === "exclusive" && lease.mode !== "exclusive")) return false;
-    return lease.holders.some((holder) => holder.session === session);
+    const slot = this.#table.find(session, inode);
+    return slot !== none && (mode === "shared" || this.#table.isExclusive(slot));
+  }
+
+  /** The mode of the session's lease if it has this grant. */
+  modeOf(session: number, inode: number, grant: number): LeaseMode | undefined {
+    const slot = this.#table.find(session, inode);
+    return slot !== none && this.#table.grant(slot) === grant ? this.#table.mode(slot) : undefined;
+  }
+
+  /** Whether anyone has or waits for a lease on the inode. */
+  isWanted(inode: number): boolean {
+    return this.#table.first(inode) !== none || this.#waiters.has(inode);
   }
 
   count(session: number): number {
-    return this.#bySession.get(session)?.size ?? 0;
+    return this.#table.count(session);
   }
 
   /** Inodes to which the session may have unfinished writes. */
   exclusiveInodes(session: number): number[] {
-    const inodes = [...(this.#bySession.get(session) ?? [])];
-    return inodes.filter((inode) => this.#leases.get(inode)!.mode === "exclusive");
+    const inodes: number[] = [];
+    for (const slot of this.#table.ofSession(session)) {
+      if (this.#table.isExclusive(slot)) inodes.push(this.#table.inode(slot));
+    }
+    return inodes;
   }
 
   // --- the rules ---
 
   /** Grants what can be granted, and recalls what is in the way of the head. */
-  #serve(inode: number, lease: Lease): void {
-    while (lease.queue !== undefined) {
-      const head = lease.queue[0]!;
-      if (!fits(lease, head.mode)) {
-        for (const holder of lease.holders) this.#recall(holder, inode);
-        break;
+  #serve(inode: number): void {
+    for (;;) {
+      const head = this.#waiters.of(inode)[0];
+      if (head === undefined) return;
+      if (!this.#fits(head.session, inode, head.mode)) {
+        this.#recallFor(head);
+        return;
       }
-      this.#dequeue(lease, head, inode);
-      head.resolve(this.#grant(lease, inode, head.session, head.mode));
+      this.#waiters.remove(head);
+      head.granted(this.#grant(head.session, inode, head.mode));
     }
-    if (lease.holders.length === 0 && lease.queue === undefined) this.#leases.delete(inode);
   }
 
-  #serveIfThere(inode: number): void {
-    const lease = this.#leases.get(inode);
-    if (lease !== undefined) this.#serve(inode, lease);
+  /** Whether no other session's lease is in the way of this one. */
+  #fits(session: number, inode: number, mode: LeaseMode): boolean {
+    for (let slot = this.#table.first(inode); slot !== none; slot = this.#table.next(slot)) {
+      if (this.#table.session(slot) === session) continue;
+      if (mode === "exclusive" || this.#table.isExclusive(slot)) return false;
+    }
+    return true;
   }
 
-  #grant(lease: Lease, inode: number, session: number, mode: LeaseMode): number {
+  /** What the session has on the inode is converted. */
+  #grant(session: number, inode: number, mode: LeaseMode): number {
     const grant = this.#parts.grants.next();
-    this.#add(lease, inode, mode, { session, grant, recalled: false });
+    const slot = this.#table.find(session, inode);
+    if (slot === none) this.#add(session, inode, grant, mode);
+    else this.#table.replace(slot, grant, mode);
     return grant;
   }
 
-  #add(lease: Lease, inode: number, mode: LeaseMode, holder: Holder): void {
-    if (!fits(lease, mode))
-      throw new Error(`inode ${inode}: a ${mode} lease beside ${lease.holders.length} ${lease.mode} ones`);
-    lease.mode = mode;
-    lease.holders.push(holder);
-    setOf(this.#bySession, holder.session).add(inode);
+  /** See 3. */
+  #renew(slot: number, mode: LeaseMode): number {
+    const [session, inode] = [this.#table.session(slot), this.#table.inode(slot)];
+    const waiter = this.#waiters.find(session, inode);
+    if (waiter !== undefined) this.#cancel(waiter);
+    const canUpgrade = mode === "exclusive" && !this.#waiters.has(inode) && this.#fits(session, inode, mode);
+    const grant = this.#parts.grants.next();
+    this.#table.replace(slot, grant, canUpgrade ? "exclusive" : this.#table.mode(slot));
+    this.#serve(inode);
+    return grant;
   }
 
-  #remove(lease: Lease, session: number, inode: number): boolean {
-    const at = lease.holders.findIndex((holder) => holder.session === session);
-    if (at < 0) return false;
-    lease.holders.splice(at, 1);
-    if (!lease.holders.some((holder) => holder.recalled)) this.#recalling.delete(inode);
-    deleteFrom(this.#bySession, session, inode);
-    return true;
+  #add(session: number, inode: number, grant: number, mode: LeaseMode): void {
+    if (!this.#fits(session, inode, mode)) throw new Error(`inode ${inode}: a ${mode} lease that is in another's way`);
+    this.#table.add(session, inode, grant, mode);
+    const count = this.#table.count(session);
+    if (count > (this.#nextTrim.get(session) ?? leasesPerSessionMax)) this.#trim(session, count);
   }
 
-  /** Whether a claim stands against those that were stated before; the ones that it outdoes are removed. */
-  #prevails(lease: Lease, mode: LeaseMode, grant: number, inode: number): boolean {
-    if (fits(lease, mode)) return true;
-    if (lease.holders.some((holder) => holder.grant > grant)) return false;
-    for (const holder of [...lease.holders]) this.#remove(lease, holder.session, inode);
-    return true;
+  #remove(slot: number): void {
+    const session = this.#table.session(slot);
+    this.#table.remove(slot);
+    if (this.#nextTrim.size > 0 && this.#table.count(session) < leasesPerSessionMax) this.#nextTrim.delete(session);
   }
 
-  /** Removes the session as holder and waiter everywhere; returns the inodes where others may have their turn now. */
-  #forget(session: number, reason: BrineError): Set<number> {
-    const affected = new Set(this.#bySession.get(session));
-    for (const inode of affected) this.#remove(this.#leases.get(inode)!, session, inode);
-    for (const inode of [...(this.#waitingBySession.get(session) ?? [])]) {
-      const lease = this.#leases.get(inode)!;
-      const waiter = lease.queue!.find((one) => one.session === session)!;
-      this.#dequeue(lease, waiter, inode);
-      waiter.reject(reason);
-      affected.add(inode);
+  #removeAndServe(slot: number): void {
+    const inode = this.#table.inode(slot);
+    this.#remove(slot);
+    this.#serve(inode);
+  }
+
+  /** The session has too many: its oldest are recalled. */
+  #trim(session: number, count: number): void {
+    this.#nextTrim.set(session, count + recalledAtOnce);
+    let recalled = 0;
+    for (const slot of this.#table.ofSession(session)) {
+      if (this.#table.recalledFor(slot) !== undefined) continue;
+      this.#recall(slot, "exclusive");
+      recalled += 1;
+      if (recalled === recalledAtOnce) return;
     }
-    return affected;
   }
 
-  #dequeue(lease: Lease, waiter: Waiter, inode: number): void {
-    lease.queue = lease.queue!.filter((one) => one !== waiter);
-    if (lease.queue.length === 0) lease.queue = undefined;
-    deleteFrom(this.#waitingBySession, waiter.session, inode);
-    waiter.wait.end();
+  /** What a leader that knows nothing is told; of two claims the higher grant stands. */
+  #believe(session: number, inode: number, grant: number, mode: LeaseMode): void {
+    const others: number[] = [];
+    if (!this.#fits(session, inode, mode)) {
+      for (let slot = this.#table.first(inode); slot !== none; slot = this.#table.next(slot)) others.push(slot);
+      if (others.some((slot) => this.#table.grant(slot) > grant)) return;
+    }
+    for (const slot of others) this.#remove(slot);
+    this.#add(session, inode, grant, mode);
   }
 
-  #recall(holder: Holder, inode: number): void {
-    if (holder.recalled) return;
-    holder.recalled = true;
-    this.#recalling.add(inode);
-    this.#parts.recall(holder.session, inode);
+  // --- waiting ---
+
+  #wait(session: number, inode: number, mode: LeaseMode): Promise<number> {
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    const wait = this.#parts.waits.begin("lease", () => {
+      return { client: this.#parts.nameOf(session), inode, mode, heldBy: this.#holders(inode, session) };
+    });
+    const granted = (grant: number): void => {
+      wait.end();
+      resolve(grant);
+    };
+    const refused = (reason: BrineError): void => {
+      wait.end();
+      reject(reason);
+    };
+    this.enqueue({ session, inode, mode, promise, granted, refused });
+    return promise;
+  }
+
+  #holders(inode: number, besides: number): string {
+    const names: string[] = [];
+    for (let slot = this.#table.first(inode); slot !== none; slot = this.#table.next(slot)) {
+      if (this.#table.session(slot) !== besides) names.push(this.#parts.nameOf(this.#table.session(slot)));
+    }
+    return names.join(", ");
+  }
+
+  /** Its session is answered otherwise. */
+  #cancel(waiter: Waiter): void {
+    this.#waiters.remove(waiter);
+    if (waiter.promise === undefined) waiter.granted(0);
+    else waiter.refused(new BrineError("closed", "the client has asked again"));
+  }
+
+  #refuseWaiters(session: number, reason: BrineError): void {
+    for (const waiter of this.#waiters.ofSession(session)) {
+      if (!this.#waiters.remove(waiter)) continue;
+      waiter.refused(reason);
+      this.#serve(waiter.inode);
+    }
+  }
+
+  // --- recalling ---
+
+  #recallFor(head: Waiter): void {
+    const wanting = this.#waiters.of(head.inode).filter((waiter) => waiter.mode === "exclusive");
+    for (let slot = this.#table.first(head.inode); slot !== none; slot = this.#table.next(slot)) {
+      const session = this.#table.session(slot);
+      if (session === head.session || (head.mode === "shared" && !this.#table.isExclusive(slot))) continue;
+      this.#recall(slot, wanting.some((waiter) => waiter.session !== session) ? "exclusive" : "shared");
+    }
+  }
+
+  #recall(slot: number, wanted: LeaseMode): void {
+    const told = this.#table.recalledFor(slot);
+    if (told === "exclusive" || told === wanted) return;
+    this.#table.setRecalled(slot, wanted);
+    this.#recalling.add(this.#table.inode(slot));
+    this.#send(slot, wanted);
+  }
+
+  #send(slot: number, wanted: LeaseMode): void {
+    const lease = { inode: this.#table.inode(slot), grant: this.#table.grant(slot), wanted };
+    this.#parts.recalls.lease(this.#table.session(slot), lease);
   }
 
   /** A recall is lost with its connection. */
   #recallAgain(): void {
     for (const inode of this.#recalling) {
-      for (const { session, recalled } of this.#leases.get(inode)!.holders) {
-        if (recalled) this.#parts.recall(session, inode);
+      let isRecalled = false;
+      for (let slot = this.#table.first(inode); slot !== none; slot = this.#table.next(slot)) {
+        const wanted = this.#table.recalledFor(slot);
+        if (wanted === undefined) continue;
+        isRecalled = true;
+        this.#send(slot, wanted);
       }
+      if (!isRecalled) this.#recalling.delete(inode);
     }
   }
-
-  #lease(inode: number): Lease {
-    let lease = this.#leases.get(inode);
-    if (lease === undefined) {
-      lease = { mode: "shared", holders: [], queue: undefined };
-      this.#leases.set(inode, lease);
-    }
-    return lease;
-  }
-
-  #waiter(session: number, inode: number, mode: LeaseMode): Waiter {
-    const { promise, resolve, reject } = Promise.withResolvers<number>();
-    const wait = this.#parts.waits.begin("lease", () => {
-      const held = this.#leases.get(inode)?.holders.map((holder) => holder.session) ?? [];
-      return { session, inode, mode, heldBySessions: held.join(",") };
-    });
-    return { session, mode, promise, resolve, reject, wait };
-  }
-}
-
-/** Whether one more lease of this mode can stand beside those that are held. */
-function fits(lease: Lease, mode: LeaseMode): boolean {
-  return lease.holders.length === 0 || (mode === "shared" && lease.mode === "shared");
-}
-
-function setOf(map: Map<number, Set<number>>, key: number): Set<number> {
-  let set = map.get(key);
-  if (set === undefined) {
-    set = new Set();
-    map.set(key, set);
-  }
-  return set;
-}
-
-function deleteFrom(map: Map<number, Set<number>>, key: number, value: number): void {
-  const set = map.get(key);
-  set?.delete(value);
-  if (set?.size === 0) map.delete(key);
 }

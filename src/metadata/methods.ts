@@ -4,16 +4,15 @@ import { createVolume, deleteVolume, readStatus } from "../wire/catalogue/admin.
 import type { Role } from "../wire/catalogue/handshake.ts";
 import {
   acquireLease,
+  acquireLeases,
   caughtUp,
   closeSession,
-  getAttributes,
+  grantSpace,
   heartbeat,
   lookup,
-  open,
   openSession,
   readDirectory,
   readGroups,
-  readLink,
   readMappings,
   registerStore,
   release,
@@ -31,9 +30,12 @@ import type { Admin } from "./admin.ts";
 import type { Groups } from "./groups.ts";
 import type { Holdings } from "./holdings.ts";
 import type { Leader } from "./leader.ts";
+import type { LeaseAnswers } from "./lease-answers.ts";
 import type { Queries } from "./queries.ts";
 import type { Reaper } from "./reaper.ts";
 import type { Session, Sessions } from "./sessions.ts";
+import type { SpaceGrants } from "./space-grants.ts";
+import type { SpaceGuard } from "./space-guard.ts";
 import type { StoreReports } from "./store-reports.ts";
 import type { Stores } from "./stores.ts";
 import type { Transactions } from "./transactions.ts";
@@ -41,10 +43,13 @@ import type { Transactions } from "./transactions.ts";
 /** Everything that answers; there once the server has replayed its ledger. */
 export interface Parts {
   readonly leader: Leader;
+  readonly space: SpaceGuard;
   readonly sessions: Sessions;
   readonly transactions: Transactions;
+  readonly answers: LeaseAnswers;
   readonly queries: Queries;
   readonly holdings: Holdings;
+  readonly spaceGrants: SpaceGrants;
   readonly stores: Stores;
   readonly groups: Groups;
   readonly reports: StoreReports;
@@ -91,9 +96,9 @@ function registerSessionMethods(methods: Methods): void {
     sessions.state(body, peer);
     return {};
   });
-  methods.on(["client"], heartbeat, ({ sessions }, body, peer) => {
+  methods.on(["client"], heartbeat, ({ leader, sessions, space }, body, peer) => {
     sessions.heartbeat(body.session, peer);
-    return {};
+    return { nowNs: leader.committer.nowNs(), writeThrough: space.mustWriteThrough(sessions.count) };
   });
   methods.on(["client"], closeSession, async ({ sessions }, body) => {
     await sessions.close(body.session);
@@ -102,56 +107,25 @@ function registerSessionMethods(methods: Methods): void {
 }
 
 function registerNamespaceMethods(methods: Methods): void {
-  methods.inSession(transact, async ({ transactions }, session, body) => ({
-    result: await transactions.execute(session, body),
-  }));
-  methods.inSession(lookup, ({ queries }, session, body) => queries.lookup(session, body.parent, body.name));
-  methods.inSession(getAttributes, ({ queries }, session, body) => queries.getAttributes(session, body.inode));
-  methods.inSession(readLink, ({ queries }, session, body) => queries.readLink(session, body.inode));
-  methods.inSession(readDirectory, ({ queries }, session, body) => queries.readDirectory(session, body));
-  methods.inSession(open, async ({ leader, sessions, queries }, session, body) => {
-    // A client that is still to come back may have it open.
-    if (queries.isLostOrphan(session, body.inode)) await outOfGrace(leader, sessions, session);
-    return queries.open(session, body.inode);
-  });
-  methods.inSession(release, ({ holdings, reaper }, session, body) => {
-    const { holds } = holdings.of(session.volume);
-    for (const inode of body.inodes) holds.remove(session.id, inode);
-    reaper.look();
-    return {};
-  });
+  methods.inSession(transact, ({ transactions }, session, body) => transactions.execute(session, body));
+  methods.inSession(lookup, ({ answers }, session, body) => answers.lookup(session, body));
+  methods.inSession(readDirectory, ({ answers }, session, body) => answers.readDirectory(session, body));
   methods.inSession(statVolume, ({ queries }, session) => queries.statVolume(session));
-}
-
-/** Waits until all clients of the session's volume have come back or are gone. Errors: closed. */
-async function outOfGrace(leader: Leader, sessions: Sessions, session: Session): Promise<void> {
-  if (!sessions.isInGrace(session.volume)) return;
-  const { peer } = session;
-  const wait = leader.waits.begin("clients to come back", () => ({ session: session.id }));
-  await sessions.whenGraceEnds(session.volume);
-  wait.end();
-  if (session.peer !== peer || session.ending !== undefined) {
-    throw new BrineError("closed", "the connection was replaced");
-  }
+  methods.inSession(grantSpace, ({ spaceGrants }, session, body) => spaceGrants.exchange(session.id, body));
 }
 
 function registerLeaseMethods(methods: Methods): void {
-  methods.inSession(acquireLease, async ({ leader, sessions, holdings, queries }, session, body) => {
-    await outOfGrace(leader, sessions, session);
-    const { leases } = holdings.of(session.volume);
-    const grant = await leases.acquire(session.id, body.inode, body.mode);
-    try {
-      return { grant, ...queries.leasedInode(session, body.inode) };
-    } catch (error) {
-      leases.release(session.id, [body.inode]);
-      throw error;
-    }
-  });
-  methods.inSession(releaseLeases, ({ holdings }, session, body) => {
-    holdings.of(session.volume).leases.release(session.id, body.inodes);
+  methods.inSession(acquireLease, ({ answers }, session, body) => answers.acquire(session, body));
+  methods.inSession(acquireLeases, ({ answers }, session, body) => answers.acquireMany(session, body));
+  methods.inSession(readMappings, ({ answers }, session, body) => answers.mappings(session, body.inode, body.from));
+  methods.inSession(releaseLeases, ({ answers }, session, body) => {
+    answers.releaseLeases(session, body.leases);
     return {};
   });
-  methods.inSession(readMappings, ({ queries }, session, body) => queries.mappings(session, body.inode, body.from));
+  methods.inSession(release, ({ answers }, session, body) => {
+    answers.release(session, body.inodes);
+    return {};
+  });
   methods.on(["client", "store"], readGroups, ({ groups }, body) => {
     const views = groups.views();
     return { views: body.groups.length === 0 ? views : views.filter((view) => body.groups.includes(view.group)) };
@@ -172,8 +146,9 @@ function registerStoreMethods(methods: Methods): void {
       serveMs: leader.timeouts.storeServeMs,
     })),
   );
-  methods.on(["store"], storeHeartbeat, ({ stores }, body, peer) => {
+  methods.on(["store"], storeHeartbeat, ({ stores, spaceGrants }, body, peer) => {
     stores.heartbeat(body, peer);
+    spaceGrants.reported(body.store);
     return {};
   });
   methods.on(["store"], caughtUp, ({ stores, groups }, body, peer) => {

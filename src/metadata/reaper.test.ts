@@ -16,7 +16,8 @@ test("the chunks of a removed file are deleted at both members, and then forgott
   const { harness, a, b, client } = await cluster();
   const inode = await client.create("a");
   const chunk = await client.write(inode);
-  await client.transact({ kind: "unlink", parent: client.root, name: "a" });
+  await client.unlink("a");
+  client.release(inode);
   await harness.pass(500, { stores: [a, b], sessions: [client] });
   for (const { peer } of [a, b]) assert.deepEqual(peer.bodies("store.deleteChunks"), [{ chunks: [chunk] }]);
   assert.equal(harness.leader.namespace.chunksToDeleteCount, 0);
@@ -27,13 +28,49 @@ test("a deletion waits for a member that fails, and is not asked of one that is 
   const inode = await client.create("a");
   await client.write(inode);
   b.peer.answer = (method) => (method === "store.deleteChunks" ? new Promise(() => {}) : {});
-  await client.transact({ kind: "unlink", parent: client.root, name: "a" });
+  await client.unlink("a");
+  client.release(inode);
   await harness.pass(500, { stores: [a, b], sessions: [client] });
   assert.equal(harness.leader.namespace.chunksToDeleteCount, 1);
   harness.refusing.add("b:1");
   b.peer.close("the process has ended");
   await harness.pass(2_000, { stores: [a], sessions: [client] });
   assert.equal(harness.leader.namespace.chunksToDeleteCount, 0);
+});
+
+test("an inode is reaped when nobody has a lease or a hold on it any more", async () => {
+  const { harness, a, b, client } = await cluster();
+  const other = await harness.mount("two", "home");
+  const alive = { stores: [a, b], sessions: [client, other] };
+  const exists = () => harness.leader.namespace.inode(1, inode) !== undefined;
+  const inode = await client.create("a");
+  client.release(inode, { keepShared: true });
+  await other.acquire(inode, "shared");
+  await client.unlink("a");
+  client.release(inode);
+  await harness.pass(1_500, alive);
+  assert.ok(exists(), "the other has a lease");
+  other.release(inode, { hold: true });
+  await harness.pass(1_500, alive);
+  assert.ok(exists(), "the other has it open");
+  // It can be used again as long as it is there; giving the lease back without handles ends the hold, too.
+  await other.acquire(inode, "exclusive");
+  other.release(inode);
+  await harness.pass(1_500, alive);
+  assert.ok(!exists());
+  await assert.rejects(other.ask(inode, "shared", 0), { code: "ENOENT" });
+});
+
+test("a hold ends with release", async () => {
+  const { harness, a, b, client } = await cluster();
+  const inode = await client.create("a");
+  await client.unlink("a");
+  client.release(inode, { hold: true });
+  await harness.pass(1_500, { stores: [a, b], sessions: [client] });
+  assert.ok(harness.leader.namespace.inode(1, inode));
+  harness.parts.answers.release(client.session, [inode]);
+  await harness.pass(1_500, { stores: [a, b], sessions: [client] });
+  assert.equal(harness.leader.namespace.inode(1, inode), undefined);
 });
 
 test("a deleted volume is emptied in the background; one that is mounted is not deleted", async () => {
@@ -61,7 +98,8 @@ test("the work goes on after a restart", async () => {
   const { harness, client } = await cluster();
   const inode = await client.create("a");
   const chunk = await client.write(inode);
-  await client.transact({ kind: "unlink", parent: client.root, name: "a" });
+  await client.unlink("a");
+  client.release(inode);
   await harness.restart();
   const stores = [
     { store: 1, peer: new FakePeer("store") },

@@ -1,7 +1,7 @@
 /**
  * Background work that gives space back, a bounded piece at a time:
  *
- * - orphans that nobody holds open lose their chunks, and then go;
+ * - orphans that nobody uses (no hold, no lease) lose their chunks, and then go;
  * - deleted volumes are emptied;
  * - chunks that no file maps are deleted at every in-sync and catching-up member of their group, and then leave the list
  *   of deletions. Members that are behind compare everything when they come back.
@@ -11,7 +11,7 @@
 import { BrineError, hasCode } from "../errors/brine-error.ts";
 import { type GroupRecord, groupOfChunk } from "../namespace/model.ts";
 import { deleteChunks } from "../wire/catalogue/store.ts";
-import type { Holdings } from "./holdings.ts";
+import { type Holdings, isInUse } from "./holdings.ts";
 import type { Leader } from "./leader.ts";
 import type { Sessions } from "./sessions.ts";
 import type { Stores } from "./stores.ts";
@@ -70,6 +70,11 @@ export class Reaper {
     });
   }
 
+  /** Somebody uses something less: what had to be left may be free. */
+  lookAtRest(): void {
+    if (this.#hasRest || this.#running) this.look();
+  }
+
   async #run(): Promise<void> {
     this.#running = true;
     const { lifetime, log } = this.#leader;
@@ -102,10 +107,10 @@ export class Reaper {
   }
 
   #isFree(volume: number, inode: number): boolean {
-    return !this.#sessions.isInGrace(volume) && !this.#holdings.of(volume).holds.isHeld(inode);
+    return !this.#sessions.isInGrace(volume) && !isInUse(this.#holdings.of(volume), inode);
   }
 
-  /** Once begun, a reaping goes on: nobody can open an orphan that nobody holds (queries.ts). */
+  /** Once begun, a reaping goes on: nobody gets a lease on an orphan that nobody uses (lease-answers.ts). */
   async #reap(volume: number, inode: number): Promise<void> {
     const { committer, lifetime } = this.#leader;
     while (!lifetime.stopped) {

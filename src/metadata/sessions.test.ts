@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { hasCode } from "../errors/brine-error.ts";
+import { coverGrant } from "./grants.ts";
 import { FakePeer } from "./testing/fake-peer.ts";
 import { Harness } from "./testing/harness.ts";
 import { drain } from "./testing/manual-clock.ts";
@@ -28,7 +29,13 @@ test("the same client finds its session again; the newest connection speaks for 
     () => sessions.of(again.session, peer),
     (error) => hasCode(error, "invalid"),
   );
-  sessions.state({ session: again.session, holds: [], leases: [] }, peer);
+  const message = { session: again.session, holds: [], leases: [] };
+  sessions.state({ ...message, first: true, last: false }, peer);
+  assert.throws(
+    () => sessions.of(again.session, peer),
+    (error) => hasCode(error, "invalid"),
+  );
+  sessions.state({ ...message, first: false, last: true }, peer);
   assert.equal(sessions.of(again.session, peer), client.session);
 });
 
@@ -47,6 +54,7 @@ test("a silent client is fenced at every store and its chunks are made equal bef
   const inode = await dead.create("a");
   const chunk = await dead.write(inode);
   const { id } = dead.session;
+  dead.isStubborn = true;
   const order: string[] = [];
   for (const { store, peer } of stores) {
     peer.answer = (method) => {
@@ -56,7 +64,9 @@ test("a silent client is fenced at every store and its chunks are made equal bef
   }
   live.acquire(inode, "exclusive").then(() => order.push("granted"));
   await drain();
-  assert.deepEqual(dead.peer.bodies("client.recallLease"), [{ inode }]);
+  await harness.clock.advance(0);
+  const recall = { inode, grant: coverGrant, wanted: "exclusive" };
+  assert.deepEqual(dead.peer.bodies("client.recallLeases"), [{ leases: [recall], space: false }]);
   await harness.pass(10_500, { stores, sessions: [live] });
   assert.deepEqual(order, []);
   await harness.pass(500, { stores, sessions: [live] });
@@ -80,6 +90,7 @@ test("a store that does not confirm a fencing is cut off, and waited for until i
   const live = await harness.mount("live", "home");
   const inode = await dead.create("a");
   await dead.write(inode);
+  dead.isStubborn = true;
   const [, hung] = stores;
   hung!.peer.answer = (method) => (method === "store.fenceSession" ? new Promise(() => {}) : { copiedBlocks: 0 });
   let granted = false;
@@ -111,32 +122,37 @@ test("after a restart nothing is granted or reaped before all clients have come 
   const { harness, stores } = await cluster();
   const back = await harness.mount("back", "home");
   const lost = await harness.mount("lost", "home");
-  const inode = await back.create("a", true);
-  const orphan = await lost.create("b", true);
-  await lost.transact({ kind: "unlink", parent: lost.root, name: "b" });
+  const inode = await back.create("a");
+  back.release(back.root);
+  const orphan = await lost.create("b");
+  await lost.unlink("b");
   const ids = { back: back.session.id, lost: lost.session.id };
   await harness.restart();
-  const { sessions, holdings } = harness.parts;
+  const { sessions } = harness.parts;
   for (const { store, peer } of stores) {
     const again = new FakePeer("store", peer.answer);
     assert.equal(await harness.registerStore(store === 1 ? "a" : "b", again), store);
     Object.assign(stores[store - 1]!, { peer: again });
   }
-  const peer = new FakePeer("client");
-  const lease = { inode, mode: "exclusive", grant: 5 } as const;
-  sessions.state({ session: ids.back, holds: [inode], leases: [lease] }, peer);
-  assert.ok(holdings.of(1).leases.has(ids.back, inode, "exclusive"));
+  back.state(new FakePeer("client"));
+  await harness.clock.advance(0);
+  assert.ok(back.leases.has(ids.back, inode, "exclusive"));
   assert.ok(sessions.isInGrace(1));
+  // It is asked for the grants of space that it may have.
+  assert.deepEqual(back.peer.bodies("client.recallLeases"), [{ leases: [], space: true }]);
+  let granted = false;
+  back.ask(back.root, "shared", 0).then(() => {
+    granted = true;
+  });
   let ended = false;
   sessions.whenGraceEnds(1).then(() => {
     ended = true;
   });
-  back.peer = peer;
   await harness.pass(10_400, { stores, sessions: [back] });
-  assert.ok(!ended);
+  assert.ok(!ended && !granted);
   assert.ok(harness.leader.namespace.inode(1, orphan));
   await harness.pass(2_000, { stores, sessions: [back] });
-  assert.ok(ended);
+  assert.ok(ended && granted);
   assert.equal(harness.leader.namespace.inode(1, orphan), undefined);
   assert.deepEqual(
     sessions.all().map((session) => session.id),

@@ -7,7 +7,7 @@
  *     in the state at start ────┘                                    chunks made equal, closeSession committed)
  *
  * A session outlives its connections and this process. The last connection that spoke for it counts; what an older one
- * still brings is refused. On a new connection the client first states what it holds.
+ * still brings is refused. On a new connection the client first states what it holds, in as many messages as it takes.
  *
  * Grace: a leader that starts knows sessions from the state, but not what they hold. Until each of them has stated it or
  * has ended, no lease of their volume is granted and no orphan of it is reaped.
@@ -18,9 +18,10 @@
 import { BrineError } from "../errors/brine-error.ts";
 import type { SessionRecord, VolumeRecord } from "../namespace/model.ts";
 import type { Peer } from "../wire/peer.ts";
-import type { Holdings } from "./holdings.ts";
+import { coverGrant } from "./grants.ts";
+import { type Holdings, isInUse } from "./holdings.ts";
 import type { Leader } from "./leader.ts";
-import type { StatedLease } from "./leases.ts";
+import { leasesPerSessionMax, type StatedLease } from "./leases.ts";
 
 /** A small part of a session's time. */
 const checkIntervalMs = 200;
@@ -39,14 +40,44 @@ export interface Session {
   isStated: boolean;
   /** This leader knows what it holds: it opened the session, or the client has stated it once. */
   isKnown: boolean;
+  /** What the client has stated so far on this connection. */
+  stated: Stated | undefined;
   heardMs: number;
   /** Why it is being ended. */
   ending: string | undefined;
 }
 
+/** Holdings as they come in. */
+interface Stated {
+  readonly holds: number[];
+  readonly leases: StatedLease[];
+}
+
+export interface HoldingsMessage {
+  readonly session: number;
+  readonly first: boolean;
+  readonly last: boolean;
+  readonly holds: readonly number[];
+  readonly leases: readonly StatedLease[];
+}
+
+/** Leases, and holds, that one client can state: as many leases as a session is ever given. */
+const statedMax = 2 * leasesPerSessionMax;
+
+export interface OpenedSession {
+  readonly session: number;
+  readonly lastSequence: number;
+  readonly volume: VolumeRecord;
+  readonly sessionTimeoutMs: number;
+  readonly coverGrant: number;
+  readonly nowNs: bigint;
+}
+
 export interface SessionsHooks {
   /** Ends the session for good; resolves when its end is committed. */
   readonly end: (session: Session) => Promise<void>;
+  /** It was opened at an earlier leader, and its client has come back. */
+  readonly onBack: (session: number) => void;
   /** Its end is committed. */
   readonly onGone: (session: number) => void;
   /** Fewer sessions hold something, or may. */
@@ -58,6 +89,8 @@ export class Sessions {
   readonly #holdings: Holdings;
   readonly #hooks: SessionsHooks;
   readonly #sessions = new Map<number, Session>();
+  /** Those that have not stated yet what they hold: nearly always none. */
+  readonly #unknown = new Set<Session>();
   /** Ends under way. */
   readonly #ends = new Map<number, Promise<void>>();
   /** Those who wait for the end of a volume's grace. */
@@ -77,6 +110,10 @@ export class Sessions {
     this.#leader.lifetime.repeat(checkIntervalMs, (lateMs) => this.#expire(lateMs));
   }
 
+  get count(): number {
+    return this.#sessions.size;
+  }
+
   all(): Session[] {
     return [...this.#sessions.values()];
   }
@@ -93,10 +130,7 @@ export class Sessions {
   }
 
   /** Errors: notFound (no such volume), sessionExpired (this client's session has ended), invalid (it has another volume). */
-  async open(
-    request: { clientId: string; volume: string; host: string },
-    peer: Peer,
-  ): Promise<{ session: number; lastSequence: number; volume: VolumeRecord; sessionTimeoutMs: number }> {
+  async open(request: { clientId: string; volume: string; host: string }, peer: Peer): Promise<OpenedSession> {
     const { namespace, committer, timeouts, log } = this.#leader;
     const volume = namespace.volumeByName(request.volume);
     if (volume === undefined || volume.deleted) {
@@ -117,33 +151,50 @@ export class Sessions {
     }
     this.#bind(session, peer);
     const { lastSequence } = namespace.session(session.id)!;
-    return { session: session.id, lastSequence, volume, sessionTimeoutMs: timeouts.sessionMs };
+    const nowNs = committer.nowNs();
+    const sessionTimeoutMs = timeouts.sessionMs;
+    return { session: session.id, lastSequence, volume, sessionTimeoutMs, coverGrant, nowNs };
   }
 
-  /** The client says on this connection what it holds. Errors: sessionExpired. */
-  state(request: { session: number; holds: readonly number[]; leases: readonly StatedLease[] }, peer: Peer): void {
-    const session = this.#live(request.session);
+  /** The client says on this connection what it holds. Errors: sessionExpired, invalid. */
+  state(message: HoldingsMessage, peer: Peer): void {
+    const session = this.#live(message.session);
     this.#bind(session, peer);
-    const { leases, holds } = this.#holdings.of(session.volume);
+    if (message.first) session.stated = { holds: [], leases: [] };
+    const { stated } = session;
+    if (stated === undefined) throw new BrineError("invalid", `session ${session.id}: holdings without a beginning`);
+    for (const hold of message.holds) stated.holds.push(hold);
+    for (const lease of message.leases) stated.leases.push(lease);
+    if (Math.max(stated.holds.length, stated.leases.length) > statedMax) {
+      throw new BrineError("invalid", `session ${session.id} states more than ${statedMax} leases`);
+    }
+    if (!message.last) return;
+    session.stated = undefined;
+    this.#take(session, stated);
+  }
+
+  /** In place of all that was known of what the session has. */
+  #take(session: Session, stated: Stated): void {
+    const { namespace, log } = this.#leader;
+    const volume = this.#holdings.of(session.volume);
     const isInGrace = this.isInGrace(session.volume);
     const keeps = (inode: number): boolean => {
-      const record = this.#leader.namespace.inode(session.volume, inode);
-      // What isn't there may be about to be created by a transaction that comes again; what nobody had open may be half
-      // reaped.
-      return record === undefined || isInGrace || record.attributes.linkCount > 0 || holds.isHeld(inode);
+      const record = namespace.inode(session.volume, inode);
+      // What isn't there may be about to be created by a transaction that comes again; what nobody used may be half reaped.
+      return record === undefined || isInGrace || record.attributes.linkCount > 0 || isInUse(volume, inode);
     };
-    const kept = request.holds.filter(keeps);
+    const { leases, holds } = volume;
+    const kept = stated.holds.filter(keeps);
     holds.drop(session.id);
     for (const inode of kept) holds.add(session.id, inode);
     session.isStated = true;
-    leases.restate(session.id, request.leases, session.isKnown);
+    const isUnborn = (inode: number): boolean => namespace.mayCreate(session.id, inode);
+    leases.restate(session.id, stated.leases, { isKnown: session.isKnown, isUnborn });
     if (!session.isKnown) {
       session.isKnown = true;
-      this.#leader.log.info("client is back", {
-        session: session.id,
-        leases: request.leases.length,
-        holds: kept.length,
-      });
+      this.#unknown.delete(session);
+      log.info("client is back", { session: session.id, leases: stated.leases.length, holds: kept.length });
+      this.#hooks.onBack(session.id);
     }
     this.#hooks.onFewer();
     this.#checkGrace(session.volume);
@@ -183,7 +234,8 @@ export class Sessions {
   }
 
   isInGrace(volume: number): boolean {
-    return this.all().some((session) => session.volume === volume && !session.isKnown);
+    for (const session of this.#unknown) if (session.volume === volume) return true;
+    return false;
   }
 
   /** Resolves when all clients of the volume have come back or have ended. */
@@ -200,6 +252,7 @@ export class Sessions {
     await this.#hooks.end(session);
     if (this.#leader.lifetime.stopped) return;
     this.#sessions.delete(session.id);
+    this.#unknown.delete(session);
     this.#ends.delete(session.id);
     session.peer = undefined;
     const { leases, holds } = this.#holdings.of(session.volume);
@@ -222,8 +275,9 @@ export class Sessions {
     const { session: id, clientId, volume, host, openedNs } = record;
     const heardMs = this.#leader.lifetime.nowMs();
     const fields = { id, clientId, volume, host, openedNs, heardMs, isKnown };
-    const session: Session = { ...fields, peer: undefined, isStated: false, ending: undefined };
+    const session: Session = { ...fields, peer: undefined, isStated: false, stated: undefined, ending: undefined };
     this.#sessions.set(id, session);
+    if (!isKnown) this.#unknown.add(session);
     return session;
   }
 
@@ -233,6 +287,7 @@ export class Sessions {
     const older = session.peer;
     session.peer = peer;
     session.isStated = false;
+    session.stated = undefined;
     older?.close("the client has a newer connection");
     peer.onClose(() => {
       if (session.peer !== peer) return;

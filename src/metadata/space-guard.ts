@@ -1,6 +1,12 @@
 /**
  * Watches the free space of the metadata's disk. Below a reserve, what would grow the namespace is refused with ENOSPC,
  * so that deleting, closing and healing still find room in ledger and database.
+ *
+ *     free ──────────────┬───────────────────────────────────┬──────────────────────────┬── 0
+ *          write-back    │ write-through: clients answer     │ reserve: what grows is   │
+ *                        │ changes when they are committed   │ refused                  │
+ *
+ * Write-through begins early enough that everything which clients have acknowledged by then still finds room.
  */
 import type { OperationKind } from "../namespace/operation.ts";
 import type { Disk } from "../platform/disk.ts";
@@ -11,6 +17,14 @@ import type { Lifetime } from "./lifetime.ts";
 const reserveBytesMax = 64 * 1024 * 1024;
 /** Of a small disk (in tests, on a small partition) a part. */
 const reserveFraction = 1 / 20;
+/** What a change takes in ledger and database, with the pages that are rewritten for it; a create was seen to take 1.2 KB. */
+const bytesPerChange = 2048;
+/** Changes that a client may have acknowledged and not sent: the limit of its journal (client/journal.ts). */
+const changesPerSession = 8192;
+/** Changes in a second, at most, and the seconds until all clients have heard: a look here, and a heartbeat. */
+const changesUntilHeard = 50_000 * 2;
+/** Of a small disk a part: what it can't take is refused, and stays in the clients' journals. */
+const writeThroughFraction = 1 / 4;
 /** A disk of 1 GB/s could take the reserve in less; metadata grows by a few MB/s. */
 const lookIntervalMs = 1_000;
 
@@ -31,6 +45,7 @@ export class SpaceGuard {
   readonly #lifetime: Lifetime;
   readonly #log: Logger;
   #isLow = false;
+  #space: { readonly totalBytes: number; readonly freeBytes: number } | undefined;
 
   constructor(parts: { disk: Disk; directory: string; lifetime: Lifetime; log: Logger }) {
     this.#disk = parts.disk;
@@ -41,6 +56,14 @@ export class SpaceGuard {
 
   get isLow(): boolean {
     return this.#isLow;
+  }
+
+  /** Whether clients must answer a change only when it is committed, with so many sessions. */
+  mustWriteThrough(sessions: number): boolean {
+    if (this.#space === undefined) return false;
+    const { totalBytes, freeBytes } = this.#space;
+    const acknowledged = (sessions * changesPerSession + changesUntilHeard) * bytesPerChange;
+    return freeBytes < Math.min(reserveBytes(totalBytes) + acknowledged, totalBytes * writeThroughFraction);
   }
 
   /** Whether there is room for an operation of this kind. */
@@ -62,7 +85,8 @@ export class SpaceGuard {
   async #look(): Promise<void> {
     try {
       const { totalBytes, freeBytes } = await this.#disk.space(this.#directory);
-      const isLow = freeBytes < Math.min(reserveBytesMax, totalBytes * reserveFraction);
+      this.#space = { totalBytes, freeBytes };
+      const isLow = freeBytes < reserveBytes(totalBytes);
       if (isLow === this.#isLow || this.#lifetime.stopped) return;
       this.#isLow = isLow;
       if (isLow) this.#log.warn("the metadata's disk is full: new files are refused", { freeBytes });
@@ -71,4 +95,8 @@ export class SpaceGuard {
       this.#log.warn("free space is not known", { directory: this.#directory, error: String(error) });
     }
   }
+}
+
+function reserveBytes(totalBytes: number): number {
+  return Math.min(reserveBytesMax, totalBytes * reserveFraction);
 }

@@ -1,45 +1,66 @@
 /**
  * Transactions of clients on their way into the queue: each session's in its own order, without gaps, each queued once.
  *
- * A number that was executed is answered with the result it had, from the namespace, whatever else holds now: were it
- * refused (disk full), its client would take the number for free. A resend of one that is still queued gets the same
- * promise; a number behind a gap is refused, because what it builds on was refused or is still to come. A refused
- * number is free again.
+ * A batch is taken apart like this, by the numbers of its transactions:
  *
- * A file that is created open is held from before it exists, so that no other client's unlink can make it an orphan
- * that nobody holds.
+ *     ≤ last executed     a resend: the result it had, from the namespace, whatever else holds now. Were it refused (disk
+ *                         full), its client would take the number for free
+ *     ≤ last queued       a resend of what is under way: the same, once that is finished
+ *     the next one        checked, then queued; the first that is refused ends the batch
+ *     behind a gap        refused: what it builds on was refused, or is still to come
+ *
+ * What is refused had no effect, and its number is free again.
+ *
+ * Covers: a session has the exclusive lease on what it creates from the moment in which the creation is queued, so that
+ * nobody can get between it and the operations behind it. If the creation fails, the lease goes.
  */
-import { BrineError } from "../errors/brine-error.ts";
-import type { Operation, OperationKind, Result } from "../namespace/operation.ts";
+import { BrineError, hasCode } from "../errors/brine-error.ts";
+import { errno } from "../errors/errno.ts";
+import { isFileOperation } from "../namespace/apply.ts";
+import type { Operation, OperationKind, Result, Transaction } from "../namespace/operation.ts";
+import type { Outcome } from "./committer.ts";
+import { coverGrant } from "./grants.ts";
 import type { Holdings } from "./holdings.ts";
 import type { Leader } from "./leader.ts";
 import type { Session } from "./sessions.ts";
 
-const clientOperations: ReadonlySet<OperationKind> = new Set([
-  "create",
-  "link",
-  "unlink",
-  "rmdir",
-  "rename",
-  "setAttributes",
-  "write",
-  "grantInodes",
-  "grantChunks",
-  "discardChunks",
-]);
+/** Beside those on files. */
+const sessionOperations: ReadonlySet<OperationKind> = new Set(["grantInodes", "grantChunks", "discardChunks"]);
+
+/**
+ * How far a client's time may be ahead of the leader's: they are aligned to some milliseconds. One that is far ahead would
+ * give files times that nobody can get below again.
+ */
+const aheadNsMax = 3_600_000_000_000n;
+
+/** `refused.reason` on the wire. */
+const reasonLengthMax = 80;
 
 export interface TransactRequest {
-  readonly sequence: number;
+  readonly first: number;
   readonly confirmed: number;
-  readonly hold: boolean;
-  readonly operation: Operation;
+  readonly transactions: readonly { readonly timeNs: bigint | undefined; readonly operation: Operation }[];
+}
+
+export interface TransactAnswer {
+  readonly results: Result[];
+  readonly refused: { readonly code: string; readonly reason: string } | undefined;
+}
+
+/** Some transactions that were queued together. */
+interface Queued {
+  readonly first: number;
+  readonly transactions: readonly Transaction[];
+  /** Never rejects. */
+  settled: Promise<Outcome>;
 }
 
 /** One session's transactions. */
 interface Stream {
   /** The highest number that was executed or waits in the queue. */
   queuedSequence: number;
-  readonly queued: Map<number, Promise<Result>>;
+  /** Not answered yet, in order. */
+  queued: Queued[];
 }
 
 export class Transactions {
@@ -55,54 +76,31 @@ export class Transactions {
   }
 
   /**
-   * Resolves with the result when the transaction is durable and applied.
-   * Errors: invalid (no operation of clients; a gap; a lease is missing), noSpace, busy, notServing.
+   * Resolves when all that can have a result have it: durable and applied. Errors: sessionExpired, notServing (whether
+   * they take effect is unknown).
    */
-  execute(session: Session, request: TransactRequest): Promise<Result> {
+  async execute(session: Session, request: TransactRequest): Promise<TransactAnswer> {
     const stream = this.#stream(session);
-    const { sequence, confirmed, operation } = request;
-    const { lastSequence } = this.#leader.namespace.session(session.id)!;
-    const executed = sequence <= lastSequence ? this.#leader.namespace.storedResult(session.id, sequence) : undefined;
-    if (executed !== undefined) return this.#answerAgain(session, request, executed);
-    const queued = stream.queued.get(sequence);
-    if (queued === undefined) this.#check(session, stream, request);
-    if (request.hold && operation.kind === "create") {
-      this.#holdings.of(session.volume).holds.add(session.id, operation.inode);
+    const { first, transactions } = request;
+    const resent = Math.max(0, Math.min(transactions.length, stream.queuedSequence + 1 - first));
+    const { accepted, refusal } = this.#accept(session, stream, request, resent);
+    const underWay = stream.queued.filter((queued) => isAmong(queued, first, resent));
+    const own = accepted.length === 0 ? undefined : this.#queue(session, stream, first + resent, accepted);
+    const answer = await this.#answerAgain(session, first, resent, underWay);
+    if (own === undefined) return { ...answer, refused: answer.refused ?? described(refusal) };
+    const outcome = await own.settled;
+    if (answer.refused !== undefined) return answer;
+    for (const [index, result] of outcome.results.entries()) {
+      answer.results.push(accepted[index]!.predicted && result.kind !== "failed" ? { kind: "done" } : result);
     }
-    if (queued !== undefined) return queued;
-    stream.queuedSequence = Math.max(stream.queuedSequence, sequence);
-    const submitted = this.#leader.committer.submit({ session: session.id, sequence, confirmed, operation });
-    const outcome = submitted.then(
-      (result) => {
-        stream.queued.delete(sequence);
-        if (result.kind === "failed") this.#releaseUncreated(session, operation);
-        if (result.kind === "removed" && result.orphan !== 0) this.#onOrphan();
-        return result;
-      },
-      (error: unknown) => {
-        stream.queued.delete(sequence);
-        this.#releaseUncreated(session, operation);
-        // Nothing behind it can have been executed: its number, and theirs, are free.
-        const { lastSequence } = this.#leader.namespace.session(session.id) ?? { lastSequence: 0 };
-        stream.queuedSequence = Math.max(lastSequence, Math.min(stream.queuedSequence, sequence - 1));
-        throw error;
-      },
-    );
-    stream.queued.set(sequence, outcome);
-    return outcome;
-  }
-
-  /** A resend of what was executed: the answer was lost, and with a restart of this server the hold, too. */
-  #answerAgain(session: Session, { hold, operation }: TransactRequest, result: Result): Promise<Result> {
-    if (hold && operation.kind === "create" && result.kind !== "failed") {
-      this.#holdings.of(session.volume).holds.add(session.id, operation.inode);
-    }
-    return Promise.resolve(result);
+    const reason = outcome.refusal ?? refusal;
+    if (hasCode(reason, "notServing")) throw reason;
+    return { results: answer.results, refused: described(reason) };
   }
 
   /** Resolves when all that was taken from the session has its result. */
   async whenAnswered(session: number): Promise<void> {
-    await Promise.allSettled(this.#streams.get(session)?.queued.values() ?? []);
+    await Promise.all(this.#streams.get(session)?.queued.map(({ settled }) => settled) ?? []);
   }
 
   /** The session has ended. */
@@ -110,40 +108,161 @@ export class Transactions {
     this.#streams.delete(session);
   }
 
-  #check(session: Session, stream: Stream, { sequence, operation }: TransactRequest): void {
-    if (!clientOperations.has(operation.kind)) {
-      throw new BrineError("invalid", `${operation.kind} is not an operation of clients`);
+  // --- what was sent before ---
+
+  async #answerAgain(
+    session: Session,
+    first: number,
+    count: number,
+    underWay: readonly Queued[],
+  ): Promise<{ results: Result[]; refused: TransactAnswer["refused"] }> {
+    const results: Result[] = [];
+    if (count === 0) return { results, refused: undefined };
+    const outcomes = await Promise.all(underWay.map(({ settled }) => settled));
+    const refusal = outcomes.find((outcome) => outcome.refusal !== undefined)?.refusal;
+    const { namespace } = this.#leader;
+    for (let sequence = first; sequence < first + count; sequence++) {
+      const record = namespace.session(session.id);
+      if (record === undefined) throw new BrineError("sessionExpired", `session ${session.id} has ended`);
+      if (sequence > record.lastSequence) {
+        if (hasCode(refusal, "notServing")) throw refusal;
+        return { results, refused: described(refusal ?? gap(session, sequence, record.lastSequence)) };
+      }
+      results.push(namespace.storedResult(session.id, sequence) ?? { kind: "failed", errno: errno.ESTALE });
     }
-    if (sequence < 1 || sequence > stream.queuedSequence + 1) {
-      throw new BrineError(
-        "invalid",
-        `transaction ${sequence} of session ${session.id} comes after ${stream.queuedSequence}`,
-      );
-    }
-    // Before it is counted as queued: those behind it, which may be here already, must meet a gap.
-    const refusal = this.#leader.committer.refusal(operation.kind);
-    if (refusal !== undefined) throw refusal;
-    if (sequence <= stream.queuedSequence) return;
-    const changesData =
-      operation.kind === "write" || (operation.kind === "setAttributes" && operation.size !== undefined);
-    if (!changesData || this.#holdings.of(session.volume).leases.has(session.id, operation.inode, "exclusive")) return;
-    throw new BrineError("invalid", `${operation.kind} of inode ${operation.inode} without its exclusive lease`);
+    return { results, refused: undefined };
   }
 
-  /** A file that was held before it exists was not created. */
-  #releaseUncreated(session: Session, operation: Operation): void {
-    if (operation.kind !== "create") return;
-    if (this.#leader.namespace.inode(session.volume, operation.inode) !== undefined) return;
-    this.#holdings.of(session.volume).holds.remove(session.id, operation.inode);
+  // --- what is new ---
+
+  /** Those of a batch that can be queued, and why the next one can't. Covers are there for what they create. */
+  #accept(
+    session: Session,
+    stream: Stream,
+    { first, confirmed, transactions }: TransactRequest,
+    from: number,
+  ): { accepted: Transaction[]; refusal: BrineError | undefined } {
+    const accepted: Transaction[] = [];
+    if (from < transactions.length && first + from > stream.queuedSequence + 1) {
+      return { accepted, refusal: gap(session, first + from, stream.queuedSequence) };
+    }
+    const latestNs = this.#leader.committer.nowNs() + aheadNsMax;
+    for (let at = from; at < transactions.length; at++) {
+      const { timeNs, operation } = transactions[at]!;
+      const refusal = this.#refusal(session, operation, timeNs, latestNs);
+      if (refusal !== undefined) return { accepted, refusal };
+      if (operation.kind === "create") this.#cover(session, operation.inode);
+      const predicted = timeNs !== undefined;
+      accepted.push({
+        session: session.id,
+        sequence: first + at,
+        confirmed,
+        timeNs: timeNs ?? 0n,
+        predicted,
+        operation,
+      });
+    }
+    return { accepted, refusal: undefined };
+  }
+
+  #refusal(
+    session: Session,
+    operation: Operation,
+    timeNs: bigint | undefined,
+    latestNs: bigint,
+  ): BrineError | undefined {
+    const { kind } = operation;
+    const refusal = this.#leader.committer.refusal(kind);
+    if (refusal !== undefined) return refusal;
+    if (!isFileOperation(operation)) {
+      if (timeNs === undefined && sessionOperations.has(kind)) return undefined;
+      return new BrineError("invalid", `${kind} is not for clients, or not to be predicted`);
+    }
+    if (timeNs !== undefined && timeNs > latestNs) return new BrineError("invalid", "the client's clock is ahead");
+    const { leases } = this.#holdings.of(session.volume);
+    if (kind === "create" && leases.isFull(session.id)) return new BrineError("busy", "too many leases");
+    const without = inodesOf(operation).find((inode) => !leases.has(session.id, inode, "exclusive"));
+    if (without === undefined) return undefined;
+    return new BrineError("invalid", `${kind} without the exclusive lease on inode ${without}`);
+  }
+
+  #queue(session: Session, stream: Stream, first: number, transactions: readonly Transaction[]): Queued {
+    stream.queuedSequence = first + transactions.length - 1;
+    const submitted = this.#leader.committer.submit(transactions);
+    const queued: Queued = { first, transactions, settled: submitted };
+    queued.settled = submitted.then((outcome) => {
+      this.#settled(session, stream, queued, outcome);
+      return outcome;
+    });
+    stream.queued.push(queued);
+    return queued;
+  }
+
+  #settled(session: Session, stream: Stream, queued: Queued, { results, refusal }: Outcome): void {
+    stream.queued = stream.queued.filter((one) => one !== queued);
+    let hasOrphans = false;
+    for (const [index, { operation }] of queued.transactions.entries()) {
+      const result = results[index];
+      if (result?.kind === "removed" && result.orphan !== 0) hasOrphans = true;
+      if (operation.kind === "create" && result?.kind !== "attributes") this.#uncover(session, operation.inode);
+    }
+    if (hasOrphans) this.#onOrphan();
+    if (refusal === undefined) return;
+    // Nothing behind can have been executed: these numbers are free.
+    const { lastSequence } = this.#leader.namespace.session(session.id) ?? { lastSequence: 0 };
+    const executed = queued.first + results.length - 1;
+    stream.queuedSequence = Math.max(lastSequence, Math.min(stream.queuedSequence, executed));
+  }
+
+  #cover(session: Session, inode: number): void {
+    if (!this.#leader.namespace.mayCreate(session.id, inode)) return; // it will fail
+    this.#holdings.of(session.volume).leases.cover(session.id, inode);
+  }
+
+  #uncover(session: Session, inode: number): void {
+    if (this.#leader.namespace.inode(session.volume, inode) !== undefined) return;
+    this.#holdings.of(session.volume).leases.release(session.id, inode, coverGrant);
   }
 
   #stream(session: Session): Stream {
     let stream = this.#streams.get(session.id);
     if (stream === undefined) {
       const { lastSequence } = this.#leader.namespace.session(session.id)!;
-      stream = { queuedSequence: lastSequence, queued: new Map() };
+      stream = { queuedSequence: lastSequence, queued: [] };
       this.#streams.set(session.id, stream);
     }
     return stream;
   }
+}
+
+/** Inodes that an operation names and changes; one that it creates is the session's own. */
+function inodesOf(operation: Operation): readonly number[] {
+  switch (operation.kind) {
+    case "create":
+    case "unlink":
+    case "rmdir":
+      return [operation.parent];
+    case "link":
+      return [operation.parent, operation.inode];
+    case "rename":
+      return [operation.parent, operation.newParent];
+    case "setAttributes":
+    case "write":
+      return [operation.inode];
+    default:
+      return [];
+  }
+}
+
+function isAmong({ first, transactions }: Queued, from: number, count: number): boolean {
+  return first < from + count && first + transactions.length > from;
+}
+
+function gap(session: Session, sequence: number, after: number): BrineError {
+  return new BrineError("invalid", `transaction ${sequence} of session ${session.id} comes after ${after}`);
+}
+
+function described(refusal: BrineError | undefined): TransactAnswer["refused"] {
+  if (refusal === undefined) return undefined;
+  return { code: refusal.code, reason: refusal.message.slice(0, reasonLengthMax) };
 }

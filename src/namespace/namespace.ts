@@ -14,8 +14,7 @@ import { FileError } from "../errors/file-error.ts";
 import { applyTransaction } from "./apply.ts";
 import { table, tableEnd, tableKey } from "./keys.ts";
 import type {
-  Attributes,
-  FileType,
+  EntryRecord,
   GroupRecord,
   InodeRecord,
   Mapping,
@@ -27,17 +26,11 @@ import type {
 import type { Result, Transaction } from "./operation.ts";
 import { formatRow, formatVersion, type Owner } from "./rows.ts";
 import { CountedState, type State } from "./state.ts";
+import type { ListedEntry } from "./tables/entry-table.ts";
 import { Tables } from "./tables/tables.ts";
 
 export type { State } from "./state.ts";
-
-export interface ListedDirectoryEntry {
-  readonly name: string;
-  readonly inode: number;
-  readonly type: FileType;
-  readonly cookie: number;
-  readonly attributes: Attributes | undefined;
-}
+export type { ListedEntry } from "./tables/entry-table.ts";
 
 /** What `mappings` answers for the end of a file: every index below it was spoken of. */
 export const mappedToEnd = 2 ** 32 - 1;
@@ -87,30 +80,19 @@ export class Namespace {
     return this.#tables.inodes.get(volume, inode);
   }
 
-  /** Attributes of an entry's inode. Errors: FileError ENOENT (the parent is gone), ENOTDIR. */
-  lookup(volume: number, parent: number, name: string): Attributes | undefined {
-    this.#directory(volume, parent);
-    const entry = this.#tables.entries.get(volume, parent, name);
-    return entry === undefined ? undefined : this.#attributesOf(volume, entry.inode);
+  /** Errors: FileError ENOENT (the directory is gone), ENOTDIR. */
+  lookup(volume: number, directory: number, name: string): EntryRecord | undefined {
+    this.#directory(volume, directory);
+    return this.#tables.entries.get(volume, directory, name);
   }
 
   /**
    * Entries with a cookie above `after` (0: from the start), at most `limit`, in the order of cookies. A removed directory
    * has none. Errors: FileError ENOENT (the directory is gone), ENOTDIR.
    */
-  readDirectory(
-    volume: number,
-    directory: number,
-    after: number,
-    limit: number,
-    withAttributes: boolean,
-  ): ListedDirectoryEntry[] {
+  readDirectory(volume: number, directory: number, after: number, limit: number): ListedEntry[] {
     this.#directory(volume, directory);
-    const entries = this.#tables.entries.list(volume, directory, after, limit);
-    return entries.map((entry) => ({
-      ...entry,
-      attributes: withAttributes ? this.#attributesOf(volume, entry.inode) : undefined,
-    }));
+    return this.#tables.entries.list(volume, directory, after, limit);
   }
 
   /**
@@ -194,6 +176,11 @@ export class Namespace {
     return this.#tables.sessions.get(session);
   }
 
+  /** Whether the session was granted this inode number and has not used it. */
+  mayCreate(session: number, inode: number): boolean {
+    return this.#tables.sessions.get(session)?.inodeGrants.has(inode) ?? false;
+  }
+
   /** The result of a transaction that was applied and that the client has not confirmed. */
   storedResult(session: number, sequence: number): Result | undefined {
     const record = this.#tables.sessions.get(session);
@@ -211,13 +198,6 @@ export class Namespace {
 
   stores(): StoreRecord[] {
     return this.#tables.groups.stores();
-  }
-
-  /** Of an inode that an entry leads to. */
-  #attributesOf(volume: number, inode: number): Attributes {
-    const record = this.inode(volume, inode);
-    if (record !== undefined) return record.attributes;
-    throw new BrineError("internal", `the namespace's state is damaged: no inode ${inode} in volume ${volume}`);
   }
 
   #directory(volume: number, inode: number): void {

@@ -1,19 +1,25 @@
 /** A metadata server's parts over a ledger and a state in memory, on a clock that the test moves. */
+import { BrineError, type BrineErrorCode } from "../../errors/brine-error.ts";
 import { Namespace } from "../../namespace/namespace.ts";
-import type { Operation } from "../../namespace/operation.ts";
+import type { Operation, Result } from "../../namespace/operation.ts";
 import type { Logger } from "../../platform/logger.ts";
 import { type MemoryDatabase, MemoryKeyValueEngine } from "../../platform/memory-key-value.ts";
 import type { Connection } from "../../platform/network.ts";
 import { NetworkError } from "../../platform/network.ts";
 import type { Platform } from "../../platform/platform.ts";
+import type { LeasedInode, LeaseMode } from "../../wire/catalogue/leader.ts";
 import { assemble, startParts } from "../assemble.ts";
 import { Committer } from "../committer.ts";
+import { coverGrant } from "../grants.ts";
 import type { Leader } from "../leader.ts";
+import type { Leases, StatedLease } from "../leases.ts";
 import { Lifetime } from "../lifetime.ts";
 import type { Parts } from "../methods.ts";
+import type { RecallMessage } from "../recalls.ts";
 import type { Session } from "../sessions.ts";
 import { SpaceGuard } from "../space-guard.ts";
 import { defaultTimeouts } from "../timeouts.ts";
+import type { TransactAnswer } from "../transactions.ts";
 import { Waits } from "../waits.ts";
 import { FakeLedger } from "./fake-ledger.ts";
 import { FakePeer } from "./fake-peer.ts";
@@ -138,8 +144,9 @@ export class Harness {
   async mount(clientId: string, volume: string): Promise<Client> {
     const peer = new FakePeer("client");
     const opened = await this.parts.sessions.open({ clientId, volume, host: clientId }, peer);
-    this.parts.sessions.state({ session: opened.session, holds: [], leases: [] }, peer);
-    return new Client(this, opened.session, peer, opened.volume.root);
+    const client = new Client(this, opened.session, peer, opened.volume.root);
+    client.state(peer);
+    return client;
   }
 
   #platform(): Platform {
@@ -168,29 +175,56 @@ export class Harness {
   }
 }
 
-/** A mounted client, by hand. */
+/** A mounted client, by hand. It gives back what is recalled, at once, unless it is told not to. */
 export class Client {
   readonly #harness: Harness;
   readonly #id: number;
-  peer: FakePeer;
+  peer!: FakePeer;
   readonly root: number;
+  /** What it has, by inode. */
+  readonly held = new Map<number, StatedLease>();
+  /** Keeps what is recalled. */
+  isStubborn = false;
   #sequence = 0;
 
   constructor(harness: Harness, id: number, peer: FakePeer, root: number) {
     this.#harness = harness;
     this.#id = id;
-    this.peer = peer;
     this.root = root;
+    this.#attach(peer);
   }
 
   get session(): Session {
     return this.#harness.parts.sessions.get(this.#id)!;
   }
 
-  transact(operation: Operation, hold = false, sequence = this.#sequence + 1) {
-    this.#sequence = Math.max(this.#sequence, sequence);
-    const request = { sequence, confirmed: 0, hold, operation };
-    return this.#harness.parts.transactions.execute(this.session, request);
+  get leases(): Leases {
+    return this.#harness.parts.holdings.of(this.session.volume).leases;
+  }
+
+  /** Says on a connection what it has, and these holds. */
+  state(peer: FakePeer, holds: readonly number[] = []): void {
+    this.#attach(peer);
+    const leases = [...this.held.values()];
+    this.#harness.parts.sessions.state({ session: this.#id, first: true, last: true, holds, leases }, peer);
+  }
+
+  /** Sends a batch; `timeNs` of all that are predicted. */
+  batch(
+    operations: readonly Operation[],
+    { first = this.#sequence + 1, timeNs = undefined as bigint | undefined, confirmed = 0 } = {},
+  ): Promise<TransactAnswer> {
+    this.#sequence = Math.max(this.#sequence, first + operations.length - 1);
+    const transactions = operations.map((operation) => ({ timeNs, operation }));
+    return this.#harness.parts.transactions.execute(this.session, { first, confirmed, transactions });
+  }
+
+  /** One transaction by itself. Errors: BrineError as it was refused; its number is free again. */
+  async transact(operation: Operation, sequence = this.#sequence + 1): Promise<Result> {
+    const { results, refused } = await this.batch([operation], { first: sequence });
+    if (refused === undefined) return results[0]!;
+    this.#sequence = sequence - 1;
+    throw new BrineError(refused.code as BrineErrorCode, refused.reason);
   }
 
   async inode(): Promise<number> {
@@ -199,20 +233,43 @@ export class Client {
     return result.range.first;
   }
 
-  /** A file in the root; returns its inode. */
-  async create(name: string, hold = false): Promise<number> {
+  /** A file in the root, under its cover; returns its inode. */
+  async create(name: string): Promise<number> {
     const inode = await this.inode();
-    const result = await this.transact(createFile(this.root, name, inode), hold);
+    await this.acquire(this.root, "exclusive");
+    const result = await this.transact(createFile(this.root, name, inode));
     if (result.kind !== "attributes") throw new Error(JSON.stringify(result));
+    this.held.set(inode, { inode, mode: "exclusive", grant: coverGrant });
     return inode;
   }
 
-  acquire(inode: number, mode: "shared" | "exclusive"): Promise<number> {
-    return this.#harness.parts.holdings.of(this.session.volume).leases.acquire(this.#id, inode, mode);
+  async unlink(name: string): Promise<number> {
+    await this.acquire(this.root, "exclusive");
+    const result = await this.transact({ kind: "unlink", parent: this.root, name });
+    if (result.kind !== "removed") throw new Error(JSON.stringify(result));
+    return result.orphan;
   }
 
-  release(inode: number): void {
-    this.#harness.parts.holdings.of(this.session.volume).leases.release(this.#id, [inode]);
+  /** Asks until it has at least this mode; returns the grant. */
+  async acquire(inode: number, mode: LeaseMode): Promise<number> {
+    for (;;) {
+      const has = this.held.get(inode);
+      if (has !== undefined && (mode === "shared" || has.mode === "exclusive")) return has.grant;
+      const leased = await this.ask(inode, mode, has?.grant ?? 0);
+      this.held.set(inode, { inode, mode: leased.mode, grant: leased.grant });
+    }
+  }
+
+  async ask(inode: number, mode: LeaseMode, held: number): Promise<LeasedInode> {
+    return this.#harness.parts.answers.acquire(this.session, { inode, mode, held });
+  }
+
+  release(inode: number, { keepShared = false, hold = false } = {}): void {
+    const has = this.held.get(inode);
+    if (has === undefined) return;
+    if (keepShared) this.held.set(inode, { ...has, mode: "shared" });
+    else this.held.delete(inode);
+    this.#harness.parts.answers.releaseLeases(this.session, [{ inode, grant: has.grant, keepShared, hold }]);
   }
 
   /** A file with one chunk; the exclusive lease is kept. */
@@ -225,6 +282,22 @@ export class Client {
     const result = await this.transact({ kind: "write", inode, mappings, end: 10, killPrivileges: false });
     if (result.kind !== "attributes") throw new Error(JSON.stringify(result));
     return chunk;
+  }
+
+  #attach(peer: FakePeer): void {
+    this.peer = peer;
+    peer.answer = (name, body: RecallMessage) => {
+      if (name === "client.recallLeases" && !this.isStubborn) this.#recalled(body);
+      return {};
+    };
+  }
+
+  #recalled({ leases }: RecallMessage): void {
+    for (const { inode, grant, wanted } of leases) {
+      const has = this.held.get(inode);
+      if (has?.grant !== grant || (wanted === "shared" && has.mode === "shared")) continue;
+      this.release(inode, { keepShared: wanted === "shared" });
+    }
   }
 }
 

@@ -14,7 +14,7 @@ beforeEach(() => {
 });
 
 function names(directory: number): string[] {
-  return driver.namespace.readDirectory(1, directory, 0, 100, false).map((entry) => entry.name);
+  return driver.namespace.readDirectory(1, directory, 0, 100).map((entry) => entry.name);
 }
 
 test("within a directory", () => {

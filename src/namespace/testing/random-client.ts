@@ -75,7 +75,7 @@ export class RandomClient {
       const { mappings } = namespace.mappings(1, node.inode, 0, 100);
       assert.deepEqual(new Map(mappings.map(({ index, chunk }) => [index, chunk])), node.chunks);
       if (node.type !== "directory") continue;
-      const listed = namespace.readDirectory(1, node.inode, 0, 100, false);
+      const listed = namespace.readDirectory(1, node.inode, 0, 100);
       const entries = [...node.entries].map(([name, { inode }]) => [name, inode]);
       assert.deepEqual(
         listed.map(({ name, inode }) => [name, inode]),

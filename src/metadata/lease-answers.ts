@@ -1,0 +1,220 @@
+/**
+ * Answers that bring leases, and what is under them: everything that clients read of the namespace. What is read here is
+ * applied, and so committed, state; under a granted lease it is the truth, because an exclusive holder commits what it has
+ * changed before it gives the lease back.
+ *
+ * An answer never waits for one lease while it has taken another: a directory's may be waited for, its children's are only
+ * taken when they can be had at once. A lease that was replaced between its granting and the answer is left out (leases.ts,
+ * 3): the client has been told of the other one.
+ */
+import { BrineError } from "../errors/brine-error.ts";
+import { FileError } from "../errors/file-error.ts";
+import type { EntryRecord, InodeRecord, Mapping } from "../namespace/model.ts";
+import { mappedToEnd } from "../namespace/namespace.ts";
+import { directoryEntriesMax, type LeasedInode, type LeaseMode, mappingsPerReply } from "../wire/catalogue/leader.ts";
+import { type Holdings, isInUse } from "./holdings.ts";
+import type { Leader } from "./leader.ts";
+import { takeSoon } from "./lease-batch.ts";
+import type { Leases } from "./leases.ts";
+import type { Session, Sessions } from "./sessions.ts";
+
+/** So long acquireLeases waits for what others have: a recall, a commit, a release over a network. */
+const soonMs = 50;
+/** Mappings in an answer about many inodes, 12 bytes each: they leave room for a thousand records. */
+const mappingsPerAnswerMax = 65_536;
+
+export interface LeaseAnswersParts {
+  readonly leader: Leader;
+  readonly sessions: Sessions;
+  readonly holdings: Holdings;
+  /** Leases or holds on something that may have no name any more are gone. */
+  readonly onFreed: () => void;
+}
+
+/** How many mappings still fit into an answer. */
+interface Budget {
+  mappings: number;
+}
+
+interface NamedInode {
+  readonly parent: LeasedInode | undefined;
+  readonly entry: EntryRecord | undefined;
+  readonly child: LeasedInode | undefined;
+}
+
+interface ReadDirectoryRequest {
+  readonly directory: number;
+  readonly held: number;
+  readonly after: number;
+  readonly limit: number;
+  readonly withLeases: boolean;
+}
+
+interface ReadDirectoryAnswer {
+  readonly parent: LeasedInode | undefined;
+  readonly entries: { name: string; entry: EntryRecord; child: LeasedInode | undefined }[];
+}
+
+/** At once where nothing has to be waited for: then requests are answered in the order in which they came. */
+type Answer<T> = T | Promise<T>;
+
+export class LeaseAnswers {
+  readonly #parts: LeaseAnswersParts;
+
+  constructor(parts: LeaseAnswersParts) {
+    this.#parts = parts;
+  }
+
+  /** Errors: ENOENT; busy; closed, sessionExpired (the client asks again on its new connection, or never). */
+  acquire(session: Session, body: { inode: number; mode: LeaseMode; held: number }): Answer<LeasedInode> {
+    return this.#served(session, () => this.#acquire(session, body.inode, body.mode, body.held));
+  }
+
+  acquireMany(
+    session: Session,
+    { mode, inodes }: { mode: LeaseMode; inodes: readonly number[] },
+  ): Answer<{ leases: LeasedInode[] }> {
+    return this.#served(session, async () => {
+      const there = inodes.filter((inode) => this.#reachable(session, inode) !== undefined);
+      const request = { session: session.id, inodes: there, mode, withinMs: soonMs };
+      const grants = await takeSoon(this.#leases(session), this.#parts.leader.lifetime, request);
+      const budget = { mappings: mappingsPerAnswerMax };
+      const leases = there.map((inode, index) => this.#leased(session, inode, grants[index]!, budget));
+      return { leases: leases.filter((leased) => leased !== undefined) };
+    });
+  }
+
+  lookup(session: Session, request: { parent: number; held: number; name: string }): Answer<NamedInode> {
+    const { parent, held, name } = request;
+    const answer = (taken: LeasedInode | undefined): NamedInode => {
+      const entry = this.#parts.leader.namespace.lookup(session.volume, parent, name);
+      const budget = { mappings: mappingsPerReply };
+      const grant = this.#leases(session).nextGrant();
+      const child = entry === undefined ? undefined : this.#child(session, entry.inode, grant, budget);
+      return { parent: taken, entry, child };
+    };
+    return this.#served(session, () => after(this.#directory(session, parent, held), answer));
+  }
+
+  readDirectory(session: Session, request: ReadDirectoryRequest): Answer<ReadDirectoryAnswer> {
+    const { directory, held, withLeases } = request;
+    const limit = Math.min(request.limit, directoryEntriesMax);
+    const answer = (taken: LeasedInode | undefined): ReadDirectoryAnswer => {
+      const { namespace } = this.#parts.leader;
+      const listed = limit === 0 ? [] : namespace.readDirectory(session.volume, directory, request.after, limit);
+      const budget = { mappings: mappingsPerAnswerMax };
+      const grant = this.#leases(session).nextGrant();
+      const entries = listed.map(({ name, inode, type, cookie }) => {
+        const child = withLeases ? this.#child(session, inode, grant, budget) : undefined;
+        return { name, entry: { inode, type, cookie }, child };
+      });
+      return { parent: taken, entries };
+    };
+    return this.#served(session, () => after(this.#directory(session, directory, held), answer));
+  }
+
+  mappings(session: Session, inode: number, from: number): { mappings: Mapping[]; mappedBelow: number } {
+    return this.#parts.leader.namespace.mappings(session.volume, inode, from, mappingsPerReply);
+  }
+
+  releaseLeases(
+    session: Session,
+    given: readonly { inode: number; grant: number; keepShared: boolean; hold: boolean }[],
+  ): void {
+    const { leases, holds } = this.#parts.holdings.of(session.volume);
+    for (const { inode, grant, keepShared, hold } of given) {
+      const isOpen = hold && this.#record(session, inode) !== undefined;
+      // Before the lease goes: in between the inode could be reaped.
+      if (isOpen) holds.add(session.id, inode);
+      const released = leases.release(session.id, inode, grant, keepShared);
+      if (released && !hold && !keepShared) holds.remove(session.id, inode);
+    }
+    this.#parts.onFreed();
+  }
+
+  release(session: Session, inodes: readonly number[]): void {
+    const { holds } = this.#parts.holdings.of(session.volume);
+    for (const inode of inodes) holds.remove(session.id, inode);
+    this.#parts.onFreed();
+  }
+
+  // --- one inode ---
+
+  #acquire(session: Session, inode: number, mode: LeaseMode, held: number): Answer<LeasedInode> {
+    if (this.#reachable(session, inode) === undefined) throw new FileError("ENOENT", `there is no inode ${inode}`);
+    const granted = this.#leases(session).acquire(session.id, inode, mode, held);
+    return after(granted, (grant) => this.#granted(session, inode, grant));
+  }
+
+  #granted(session: Session, inode: number, grant: number): LeasedInode {
+    if (this.#record(session, inode) === undefined) {
+      this.#leases(session).release(session.id, inode, grant);
+      throw new FileError("ENOENT", `inode ${inode} was removed`);
+    }
+    const leased = this.#leased(session, inode, grant, { mappings: mappingsPerReply });
+    if (leased === undefined) throw new BrineError("busy", `the lease on inode ${inode} was replaced`);
+    return leased;
+  }
+
+  /** The directory's lease, if the session doesn't have it with the grant `held`. Errors: ENOENT, ENOTDIR. */
+  #directory(session: Session, directory: number, held: number): Answer<LeasedInode | undefined> {
+    const record = this.#reachable(session, directory);
+    if (record === undefined) throw new FileError("ENOENT", `there is no inode ${directory}`);
+    if (record.attributes.type !== "directory") throw new FileError("ENOTDIR");
+    if (held !== 0 && this.#leases(session).modeOf(session.id, directory, held) !== undefined) return undefined;
+    return this.#acquire(session, directory, "shared", held);
+  }
+
+  #child(session: Session, inode: number, grant: number, budget: Budget): LeasedInode | undefined {
+    if (!this.#leases(session).takeNow(session.id, inode, "shared", grant)) return undefined;
+    return this.#leased(session, inode, grant, budget);
+  }
+
+  /** What is under a lease; undefined if the session doesn't have it any more. */
+  #leased(session: Session, inode: number, grant: number, budget: Budget): LeasedInode | undefined {
+    const mode = this.#leases(session).modeOf(session.id, inode, grant);
+    const record = mode === undefined ? undefined : this.#record(session, inode);
+    if (mode === undefined || record === undefined) return undefined;
+    if (record.attributes.chunkCount === 0) return { grant, mode, record, mappings: [], mappedBelow: mappedToEnd };
+    const limit = Math.min(mappingsPerReply, budget.mappings);
+    if (limit === 0) return { grant, mode, record, mappings: [], mappedBelow: 0 };
+    const mapped = this.#parts.leader.namespace.mappings(session.volume, inode, 0, limit);
+    budget.mappings -= mapped.mappings.length;
+    return { grant, mode, record, ...mapped };
+  }
+
+  #record(session: Session, inode: number): InodeRecord | undefined {
+    return this.#parts.leader.namespace.inode(session.volume, inode);
+  }
+
+  /** Not an inode without a name that nobody uses: its reaping may have begun. */
+  #reachable(session: Session, inode: number): InodeRecord | undefined {
+    const record = this.#record(session, inode);
+    if (record?.attributes.linkCount !== 0) return record;
+    return isInUse(this.#parts.holdings.of(session.volume), inode) ? record : undefined;
+  }
+
+  #leases(session: Session): Leases {
+    return this.#parts.holdings.of(session.volume).leases;
+  }
+
+  /** Answers when all clients of the session's volume have come back or are gone. Errors: closed. */
+  #served<T>(session: Session, answer: () => Answer<T>): Answer<T> {
+    return this.#parts.sessions.isInGrace(session.volume) ? this.#afterGrace(session).then(answer) : answer();
+  }
+
+  async #afterGrace(session: Session): Promise<void> {
+    const { leader, sessions } = this.#parts;
+    const { peer } = session;
+    const wait = leader.waits.begin("clients to come back", () => ({ client: session.host }));
+    await sessions.whenGraceEnds(session.volume);
+    wait.end();
+    if (session.peer !== peer || session.ending !== undefined) {
+      throw new BrineError("closed", "the connection was replaced");
+    }
+  }
+}
+
+function after<T, R>(value: Answer<T>, then: (value: T) => R): Answer<R> {
+  return value instanceof Promise ? value.then(then) : then(value);
+}
