@@ -98,6 +98,7 @@ export class Contents {
   readonly #groups: Groups;
   readonly #stores: Stores;
   #sequence = 0;
+  #failure: FileError | undefined;
 
   constructor({ platform, log, session, ids, journal, execute, options = {} }: ContentsParts) {
     this.platform = platform;
@@ -105,7 +106,11 @@ export class Contents {
     this.session = session;
     this.ids = ids;
     this.journal = journal;
-    this.execute = execute;
+    this.execute = (node, operation, data) => {
+      // Who waited for something when the session ended.
+      if (this.#failure !== undefined) throw this.#failure;
+      return execute(node, operation, data);
+    };
     this.cache = new BlockCache(options.cacheBytesMax);
     this.budget = new DirtyBudget(options.dirtyBytesMax);
     this.space = new SpaceGrants(platform.clock, log, session);
@@ -154,11 +159,6 @@ export class Contents {
     this.space.recall();
   }
 
-  /** A new connection: grants of space begin anew. */
-  reconnected(): void {
-    this.space.forget();
-  }
-
   /** Bytes that were written and are not on the stores yet. */
   get dirtyBytes(): number {
     return this.budget.bytes;
@@ -176,6 +176,7 @@ export class Contents {
 
   /** The session has ended, after all contents were told. */
   close(failure = new FileError("EIO", "the session has ended")): void {
+    this.#failure = failure;
     this.budget.lost(failure);
     this.space.lost();
     this.writeBack.lost();

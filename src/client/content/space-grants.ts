@@ -5,8 +5,8 @@
  * 1. A write takes what its blocks need of the grant of their group; without it, it goes to the stores before it returns.
  * 2. More is asked for before the present grant is used up, twice as much each time. One question at a time carries what
  *    all groups want, what was used (it is on disk and counted there), and what goes back.
- * 3. A group that was given less than wanted is full, or nearly: it is asked again only for a write that needs it, and
- *    not more often than once a second.
+ * 3. A group that was given nothing is full, or nearly: it is asked again only for a write that needs it, and not more
+ *    often than once a second.
  * 4. What nobody uses goes back after a while, and everything that is not taken when the leader asks for it.
  */
 import type { Clock, Timer } from "../../platform/clock.ts";
@@ -86,15 +86,6 @@ export class SpaceGrants {
     this.#modestUntilMs = this.#clock.nowMs() + modestMs;
     for (const grant of this.#grants.values()) this.#return(grant);
     this.#ask();
-  }
-
-  /** A connection has ended: the leader may be another one, and begins with grants of nothing. */
-  forget(): void {
-    for (const grant of this.#grants.values()) {
-      grant.availableBytes = 0;
-      grant.usedBytes = 0;
-      grant.returnedBytes = 0;
-    }
   }
 
   /** The session has ended. */
@@ -181,7 +172,7 @@ export class SpaceGrants {
       const bytes = granted.get(group) ?? 0;
       grant.wantedBytes = 0;
       grant.availableBytes += bytes;
-      if (bytes < wantedBytes) {
+      if (bytes === 0) {
         grant.deniedUntilMs = this.#clock.nowMs() + deniedMs;
         grant.nextBytes = grantBytesFirst;
       } else grant.nextBytes = Math.min(grant.nextBytes * 2, grantBytesMax);

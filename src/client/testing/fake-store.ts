@@ -7,9 +7,11 @@ import {
   cloneChunk,
   compareVersions,
   type Extent,
+  type PartFailure,
   readBlocks,
   reportBad,
   type Version,
+  type WritePart,
   writeBlocks,
 } from "../../wire/catalogue/store.ts";
 import { verifyBlocks } from "../../wire/checksum.ts";
@@ -34,6 +36,8 @@ export class FakeStore {
   address = "127.0.0.1:0";
   /** Every write and clone is refused with noSpace. */
   full = false;
+  /** Writes to these chunks are. */
+  refuses: (chunk: number) => boolean = () => false;
   /** Runs before a request is executed; may throw or take its time. */
   before: (verb: Verb, chunk: number) => Promise<void> | void = () => {};
   /** Runs when it has been executed; may throw: the client then doesn't know. */
@@ -49,9 +53,9 @@ export class FakeStore {
 
   async start(): Promise<void> {
     const service = new Service()
-      .handle(writeBlocks, (body, payload) => this.#admit("write", body, () => this.#write(body, payload)))
-      .handle(readBlocks, (body) => this.#admit("read", body, () => this.#read(body)))
-      .handle(cloneChunk, (body) => this.#admit("clone", body, () => this.#clone(body)))
+      .handle(writeBlocks, (body, payload) => this.#writeParts(body, payload))
+      .handle(readBlocks, (body) => this.#admit("read", body, [body.chunk], () => this.#read(body)))
+      .handle(cloneChunk, (body) => this.#admit("clone", body, [body.chunk], () => this.#clone(body)))
       .handle(reportBad, () => {
         this.counts.reportBad += 1;
         return {};
@@ -75,11 +79,12 @@ export class FakeStore {
 
   async #admit<T>(
     verb: Verb,
-    target: { session: number; group: number; generation: number; chunk: number },
+    target: { session: number; group: number; generation: number },
+    chunks: readonly number[],
     execute: () => T,
   ): Promise<T> {
     this.counts[verb] += 1;
-    await this.before(verb, target.chunk);
+    for (const chunk of chunks) await this.before(verb, chunk);
     const view = this.views.get(target.group);
     if (view?.generation !== target.generation) {
       throw new BrineError(
@@ -93,15 +98,34 @@ export class FakeStore {
       throw new BrineError("notServing", `store ${this.store} is ${state}`);
     }
     const result = execute();
-    await this.after(verb, target.chunk);
+    for (const chunk of chunks) await this.after(verb, chunk);
     return result;
   }
 
-  #write(
-    body: { chunk: number; firstBlock: number; version: Version; checksums: number[] },
+  async #writeParts(
+    body: { session: number; group: number; generation: number; parts: WritePart[] },
     payload: Uint8Array,
-  ): Record<never, never> {
-    const { chunk, firstBlock, version, checksums } = body;
+  ): Promise<{ failed: PartFailure[] }> {
+    const chunks = body.parts.map(({ chunk }) => chunk);
+    return this.#admit("write", body, chunks, () => {
+      const failed: PartFailure[] = [];
+      let from = 0;
+      for (const [part, write] of body.parts.entries()) {
+        const to = from + write.checksums.length * blockBytes;
+        try {
+          this.#write(write, payload.subarray(from, to));
+        } catch (error) {
+          const { code, message } = error as BrineError;
+          failed.push({ part, code: code as PartFailure["code"], reason: message });
+        }
+        from = to;
+      }
+      return { failed };
+    });
+  }
+
+  #write({ chunk, firstBlock, version, checksums }: WritePart, payload: Uint8Array): void {
+    if (this.refuses(chunk)) throw new BrineError("noSpace", `store ${this.store} has no room, says the test`);
     if (verifyBlocks(payload, chunk, firstBlock, version, checksums) >= 0)
       throw new BrineError("badChecksum", "payload");
     const known = this.chunks.get(chunk);
@@ -109,7 +133,7 @@ export class FakeStore {
       const block = known?.get(firstBlock + index);
       return block !== undefined && compareVersions(block.version, version) === 0;
     });
-    if (isEqual) return {};
+    if (isEqual) return;
     if (this.full) throw new BrineError("noSpace", `store ${this.store} is full`);
     const blocks = known ?? new Map<number, StoredBlock>();
     this.chunks.set(chunk, blocks);
@@ -122,7 +146,6 @@ export class FakeStore {
       const data = Buffer.from(payload.subarray(index * blockBytes, (index + 1) * blockBytes));
       blocks.set(firstBlock + index, { version, origin: chunk, checksum, data });
     }
-    return {};
   }
 
   #read(body: { chunk: number; firstBlock: number; blockCount: number }) {

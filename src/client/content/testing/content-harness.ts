@@ -1,0 +1,311 @@
+/**
+ * Contents over fake stores in memory, with a journal and a leader that do what a test says. The leader's state is what a
+ * crash of the client would leave: `committed` transactions, and what the stores have.
+ */
+import { blockBytes, chunkBytes, chunkNumbersPerGroup, type InodeRecord } from "../../../namespace/model.ts";
+import type { OperationOf } from "../../../namespace/operation.ts";
+import type { Platform } from "../../../platform/platform.ts";
+import { type GroupView, grantSpace, readGroups, readMappings, reportStore } from "../../../wire/catalogue/leader.ts";
+import type { Method } from "../../../wire/method.ts";
+import { settle, type TestPlatform, testPlatform } from "../../../wire/testing/memory-network.ts";
+import type { Ids } from "../../ids.ts";
+import type { EntryData } from "../../journal.ts";
+import { Node } from "../../node.ts";
+import type { Session } from "../../session.ts";
+import { FakeStore } from "../../testing/fake-store.ts";
+import { Operation } from "../../waits.ts";
+import { wholeMap } from "../chunk-map.ts";
+import { type ContentOptions, Contents } from "../contents.ts";
+import type { FileContent } from "../file-content.ts";
+import { ReadPattern } from "../reader.ts";
+
+type FileOperation = OperationOf<"write" | "setAttributes">;
+
+/** What the leader knows of a file. */
+export interface CommittedFile {
+  size: number;
+  readonly chunks: Map<number, number>;
+}
+
+interface Entry {
+  readonly position: number;
+  readonly inode: number;
+  operations: FileOperation[];
+  data: EntryData | undefined;
+}
+
+/** Commits entries in order as far as their data is durable and the test lets it. */
+export class FakeJournal {
+  position = 0;
+  committedPosition = 0;
+  /** Entries up to here may be committed. */
+  released = 0;
+  /** Operations on the same file join the last entry while it is not released. */
+  joins = false;
+  readonly committedFiles = new Map<number, CommittedFile>();
+  readonly entries: Entry[] = [];
+  #waiters: { position: number; resolve: () => void }[] = [];
+  onEntry: (position: number, inode: number, isJoined: boolean) => void = () => {};
+  /** After each commit. */
+  onCommit: (position: number) => void = () => {};
+
+  append(inode: number, operation: FileOperation, data: EntryData | undefined): number {
+    const last = this.entries.at(-1);
+    const canJoin = operation.kind === "write" && last?.operations.every(({ kind }) => kind === "write") === true;
+    if (this.joins && canJoin && last.inode === inode && last.position > this.released) {
+      last.operations.push(operation);
+      last.data = data ?? last.data;
+      this.onEntry(last.position, inode, true);
+      return last.position;
+    }
+    this.position += 1;
+    this.entries.push({ position: this.position, inode, operations: [operation], data });
+    this.onEntry(this.position, inode, false);
+    // As the real one, which may ask at once whether the entry can go.
+    this.pump();
+    return this.position;
+  }
+
+  committed(position: number): Promise<void> {
+    if (position <= this.committedPosition) return Promise.resolve();
+    this.release(position);
+    return new Promise((resolve) => {
+      if (position <= this.committedPosition) resolve();
+      else this.#waiters.push({ position, resolve });
+    });
+  }
+
+  release(position: number): void {
+    this.released = Math.max(this.released, position);
+    this.pump();
+  }
+
+  dataDurable(): void {
+    this.pump();
+  }
+
+  pump(): void {
+    for (const entry of this.entries)
+      if (entry.position <= this.released) entry.data?.content.flush(entry.data.mark, false);
+    for (;;) {
+      const entry = this.entries[0];
+      if (entry === undefined || entry.position > this.released) break;
+      if (entry.data !== undefined && !entry.data.content.isDurable(entry.data.mark)) break;
+      this.entries.shift();
+      for (const operation of entry.operations) this.#commit(entry.inode, operation);
+      this.committedPosition = entry.position;
+      this.onCommit(entry.position);
+    }
+    const done = this.#waiters.filter(({ position }) => position <= this.committedPosition);
+    this.#waiters = this.#waiters.filter(({ position }) => position > this.committedPosition);
+    for (const { resolve } of done) resolve();
+  }
+
+  #commit(inode: number, operation: FileOperation): void {
+    const file = this.committedFiles.get(inode) ?? { size: 0, chunks: new Map<number, number>() };
+    this.committedFiles.set(inode, file);
+    if (operation.kind === "write") file.size = Math.max(file.size, operation.end);
+    else {
+      file.size = operation.size ?? file.size;
+      for (const index of [...file.chunks.keys()])
+        if (index >= Math.ceil(file.size / chunkBytes)) file.chunks.delete(index);
+    }
+    for (const { index, chunk } of operation.mappings) file.chunks.set(index, chunk);
+  }
+}
+
+export interface HarnessOptions extends ContentOptions {
+  readonly stores?: number;
+  readonly groups?: number;
+  /** Numbers from 0 to below the limit. */
+  readonly random?: (limit: number) => number;
+}
+
+export class ContentHarness {
+  readonly platform: TestPlatform;
+  readonly stores: FakeStore[] = [];
+  readonly journal = new FakeJournal();
+  readonly contents: Contents;
+  readonly discarded: number[] = [];
+  readonly spare: number[] = [];
+  /** Space that the leader still grants for each group. */
+  grantable = Number.POSITIVE_INFINITY;
+  usedBytes = 0;
+  grantedBytes = 0;
+  returnedBytes = 0;
+  generation = 1;
+  readonly #groups: number;
+  readonly #random: (limit: number) => number;
+  #nextChunk = 1;
+  #nextInode = 1;
+  #turn = 0;
+  readonly session: { id: number; ended: boolean; clusterId: string; clientId: string; volume: { name: string } };
+
+  private constructor(options: HarnessOptions) {
+    this.#random = options.random ?? (() => 0);
+    this.#groups = options.groups ?? 3;
+    const random = { bytes: (length: number) => Buffer.alloc(length), below: this.#random };
+    this.platform = { ...testPlatform(), random };
+    for (let store = 1; store <= (options.stores ?? 2); store++) {
+      const fake = new FakeStore(this.platform as Platform, store);
+      fake.address = `s:${store}`;
+      this.stores.push(fake);
+    }
+    this.session = { id: 7, ended: false, clusterId: "c".repeat(32), clientId: "client", volume: { name: "home" } };
+    const session = Object.assign(this.session, {
+      end: (reason: string) => {
+        throw new Error(`session ended: ${reason}`);
+      },
+      request: (method: Method<unknown, unknown>, body: never) => this.#answer(method, body),
+    }) as unknown as Session;
+    this.contents = new Contents({
+      platform: this.platform,
+      log: this.platform.logger,
+      session,
+      ids: this.#ids(),
+      journal: this.journal,
+      execute: (node, operation, data) => this.#execute(node, operation, data),
+      options,
+    });
+  }
+
+  static async start(options: HarnessOptions = {}): Promise<ContentHarness> {
+    const harness = new ContentHarness(options);
+    for (const store of harness.stores) await store.start();
+    harness.tellStores();
+    return harness;
+  }
+
+  async stop(): Promise<void> {
+    this.contents.close();
+    for (const store of this.stores) await store.stop();
+  }
+
+  views(): GroupView[] {
+    return Array.from({ length: this.#groups }, (_, group) => ({
+      group: group + 1,
+      generation: this.generation,
+      members: this.stores.map(({ store, address }) => ({ store, state: "inSync" as const, address })),
+    }));
+  }
+
+  tellStores(): void {
+    for (const view of this.views()) for (const store of this.stores) store.views.set(view.group, view);
+  }
+
+  /** A file that was made here, or one that the leader knows. */
+  file(committed?: CommittedFile, inode = this.#nextInode++): FileContent {
+    const size = committed?.size ?? 0;
+    const attributes = { inode, type: "file", mode: 0o644, size, linkCount: 1 };
+    const node = new Node(inode, { attributes } as InodeRecord);
+    node.mode = "exclusive";
+    node.grant = 5;
+    const mappings = [...(committed?.chunks ?? [])].map(([index, chunk]) => ({ index, chunk }));
+    node.content = this.contents.make(node, { mappings, mappedBelow: wholeMap });
+    return node.content;
+  }
+
+  operation(name = "test"): Operation {
+    return new Operation(name, 1, this.platform.clock.nowMs());
+  }
+
+  write(content: FileContent, offset: number | undefined, bytes: Uint8Array): Promise<number> {
+    return content.write({ offset, bytes, killPrivileges: false }, this.operation("write"));
+  }
+
+  async read(content: FileContent, offset: number, length: number, pattern = new ReadPattern()): Promise<Buffer> {
+    return Buffer.concat((await content.read(pattern, offset, length, this.operation("read"))) as Uint8Array[]);
+  }
+
+  async setSize(content: FileContent, size: number): Promise<void> {
+    await content.setSize({ size, ...noOtherChange }, this.operation("setSize"));
+  }
+
+  /** Lets time pass until the promise settles. */
+  async until<T>(promise: Promise<T>): Promise<T> {
+    let isSettled = false;
+    promise.then(
+      () => (isSettled = true),
+      () => (isSettled = true),
+    );
+    for (let round = 0; round < 2000 && !isSettled; round++) await this.platform.clock.advance(round < 5 ? 0 : 5);
+    if (!isSettled) throw new Error("nothing happens any more");
+    return promise;
+  }
+
+  settle(): Promise<void> {
+    return settle();
+  }
+
+  /** The file as a new client would read it from one store; throws if a mapped chunk is not there. */
+  stored(store: FakeStore, inode: number): Buffer {
+    const { size, chunks } = this.journal.committedFiles.get(inode) ?? { size: 0, chunks: new Map() };
+    const bytes = Buffer.alloc(Math.ceil(size / blockBytes) * blockBytes);
+    for (const [index, chunk] of chunks) {
+      const blocks = store.chunks.get(chunk);
+      if (blocks === undefined) throw new Error(`store ${store.store} has never got chunk ${chunk}`);
+      for (const [block, { data }] of blocks) {
+        const at = index * chunkBytes + block * blockBytes;
+        if (at < bytes.byteLength) data.copy(bytes, at);
+      }
+    }
+    return bytes.subarray(0, size);
+  }
+
+  #execute(node: Node, operation: FileOperation, data: EntryData | undefined): number {
+    const { attributes } = node.record;
+    const { map } = node.content!;
+    let { size } = attributes;
+    if (operation.kind === "write") size = Math.max(size, operation.end);
+    else if (operation.size !== undefined) {
+      size = operation.size;
+      for (const { index } of map.mappings(Math.ceil(size / chunkBytes), 1e9)) map.delete(index);
+    }
+    for (const { index, chunk } of operation.mappings) map.set(index, chunk);
+    node.record = { ...node.record, attributes: { ...attributes, size } };
+    const position = this.journal.append(node.inode, operation, data);
+    node.lastPosition = position;
+    return position;
+  }
+
+  #ids(): Ids {
+    const fresh = () => {
+      this.#turn = (this.#turn + 1) % this.#groups;
+      return (this.#turn + 1) * chunkNumbersPerGroup + this.#nextChunk++;
+    };
+    const takeChunkOf = (group: number) =>
+      this.#random(2) === 0 ? undefined : group * chunkNumbersPerGroup + this.#nextChunk++;
+    return {
+      takeChunk: () => (this.#random(3) === 0 ? Promise.resolve(fresh()) : fresh()),
+      takeChunkOf,
+      giveBackChunk: (chunk: number) => this.spare.push(chunk),
+      discardChunk: (chunk: number) => this.discarded.push(chunk),
+    } as unknown as Ids;
+  }
+
+  async #answer(method: Method<unknown, unknown>, body: unknown): Promise<unknown> {
+    if ((method as unknown) === readGroups) return { views: this.views() };
+    if ((method as unknown) === reportStore) return { removed: false };
+    if ((method as unknown) === readMappings) throw new Error("the maps are whole here");
+    if ((method as unknown) !== grantSpace) throw new Error(`${method.name} is not answered here`);
+    const { used, returned, wanted } = body as Parameters<typeof grantSpace.request.write>[1];
+    for (const { bytes } of used) this.usedBytes += bytes;
+    for (const { bytes } of returned) this.returnedBytes += bytes;
+    const granted = wanted.map(({ group, bytes }) => ({ group, bytes: Math.min(bytes, this.grantable) }));
+    for (const { bytes } of granted) {
+      this.grantedBytes += bytes;
+      this.grantable -= bytes;
+    }
+    return { granted: granted.filter(({ bytes }) => bytes > 0) };
+  }
+}
+
+const noOtherChange = {
+  mode: undefined,
+  uid: undefined,
+  gid: undefined,
+  atime: undefined,
+  mtime: undefined,
+  ctime: undefined,
+  killPrivileges: false,
+};
