@@ -123,6 +123,22 @@ test("an upgrade converts the lease where it stands, under another grant", async
   assert.equal(leases.modeOf(1, 9, upgraded), "exclusive");
 });
 
+test("a request that overtakes the giving back down to shared", async () => {
+  const { leases } = makeLeases();
+  const grant = take(leases, 1, 9, "exclusive");
+  const reader = leases.acquire(2, 9, "shared", 0);
+  const order: string[] = [];
+  const again = leases.acquire(1, 9, "exclusive", grant);
+  track(order, "again", again);
+  // By asking it says that it has the shared one only.
+  const other = await reader;
+  assert.ok(leases.release(1, 9, grant, true));
+  assert.equal(leases.modeOf(1, 9, grant), "shared");
+  assert.deepEqual(order, []);
+  leases.release(2, 9, other);
+  assert.equal(leases.modeOf(1, 9, await again), "exclusive");
+});
+
 test("two that upgrade at once get it one after the other", async () => {
   const { leases, messages, clock } = makeLeases();
   const [one, two] = [take(leases, 1, 9, "shared"), take(leases, 2, 9, "shared")];

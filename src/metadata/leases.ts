@@ -80,7 +80,9 @@ export class Leases {
     const slot = this.#table.find(session, inode);
     if (slot !== none) {
       if (this.#table.grant(slot) !== held) return this.#renew(slot, mode);
-      if (mode === "shared" || this.#table.isExclusive(slot)) return held;
+      if (mode === "shared") return held;
+      // It would not ask if it had the exclusive one: it has gone down to shared, and says so in a moment.
+      if (this.#table.isExclusive(slot)) this.#goDown(slot);
     } else if (this.#table.count(session) >= leasesPerSessionLimit) {
       throw new BrineError("busy", `session ${session} has ${leasesPerSessionLimit} leases and gives none back`);
     }
@@ -142,9 +144,8 @@ export class Leases {
   release(session: number, inode: number, grant: number, keepShared = false): boolean {
     const slot = this.#table.find(session, inode);
     if (slot === none || this.#table.grant(slot) !== grant) return false;
-    if (keepShared) this.#table.replace(slot, grant, "shared");
-    else this.#remove(slot);
-    this.#serve(inode);
+    if (keepShared) this.#goDown(slot);
+    else this.#removeAndServe(slot);
     return true;
   }
 
@@ -267,6 +268,11 @@ export class Leases {
     const session = this.#table.session(slot);
     this.#table.remove(slot);
     if (this.#nextTrim.size > 0 && this.#table.count(session) < leasesPerSessionMax) this.#nextTrim.delete(session);
+  }
+
+  #goDown(slot: number): void {
+    this.#table.replace(slot, this.#table.grant(slot), "shared");
+    this.#serve(this.#table.inode(slot));
   }
 
   #removeAndServe(slot: number): void {

@@ -60,6 +60,6 @@ export class ManualClock implements Clock {
 }
 
 /** Lets everything run that waits for nothing but its turn. */
-export async function drain(): Promise<void> {
-  for (let turn = 0; turn < drainTurns; turn++) await Promise.resolve();
+export async function drain(turns = drainTurns): Promise<void> {
+  for (let turn = 0; turn < turns; turn++) await Promise.resolve();
 }
