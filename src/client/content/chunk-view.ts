@@ -159,27 +159,20 @@ export class ChunkView {
 
   #exchange(from: number, to: number, laid: Piece | undefined): void {
     const start = this.#indexOf(from);
-    if (start === this.#pieces.length) {
-      if (laid !== undefined) this.#pieces.push(laid);
-    } else this.#exchangeAt(start, from, to, laid);
-    if (laid !== undefined && laid.dirt === undefined) this.#cache.add(laid);
-  }
-
-  #exchangeAt(start: number, from: number, to: number, laid: Piece | undefined): void {
-    const remaining: Piece[] = [];
+    const exchanged: Piece[] = [];
     let stop = start;
     let right: Piece | undefined;
     for (; stop < this.#pieces.length && this.#pieces[stop]!.first < to; stop++) {
       const present = this.#pieces[stop]!;
-      if (present.first < from) remaining.push(present.part(present.first, from));
+      if (present.first < from) exchanged.push(present.part(present.first, from));
       if (present.end > to) right = present.part(to, present.end);
       if (present.dirt === undefined) this.#cache.remove(present);
       present.slab.release();
     }
-    const parts = right === undefined ? remaining : [...remaining, right];
-    if (laid !== undefined) remaining.push(laid);
-    if (right !== undefined) remaining.push(right);
-    this.#pieces.splice(start, stop - start, ...remaining);
-    for (const part of parts) if (part.dirt === undefined) this.#cache.add(part);
+    if (laid !== undefined) exchanged.push(laid);
+    if (right !== undefined) exchanged.push(right);
+    if (start === this.#pieces.length) this.#pieces.push(...exchanged);
+    else this.#pieces.splice(start, stop - start, ...exchanged);
+    for (const piece of exchanged) if (piece.dirt === undefined) this.#cache.add(piece);
   }
 }

@@ -199,9 +199,9 @@ export class FileContent {
     return known === view;
   }
 
-  /** Nothing is here of the chunk. */
+  /** Nothing is here of the chunk. (What operations under way have in hand stays the one view of its chunk.) */
   forgetView(view: ChunkView): void {
-    if (!view.isStored || this.#views?.get(view.index) !== view) return;
+    if (!view.isStored || this.#views?.get(view.index) !== view || this.#lock?.idle === false) return;
     this.#views.delete(view.index);
     if (this.#views.size === 0) this.#views = undefined;
   }
