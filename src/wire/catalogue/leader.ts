@@ -138,8 +138,12 @@ export type LeasedInode = Infer<typeof leasedInode>;
 /**
  * Takes the lease on an inode, after it was recalled from others that are in the way. `held`: the grant that the client
  * has now, or 0. A client that holds the shared lease and wants the exclusive one keeps the shared one while it waits,
- * unless that is recalled. What the leader has of the session with another grant was granted in an answer that was lost,
- * and ends. FileError ENOENT.
+ * unless that is recalled too.
+ *
+ * If the leader has a lease of the session with another grant (its answer is on its way or lost, or its release is on its
+ * way), it answers at once, with a new grant in the mode that the lease has: perhaps less than was asked for. The client
+ * then asks again, with that grant. An answer that the client will not wait for any more may bring a lease that only the
+ * leader knows of: who lets such a request time out makes a new connection. FileError ENOENT.
  */
 export const acquireLease = method(
   120,
@@ -238,7 +242,12 @@ const groupBytes = struct({ group: u16, bytes: u64 });
 export const grantSpace = method(
   126,
   "leader.grantSpace",
-  struct({ session: u64, used: list(groupBytes, 8192), returned: list(groupBytes, 8192), wanted: list(groupBytes, 8192) }),
+  struct({
+    session: u64,
+    used: list(groupBytes, 8192),
+    returned: list(groupBytes, 8192),
+    wanted: list(groupBytes, 8192),
+  }),
   struct({ granted: list(groupBytes, 8192) }),
 );
 
