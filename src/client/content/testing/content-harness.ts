@@ -19,7 +19,7 @@ import { type ContentOptions, Contents } from "../contents.ts";
 import type { FileContent } from "../file-content.ts";
 import { ReadPattern } from "../reader.ts";
 
-type FileOperation = OperationOf<"write" | "setAttributes">;
+export type FileOperation = OperationOf<"write" | "setAttributes">;
 
 /** What the leader knows of a file. */
 export interface CommittedFile {
@@ -45,7 +45,7 @@ export class FakeJournal {
   readonly committedFiles = new Map<number, CommittedFile>();
   readonly entries: Entry[] = [];
   #waiters: { position: number; resolve: () => void }[] = [];
-  onEntry: (position: number, inode: number, isJoined: boolean) => void = () => {};
+  onEntry: (position: number, inode: number, operation: FileOperation) => void = () => {};
   /** After each commit. */
   onCommit: (position: number) => void = () => {};
 
@@ -55,12 +55,12 @@ export class FakeJournal {
     if (this.joins && canJoin && last.inode === inode && last.position > this.released) {
       last.operations.push(operation);
       last.data = data ?? last.data;
-      this.onEntry(last.position, inode, true);
+      this.onEntry(last.position, inode, operation);
       return last.position;
     }
     this.position += 1;
     this.entries.push({ position: this.position, inode, operations: [operation], data });
-    this.onEntry(this.position, inode, false);
+    this.onEntry(this.position, inode, operation);
     // As the real one, which may ask at once whether the entry can go.
     this.pump();
     return this.position;
