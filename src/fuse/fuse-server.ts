@@ -18,7 +18,8 @@ import { OpenFiles } from "./handles.ts";
 import { negotiate } from "./init.ts";
 import { InterruptWatch, type Tasks } from "./interrupts.ts";
 import { NodeNumbers } from "./layout.ts";
-import { interruptIn, opcode, opcodeName } from "./protocol.ts";
+import { Notifications } from "./notifications.ts";
+import { incEpochMinor, interruptIn, opcode, opcodeName } from "./protocol.ts";
 import { Replies } from "./replies.ts";
 import { MalformedRequest, Request } from "./request.ts";
 import type { RequestContext, RequestHandler } from "./requests/context.ts";
@@ -31,8 +32,9 @@ const heldBytesMax = 64 * 1024 * 1024;
 export interface FuseServerOptions {
   readonly platform: Pick<Platform, "clock" | "logger">;
   readonly tasks: Tasks;
-  /** Take no more than these of the features that the kernel offers (`linux61Features`). */
+  /** Take no more than these of the features that the kernel offers (`linux61Features`), and no later protocol. */
   readonly featureMask?: bigint | undefined;
+  readonly minorMax?: number | undefined;
 }
 
 export interface FuseServer {
@@ -65,11 +67,13 @@ class Server implements FuseServer {
 
   constructor(fileSystem: FileSystem, transport: FuseTransport, options: FuseServerOptions) {
     const nodes = new NodeNumbers(fileSystem.root);
-    const replies = new Replies(transport, nodes);
+    const replies = new Replies(transport, nodes, fileSystem);
+    const caches = new Notifications(transport, nodes);
     this.#options = options;
     this.#logger = options.platform.logger.for("fuse");
     this.#transport = transport;
-    this.#context = { fileSystem, nodes, openFiles: new OpenFiles(), replies };
+    this.#context = { fileSystem, nodes, openFiles: new OpenFiles(), replies, caches };
+    fileSystem.attach(caches);
     this.#interrupts = new InterruptWatch(options.platform.clock, options.tasks, this.#inFlight, (request) => {
       request.abort();
       replies.error(request, "EINTR");
@@ -116,6 +120,7 @@ class Server implements FuseServer {
         this.#onInit(request);
         break;
       default:
+        this.#context.caches.seen(request.node);
         this.#serve(request, handlers.get(request.opcode) ?? notServedHandler);
     }
     return request.keepsMessage;
@@ -130,7 +135,10 @@ class Server implements FuseServer {
 
   #onInit(request: Request): void {
     try {
-      const agreement = negotiate(request, this.#options.featureMask);
+      const agreement = negotiate(request, this.#options.featureMask, this.#options.minorMax);
+      const hasEpochs = agreement.minor >= incEpochMinor;
+      this.#context.replies.keepsNames = hasEpochs;
+      this.#context.caches.hasEpochs = hasEpochs;
       this.#context.replies.bytes(request, agreement.reply);
       this.#logger.debug("agreed with the kernel", {
         protocol: `7.${agreement.minor}`,

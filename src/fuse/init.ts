@@ -41,10 +41,14 @@ export interface Agreement {
 }
 
 /**
- * Reads fuse_init_in and builds the answer. `featureMask`: offer the kernel no more than these, to run as on an older
- * one. Errors: BrineError `versionMismatch` for a kernel that is too old.
+ * Reads fuse_init_in and builds the answer. `featureMask`, `minorMax`: take no more than these, to run as on an older
+ * kernel. Errors: BrineError `versionMismatch` for a kernel that is too old.
  */
-export function negotiate(request: Request, featureMask: bigint | undefined): Agreement {
+export function negotiate(
+  request: Request,
+  featureMask: bigint | undefined,
+  minorMax: number = protocolMinorMax,
+): Agreement {
   request.expect(initIn.bytes);
   const major = request.u32(initIn.major);
   const minor = request.u32(initIn.minor);
@@ -56,7 +60,7 @@ export function negotiate(request: Request, featureMask: bigint | undefined): Ag
       advice: `brinefs needs FUSE ${protocolMajor}.${protocolMinorMin}, which Linux has since 5.4`,
     });
   }
-  const agreedMinor = Math.min(minor, protocolMinorMax);
+  const agreedMinor = Math.min(minor, minorMax, protocolMinorMax);
   const reply = Buffer.alloc(initOut.bytes);
   reply.writeUInt32LE(protocolMajor, initOut.major);
   reply.writeUInt32LE(agreedMinor, initOut.minor);

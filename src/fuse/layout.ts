@@ -70,17 +70,32 @@ export function putAttributes(view: DataView, at: number, attributes: Attributes
   view.setUint32(at + attr.bytes - 4, 0, true);
 }
 
-/** struct fuse_attr_out, with a time-out of zero. */
-export function putAttributesOut(view: DataView, at: number, attributes: Attributes): void {
+/** struct fuse_attr_out. */
+export function putAttributesOut(view: DataView, at: number, attributes: Attributes, validMs: number): void {
   zero(view, at, attrOut.attr);
+  putDuration(view, at + attrOut.validSeconds, at + attrOut.validNs, validMs);
   putAttributes(view, at + attrOut.attr, attributes);
 }
 
-/** struct fuse_entry_out, with time-outs of zero. The generation is always 0: inode numbers are never used twice. */
-export function putEntry(view: DataView, at: number, node: number, attributes: Attributes): void {
+/** struct fuse_entry_out. The generation is always 0: inode numbers are never used twice. */
+export function putEntry(
+  view: DataView,
+  at: number,
+  node: number,
+  attributes: Attributes,
+  valid: { readonly nameMs: number; readonly attributesMs: number },
+): void {
   zero(view, at, entryOut.attr);
   putU64(view, at + entryOut.node, node);
+  putDuration(view, at + entryOut.nameValidSeconds, at + entryOut.nameValidNs, valid.nameMs);
+  putDuration(view, at + entryOut.attributesValidSeconds, at + entryOut.attributesValidNs, valid.attributesMs);
   putAttributes(view, at + entryOut.attr, attributes);
+}
+
+/** struct fuse_entry_out that says "no such name", and for how long. */
+export function putAbsent(view: DataView, at: number, nameMs: number): void {
+  zero(view, at, entryOut.bytes);
+  putDuration(view, at + entryOut.nameValidSeconds, at + entryOut.nameValidNs, nameMs);
 }
 
 /** struct fuse_entry_out that says "no node": a READDIRPLUS entry without attributes. */
@@ -88,9 +103,10 @@ export function putNoEntry(view: DataView, at: number): void {
   zero(view, at, entryOut.bytes);
 }
 
-/** struct fuse_statx_out, with a time-out of zero. */
-export function putStatx(view: DataView, at: number, attributes: Attributes): void {
+/** struct fuse_statx_out. */
+export function putStatx(view: DataView, at: number, attributes: Attributes, validMs: number): void {
   zero(view, at, statxOut.bytes);
+  putDuration(view, at + statxOut.validSeconds, at + statxOut.validNs, validMs);
   view.setUint32(at + statxOut.mask, statxMask, true);
   view.setUint32(at + statxOut.blockSize, preferredBytes, true);
   view.setUint32(at + statxOut.linkCount, attributes.linkCount, true);
@@ -121,6 +137,12 @@ function putTime(view: DataView, secondsAt: number, nanosecondsAt: number, ns: b
   }
   view.setBigInt64(secondsAt, seconds, true);
   view.setUint32(nanosecondsAt, Number(rest), true);
+}
+
+function putDuration(view: DataView, secondsAt: number, nanosecondsAt: number, ms: number): void {
+  const seconds = Math.floor(ms / 1000);
+  putU64(view, secondsAt, seconds);
+  view.setUint32(nanosecondsAt, Math.floor((ms - seconds * 1000) * 1e6), true);
 }
 
 function zero(view: DataView, at: number, bytes: number): void {

@@ -10,6 +10,7 @@ import { BrineError, hasCode } from "../errors/brine-error.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { Platform } from "../platform/platform.ts";
 import { type FuseServer, serveFuse } from "./fuse-server.ts";
+import { linux61Minor } from "./protocol.ts";
 import { type FuseDevice, openFuseDevice } from "./transport/device.ts";
 import { kernelTasks } from "./transport/kernel-tasks.ts";
 import { canonicalDirectory, checkDirectory, clearStaleMounts, mountsOn } from "./transport/mount-directory.ts";
@@ -69,6 +70,7 @@ export async function mountFuse(options: MountFuseOptions): Promise<FuseMount> {
     platform: options.platform,
     tasks: kernelTasks,
     featureMask: options.featureMask,
+    minorMax: options.featureMask === undefined ? undefined : linux61Minor,
   });
   const mount = new Mount(directory, entry?.device ?? "", device, server, clock);
   try {

@@ -91,6 +91,8 @@ export const feature = {
 /** What Linux 6.1 (Debian 12, protocol 7.37) offers: bits 0 to 30, and of the upper word SECURITY_CTX, HAS_INODE_DAX. */
 export const linux61Features = 0x7fff_ffffn | (0b11n << 32n);
 
+export const linux61Minor = 37;
+
 /** Bits of open_out.open_flags. */
 export const openReply = { DIRECT_IO: 1 << 0, PARALLEL_DIRECT_WRITES: 1 << 6 } as const;
 /** Bit of open_in.open_flags and create_in.open_flags: clear setuid and setgid while truncating. */
@@ -184,11 +186,20 @@ export const attr = {
   blockSize: 80,
   bytes: 88,
 } as const;
-/** The time-outs between these fields stay zero: the kernel keeps no name and no attribute. */
-export const entryOut = { node: 0, attr: 40, bytes: 128 } as const;
-export const attrOut = { attr: 16, bytes: 104 } as const;
+export const entryOut = {
+  node: 0,
+  nameValidSeconds: 16,
+  attributesValidSeconds: 24,
+  nameValidNs: 32,
+  attributesValidNs: 36,
+  attr: 40,
+  bytes: 128,
+} as const;
+export const attrOut = { validSeconds: 0, validNs: 8, attr: 16, bytes: 104 } as const;
 
 export const statxOut = {
+  validSeconds: 0,
+  validNs: 8,
   mask: 32,
   blockSize: 36,
   linkCount: 48,
@@ -232,6 +243,9 @@ export const createIn = { flags: 0, mode: 4, openFlags: 12, bytes: 16 } as const
 export const openIn = { flags: 0, openFlags: 4, bytes: 8 } as const;
 export const openOut = { handle: 0, openFlags: 8, bytes: 16 } as const;
 export const releaseIn = { handle: 0, bytes: 24 } as const;
+export const flushIn = { handle: 0, lockOwner: 16, bytes: 24 } as const;
+/** FSYNC and FSYNCDIR. */
+export const fsyncIn = { handle: 0, bytes: 16 } as const;
 /** READ, READDIR and READDIRPLUS. */
 export const readIn = { handle: 0, offset: 8, size: 16, bytes: 40 } as const;
 export const writeIn = { handle: 0, offset: 8, size: 16, writeFlags: 20, flags: 32, bytes: 40 } as const;
@@ -251,5 +265,12 @@ export const statfsOut = {
   fragmentSize: 48,
   bytes: 80,
 } as const;
+
+/** Messages that the kernel has not asked for: `unique` is 0, and the code stands in the place of the error. */
+export const notifyCode = { INVAL_INODE: 2, INC_EPOCH: 8 } as const;
+/** INC_EPOCH came with protocol 7.44, Linux 6.16. */
+export const incEpochMinor = 44;
+/** An offset below 0 leaves the pages alone; a length of 0 reaches to the end. */
+export const invalInodeOut = { node: 0, offset: 8, length: 16, bytes: 24 } as const;
 
 export const interruptIn = { unique: 0, bytes: 8 } as const;

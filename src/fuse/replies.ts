@@ -4,12 +4,13 @@
  * have granted (an open handle) must then be taken back.
  */
 
-import type { Attributes, DirectoryEntry, VolumeSpace } from "../client/file-system.ts";
+import type { Attributes, DirectoryEntry, FileSystem, VolumeSpace } from "../client/file-system.ts";
 import { type ErrnoName, errno } from "../errors/errno.ts";
 import { nameBytesMax } from "../namespace/model.ts";
 import {
   directoryEntryType,
   type NodeNumbers,
+  putAbsent,
   putAttributesOut,
   putEntry,
   putNoEntry,
@@ -35,7 +36,7 @@ import type { FuseTransport } from "./transport.ts";
 const statfsBlockBytes = 4096;
 /** Inodes are numbers below 2^53 and cost no table: `df -i` shows this many free ones. */
 const freeInodeCount = 2 ** 32;
-/** Nothing is kept in the kernel's page cache; writers of one file don't queue on its inode lock (Linux 6.2+). */
+/** Data is not kept in the kernel's page cache; writers of one file don't queue on its inode lock (Linux 6.2+). */
 const openReplyFlags = openReply.DIRECT_IO | openReply.PARALLEL_DIRECT_WRITES;
 
 /** A name in a directory listing; `.` and `..` have no attributes to give. */
@@ -47,13 +48,21 @@ export type ListedEntry = Pick<DirectoryEntry, "name" | "inode" | "type" | "attr
 export class Replies {
   readonly #transport: FuseTransport;
   readonly #nodes: NodeNumbers;
+  readonly #fileSystem: Pick<FileSystem, "nameValidMs" | "attributesValidMs">;
+  /** The kernel can be told to forget names (INC_EPOCH); else it must not keep any. */
+  keepsNames = false;
   /** The largest reply that is built here: a listing. */
   readonly #buffer = Buffer.alloc(outHeader.bytes + dataBytesMax);
   readonly #view = new DataView(this.#buffer.buffer, this.#buffer.byteOffset, this.#buffer.byteLength);
 
-  constructor(transport: FuseTransport, nodes: NodeNumbers) {
+  constructor(
+    transport: FuseTransport,
+    nodes: NodeNumbers,
+    fileSystem: Pick<FileSystem, "nameValidMs" | "attributesValidMs">,
+  ) {
     this.#transport = transport;
     this.#nodes = nodes;
+    this.#fileSystem = fileSystem;
   }
 
   error(request: Request, name: ErrnoName): boolean {
@@ -66,17 +75,26 @@ export class Replies {
   }
 
   attributes(request: Request, attributes: Attributes): boolean {
-    putAttributesOut(this.#view, outHeader.bytes, attributes);
+    const validMs = this.#fileSystem.attributesValidMs(attributes.inode);
+    putAttributesOut(this.#view, outHeader.bytes, attributes, validMs);
     return this.#send(request, attrOut.bytes);
   }
 
   statx(request: Request, attributes: Attributes): boolean {
-    putStatx(this.#view, outHeader.bytes, attributes);
+    putStatx(this.#view, outHeader.bytes, attributes, this.#fileSystem.attributesValidMs(attributes.inode));
     return this.#send(request, statxOut.bytes);
   }
 
-  entry(request: Request, attributes: Attributes): boolean {
-    putEntry(this.#view, outHeader.bytes, this.#nodes.nodeOf(attributes.inode), attributes);
+  entry(request: Request, parent: number, attributes: Attributes): boolean {
+    this.#putEntry(outHeader.bytes, parent, attributes);
+    return this.#send(request, entryOut.bytes);
+  }
+
+  /** There is no such name. */
+  absent(request: Request, parent: number): boolean {
+    const nameMs = this.#nameMs(parent);
+    if (nameMs === 0) return this.error(request, "ENOENT");
+    putAbsent(this.#view, outHeader.bytes, nameMs);
     return this.#send(request, entryOut.bytes);
   }
 
@@ -85,8 +103,8 @@ export class Replies {
     return this.#send(request, openOut.bytes);
   }
 
-  created(request: Request, attributes: Attributes, handle: number): boolean {
-    putEntry(this.#view, outHeader.bytes, this.#nodes.nodeOf(attributes.inode), attributes);
+  created(request: Request, parent: number, attributes: Attributes, handle: number): boolean {
+    this.#putEntry(outHeader.bytes, parent, attributes);
     this.#putOpened(outHeader.bytes + entryOut.bytes, handle);
     return this.#send(request, entryOut.bytes + openOut.bytes);
   }
@@ -128,24 +146,30 @@ export class Replies {
    * As many of the entries, in order, as `sizeBytes` holds. With `plus` an entry brings its attributes and counts as a
    * lookup.
    */
-  listing(request: Request, entries: readonly ListedEntry[], sizeBytes: number, plus: boolean): boolean {
+  listing(
+    request: Request,
+    directory: number,
+    entries: readonly ListedEntry[],
+    sizeBytes: number,
+    plus: boolean,
+  ): boolean {
     const limit = Math.min(sizeBytes, dataBytesMax);
     let used = 0;
     for (const entry of entries) {
       const bytes = listedBytes(entry.name.length, plus);
       if (used + bytes > limit) break;
-      this.#putListed(outHeader.bytes + used, entry, plus);
+      this.#putListed(outHeader.bytes + used, directory, entry, plus);
       used += bytes;
     }
     if (used === 0 && entries.length > 0) return this.error(request, "EINVAL");
     return this.#send(request, used);
   }
 
-  #putListed(start: number, entry: ListedEntry, plus: boolean): void {
+  #putListed(start: number, directory: number, entry: ListedEntry, plus: boolean): void {
     let at = start;
     if (plus) {
       if (entry.attributes === undefined) putNoEntry(this.#view, at);
-      else putEntry(this.#view, at, this.#nodes.nodeOf(entry.inode), entry.attributes);
+      else this.#putEntry(at, directory, entry.attributes);
       at += entryOut.bytes;
     }
     putU64(this.#view, at + directoryEntry.inode, entry.inode);
@@ -155,6 +179,17 @@ export class Replies {
     const nameAt = at + directoryEntry.bytes;
     this.#buffer.write(entry.name, nameAt, entry.name.length, "latin1");
     this.#buffer.fill(0, nameAt + entry.name.length, start + listedBytes(entry.name.length, plus));
+  }
+
+  #putEntry(at: number, parent: number, attributes: Attributes): void {
+    putEntry(this.#view, at, this.#nodes.nodeOf(attributes.inode), attributes, {
+      nameMs: this.#nameMs(parent),
+      attributesMs: this.#fileSystem.attributesValidMs(attributes.inode),
+    });
+  }
+
+  #nameMs(parent: number): number {
+    return this.keepsNames ? this.#fileSystem.nameValidMs(parent) : 0;
   }
 
   #putOpened(at: number, handle: number): void {

@@ -7,6 +7,10 @@ export interface FuseTransport {
    * longer waits for it (the request was interrupted or the connection has ended), so what it granted must be undone.
    */
   reply(parts: readonly Uint8Array[]): boolean;
+  /** Sends a message that the kernel did not ask for, and that does not block. Returns what the kernel made of it. */
+  notify(message: Uint8Array): "done" | "unknownNode" | "notSupported" | "ended";
+  /** The same for one that may block, for as long as the kernel waits for answers of ours: on a thread of its own. */
+  notifyBlocking(message: Uint8Array): Promise<void>;
   /** Gives back a buffer that `onMessage` kept. */
   release(message: Buffer): void;
   /** Stops and starts reading. One message may still come after `pause`. */

@@ -3,6 +3,7 @@ import type { FileSystem } from "../../client/file-system.ts";
 import { FileError } from "../../errors/file-error.ts";
 import type { OpenFiles } from "../handles.ts";
 import type { NodeNumbers } from "../layout.ts";
+import type { Notifications } from "../notifications.ts";
 import type { Replies } from "../replies.ts";
 import type { Request } from "../request.ts";
 
@@ -11,6 +12,7 @@ export interface RequestContext {
   readonly nodes: NodeNumbers;
   readonly openFiles: OpenFiles;
   readonly replies: Replies;
+  readonly caches: Notifications;
 }
 
 /**

@@ -1,10 +1,12 @@
-/** Files: OPEN, CREATE, READ, WRITE, RELEASE, FSYNC. */
+/** Files: OPEN, CREATE, READ, WRITE, FLUSH, RELEASE, FSYNC. */
 import type { Attributes, Handle } from "../../client/file-system.ts";
 import { FileError } from "../../errors/file-error.ts";
 import { OpenFile } from "../handles.ts";
 import {
   createIn,
   dataBytesMax,
+  flushIn,
+  fsyncIn,
   openFlag,
   openIn,
   openKillPrivileges,
@@ -17,6 +19,8 @@ import {
 import type { Request } from "../request.ts";
 import { inodeOf, type RequestContext } from "./context.ts";
 import { ownerOf } from "./namespace.ts";
+
+const pageBytes = 4096;
 
 export async function openFile(context: RequestContext, request: Request): Promise<void> {
   request.expect(openIn.bytes);
@@ -67,12 +71,12 @@ export async function createFile(context: RequestContext, request: Request): Pro
   const { fileSystem, replies } = context;
   try {
     const made = await fileSystem.createAndOpen(parent, name, node, { append }, request.signal);
-    giveHandle(context, made.handle, flags, (number) => replies.created(request, made.attributes, number));
+    giveHandle(context, made.handle, flags, (number) => replies.created(request, parent, made.attributes, number));
   } catch (error) {
     const wasThere = error instanceof FileError && error.code === "EEXIST" && (flags & openFlag.EXCL) === 0;
     if (!wasThere) throw error;
     const { attributes, handle } = await openExisting(context, request, parent, name, flags, killPrivileges);
-    giveHandle(context, handle, flags, (number) => replies.created(request, attributes, number));
+    giveHandle(context, handle, flags, (number) => replies.created(request, parent, attributes, number));
   }
 }
 
@@ -123,6 +127,7 @@ export async function readFile(context: RequestContext, request: Request): Promi
     return;
   }
   request.heldBytes = size;
+  if (offset % pageBytes === 0 && size % pageBytes === 0) context.caches.mayHavePages(handle.inode);
   context.replies.data(request, await context.fileSystem.read(handle, offset, size, request.signal));
 }
 
@@ -149,8 +154,18 @@ export function release(context: RequestContext, request: Request): void {
   context.replies.done(request);
 }
 
+/** FLUSH: close(2) of one of the file's descriptors. Nothing is waited for, but an error of write-back is told. */
+export function flush(context: RequestContext, request: Request): void {
+  request.expect(flushIn.bytes);
+  const { handle } = context.openFiles.get(request.u64(flushIn.handle));
+  context.fileSystem.flush(handle);
+  context.replies.done(request);
+}
+
 /** FSYNC and FSYNCDIR. fdatasync(2) does the same: size and mapping are metadata that it needs too. */
 export async function sync(context: RequestContext, request: Request): Promise<void> {
-  await context.fileSystem.sync(inodeOf(context, request), request.signal);
+  request.expect(fsyncIn.bytes);
+  const { handle } = context.openFiles.get(request.u64(fsyncIn.handle));
+  await context.fileSystem.sync(handle, request.signal);
   context.replies.done(request);
 }

@@ -47,7 +47,7 @@ async function list(context: RequestContext, request: Request, plus: boolean): P
   const limit = Math.max(1, Math.min(entriesMax, room));
   const entries = await fileSystem.readDirectory(handle, after, limit, plus, request.signal);
   for (const entry of entries) listed.push(listedEntry(entry));
-  replies.listing(request, listed, sizeBytes, plus);
+  replies.listing(request, handle.inode, listed, sizeBytes, plus);
 }
 
 function listedEntry(entry: DirectoryEntry): ListedEntry {

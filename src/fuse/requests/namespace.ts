@@ -11,8 +11,8 @@ export async function lookup(context: RequestContext, request: Request): Promise
   const inode = inodeOf(context, request);
   const name = request.name(0);
   const attributes = await lookupName(context, request, inode, name);
-  if (attributes === undefined) context.replies.error(request, "ENOENT");
-  else context.replies.entry(request, attributes);
+  if (attributes === undefined) context.replies.absent(request, inode);
+  else context.replies.entry(request, inode, attributes);
 }
 
 /** `.` and `..` come when a file handle of NFS or open_by_handle_at(2) is turned into a path (EXPORT_SUPPORT). */
@@ -62,7 +62,8 @@ export async function makeSymlink(context: RequestContext, request: Request): Pr
 
 async function createNode(context: RequestContext, request: Request, name: string, node: NewNode): Promise<void> {
   const parent = inodeOf(context, request);
-  context.replies.entry(request, await context.fileSystem.create(parent, name, node, request.signal));
+  const attributes = await context.fileSystem.create(parent, name, node, request.signal);
+  context.replies.entry(request, parent, attributes);
 }
 
 /** The task's fsuid and fsgid. In a setgid directory the file system gives the directory's group instead. */
@@ -75,7 +76,8 @@ export async function link(context: RequestContext, request: Request): Promise<v
   const inode = knownInode(context, request.u64(linkIn.node));
   const parent = inodeOf(context, request);
   const name = request.name(linkIn.bytes);
-  context.replies.entry(request, await context.fileSystem.link(inode, parent, name, request.signal));
+  const attributes = await context.fileSystem.link(inode, parent, name, request.signal);
+  context.replies.entry(request, parent, attributes);
 }
 
 export async function unlink(context: RequestContext, request: Request): Promise<void> {

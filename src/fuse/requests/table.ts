@@ -3,7 +3,7 @@ import type { ErrnoName } from "../../errors/errno.ts";
 import { opcode } from "../protocol.ts";
 import { getAttributes, getExtendedAttributes, setAttributes, statVolume } from "./attributes.ts";
 import type { RequestContext, RequestHandler } from "./context.ts";
-import { createFile, openFile, readFile, release, sync, writeFile } from "./data.ts";
+import { createFile, flush, openFile, readFile, release, sync, writeFile } from "./data.ts";
 import { openDirectory, readDirectory, readDirectoryPlus } from "./directories.ts";
 import {
   link,
@@ -20,7 +20,6 @@ import {
 
 /**
  * ENOSYS: the kernel remembers it, never asks again in this mount, and does the usual thing itself:
- * - FLUSH: close(2) succeeds. A write is answered only when it is durable, so there is nothing left to fail.
  * - ACCESS: never sent with default_permissions.
  * - GETXATTR and its family, FALLOCATE, COPY_FILE_RANGE: EOPNOTSUPP, upon which tar, cp and the C library fall back.
  * - LSEEK: SEEK_DATA and SEEK_HOLE see one extent of data. IOCTL: ENOTTY. POLL: always ready.
@@ -52,6 +51,7 @@ export const handlers: ReadonlyMap<number, RequestHandler> = new Map<number, Req
   [opcode.STATFS, statVolume],
   [opcode.RELEASE, release],
   [opcode.FSYNC, sync],
+  [opcode.FLUSH, flush],
   [opcode.OPENDIR, openDirectory],
   [opcode.READDIR, readDirectory],
   [opcode.RELEASEDIR, release],

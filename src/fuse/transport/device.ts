@@ -13,6 +13,7 @@ import { Socket } from "node:net";
 import { BrineError } from "../../errors/brine-error.ts";
 import { messageBytesMax } from "../protocol.ts";
 import type { FuseTransport, FuseTransportEvents } from "../transport.ts";
+import { Notifier } from "./notifier.ts";
 
 /** Buffers kept for reuse; more are given to the garbage collector. 16 MiB at most. */
 const spareBuffersMax = 16;
@@ -75,6 +76,7 @@ class Device {
   protected ended = false;
   readonly #spare: Buffer[] = [];
   readonly #joined = Buffer.allocUnsafeSlow(joinBytesMax);
+  #notifier: Notifier | undefined;
 
   constructor(descriptor: number) {
     this.descriptor = descriptor;
@@ -109,6 +111,23 @@ class Device {
     }
   }
 
+  notify(message: Uint8Array): ReturnType<FuseTransport["notify"]> {
+    if (this.ended) return "ended";
+    try {
+      writeSync(this.descriptor, message);
+      return "done";
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code;
+      if (code === "ENOENT") return "unknownNode";
+      return code === "EINVAL" || code === "ENOSYS" ? "notSupported" : "ended";
+    }
+  }
+
+  notifyBlocking(message: Uint8Array): Promise<void> {
+    this.#notifier ??= new Notifier(this.descriptor);
+    return this.ended ? Promise.resolve() : this.#notifier.send(message);
+  }
+
   #join(parts: readonly Uint8Array[]): Buffer {
     let position = 0;
     for (const part of parts) {
@@ -121,6 +140,7 @@ class Device {
   protected end(reason: string): void {
     if (this.ended) return;
     this.ended = true;
+    this.#notifier?.close();
     this.events?.onEnd(reason);
   }
 }
