@@ -20,6 +20,7 @@ export const errno = {
   ENOSPC: 28,
   EROFS: 30,
   EMLINK: 31,
+  ERANGE: 34,
   ENAMETOOLONG: 36,
   ENOSYS: 38,
   ENOTEMPTY: 39,

@@ -266,6 +266,13 @@ export const statfsOut = {
   bytes: 80,
 } as const;
 
+/** Followed by the name and the value; by the name. (SETXATTR_EXT, with a longer structure, is not negotiated.) */
+export const setXattrIn = { size: 0, flags: 4, bytes: 8 } as const;
+export const getXattrIn = { size: 0, bytes: 8 } as const;
+export const getXattrOut = { size: 0, bytes: 8 } as const;
+/** setxattr(2). */
+export const xattrFlag = { CREATE: 1, REPLACE: 2 } as const;
+
 /** Messages that the kernel has not asked for: `unique` is 0, and the code stands in the place of the error. */
 export const notifyCode = { INVAL_INODE: 2, INC_EPOCH: 8 } as const;
 /** INC_EPOCH came with protocol 7.44, Linux 6.16. */

@@ -11,7 +11,7 @@ export async function getAttributes(context: RequestContext, request: Request): 
 }
 
 /** Since Linux 6.6, for callers that want the birth time; older kernels never ask. */
-export async function getExtendedAttributes(context: RequestContext, request: Request): Promise<void> {
+export async function getStatx(context: RequestContext, request: Request): Promise<void> {
   const { attributes } = await context.fileSystem.getAttributes(inodeOf(context, request), request.signal);
   context.replies.statx(request, attributes);
 }

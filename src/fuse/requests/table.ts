@@ -1,10 +1,16 @@
 /** Which handler serves which opcode, and what is answered to those that brinefs has no use for. */
 import type { ErrnoName } from "../../errors/errno.ts";
 import { opcode } from "../protocol.ts";
-import { getAttributes, getExtendedAttributes, setAttributes, statVolume } from "./attributes.ts";
+import { getAttributes, getStatx, setAttributes, statVolume } from "./attributes.ts";
 import type { RequestContext, RequestHandler } from "./context.ts";
 import { createFile, flush, openFile, readFile, release, sync, writeFile } from "./data.ts";
 import { openDirectory, readDirectory, readDirectoryPlus } from "./directories.ts";
+import {
+  getExtendedAttribute,
+  listExtendedAttributes,
+  removeExtendedAttribute,
+  setExtendedAttribute,
+} from "./extended-attributes.ts";
 import {
   link,
   lookup,
@@ -21,7 +27,7 @@ import {
 /**
  * ENOSYS: the kernel remembers it, never asks again in this mount, and does the usual thing itself:
  * - ACCESS: never sent with default_permissions.
- * - GETXATTR and its family, FALLOCATE, COPY_FILE_RANGE: EOPNOTSUPP, upon which tar, cp and the C library fall back.
+ * - FALLOCATE, COPY_FILE_RANGE: EOPNOTSUPP, upon which tar, cp and the C library fall back.
  * - LSEEK: SEEK_DATA and SEEK_HOLE see one extent of data. IOCTL: ENOTTY. POLL: always ready.
  * - every opcode that is not in this table.
  */
@@ -60,5 +66,9 @@ export const handlers: ReadonlyMap<number, RequestHandler> = new Map<number, Req
   [opcode.DESTROY, done],
   [opcode.READDIRPLUS, readDirectoryPlus],
   [opcode.RENAME2, renameWithFlags],
-  [opcode.STATX, getExtendedAttributes],
+  [opcode.STATX, getStatx],
+  [opcode.SETXATTR, setExtendedAttribute],
+  [opcode.GETXATTR, getExtendedAttribute],
+  [opcode.LISTXATTR, listExtendedAttributes],
+  [opcode.REMOVEXATTR, removeExtendedAttribute],
 ]);
