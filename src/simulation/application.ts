@@ -2,9 +2,9 @@
 import { observe } from "./audit.ts";
 import type { LinearizabilityChecker } from "./checkers/linearizability.ts";
 import type { FileOperation } from "./file-operation.ts";
+import { type Mount, MountDied, type MountPoint } from "./mount.ts";
 import type { OpenHandle, Recorder } from "./recorder.ts";
 import type { Scheduler } from "./scheduler.ts";
-import { type Mount, MountDied, type SimulatedClient } from "./simulated-mount.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 import type { OpenFile, Workload } from "./workload.ts";
 
@@ -16,7 +16,7 @@ const thinkUsMax = 120_000;
 type HeldFile = OpenFile & OpenHandle;
 
 export class Application {
-  readonly #clients: readonly SimulatedClient[];
+  readonly #clients: readonly MountPoint[];
   readonly #recorder: Recorder;
   readonly #checker: LinearizabilityChecker;
   readonly #workload: Workload;
@@ -26,7 +26,7 @@ export class Application {
   readonly #open = new Map<string, HeldFile[]>();
 
   constructor(
-    clients: readonly SimulatedClient[],
+    clients: readonly MountPoint[],
     parts: { recorder: Recorder; checker: LinearizabilityChecker; workload: Workload; scheduler: Scheduler },
     random: SimulatedRandom,
   ) {
@@ -55,7 +55,7 @@ export class Application {
     }
   }
 
-  async #on(client: SimulatedClient, mount: Mount, body: () => Promise<void>): Promise<void> {
+  async #on(client: MountPoint, mount: Mount, body: () => Promise<void>): Promise<void> {
     try {
       await body();
     } catch (error) {

@@ -1,8 +1,8 @@
 /** Looks at everything that a mount shows: the whole tree, all attributes, and the data around everything ever written. */
 import type { LinearizabilityChecker } from "./checkers/linearizability.ts";
 import type { FileOperation } from "./file-operation.ts";
+import type { Mount } from "./mount.ts";
 import type { Recorder } from "./recorder.ts";
-import type { Mount } from "./simulated-mount.ts";
 
 /** Read beyond both ends of what was written, to see that nothing was written there. */
 const marginBytes = 5_000;
@@ -67,6 +67,20 @@ export async function observe(
   }
   if (operation.kind === "write" || operation.kind === "store")
     await readWritten(mount, recorder, checker, operation.inode);
+}
+
+/** Looks what an inode is like, and whether it is there at all. */
+export async function observeInode(
+  mount: Mount,
+  inode: number,
+  recorder: Recorder,
+  checker: LinearizabilityChecker,
+): Promise<void> {
+  const { outcome } = await recorder.perform(mount, { kind: "getAttributes", inode });
+  if (outcome.kind !== "attributes") return;
+  await recorder.perform(mount, { kind: "listExtended", inode });
+  if (outcome.attributes.type === "directory") await recorder.perform(mount, { kind: "readDirectory", inode });
+  if (outcome.attributes.type === "file") await readWritten(mount, recorder, checker, inode);
 }
 
 function writtenRanges(checker: LinearizabilityChecker, inode: number): { from: number; to: number }[] {

@@ -8,11 +8,12 @@
  */
 import type { Attributes, FileType } from "../client/file-system.ts";
 
-interface CachedName {
+/** An entry of a directory (dentry). A rename moves it; questions about it that are under way then are about it still. */
+export interface CachedName {
   /** Undefined: there is no such name. */
   readonly inode: number | undefined;
-  readonly epoch: number;
-  readonly validUntilMs: number;
+  epoch: number;
+  validUntilMs: number;
 }
 
 interface CachedAttributes {
@@ -30,9 +31,11 @@ export class KernelCachesModel {
   readonly #nowMs: () => number;
   readonly #names = new Map<string, CachedName>();
   readonly #attributes = new Map<number, CachedAttributes>();
-  /** When the attributes of each inode were last forgotten. */
+  /** When the attributes of each inode were last forgotten or learnt: older answers count for nothing. */
   readonly #forgottenAt = new Map<number, number>();
   readonly #types = new Map<number, FileType>();
+  /** The newest size that the kernel has heard of, valid or not (i_size). */
+  readonly #sizes = new Map<number, number>();
   #epoch = 1;
   #version = 1;
 
@@ -51,9 +54,15 @@ export class KernelCachesModel {
     return cached;
   }
 
-  /** Kept from an answer, valid or not: the kernel then asks without the directory's lock. */
-  hasName(directory: number, name: string): boolean {
-    return this.#names.has(key(directory, name));
+  /** What was kept, valid or not. */
+  entry(directory: number, name: string): CachedName | undefined {
+    return this.#names.get(key(directory, name));
+  }
+
+  /** The entry was asked for again, and is what it was. */
+  renew(entry: CachedName, validMs: number, asked: Moment): void {
+    entry.epoch = asked.epoch;
+    entry.validUntilMs = this.#nowMs() + validMs;
   }
 
   keepName(directory: number, name: string, inode: number | undefined, validMs: number, asked: Moment): void {
@@ -93,7 +102,19 @@ export class KernelCachesModel {
     const { inode, type } = attributes;
     this.#types.set(inode, type);
     if (asked !== undefined && (this.#forgottenAt.get(inode) ?? 0) > asked.version) return;
+    this.#version += 1;
+    this.#forgottenAt.set(inode, this.#version);
     this.#attributes.set(inode, { attributes, validUntilMs: this.#nowMs() + validMs });
+    this.#sizes.set(inode, attributes.size);
+  }
+
+  size(inode: number): number {
+    return this.#sizes.get(inode) ?? 0;
+  }
+
+  /** Data up to `end` was written. */
+  written(inode: number, end: number): void {
+    this.#sizes.set(inode, Math.max(this.size(inode), end));
   }
 
   forgetAttributes(inode: number): void {

@@ -43,6 +43,12 @@ export class KernelDevice {
     }
   }
 
+  /** A caller does something else for a while. */
+  idle(forUs: number): Promise<void> {
+    const { scheduler, name } = this.#incarnation;
+    return new Promise((resolve) => scheduler.schedule(forUs, `${name} idle`, resolve));
+  }
+
   #used(label: string): Promise<void> {
     const { scheduler, name } = this.#incarnation;
     return new Promise((resolve) => scheduler.schedule(this.#wakeUs(), `${name} answer ${label}`, resolve));

@@ -31,11 +31,9 @@ export class KernelNames {
 
   /** stat(2) without the attributes, where the name is cached; else with those that came along. */
   async lookup({ parent, name }: Operation<"lookup">): Promise<Result> {
-    const { caches, locks } = this.#parts;
-    // A name that was kept once is asked for again without the lock; its directory is locked for one never heard of.
-    const found = caches.hasName(parent, name)
-      ? await this.#find(parent, name)
-      : await locks.locked(parent, "shared", () => this.#find(parent, name));
+    const { locks } = this.#parts;
+    const found =
+      (await this.#known(parent, name)) ?? (await locks.locked(parent, "shared", () => this.#find(parent, name)));
     if (found.inode === undefined) return { outcome: { kind: "absent" } };
     if (found.attributes === undefined) return { outcome: { kind: "found", inode: found.inode } };
     return { outcome: { kind: "attributes", attributes: found.attributes } };
@@ -160,11 +158,11 @@ export class KernelNames {
     });
   }
 
-  /** From the cache, or asked for. */
+  /** From the cache, or asked for. With the directory's lock. */
   async #find(parent: number, name: string): Promise<Found> {
+    const known = await this.#known(parent, name);
+    if (known !== undefined) return known;
     const { fileSystem, device, caches } = this.#parts;
-    const cached = caches.name(parent, name);
-    if (cached !== undefined) return { inode: cached.inode };
     const asked = caches.moment();
     const { attributes, keep } = await device.ask(
       "lookup",
@@ -177,6 +175,32 @@ export class KernelNames {
     );
     keep();
     return attributes === undefined ? { inode: undefined } : { inode: attributes.inode, attributes };
+  }
+
+  /** From the cache; an entry whose time is over is asked for again, without the lock. Undefined: it isn't that any more. */
+  async #known(parent: number, name: string): Promise<Found | undefined> {
+    const { fileSystem, device, caches } = this.#parts;
+    const cached = caches.name(parent, name);
+    if (cached !== undefined) return { inode: cached.inode };
+    const entry = caches.entry(parent, name);
+    if (entry?.inode === undefined) return undefined;
+    const asked = caches.moment();
+    const { attributes, nameValidMs, attributesValidMs } = await device.ask(
+      "revalidate",
+      () => fileSystem.lookup(parent, name),
+      (answer) => ({
+        attributes: answer,
+        nameValidMs: fileSystem.nameValidMs(parent),
+        attributesValidMs: fileSystem.attributesValidMs(entry.inode!),
+      }),
+    );
+    if (attributes?.inode !== entry.inode) {
+      if (caches.entry(parent, name) === entry) caches.forgetName(parent, name);
+      return undefined;
+    }
+    caches.renew(entry, nameValidMs, asked);
+    caches.keepAttributes(attributes!, attributesValidMs, asked);
+    return { inode: entry.inode, attributes: attributes! };
   }
 
   /**

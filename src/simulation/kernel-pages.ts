@@ -45,6 +45,7 @@ export class KernelPages {
     for (;;) {
       const page = await this.#page(inode, number);
       const busy = this.#locked.get(key(inode, number));
+      if (this.#files.get(inode)?.get(number) !== page) continue;
       if (busy === undefined) {
         if (!mayStore()) return false;
         page.bytes.set(bytes, offset % pageBytes);
@@ -64,11 +65,20 @@ export class KernelPages {
     if (error !== undefined) throw error;
   }
 
-  /** Writes the dirty pages of a range back and drops all its pages, one after the other. */
-  async drop(inode: number, start = 0, end = Number.POSITIVE_INFINITY): Promise<void> {
-    for (const number of this.#numbers(inode, start, end)) {
-      await this.#locked.get(key(inode, number))?.catch(() => {});
-      await this.#writeBackPage(inode, number);
+  /**
+   * Writes the dirty pages of a range back and drops all its pages, one after the other, but for those that nobody can have
+   * read yet.
+   */
+  async drop(
+    inode: number,
+    range: { start: number; end: number } = { start: 0, end: Number.POSITIVE_INFINITY },
+    isUnread: (page: number) => boolean = () => false,
+  ): Promise<void> {
+    for (const number of this.#numbers(inode, range.start, range.end)) {
+      if (isUnread(number)) continue;
+      while (this.#locked.has(key(inode, number)) || this.#files.get(inode)?.get(number)?.dirty) {
+        await this.#writeBackPage(inode, number);
+      }
       this.#files.get(inode)?.delete(number);
     }
   }
@@ -112,6 +122,7 @@ export class KernelPages {
     if (page === undefined || !page.dirty) return;
     const length = Math.min(pageBytes, this.#device.sizeOf(inode) - number * pageBytes);
     page.dirty = false;
+    page.bytes.fill(0, Math.max(0, length));
     if (length <= 0) return;
     const bytes = Buffer.from(page.bytes.subarray(0, length));
     const write = () => this.#device.writePage(inode, number, bytes);

@@ -8,8 +8,8 @@
  * 1. Answers are used some time after they were given, with the time-outs that they came with (kernel-device.ts).
  * 2. Changes in a directory hold its lock alone until they are answered, lookups hold it shared; attributes, writes and
  *    fsync hold the file's. Forgetting names and attributes takes no lock.
- * 3. Dropping a file's pages waits for unanswered reads and writes of pages, one page after the other, and for
- *    unanswered reads and writes of the file.
+ * 3. Dropping a file's pages waits for write-backs of pages, one page after the other. Pages whose reads the process has not
+ *    answered yet are left out by whoever serves the mount. Direct reads and writes lock no page.
  * 4. O_APPEND: the kernel says at which offset, by the size that it knows. It may be wrong.
  */
 import type { AttributeChange, Attributes, FileSystem, Handle, KernelCaches } from "../client/file-system.ts";
@@ -38,6 +38,8 @@ export interface SystemCallResult {
 const done: SystemCallResult = { outcome: { kind: "done" } };
 /** Attempts to have a page and valid attributes at the same time. */
 const storeAttemptsMax = 8;
+/** Between a store and its msync. */
+const dirtyUsMax = 60_000;
 /** Listings that bring attributes along. */
 const readDirectoryPlusChance = 0.5;
 
@@ -49,12 +51,10 @@ export class SimulatedKernel implements KernelCaches {
   readonly #names: KernelNames;
   readonly #pages: KernelPages;
   readonly #random: SimulatedRandom;
-  /** The newest size that the kernel has heard of, valid or not. */
-  readonly #sizes = new Map<number, number>();
+  /** Pages whose READ the process has not answered. */
+  readonly #unread = new Set<string>();
   /** Handles through which pages are read and written. */
   readonly #mappedThrough = new Map<number, Set<Handle>>();
-  /** Reads and writes of each file that are unanswered. */
-  readonly #unanswered = new Map<number, Set<Promise<unknown>>>();
 
   constructor(fileSystem: FileSystem, incarnation: Incarnation, nowMs: () => number, random: SimulatedRandom) {
     this.#fileSystem = fileSystem;
@@ -65,7 +65,7 @@ export class SimulatedKernel implements KernelCaches {
     this.#pages = new KernelPages({
       readPage: (inode, page) => this.#readPage(inode, page),
       writePage: (inode, page, bytes) => this.#writePage(inode, page, bytes),
-      sizeOf: (inode) => this.#sizes.get(inode) ?? 0,
+      sizeOf: (inode) => this.#caches.size(inode),
     });
     fileSystem.attach(this);
   }
@@ -79,9 +79,8 @@ export class SimulatedKernel implements KernelCaches {
   }
 
   async forgetPages(inode: number): Promise<void> {
-    const before = [...(this.#unanswered.get(inode) ?? [])];
-    await this.#pages.drop(inode);
-    for (const request of before) await request.catch(() => {});
+    // Reads of pages that the process has not answered get their answer under the next lease.
+    await this.#pages.drop(inode, undefined, (page) => this.#unread.has(`${inode}/${page}`));
     this.#caches.forgetAttributes(inode);
   }
 
@@ -168,18 +167,19 @@ export class SimulatedKernel implements KernelCaches {
       (answer) => ({ attributes: answer.attributes, validMs: this.#fileSystem.attributesValidMs(inode) }),
     );
     this.#caches.keepAttributes(attributes, validMs, asked);
-    // An outdated answer tells nothing of the size.
-    if (this.#caches.attributes(inode) === attributes) this.#sizes.set(inode, attributes.size);
     return attributes;
   }
 
   /** The kernel takes this answer for newer than everything, so it comes without a time. */
   #setAttributes(inode: number, change: AttributeChange): Promise<Attributes> {
     return this.#locks.locked(inode, "exclusive", async () => {
-      if (change.size !== undefined) await this.#pages.drop(inode, Math.floor(change.size / pageBytes) * pageBytes);
+      if (change.size !== undefined)
+        await this.#pages.drop(inode, {
+          start: Math.floor(change.size / pageBytes) * pageBytes,
+          end: Number.POSITIVE_INFINITY,
+        });
       const attributes = await this.#ask("setattr", () => this.#fileSystem.setAttributes(inode, change));
-      this.#caches.forgetAttributes(inode);
-      this.#sizes.set(inode, attributes.size);
+      this.#caches.keepAttributes(attributes, 0, undefined);
       return attributes;
     });
   }
@@ -226,7 +226,6 @@ export class SimulatedKernel implements KernelCaches {
       await this.#pages.drop(inode);
       const handle = await open();
       this.#caches.forgetAttributes(inode);
-      this.#sizes.set(inode, 0);
       return { ...done, handle };
     });
   }
@@ -247,27 +246,25 @@ export class SimulatedKernel implements KernelCaches {
 
   async #read({ inode, offset, length }: Operation<"read">, handle: Handle): Promise<SystemCallResult> {
     await this.#pages.writeBack(inode, offset, offset + length);
-    const buffers = await this.#data(inode, () =>
-      this.#ask("read", () => this.#fileSystem.read(handle, offset, length)),
-    );
+    const buffers = await this.#ask("read", () => this.#fileSystem.read(handle, offset, length));
     return { outcome: { kind: "data", bytes: Buffer.concat(buffers) } };
   }
 
   #write({ inode, offset, length, tag }: Operation<"write">, handle: Handle): Promise<SystemCallResult> {
     return this.#locks.locked(inode, "exclusive", async () => {
-      const at = offset ?? this.#sizes.get(inode) ?? 0;
-      await this.#pages.drop(inode, at, at + length);
+      const at = offset ?? this.#caches.size(inode);
+      await this.#pages.drop(inode, { start: at, end: at + length });
       const data = taggedBytes(tag, 0, length);
       const serve = () => this.#fileSystem.write(handle, at, data, { killPrivileges: false });
       try {
-        const written = await this.#data(inode, () => this.#ask("write", serve));
+        const written = await this.#ask("write", serve);
         return { outcome: { kind: "written", length: written } };
       } finally {
         data.fill(0); // it was the file system's only until the answer: nobody may use it later
         this.#caches.forgetAttributes(inode);
-        this.#sizes.set(inode, Math.max(this.#sizes.get(inode) ?? 0, at + length));
+        this.#caches.written(inode, at + length);
         // Pages that came in meanwhile are older than the write.
-        await this.#pages.drop(inode, at, at + length);
+        await this.#pages.drop(inode, { start: at, end: at + length });
       }
     });
   }
@@ -300,10 +297,16 @@ export class SimulatedKernel implements KernelCaches {
     return { outcome: bytes && { kind: "data", bytes } };
   }
 
-  /** Stores, and then msync(2): until that has returned, the bytes are on their way. */
-  async #store(operation: Operation<"store">, handle: Handle): Promise<SystemCallResult> {
-    const { inode, offset, length, tag } = operation;
-    this.#maps(inode, handle);
+  /**
+   * Stores, and some time later msync(2): until that has returned, the bytes are on their way. Meanwhile nobody on this
+   * machine writes the file directly: the page would come back with what it had before, as on every file system.
+   */
+  #store(operation: Operation<"store">, handle: Handle): Promise<SystemCallResult> {
+    this.#maps(operation.inode, handle);
+    return this.#locks.locked(operation.inode, "exclusive", () => this.#storeAlone(operation));
+  }
+
+  async #storeAlone({ inode, offset, length, tag }: Operation<"store">): Promise<SystemCallResult> {
     const bytes = taggedBytes(tag, 0, length);
     // Who stores has looked at the size before: what lies behind the end that the kernel knows never reaches the file.
     const mayStore = () => this.#caches.attributes(inode) !== undefined;
@@ -312,6 +315,7 @@ export class SimulatedKernel implements KernelCaches {
       await this.#attributes(inode);
       if (await this.#pages.store(inode, offset, bytes, mayStore)) break;
     }
+    if (this.#random.chance(0.5)) await this.#device.idle(this.#random.below(dirtyUsMax));
     await this.#pages.writeBack(inode, offset, offset + length);
     return done;
   }
@@ -319,7 +323,15 @@ export class SimulatedKernel implements KernelCaches {
   async #readPage(inode: number, page: number): Promise<Uint8Array> {
     const handle = this.#mapping(inode);
     const serve = () => this.#fileSystem.read(handle, page * pageBytes, pageBytes);
-    return Buffer.concat(await this.#ask("read page", serve));
+    this.#unread.add(`${inode}/${page}`);
+    try {
+      return await this.#device.ask("read page", serve, (answer) => {
+        this.#unread.delete(`${inode}/${page}`);
+        return Buffer.concat(answer);
+      });
+    } finally {
+      this.#unread.delete(`${inode}/${page}`);
+    }
   }
 
   async #writePage(inode: number, page: number, bytes: Uint8Array): Promise<void> {
@@ -338,18 +350,6 @@ export class SimulatedKernel implements KernelCaches {
     const [handle] = this.#mappedThrough.get(inode) ?? [];
     if (handle === undefined) throw new FileError("EBADF", "nothing is mapped");
     return handle;
-  }
-
-  /** A read or write of the file: pages are not dropped while it is unanswered. */
-  async #data<T>(inode: number, body: () => Promise<T>): Promise<T> {
-    const running = body();
-    const all = this.#unanswered.get(inode) ?? new Set();
-    this.#unanswered.set(inode, all.add(running));
-    try {
-      return await running;
-    } finally {
-      all.delete(running);
-    }
   }
 }
 

@@ -31,7 +31,9 @@ export function executeOnInode(model: Model, { id, client }: Invocation, operati
     case "load":
     case "read": {
       const { offset } = operation;
-      const length = Math.max(0, Math.min(operation.length, inode.size - offset));
+      // The rest of a mapped page, behind the end of the file, is zeros.
+      const end = operation.kind === "load" ? offset + operation.length : inode.size;
+      const length = Math.max(0, Math.min(operation.length, end - offset));
       const pieces = within(inode.pieces, offset, offset + length);
       return { model, prediction: { kind: "data", pieces, offset, length } };
     }
@@ -118,10 +120,11 @@ export function overwrittenRanges(inode: ModelInode, operation: FileOperation): 
 
 /** True if all that the write does is to change bytes in place. */
 export function onlyOverwrites(inode: ModelInode, operation: FileOperation): boolean {
-  if (operation.kind === "store") return true;
-  if (operation.kind !== "write") return false;
-  const bytes = overwrittenRanges(inode, operation).reduce((sum, { start, end }) => sum + end - start, 0);
-  return bytes === operation.length;
+  if (operation.kind !== "write" && operation.kind !== "store") return false;
+  const from = operation.offset ?? inode.size;
+  const end = operation.kind === "store" ? Math.min(from + operation.length, inode.size) : from + operation.length;
+  const bytes = overwrittenRanges(inode, operation).reduce((sum, { start, end: to }) => sum + to - start, 0);
+  return bytes >= end - from;
 }
 
 /** What can be left of a write whose client died: each block that it changed in place has what it wrote, or not. */

@@ -5,8 +5,8 @@ import type { LinearizabilityChecker } from "./checkers/linearizability.ts";
 import { Violation } from "./checkers/violation.ts";
 import { describeOperation, describeOutcome, type FileOperation, type Outcome } from "./file-operation.ts";
 import type { SystemCallResult } from "./kernel.ts";
+import { type Mount, MountDied } from "./mount.ts";
 import type { Scheduler } from "./scheduler.ts";
-import { type Mount, MountDied } from "./simulated-mount.ts";
 
 /** Operations that the report of a failure shows. */
 const historyMax = 400;

@@ -4,18 +4,11 @@ import type { FileSystem } from "../client/file-system.ts";
 import type { Address } from "../platform/network.ts";
 import type { Hooks } from "./hooks.ts";
 import { SimulatedKernel } from "./kernel.ts";
+import { type Mount, MountDied, type MountPoint } from "./mount.ts";
 import type { SimulatedHost, World } from "./simulated-platform.ts";
 
 /** Between attempts to mount, while servers are down. */
 const mountAgainUs = 300_000;
-
-/** The mounting process was killed: what it was asked is never answered. */
-export class MountDied extends Error {
-  constructor(client: string) {
-    super(`${client} was killed`);
-    this.name = "MountDied";
-  }
-}
 
 /** A client that is silent for so long in all may lose its session, whose time-out is 10 s. */
 const sessionRiskMs = 6_000;
@@ -28,18 +21,11 @@ export interface ClientEvents {
   onSessionAtRisk(mount: string, session: number): void;
 }
 
-export interface Mount {
-  /** Name of the client's incarnation: handles are its own. */
-  readonly name: string;
-  /** What applications talk to. */
-  readonly kernel: SimulatedKernel;
+export interface ClientMount extends Mount {
   readonly client: Client;
-  readonly root: number;
-  /** Rejects with MountDied when the process is killed. */
-  readonly death: Promise<never>;
 }
 
-export class SimulatedClient {
+export class SimulatedClient implements MountPoint {
   readonly name: string;
   readonly host: SimulatedHost;
   readonly #world: World;
@@ -48,8 +34,8 @@ export class SimulatedClient {
   readonly #events: ClientEvents;
   /** When it was cut off or paused, and for how long. */
   #silences: { fromUs: number; forMs: number }[] = [];
-  #mount: Mount | undefined;
-  #mounted = Promise.withResolvers<Mount>();
+  #mount: ClientMount | undefined;
+  #mounted = Promise.withResolvers<ClientMount>();
   #die: (() => void) | undefined;
   #sessionAtRisk = false;
 
@@ -87,12 +73,12 @@ export class SimulatedClient {
   }
 
   /** The mount; resolves when there is one. */
-  mount(): Promise<Mount> {
+  mount(): Promise<ClientMount> {
     return this.#mounted.promise;
   }
 
   /** The mount, if there is one. */
-  get current(): Mount | undefined {
+  get current(): ClientMount | undefined {
     return this.#mount;
   }
 
@@ -144,7 +130,6 @@ export class SimulatedClient {
     this.#die = undefined;
   }
 
-  /** A mount that failed while its process lives is of no use: whoever has the machine starts a new one. */
   replace(mount: Mount): void {
     if (this.host.incarnation?.name !== mount.name) return;
     this.kill({ power: false });

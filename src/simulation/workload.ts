@@ -67,7 +67,7 @@ const weights = {
   unlock: 3,
 } as const;
 
-type Kind = keyof typeof weights;
+export type Kind = keyof typeof weights;
 
 /** What some simulations do more of than of everything else. */
 const emphases: readonly (readonly Kind[])[] = [
@@ -103,14 +103,21 @@ export class Workload {
   /** `character` chooses what is done most, and how crowded it is: any whole number. */
   constructor(
     random: SimulatedRandom,
-    options: { largeChance: number; character: number; lockOwner: number; abilities: Abilities },
+    options: {
+      largeChance: number;
+      character: number;
+      lockOwner: number;
+      abilities: Abilities;
+      /** Done more often than everything else; default: as the character says. */
+      more?: readonly Kind[] | undefined;
+    },
   ) {
     const { largeChance, character, lockOwner, abilities } = options;
     this.#random = random;
     this.#largeChance = largeChance;
     this.lockOwner = lockOwner;
     this.#crowd = crowds[character % crowds.length]!;
-    const more = emphases[Math.floor(character / crowds.length) % emphases.length]!;
+    const more = options.more ?? emphases[Math.floor(character / crowds.length) % emphases.length]!;
     const able = (kind: string) =>
       (abilities.mapped || !["load", "store"].includes(kind)) &&
       (abilities.locks || !["lock", "unlock"].includes(kind));
@@ -146,7 +153,11 @@ export class Workload {
     open: readonly F[],
     id: number,
   ): { operation: FileOperation; file: F } | undefined {
-    const usable = open.filter(({ append }) => (kind === "append" ? append : kind !== "write" || !append));
+    const usable = open.filter(({ append }) => {
+      // Pages are written back at their own place, through any handle that maps them.
+      const needsPlace = kind === "write" || kind === "store" || kind === "load";
+      return kind === "append" ? append : !(needsPlace && append);
+    });
     if (usable.length === 0) return undefined;
     const file = this.#random.pick(usable);
     const { inode } = file;
@@ -163,8 +174,8 @@ export class Workload {
       case "load":
       case "store": {
         if (size === 0) return undefined;
-        const operation = { kind, inode, ...this.#inPage(size), tag: id };
-        return { operation, file };
+        const range = this.#inPage(size);
+        return { operation: kind === "load" ? { kind, inode, ...range } : { kind, inode, ...range, tag: id }, file };
       }
       case "lock": {
         const mode = this.#random.chance(0.3) ? "shared" : "exclusive";

@@ -96,13 +96,16 @@ class Collected {
   }
 }
 
-export function footprint(model: Model, { operation }: Invocation): Footprint {
+export function footprint(model: Model, { id, operation }: Invocation): Footprint {
   const collected = new Collected(model);
   switch (operation.kind) {
     case "lookup":
       collected.name(operation.parent, operation.name, "read");
       break;
     case "create":
+      collected.add(`inode ${id}`, "write");
+      collected.name(operation.parent, operation.name, "write");
+      break;
     case "unlink":
     case "removeDirectory":
       collected.name(operation.parent, operation.name, "write");

@@ -205,6 +205,14 @@ export class LinearizabilityChecker {
     });
   }
 
+  /** Numbers of the inodes that the client has changed without proof that it will stay so. */
+  unsyncedInodes(client: string): number[] {
+    const numbers = this.#configurations.flatMap(({ model, log }) =>
+      [...log.changedBy(client)].map((key) => (model.has(key) ? model.inode(key).number : undefined)),
+    );
+    return [...new Set(numbers)].filter((number) => number !== undefined).sort((left, right) => left - right);
+  }
+
   /** Abandoned operations of a client: they may take effect at any time. */
   abandonedBy(client: string): Invocation[] {
     return [...this.#abandoned].map((id) => this.#underWay.get(id)!).filter((one) => one.client === client);
@@ -353,7 +361,7 @@ export class LinearizabilityChecker {
     const effective = new Map([...configuration.effective, [id, anything]]);
     for (const one of never) effective.set(one.id, anything);
     return log.cuts(client, `${id}`, model, this.#timeline).map((remains) => ({
-      model: remains.model,
+      model: [...this.#holdless].reduce(dropHolds, remains.model),
       log: remains.log,
       effective,
       losses: survived ? new Map([...losses, [lossName(client, id), remains.lost]]) : losses,

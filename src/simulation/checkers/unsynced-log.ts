@@ -17,6 +17,7 @@
 import type { Model, ModelInode } from "../model.ts";
 import { executeTorn, onlyOverwrites } from "../model-inode-operations.ts";
 import { dropHolds, dropLocks, execute, type Invocation } from "../model-operations.ts";
+import { dropUnused } from "../model-rules.ts";
 import type { TornWrite } from "../tagged-data.ts";
 import { conflict, type Footprint, footprint } from "./conflicts.ts";
 import { ancestorsOf, changedInodes, subjectOf } from "./touched.ts";
@@ -104,7 +105,7 @@ export class UnsyncedLog {
       above: ancestorsOf(after, subject),
     };
     const log = new UnsyncedLog(this.base, [...this.#entries, entry]);
-    const seen = conflicting.filter((one) => one.invocation.client !== invocation.client);
+    const seen = conflicting.filter((one) => entry.kind !== "local" && one.invocation.client !== invocation.client);
     return log.#commit(seen, after, timeline);
   }
 
@@ -169,7 +170,7 @@ export class UnsyncedLog {
       if (lacks) for (const inode of entry.changed) lost.add(inode);
       else base = executeTorn(base, entry.invocation, tornWrite(entry, client, end, timeline)) ?? base;
     }
-    base = dropLocks(dropHolds(base, client), client);
+    base = withoutTrace(dropLocks(dropHolds(base, client), client), model);
     let after = base;
     for (const entry of others) after = applied(after, entry, model);
     const dropped = new Set(own.map(({ invocation }) => invocation.id));
@@ -253,6 +254,13 @@ function tornWrite({ invocation, subject }: Entry, client: string, end: string, 
 /** Name of the overwrites that a client made in a file before its session ended. */
 export function chainName(client: string, end: string, inode: number): string {
   return `${client} ${end} ${inode}`;
+}
+
+/** Inodes that were lost: their numbers are never used again, and who asks for them gets some error. */
+function withoutTrace(left: Model, before: Model): Model {
+  const lost = [...before.inodes()].filter(({ key, number }) => number !== undefined && !left.has(key));
+  const gone = lost.map((inode) => dropUnused({ ...inode, linkCount: 0, holds: new Map() }));
+  return gone.length === 0 ? left : left.with(...gone);
 }
 
 /** `known`: knows the numbers of inodes that the entry makes. */
