@@ -117,10 +117,12 @@ function isTaken(port: number): Promise<boolean> {
 /** Memory, where there is some: most tests are not about the disk, and a sync of it takes its time. */
 const scratchParent = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 
-/** A fresh directory that is gone after the test. */
+/** A fresh directory that is gone after the test. BRINE_TEST_KEEP names a parent where it stays, for the logs in it. */
 export function scratch(context: Context, parent = scratchParent): string {
-  const directory = mkdtempSync(join(parent, "brine-test-"));
-  undo(context, () => rmSync(directory, { recursive: true, force: true }));
+  const kept = process.env.BRINE_TEST_KEEP;
+  const directory = mkdtempSync(join(kept ?? parent, "brine-test-"));
+  if (process.env.BRINE_TEST_KEEP === undefined)
+    undo(context, () => rmSync(directory, { recursive: true, force: true }));
   return directory;
 }
 

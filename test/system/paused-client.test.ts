@@ -46,6 +46,13 @@ function monotonicSeconds(): number {
   return Number(process.hrtime.bigint()) / 1e9;
 }
 
+function waitUntilSeen(watches: readonly Watch[], version: number): Promise<void> {
+  return waitFor(`the watchers to see version ${version}`, () => {
+    for (const one of watches) assert.equal(one.defect(), "", "what a watcher says of itself");
+    return watches.every((one) => one.newest() === version);
+  });
+}
+
 function pause(context: TestContext, mount: Mount): void {
   mount.program.signal("SIGSTOP");
   undo(context, () => mount.program.signal("SIGCONT"));
@@ -76,14 +83,14 @@ test("a client that is stopped for a moment goes on without an error", { skip },
   const scene = await setUp(context);
   let returned = await scene.write(1);
   const watches = ["path", "handle", "map"].map((way) => watch(context, way, scene.paused.point, files));
-  await waitFor("the watchers to see it", () => watches.every((one) => one.newest() === 1));
+  await waitUntilSeen(watches, 1);
   for (let version = 2; version < (full ? 20 : 4); version++) {
     pause(context, scene.paused);
     const writing = scene.write(version);
     await new Promise((done) => setTimeout(done, 1_500));
     scene.paused.program.signal("SIGCONT");
     returned = await writing;
-    await waitFor("the watchers to see it", () => watches.every((one) => one.newest() === version));
+    await waitUntilSeen(watches, version);
     assert.deepEqual(judge(watches, returned, version), []);
   }
 });
@@ -94,7 +101,7 @@ test("a client that is stopped for long shows nothing old, and wakes up to clean
   const dirty = `${paused.point}/dirty`;
   await pausedAgent.do("writeFile", dirty, "on disk", true);
   const watches = ["path", "handle", "map"].map((way) => watch(context, way, paused.point, files));
-  await waitFor("the watchers to see it", () => watches.every((one) => one.newest() === 1));
+  await waitUntilSeen(watches, 1);
 
   const handle = await pausedAgent.do("open", dirty);
   await pausedAgent.do("pwrite", handle, "IN MEMORY", 0);

@@ -37,7 +37,7 @@ def read_by_path(path):
 
 
 handles = [os.open(path, os.O_RDWR) for path in paths] if way != "path" else []
-maps = [mmap.mmap(handle, 4096, mmap.MAP_SHARED, mmap.PROT_READ) for handle in handles] if way == "map" else []
+maps = [mmap.mmap(handle, 96, mmap.MAP_SHARED, mmap.PROT_READ) for handle in handles] if way == "map" else []
 
 while True:
     for number, path in enumerate(paths):
