@@ -2,6 +2,7 @@
  * The only way out of brinefs. Everything that touches clock, randomness, disk, network or the database goes through
  * these interfaces, so that a whole cluster runs in one process on virtual time from one seed.
  */
+import type { Metrics } from "../metrics/metrics.ts";
 import type { Clock } from "./clock.ts";
 import type { Disk } from "./disk.ts";
 import type { KeyValueEngine } from "./key-value.ts";
@@ -16,4 +17,6 @@ export interface Platform {
   readonly network: Network;
   readonly keyValue: KeyValueEngine;
   readonly logger: Logger;
+  /** What the process counts and measures. */
+  readonly metrics: Metrics;
 }

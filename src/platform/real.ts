@@ -1,4 +1,5 @@
 /** The real platform: Linux's clocks, disks and network, SQLite. */
+import { Metrics } from "../metrics/metrics.ts";
 import type { LogLevel } from "./logger.ts";
 import type { Platform } from "./platform.ts";
 import { realClock } from "./real-clock.ts";
@@ -21,5 +22,6 @@ export function realPlatform(options: { logLevel?: LogLevel; logTo?: (line: stri
     network: realNetwork,
     keyValue: sqliteEngine,
     logger: realLogger(options.logLevel ?? "info", logTo),
+    metrics: new Metrics(),
   };
 }

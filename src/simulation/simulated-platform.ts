@@ -2,6 +2,7 @@
  * Hosts and their platforms. A World is everything that exists: scheduler, network, hosts. A host has a disk, databases
  * and clocks that outlive its processes; `boot` gives its next incarnation a Platform of its own.
  */
+import { Metrics } from "../metrics/metrics.ts";
 import type { LogLevel } from "../platform/logger.ts";
 import type { MemoryDatabase } from "../platform/memory-key-value.ts";
 import type { Platform } from "../platform/platform.ts";
@@ -86,6 +87,7 @@ export class SimulatedHost {
       network: new SimulatedNetwork(incarnation, this.#world.fabric, random.fork("network")),
       keyValue: new SimulatedKeyValueEngine(incarnation, this.#databases, this.medium, random.fork("databases")),
       logger: new SimulatedLogger(this.#world.log, incarnation),
+      metrics: new Metrics(),
     };
     return { incarnation, platform };
   }

@@ -1,5 +1,6 @@
 /** A metadata server's parts over a ledger and a state in memory, on a clock that the test moves. */
 import { BrineError, type BrineErrorCode } from "../../errors/brine-error.ts";
+import { Metrics } from "../../metrics/metrics.ts";
 import { Namespace } from "../../namespace/namespace.ts";
 import type { Operation, Result } from "../../namespace/operation.ts";
 import type { Logger } from "../../platform/logger.ts";
@@ -159,7 +160,7 @@ export class Harness {
         return { start: () => {}, destroy: () => {} } as unknown as Connection;
       },
     };
-    return { clock, logger, disk, network } as unknown as Platform;
+    return { clock, logger, disk, network, metrics: new Metrics() } as unknown as Platform;
   }
 
   #logger(): Logger {

@@ -1,5 +1,6 @@
 /** A platform in memory for the store's tests: virtual time, seeded randomness, a disk and a database that can crash. */
 
+import { Metrics } from "../../metrics/metrics.ts";
 import type { Clock, Timer } from "../../platform/clock.ts";
 import type { LogFields, Logger } from "../../platform/logger.ts";
 import { MemoryKeyValueEngine } from "../../platform/memory-key-value.ts";
@@ -77,6 +78,7 @@ export class MemoryPlatform implements Platform {
   readonly disk = new MemoryDisk();
   readonly keyValue = new MemoryKeyValueEngine();
   readonly logger: Logger;
+  readonly metrics = new Metrics();
   readonly logLines: string[] = [];
   readonly network: Network = {
     listen: () => Promise.reject(new Error("no network in this test")),

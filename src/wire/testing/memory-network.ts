@@ -4,12 +4,14 @@
  * Bytes are delivered in microtasks, in chunks of `chunkBytes`, from a buffer that is overwritten after each delivery,
  * so that code which keeps received bytes fails.
  */
+import { Metrics } from "../../metrics/metrics.ts";
 import type { Clock, Timer } from "../../platform/clock.ts";
 import type { Logger } from "../../platform/logger.ts";
 import {
   type Address,
   type Connection,
   type ConnectionEvents,
+  closedByPeer,
   type Network,
   NetworkError,
 } from "../../platform/network.ts";
@@ -30,6 +32,7 @@ export function testPlatform(): TestPlatform {
     clock: new ManualClock(),
     network: new MemoryNetwork(),
     logger: lineLogger(lines, ""),
+    metrics: new Metrics(),
     random: { bytes: absent, below: absent },
     keyValue: { open: absent },
     disk: undefined as never,
@@ -110,8 +113,8 @@ export function connectionPair(
   nearAddress: Address,
   chunkBytes: () => number = () => 64 * 1024,
 ): [near: MemoryConnection, far: MemoryConnection] {
-  const near = new MemoryConnection(farAddress, chunkBytes);
-  const far = new MemoryConnection(nearAddress, chunkBytes);
+  const near = new MemoryConnection(farAddress, nearAddress, chunkBytes);
+  const far = new MemoryConnection(nearAddress, farAddress, chunkBytes);
   near.other = far;
   far.other = near;
   return [near, far];
@@ -119,6 +122,7 @@ export function connectionPair(
 
 export class MemoryConnection implements Connection {
   readonly remoteAddress: Address;
+  readonly localAddress: Address;
   readonly #chunkBytes: () => number;
   other!: MemoryConnection;
   #events: ConnectionEvents | undefined;
@@ -134,8 +138,9 @@ export class MemoryConnection implements Connection {
   /** Sizes of all buffers that were sent. */
   readonly sentSizes: number[] = [];
 
-  constructor(remoteAddress: Address, chunkBytes: () => number) {
+  constructor(remoteAddress: Address, localAddress: Address, chunkBytes: () => number) {
     this.remoteAddress = remoteAddress;
+    this.localAddress = localAddress;
     this.#chunkBytes = chunkBytes;
   }
 
@@ -162,7 +167,7 @@ export class MemoryConnection implements Connection {
   destroy(): void {
     if (this.#ended) return;
     this.#end("closed here");
-    queueMicrotask(() => this.other.#end("closed by peer"));
+    queueMicrotask(() => this.other.#end(closedByPeer));
   }
 
   /** Stops (true) or resumes the delivery of what is sent on this end. */
