@@ -9,6 +9,7 @@ import {
   closeSession,
   grantSpace,
   heartbeat,
+  lifeline,
   lookup,
   openSession,
   readDirectory,
@@ -99,6 +100,10 @@ function registerSessionMethods(methods: Methods): void {
   methods.on(["client"], heartbeat, ({ leader, sessions, space }, body, peer) => {
     sessions.heartbeat(body.session, peer);
     return { nowNs: leader.committer.nowNs(), writeThrough: space.mustWriteThrough(sessions.count) };
+  });
+  methods.on(["client"], lifeline, ({ sessions }, body, peer) => {
+    sessions.lifeline(body, peer);
+    return {};
   });
   methods.on(["client"], closeSession, async ({ sessions }, body) => {
     await sessions.close(body.session);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { hasCode } from "../errors/brine-error.ts";
+import { closedByPeer } from "../platform/network.ts";
 import { coverGrant } from "./grants.ts";
 import { FakePeer } from "./testing/fake-peer.ts";
 import { Harness } from "./testing/harness.ts";
@@ -157,6 +158,44 @@ test("after a restart nothing is granted or reaped before all clients have come 
   assert.deepEqual(
     sessions.all().map((session) => session.id),
     [ids.back],
+  );
+});
+
+test("a client whose process ends is ended at once; one that the network cuts off is not", async () => {
+  const { harness, stores } = await cluster();
+  const { sessions } = harness.parts;
+  const client = await harness.mount("client", "home");
+  const other = await harness.mount("other", "home");
+  const { id } = client.session;
+  const open = (number: number, clientAddress = "client:1") => {
+    const peer = new FakePeer("client", () => ({}), "client");
+    sessions.lifeline({ session: id, number, clientAddress }, peer);
+    return peer;
+  };
+  const alive = { stores, sessions: [client, other] };
+  // Reset, replaced by a later one, overtaken by it, or through something that translates addresses.
+  open(1).close("ECONNRESET");
+  const replaced = open(2);
+  const lasting = open(4);
+  replaced.close(closedByPeer);
+  open(3).close(closedByPeer);
+  await harness.pass(1_000, alive);
+  assert.equal(client.session.ending, undefined);
+  const forwarded = open(5, "10.0.0.1:1");
+  forwarded.close(closedByPeer);
+  await harness.pass(1_000, alive);
+  assert.equal(client.session.ending, undefined);
+  lasting.close(closedByPeer);
+  assert.equal(client.session.ending, undefined);
+  const inode = await client.create("a");
+  const granted = other.ask(inode, "exclusive", 0);
+  open(6).close(closedByPeer);
+  await harness.clock.advance(10);
+  assert.equal(sessions.get(id), undefined);
+  assert.equal((await granted).mode, "exclusive");
+  assert.throws(
+    () => sessions.lifeline({ session: other.session.id, number: 1, clientAddress: "" }, new FakePeer("client")),
+    (error) => hasCode(error, "invalid"),
   );
 });
 

@@ -12,11 +12,17 @@
  * Grace: a leader that starts knows sessions from the state, but not what they hold. Until each of them has stated it or
  * has ended, no lease of their volume is granted and no orphan of it is reaped.
  *
+ * Death: the kernel ends the connections of a process that has died. One of them, the client's lifeline, carries nothing and
+ * is not closed by a client that lives; if it ends in an orderly way, and nothing in between can have ended it, the session
+ * is ended at once.
+ *
  * Expiry: a client that was not heard of for `sessionMs` and a margin has stopped using what it holds. If this process
  * was itself held up (paused, or a slow disk), messages may be waiting unread: the time that it was late is given to all.
  */
 import { BrineError } from "../errors/brine-error.ts";
 import type { SessionRecord, VolumeRecord } from "../namespace/model.ts";
+import { isSameAddress } from "../platform/address.ts";
+import { closedByPeer } from "../platform/network.ts";
 import type { Peer } from "../wire/peer.ts";
 import { coverGrant } from "./grants.ts";
 import { type Holdings, isInUse } from "./holdings.ts";
@@ -42,6 +48,9 @@ export interface Session {
   isKnown: boolean;
   /** What the client has stated so far on this connection. */
   stated: Stated | undefined;
+  /** The connection whose orderly end says that the client's process has ended, and its number. */
+  lifeline: Peer | undefined;
+  lifelineNumber: number;
   heardMs: number;
   /** Why it is being ended. */
   ending: string | undefined;
@@ -207,6 +216,25 @@ export class Sessions {
     if (session.peer === peer && session.isStated) session.heardMs = this.#leader.lifetime.nowMs();
   }
 
+  /** This connection ends when the client's process does. Errors: sessionExpired, invalid. */
+  lifeline(request: { session: number; number: number; clientAddress: string }, peer: Peer): void {
+    const session = this.#live(request.session);
+    if (peer.remote.peerId !== session.clientId) {
+      throw new BrineError("invalid", `session ${session.id} is another client's`);
+    }
+    // One that was opened earlier and came late may be closed by a client that lives.
+    if (request.number <= session.lifelineNumber) return;
+    session.lifeline = peer;
+    session.lifelineNumber = request.number;
+    const isDirect = isSameAddress(request.clientAddress, peer.remote.address);
+    peer.onClose((reason) => {
+      if (session.lifeline !== peer) return;
+      session.lifeline = undefined;
+      if (!isDirect || reason !== closedByPeer || session.ending !== undefined) return;
+      this.#leader.lifetime.run("end session", () => this.end(session, "its process has ended"));
+    });
+  }
+
   /** The live session for which this connection speaks. Errors: sessionExpired, closed, invalid. */
   of(id: number, peer: Peer): Session {
     const session = this.#live(id);
@@ -255,6 +283,7 @@ export class Sessions {
     this.#unknown.delete(session);
     this.#ends.delete(session.id);
     session.peer = undefined;
+    session.lifeline = undefined;
     const { leases, holds } = this.#holdings.of(session.volume);
     leases.drop(session.id);
     holds.drop(session.id);
@@ -275,7 +304,15 @@ export class Sessions {
     const { session: id, clientId, volume, host, openedNs } = record;
     const heardMs = this.#leader.lifetime.nowMs();
     const fields = { id, clientId, volume, host, openedNs, heardMs, isKnown };
-    const session: Session = { ...fields, peer: undefined, isStated: false, stated: undefined, ending: undefined };
+    const session: Session = {
+      ...fields,
+      peer: undefined,
+      isStated: false,
+      stated: undefined,
+      lifeline: undefined,
+      lifelineNumber: 0,
+      ending: undefined,
+    };
     this.#sessions.set(id, session);
     if (!isKnown) this.#unknown.add(session);
     return session;

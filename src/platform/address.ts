@@ -10,6 +10,15 @@ export function splitAddress(address: Address): { host: string; port: number } {
   return { host, port };
 }
 
+/** Whether two sides of a connection call it the same: an IPv4 address may come as one of IPv6 (RFC 4291, 2.5.5.2). */
+export function isSameAddress(left: Address, right: Address): boolean {
+  return plain(left) === plain(right);
+}
+
+function plain(address: Address): Address {
+  return address.replace(/^\[::ffff:(\d+\.\d+\.\d+\.\d+)\]/i, "$1");
+}
+
 export function joinAddress(host: string, port: number): Address {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }

@@ -17,6 +17,12 @@ export interface Listener {
   close(): Promise<void>;
 }
 
+/**
+ * The reason of an end that the other side's kernel has told in an orderly way (a FIN): its process has closed the
+ * connection, or has ended. Never a network that broke, which is silence or a reset.
+ */
+export const closedByPeer = "closed by peer";
+
 export interface ConnectionEvents {
   /**
    * Bytes that have arrived. The buffer belongs to the connection and is valid only during the call: copy what is kept.
@@ -30,6 +36,8 @@ export interface ConnectionEvents {
 
 export interface Connection {
   readonly remoteAddress: Address;
+  /** As this machine sees it. The other side sees the same unless something in between translates addresses or forwards. */
+  readonly localAddress: Address;
   /** Must be called in the same turn in which the connection is received. */
   start(events: ConnectionEvents): void;
   /**

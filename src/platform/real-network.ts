@@ -13,6 +13,7 @@ import {
   type Address,
   type Connection,
   type ConnectionEvents,
+  closedByPeer,
   type Listener,
   type Network,
   NetworkError,
@@ -91,7 +92,7 @@ class SocketConnection implements Connection {
   readonly remoteAddress: Address;
   #socket: net.Socket | undefined;
   #events: ConnectionEvents | undefined;
-  #closeReason = "closed by peer";
+  #closeReason: string = closedByPeer;
   #corked = false;
   #mustDrain = false;
 
@@ -121,7 +122,7 @@ class SocketConnection implements Connection {
     socket.setKeepAlive(true, keepAliveDelayMs);
     socket.on("drain", () => this.#drained());
     socket.on("error", (error) => {
-      if (this.#closeReason === "closed by peer") this.#closeReason = networkError(error, "").code;
+      if (this.#closeReason === closedByPeer) this.#closeReason = networkError(error, "").code;
     });
     socket.on("close", () => this.#events?.onClose(this.#closeReason));
   }
@@ -153,6 +154,10 @@ class SocketConnection implements Connection {
     if (socket.writableLength < sendBufferBytesMax) return true;
     this.#mustDrain = true;
     return false;
+  }
+
+  get localAddress(): Address {
+    return joinAddress(this.#socket?.localAddress ?? "unknown", this.#socket?.localPort ?? 0);
   }
 
   get bufferedBytes(): number {

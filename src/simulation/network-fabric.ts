@@ -79,8 +79,8 @@ export class NetworkFabric {
     const random = this.#random.fork(`${clientAddress} → ${address}`);
     const there = this.link(client.host, listening.incarnation.host);
     const back = this.link(listening.incarnation.host, client.host);
-    const near = new SimulatedConnection(client, address);
-    const far = new SimulatedConnection(listening.incarnation, clientAddress);
+    const near = new SimulatedConnection(client, address, clientAddress);
+    const far = new SimulatedConnection(listening.incarnation, clientAddress, address);
     near.attach(far, there, random.fork("there"), this.#scheduler.nowUs);
     far.attach(near, back, random.fork("back"), this.#scheduler.nowUs + clientDelayUs);
     this.#connections = this.#connections.filter((pair) => !pair.client.dead || !pair.server.dead);

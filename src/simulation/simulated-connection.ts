@@ -1,5 +1,5 @@
 /** One end of a simulated connection. */
-import type { Address, Connection, ConnectionEvents } from "../platform/network.ts";
+import { type Address, type Connection, type ConnectionEvents, closedByPeer } from "../platform/network.ts";
 import type { Incarnation } from "./incarnation.ts";
 import type { Link } from "./link.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
@@ -7,6 +7,7 @@ import { SimulatedStream } from "./simulated-stream.ts";
 
 export class SimulatedConnection implements Connection {
   readonly remoteAddress: Address;
+  readonly localAddress: Address;
   readonly incarnation: Incarnation;
   #events: ConnectionEvents | undefined;
   #outgoing: SimulatedStream | undefined;
@@ -18,9 +19,10 @@ export class SimulatedConnection implements Connection {
   #halfOpen = false;
   #machineIsBack = false;
 
-  constructor(incarnation: Incarnation, remoteAddress: Address) {
+  constructor(incarnation: Incarnation, remoteAddress: Address, localAddress: Address) {
     this.incarnation = incarnation;
     this.remoteAddress = remoteAddress;
+    this.localAddress = localAddress;
   }
 
   attach(other: SimulatedConnection, link: Link, random: SimulatedRandom, notBeforeUs: number): void {
@@ -59,7 +61,7 @@ export class SimulatedConnection implements Connection {
     if (this.#ended) return;
     // Unread data makes the kernel send a reset instead of an end, and the other side may lose what is in flight.
     const reset = this.#random!.chance(0.2);
-    this.#outgoing!.end(reset ? "ECONNRESET" : "closed by peer", reset);
+    this.#outgoing!.end(reset ? "ECONNRESET" : closedByPeer, reset);
     this.#close("closed here");
   }
 
@@ -71,7 +73,11 @@ export class SimulatedConnection implements Connection {
 
   ownerDied(silent: boolean): void {
     if (silent) this.#halfOpen = true;
-    else if (!this.#ended) this.#outgoing!.end("ECONNRESET", this.#random!.chance(0.5));
+    else if (!this.#ended) {
+      // The kernel ends the connections of a dead process in order, unless data was on its way to it.
+      if (this.#other!.#outgoing!.isIdle) this.#outgoing!.end(closedByPeer, false);
+      else this.#outgoing!.end("ECONNRESET", this.#random!.chance(0.5));
+    }
     this.#ended = true;
   }
 
@@ -85,7 +91,7 @@ export class SimulatedConnection implements Connection {
   arrived(bytes: Uint8Array | undefined, reason: string): void {
     if (this.#ended) return;
     if (bytes === undefined) {
-      this.#outgoing!.end("closed by peer", true);
+      this.#outgoing!.end(closedByPeer, true);
       this.#close(reason);
       return;
     }

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { SegmentLog } from "../log/segment-log.ts";
 import { sleep } from "../platform/clock.ts";
 import type { DiskError } from "../platform/disk.ts";
-import type { Connection } from "../platform/network.ts";
+import { type Connection, closedByPeer } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { type SimulatedHost, World } from "./simulated-platform.ts";
 
@@ -96,7 +96,7 @@ async function connected(world: World): Promise<{ server: Connection; client: Co
   return { server: server!, client };
 }
 
-test("a killed process refuses and resets; a machine without power is silent until it is back", async () => {
+test("a killed process refuses and ends its connections; a machine without power is silent until it is back", async () => {
   for (const power of [false, true]) {
     const world = new World(7);
     const { server, client } = await connected(world);
@@ -105,7 +105,7 @@ test("a killed process refuses and resets; a machine without power is silent unt
     client.start({ onData() {}, onDrain() {}, onClose: (reason) => (closed = reason) });
     world.host("server").kill({ power });
     await runFor(world, 100);
-    assert.equal(closed, power ? "" : "ECONNRESET");
+    assert.equal(closed, power ? "" : closedByPeer);
     const other = world.host("other").boot().platform;
     const code = await settle(
       world,
@@ -115,7 +115,7 @@ test("a killed process refuses and resets; a machine without power is silent unt
     world.host("server").boot();
     client.send([Buffer.from("still there?")]);
     await runFor(world, 2_000);
-    assert.equal(closed, "ECONNRESET");
+    assert.equal(closed, power ? "ECONNRESET" : closedByPeer);
   }
 });
 

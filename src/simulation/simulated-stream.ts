@@ -60,6 +60,11 @@ export class SimulatedStream {
     return this.#outgoingBytes;
   }
 
+  /** Nothing is on its way. */
+  get isIdle(): boolean {
+    return this.#outgoingBytes === 0 && this.#inFlight.length === 0;
+  }
+
   /** False while more is waiting than the high-water mark. */
   send(buffers: readonly Uint8Array[]): boolean {
     for (const buffer of buffers) {

@@ -14,6 +14,7 @@ export class ConnectedPeer implements Peer, LinkReceiver {
   /** Of the side that listens; on that side its own. */
   readonly serverId: string;
   readonly clusterId: string;
+  readonly localAddress: string;
   readonly #link: Link;
   readonly #outgoing: OutgoingRequests;
   readonly #incoming: IncomingRequests;
@@ -30,6 +31,7 @@ export class ConnectedPeer implements Peer, LinkReceiver {
     this.remote = remote;
     this.serverId = server.serverId;
     this.clusterId = server.clusterId;
+    this.localAddress = link.localAddress;
     this.#link = link;
     const name = remote.peerId === "" ? remote.address : `${remote.address} (${remote.peerId})`;
     this.#outgoing = new OutgoingRequests(link, platform.clock, name);

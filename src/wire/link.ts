@@ -35,6 +35,7 @@ const frames = new Writer(64 * 1024);
 
 export class Link {
   readonly remoteAddress: string;
+  readonly localAddress: string;
   readonly #connection: Connection;
   readonly #logger: Logger;
   readonly #limits: FrameLimits = { bodyBytesMax: helloBytesMax, payloadBytesMax: 0 };
@@ -47,6 +48,7 @@ export class Link {
 
   constructor(connection: Connection, logger: Logger) {
     this.remoteAddress = connection.remoteAddress;
+    this.localAddress = connection.localAddress;
     this.#connection = connection;
     this.#logger = logger;
     this.#parser = new FrameParser(this.#limits, (frame) => {

@@ -41,6 +41,8 @@ export interface Peer {
     readonly role: string;
     readonly description: string;
   };
+  /** Of the connection, as this machine sees it. */
+  readonly localAddress: string;
   /**
    * Sends a request. The body is encoded within the call.
    * Errors: what the handler threw (BrineError, FileError), and BrineError timedOut; closed (executed or not, nobody
@@ -49,7 +51,7 @@ export interface Peer {
    */
   request<Q, R>(method: Method<Q, R>, body: Q, options: RequestOptions): Promise<Reply<R>>;
   readonly closed: boolean;
-  /** Called once when the connection has ended, with the reason; at once if it has ended already. */
+  /** Called once when the connection has ended, with the reason (closedByPeer for one); at once if it has ended already. */
   onClose(callback: (reason: string) => void): void;
   close(reason: string): void;
 }

@@ -12,6 +12,7 @@ type Answer = (name: string, body: never) => unknown;
 
 export class FakePeer implements Peer {
   readonly remote: Peer["remote"];
+  readonly localAddress = "leader:1";
   /** Requests that came, oldest first. */
   readonly received: ReceivedRequest[] = [];
   /** What this side answers; a promise that never settles is a side that hangs. */
@@ -19,8 +20,8 @@ export class FakePeer implements Peer {
   #closeReason: string | undefined;
   #callbacks: ((reason: string) => void)[] = [];
 
-  constructor(role: string, answer: Answer = () => ({})) {
-    this.remote = { address: `${role}:1`, peerId: `${role}-peer`, role, description: role };
+  constructor(role: string, answer: Answer = () => ({}), peerId = `${role}-peer`) {
+    this.remote = { address: `${role}:1`, peerId, role, description: role };
     this.answer = answer;
   }
 

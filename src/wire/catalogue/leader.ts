@@ -84,6 +84,21 @@ export const heartbeat = method(
 /** Ends the session: the client has given back everything. */
 export const closeSession = method(103, "leader.closeSession", struct({ session: u64 }), nothing);
 
+/**
+ * On a second connection, which carries nothing else and is idle: when its client's process ends, for whatever reason, the
+ * kernel ends this connection in an orderly way, and the session can be ended at once. A client that lives keeps it open,
+ * and closes it only after another one was accepted. `number` counts up with each that a client opens.
+ *
+ * `clientAddress`: the connection's address on the client's machine. If the leader sees another one, something in between
+ * ends connections on its own account, and what this one does proves nothing. Errors: sessionExpired, invalid.
+ */
+export const lifeline = method(
+  104,
+  "leader.lifeline",
+  struct({ session: u64, number: u32, clientAddress: text(256) }),
+  nothing,
+);
+
 // --- the namespace ---
 
 /** Most transactions in one message. */
