@@ -68,7 +68,8 @@ export class Application {
   async #step(mount: Mount): Promise<void> {
     const open = this.#open.get(mount.name) ?? [];
     this.#open.set(mount.name, open);
-    const choice = this.#workload.next(this.#checker.likelyModel, open, this.#recorder.nextId);
+    const isKnown = (inode: number) => mount.kernel.knows(inode);
+    const choice = this.#workload.next(this.#checker.likelyModel, open, this.#recorder.nextId, isKnown);
     const { operation, file } = choice;
     if (opens(operation) && open.length >= openFilesMax) {
       await this.#close(mount, open.shift()!);

@@ -1,32 +1,57 @@
 /** Looks at everything that a mount shows: the whole tree, all attributes, and the data around everything ever written. */
+import type { FileType } from "../client/file-system.ts";
 import type { LinearizabilityChecker } from "./checkers/linearizability.ts";
 import type { FileOperation } from "./file-operation.ts";
 import type { Mount } from "./mount.ts";
 import type { Recorder } from "./recorder.ts";
+import { abilities } from "./workload.ts";
 
 /** Read beyond both ends of what was written, to see that nothing was written there. */
 const marginBytes = 5_000;
 const readBytesMax = 1024 * 1024;
 
-/** Every operation is judged by the checker as it returns. Errors: Violation, MountDied. */
-export async function audit(mount: Mount, recorder: Recorder, checker: LinearizabilityChecker): Promise<void> {
+/**
+ * Every operation is judged by the checker as it returns. `only`: of everything else, only where it is.
+ * Errors: Violation, MountDied.
+ */
+export async function audit(
+  mount: Mount,
+  recorder: Recorder,
+  checker: LinearizabilityChecker,
+  only?: ReadonlySet<number>,
+): Promise<void> {
   const waiting = [mount.root];
-  const seen = new Set<number>();
+  const seen = new Set<number>(waiting);
+  if (only?.has(mount.root) !== false) await recorder.perform(mount, { kind: "getAttributes", inode: mount.root });
   for (let directory = waiting.pop(); directory !== undefined; directory = waiting.pop()) {
     const { outcome } = await recorder.perform(mount, { kind: "readDirectory", inode: directory });
     if (outcome.kind !== "entries") continue;
     for (const { name, inode } of outcome.entries) {
-      await recorder.perform(mount, { kind: "lookup", parent: directory, name });
-      if (seen.has(inode)) continue;
+      const isWanted = only?.has(inode) ?? true;
+      if (!isWanted && checker.likelyModel.numbered(inode)?.type !== "directory") continue;
+      const { outcome: found } = await recorder.perform(mount, { kind: "lookup", parent: directory, name });
+      if (found.kind === "absent" || found.kind === "failed" || seen.has(inode)) continue;
       seen.add(inode);
-      const { outcome: found } = await recorder.perform(mount, { kind: "getAttributes", inode });
-      if (found.kind !== "attributes") continue;
-      if (found.attributes.type === "directory") waiting.push(inode);
-      await recorder.perform(mount, { kind: "listExtended", inode });
-      if (found.attributes.type === "symlink") await recorder.perform(mount, { kind: "readLink", inode });
-      if (found.attributes.type === "file") await readWritten(mount, recorder, checker, inode);
+      const type = isWanted ? await auditInode(mount, inode, recorder, checker) : "directory";
+      if (type === "directory") waiting.push(inode);
     }
   }
+}
+
+/** Looks what an inode is like, if it is there. */
+async function auditInode(
+  mount: Mount,
+  inode: number,
+  recorder: Recorder,
+  checker: LinearizabilityChecker,
+): Promise<FileType | undefined> {
+  const { outcome } = await recorder.perform(mount, { kind: "getAttributes", inode });
+  if (outcome.kind !== "attributes") return undefined;
+  const { type } = outcome.attributes;
+  if (abilities.extended) await recorder.perform(mount, { kind: "listExtended", inode });
+  if (type === "symlink") await recorder.perform(mount, { kind: "readLink", inode });
+  if (type === "file") await readWritten(mount, recorder, checker, inode);
+  return type;
 }
 
 /** Reads a file where something was ever written. */
@@ -48,7 +73,7 @@ export async function readWritten(
   await recorder.perform(mount, { kind: "close", inode }, handle);
 }
 
-/** Looks whether an operation has taken effect, so that the checker knows. */
+/** Looks whether an operation of this mount has taken effect, so that the checker knows. */
 export async function observe(
   mount: Mount,
   operation: FileOperation,
@@ -67,20 +92,6 @@ export async function observe(
   }
   if (operation.kind === "write" || operation.kind === "store")
     await readWritten(mount, recorder, checker, operation.inode);
-}
-
-/** Looks what an inode is like, and whether it is there at all. */
-export async function observeInode(
-  mount: Mount,
-  inode: number,
-  recorder: Recorder,
-  checker: LinearizabilityChecker,
-): Promise<void> {
-  const { outcome } = await recorder.perform(mount, { kind: "getAttributes", inode });
-  if (outcome.kind !== "attributes") return;
-  await recorder.perform(mount, { kind: "listExtended", inode });
-  if (outcome.attributes.type === "directory") await recorder.perform(mount, { kind: "readDirectory", inode });
-  if (outcome.attributes.type === "file") await readWritten(mount, recorder, checker, inode);
 }
 
 function writtenRanges(checker: LinearizabilityChecker, inode: number): { from: number; to: number }[] {

@@ -70,6 +70,11 @@ export class SimulatedKernel implements KernelCaches {
     fileSystem.attach(this);
   }
 
+  /** True if some answer has told of the inode: nobody can ask for another. */
+  knows(inode: number): boolean {
+    return inode === this.#fileSystem.root || this.#caches.type(inode) !== undefined;
+  }
+
   forgetNames(): void {
     this.#caches.forgetNames();
   }

@@ -13,14 +13,13 @@ import { isTransient } from "../client/retry.ts";
 import { hasCode } from "../errors/brine-error.ts";
 import type { LogLevel } from "../platform/logger.ts";
 import { Application } from "./application.ts";
-import { audit, observe } from "./audit.ts";
+import { audit } from "./audit.ts";
 import { LinearizabilityChecker } from "./checkers/linearizability.ts";
 import { type ChunkPlaces, checkMembersEqual } from "./checkers/members.ts";
 import { checkMetadata } from "./checkers/metadata.ts";
 import { Undecided, Violation } from "./checkers/violation.ts";
 import { combinedLayout, rootMode, SimulatedCluster, separateLayout } from "./cluster.ts";
 import { type FaultKind, type FaultLevel, Faults } from "./faults.ts";
-import type { FileOperation } from "./file-operation.ts";
 import type { Hooks } from "./hooks.ts";
 import { Model } from "./model.ts";
 import { owner } from "./model-operations.ts";
@@ -29,7 +28,7 @@ import { Recorder, type Tolerance } from "./recorder.ts";
 import type { SimulatedClient } from "./simulated-mount.ts";
 import { World } from "./simulated-platform.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
-import { Workload } from "./workload.ts";
+import { abilities, Workload } from "./workload.ts";
 
 export interface SimulationOptions {
   readonly seed: number;
@@ -56,8 +55,6 @@ export interface SimulationResult {
   readonly failure: { readonly error: Error; readonly history: string[]; readonly log: readonly string[] } | undefined;
 }
 
-/** What the client can do by now. */
-const abilities = { mapped: false, locks: false };
 /** Applications at one time, and operations under way: with more, the orders to try grow beyond bounds. */
 const applicationsPerClientMax = 3;
 /** A start, a recall, a failover, a catch-up each take seconds; everything must be over long before. */
@@ -237,18 +234,16 @@ class Simulation {
       const dead = [...this.#deadMounts];
       const risky = this.#cluster.clients.filter(({ isBackFromRisk }) => isBackFromRisk);
       const { sessions } = await this.#cluster.status();
-      for (const client of risky) this.#judgeRisk(client, sessions);
+      for (const client of risky) await this.#judgeRisk(client, sessions);
       for (const mount of dead.filter((name) => sessions.every(({ host }) => host !== name))) {
-        const open = this.#checker!.abandonedBy(mount);
-        this.#checker!.sessionEnded(mount);
         this.#deadMounts.delete(mount);
-        for (const { operation } of open) await this.#observe(operation);
+        await this.#sessionEnded(mount);
       }
     }
   }
 
   /** `sessions`: those that the leader had a moment ago. */
-  #judgeRisk(client: SimulatedClient, sessions: readonly { session: number }[]): void {
+  async #judgeRisk(client: SimulatedClient, sessions: readonly { session: number }[]): Promise<void> {
     const mount = client.current;
     const session = mount && this.#riskyMounts.get(mount.name);
     if (mount === undefined || session === undefined || !client.isBackFromRisk) return;
@@ -260,15 +255,23 @@ class Simulation {
       this.#checker!.sessionGoesOn(mount.name);
     } else {
       this.#survivors.add(mount.name);
-      this.#checker!.sessionEnded(mount.name);
+      await this.#sessionEnded(mount.name);
     }
   }
 
-  /** Looks whether the operation has happened. */
-  async #observe(operation: FileOperation): Promise<void> {
-    const mount = await this.#random.pick(this.#cluster.clients).mount();
+  /** Looks at everything that may have been lost, so that little stays open. */
+  async #sessionEnded(name: string): Promise<void> {
+    const checker = this.#checker!;
+    const doubts = new Set(checker.unsyncedInodes(name));
+    for (const { operation } of checker.abandonedBy(name)) {
+      for (const field of ["inode", "parent", "newParent"] as const) {
+        const inode = (operation as { [key in typeof field]?: number })[field];
+        if (inode !== undefined) doubts.add(inode);
+      }
+    }
+    checker.sessionEnded(name);
     try {
-      await observe(mount, operation, this.#recorder!, this.#checker!);
+      await audit(await this.#random.pick(this.#cluster.clients).mount(), this.#recorder!, checker, doubts);
     } catch (error) {
       if (!(error instanceof MountDied)) throw error;
     }

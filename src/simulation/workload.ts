@@ -31,7 +31,17 @@ const crowds: readonly Crowd[] = [
 export interface Abilities {
   readonly mapped: boolean;
   readonly locks: boolean;
+  readonly extended: boolean;
 }
+
+/** What the client can do by now. */
+export const abilities: Abilities = { mapped: false, locks: false, extended: false };
+
+const kindsOf: Readonly<Record<keyof Abilities, readonly string[]>> = {
+  mapped: ["load", "store"],
+  locks: ["lock", "unlock"],
+  extended: ["setExtended", "getExtended", "listExtended", "removeExtended"],
+};
 const chunkBytes = 4 * 1024 * 1024;
 
 /** What is done, of so many. Reads and writes need an open file, so opening is frequent. */
@@ -118,22 +128,28 @@ export class Workload {
     this.lockOwner = lockOwner;
     this.#crowd = crowds[character % crowds.length]!;
     const more = options.more ?? emphases[Math.floor(character / crowds.length) % emphases.length]!;
-    const able = (kind: string) =>
-      (abilities.mapped || !["load", "store"].includes(kind)) &&
-      (abilities.locks || !["lock", "unlock"].includes(kind));
-    const kinds = Object.entries(weights).filter(([kind]) => able(kind));
+    const unable = (Object.keys(kindsOf) as (keyof Abilities)[]).flatMap((one) => (abilities[one] ? [] : kindsOf[one]));
+    const kinds = Object.entries(weights).filter(([kind]) => !unable.includes(kind));
     const changed = kinds.map(([kind, weight]) => [kind, more.includes(kind as Kind) ? weight * emphasis : weight]);
     this.#weights = Object.fromEntries(changed);
   }
 
-  /** What to do next, and with which of the open files. `id` is the operation's number. */
-  next<F extends OpenFile>(model: Model, open: readonly F[], id: number): { operation: FileOperation; file?: F } {
-    const alive = [...model.inodes()].filter((inode) => !inode.gone && inode.number !== undefined);
+  /**
+   * What to do next, and with which of the open files. `id` is the operation's number. Inodes that the mount hasn't heard of
+   * are found by their names first.
+   */
+  next<F extends OpenFile>(
+    model: Model,
+    open: readonly F[],
+    id: number,
+    isKnown: (inode: number) => boolean,
+  ): { operation: FileOperation; file?: F } {
+    const alive = [...model.inodes()].filter(({ gone, number }) => !gone && number !== undefined && isKnown(number));
     const directories = alive.filter(({ type, linkCount }) => type === "directory" && linkCount > 0);
     const files = alive.filter(({ type, linkCount }) => type === "file" && linkCount > 0);
     for (;;) {
       const kind = this.#kind(directories.length, files.length);
-      const choice = this.#onOpenFile(kind, model, open, id) ?? this.#onNames(kind, model, directories);
+      const choice = this.#onOpenFile(kind, model, open, id) ?? this.#onNames(kind, alive, directories);
       if (choice !== undefined) return choice;
       const operation = this.#onInode(kind, { alive, files, directories, root: model.inode(0).number!, id });
       if (operation !== undefined) return { operation };
@@ -193,7 +209,7 @@ export class Workload {
     }
   }
 
-  #onNames(kind: Kind, model: Model, directories: ModelInode[]): { operation: FileOperation } | undefined {
+  #onNames(kind: Kind, alive: ModelInode[], directories: ModelInode[]): { operation: FileOperation } | undefined {
     const directory = this.#random.pick(directories);
     const parent = directory.number!;
     const name = this.#name(directory);
@@ -217,9 +233,7 @@ export class Workload {
         return { operation: { kind, parent, name, newParent: target.number!, newName, noReplace } };
       }
       case "link": {
-        const linkable = [...model.inodes()].filter(
-          ({ type, linkCount, number }) => type !== "directory" && linkCount > 0 && number !== undefined,
-        );
+        const linkable = alive.filter(({ type, linkCount }) => type !== "directory" && linkCount > 0);
         if (linkable.length === 0) return undefined;
         return { operation: { kind, inode: this.#random.pick(linkable).number!, parent, name } };
       }

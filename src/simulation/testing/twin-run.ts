@@ -1,6 +1,6 @@
 /** Applications on mounts of the twin, some of which die; everything is checked as in a simulation of the real thing. */
 import { Application } from "../application.ts";
-import { audit, observeInode } from "../audit.ts";
+import { audit } from "../audit.ts";
 import { LinearizabilityChecker } from "../checkers/linearizability.ts";
 import { Violation } from "../checkers/violation.ts";
 import { Incarnation } from "../incarnation.ts";
@@ -94,7 +94,13 @@ export async function runTwin({ seed, operations, deaths, bug, more }: TwinOptio
   const applications = points.flatMap((point, index) =>
     [1, 2].map((number) => {
       const lockOwner = 2 * index + number;
-      const options = { largeChance: 0, character, lockOwner, abilities: { mapped: true, locks: true }, more };
+      const options = {
+        largeChance: 0,
+        character,
+        lockOwner,
+        abilities: { mapped: true, locks: true, extended: true },
+        more,
+      };
       const workload = new Workload(random.fork(`workload ${lockOwner}`), options);
       return new Application([point], { recorder, checker, workload, scheduler }, random.fork(`${lockOwner}`));
     }),
@@ -102,7 +108,7 @@ export async function runTwin({ seed, operations, deaths, bug, more }: TwinOptio
   let failure: Error | undefined;
   const look = async (doubts: readonly number[]) => {
     const mount = await random.pick(points).mount();
-    for (const inode of doubts) await observeInode(mount, inode, recorder, checker);
+    await audit(mount, recorder, checker, new Set(doubts));
   };
   const kill = () => {
     if (enough() || failure !== undefined) return;
