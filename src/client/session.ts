@@ -31,6 +31,7 @@ import type { Method } from "../wire/method.ts";
 import type { Peer, RequestOptions } from "../wire/peer.ts";
 import type { Service } from "../wire/service.ts";
 import { LeaderClock } from "./leader-clock.ts";
+import { Lifeline } from "./lifeline.ts";
 import { Backoff, isTransient } from "./retry.ts";
 import type { Operation } from "./waits.ts";
 
@@ -84,6 +85,7 @@ export class Session {
   readonly #options: SessionOptions;
   readonly #owner: SessionOwner;
   readonly #backoff: Backoff;
+  readonly #lifeline: Lifeline;
   #id = 0;
   #volume: VolumeRecord | undefined;
   #clusterId: string;
@@ -110,6 +112,7 @@ export class Session {
     this.clientId = randomId(platform.random);
     this.clock = new LeaderClock(platform.clock);
     this.#backoff = new Backoff(platform, reconnectDelayMsMax);
+    this.#lifeline = new Lifeline(platform);
     this.#connected.promise.catch(() => {});
     this.#extended.promise.catch(() => {});
   }
@@ -303,6 +306,7 @@ export class Session {
     }
     this.#clusterId = peer.clusterId;
     this.#begin(peer, address);
+    void this.#lifeline.renew(address, { ...identity, clusterId: peer.clusterId }, this.#id);
   }
 
   async #openOn(peer: Peer): Promise<void> {
@@ -399,6 +403,7 @@ export class Session {
     this.#extended.reject(failure);
     this.#peer?.close(reason);
     this.#peer = undefined;
+    this.#lifeline.close();
   }
 
   #checkEnded(): void {
