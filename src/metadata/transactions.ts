@@ -16,7 +16,7 @@
  */
 import { BrineError, hasCode } from "../errors/brine-error.ts";
 import { errno } from "../errors/errno.ts";
-import { isFileOperation } from "../namespace/apply.ts";
+import { type FileOperation, isFileOperation } from "../namespace/apply.ts";
 import type { Operation, OperationKind, Result, Transaction } from "../namespace/operation.ts";
 import type { Outcome } from "./committer.ts";
 import { coverGrant } from "./grants.ts";
@@ -236,7 +236,7 @@ export class Transactions {
 }
 
 /** Inodes that an operation names and changes; one that it creates is the session's own. */
-function inodesOf(operation: Operation): readonly number[] {
+function inodesOf(operation: FileOperation): readonly number[] {
   switch (operation.kind) {
     case "create":
     case "unlink":
@@ -246,11 +246,8 @@ function inodesOf(operation: Operation): readonly number[] {
       return [operation.parent, operation.inode];
     case "rename":
       return [operation.parent, operation.newParent];
-    case "setAttributes":
-    case "write":
-      return [operation.inode];
     default:
-      return [];
+      return [operation.inode];
   }
 }
 
