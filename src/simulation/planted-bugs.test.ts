@@ -87,10 +87,10 @@ test("a write that one member acknowledges and drops", () => {
 test("a member that answers reads from old copies", () => {
   const hooks = () => {
     const copies = new Map<string, Awaited<ReturnType<Handler<unknown, unknown>>>>();
-    return withHandler("beta", readBlocks, (real) => async (body, payload, peer) => {
-      if (peer.remote.role !== "client") return real(body, payload, peer);
+    return withHandler("beta", readBlocks, (real) => async (body, payload, peer, work) => {
+      if (peer.remote.role !== "client") return real(body, payload, peer, work);
       const key = `${body.chunk} ${body.firstBlock} ${body.blockCount}`;
-      const answer = copies.get(key) ?? (await real(body, payload, peer));
+      const answer = copies.get(key) ?? (await real(body, payload, peer, work));
       copies.set(key, answer);
       return answer as Awaited<ReturnType<typeof real>>;
     });

@@ -7,6 +7,7 @@ import type { Link, LinkReceiver } from "./link.ts";
 import type { Method } from "./method.ts";
 import { OutgoingRequests } from "./outgoing-requests.ts";
 import type { Peer, Reply, RequestOptions } from "./peer.ts";
+import { RequestMetrics } from "./request-metrics.ts";
 import type { Service } from "./service.ts";
 
 export class ConnectedPeer implements Peer, LinkReceiver {
@@ -34,8 +35,11 @@ export class ConnectedPeer implements Peer, LinkReceiver {
     this.localAddress = link.localAddress;
     this.#link = link;
     const name = remote.peerId === "" ? remote.address : `${remote.address} (${remote.peerId})`;
-    this.#outgoing = new OutgoingRequests(link, platform.clock, name);
-    this.#incoming = new IncomingRequests(link, service, platform.logger.for("wire"), this);
+    const metrics = RequestMetrics.of(platform.metrics);
+    link.traffic = metrics.traffic(remote);
+    const meter = (method: string) => metrics.outgoing(method, remote);
+    this.#outgoing = new OutgoingRequests(link, platform.clock, { name, meter });
+    this.#incoming = new IncomingRequests(link, service, platform, this);
   }
 
   request<Q, R>(method: Method<Q, R>, body: Q, options: RequestOptions): Promise<Reply<R>> {

@@ -12,7 +12,7 @@
  */
 import { CodecError } from "../codec/buffers.ts";
 import { crc32c } from "./crc32c.ts";
-import { type FrameLimits, headerBytes, kindFailure } from "./frame.ts";
+import { type FrameLimits, headerBytes, kindTimedResponse } from "./frame.ts";
 
 export interface Frame {
   readonly kind: number;
@@ -133,7 +133,7 @@ export class FrameParser {
 
   #deliver(bytes: Uint8Array, start: number, end: number, payload: Uint8Array): boolean {
     const kind = bytes[start + 22]!;
-    if (kind > kindFailure || bytes[start + 23] !== 0) throw new CodecError(`kind ${kind} of a frame`);
+    if (kind > kindTimedResponse || bytes[start + 23] !== 0) throw new CodecError(`kind ${kind} of a frame`);
     const idHigh = readU32(bytes, start + 16);
     if (idHigh > 0x1f_ffff) throw new CodecError("request id above 2^53");
     return this.#onFrame({
@@ -161,6 +161,6 @@ export class FrameParser {
   }
 }
 
-function readU32(bytes: Uint8Array, at: number): number {
+export function readU32(bytes: Uint8Array, at: number): number {
   return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
 }

@@ -28,6 +28,10 @@ export const helloBytesMax = 16 * 1024;
 export const kindRequest = 0;
 export const kindResponse = 1;
 export const kindFailure = 2;
+/** A response whose body has `timeBytes` in front: how long the request was worked on. All but the hello's. */
+export const kindTimedResponse = 3;
+/** Two u32 of microseconds: from the request's arrival to its answer; the part of it in which it waited for the disk. */
+export const timeBytes = 8;
 
 /** What a header says beside the lengths. */
 export interface FrameHeader {

@@ -5,6 +5,7 @@
  * no frame, and frames that the receiver objects to (CodecError), end the link with exactly one log line.
  */
 import { CodecError, Writer } from "../codec/buffers.ts";
+import { Counter } from "../metrics/metrics.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Connection } from "../platform/network.ts";
 import {
@@ -36,6 +37,8 @@ const frames = new Writer(64 * 1024);
 export class Link {
   readonly remoteAddress: string;
   readonly localAddress: string;
+  /** Where the bytes are counted; those of the handshake aren't. */
+  traffic = { sent: new Counter(), received: new Counter() };
   readonly #connection: Connection;
   readonly #logger: Logger;
   readonly #limits: FrameLimits = { bodyBytesMax: helloBytesMax, payloadBytesMax: 0 };
@@ -98,6 +101,7 @@ export class Link {
   /** Sends a frame made by `encode`. Dropped silently if the link has ended. */
   send(head: Uint8Array, payload: readonly Uint8Array[] | undefined): void {
     if (this.closed) return;
+    this.traffic.sent.add(head.byteLength + payloadBytesOf(payload));
     const buffers = payload === undefined || payload.length === 0 ? [head] : [head, ...payload];
     if (!this.#connection.send(buffers)) this.#writable = false;
   }
@@ -119,6 +123,7 @@ export class Link {
 
   #received(bytes: Uint8Array): void {
     if (this.closed) return;
+    this.traffic.received.add(bytes.byteLength);
     try {
       this.#parser.push(bytes);
     } catch (error) {

@@ -11,11 +11,12 @@ import { BrineError } from "../errors/brine-error.ts";
 import type { Clock } from "../platform/clock.ts";
 import { Deadlines } from "./deadlines.ts";
 import { errorOf, failure } from "./failure.ts";
-import { kindFailure, kindRequest, payloadBytesOf } from "./frame.ts";
-import type { Frame } from "./frame-parser.ts";
+import { kindFailure, kindRequest, kindTimedResponse, payloadBytesOf, timeBytes } from "./frame.ts";
+import { type Frame, readU32 } from "./frame-parser.ts";
 import type { Link } from "./link.ts";
 import type { Method } from "./method.ts";
 import type { Reply, RequestOptions } from "./peer.ts";
+import type { OutgoingMeter } from "./request-metrics.ts";
 
 /** Far more than the kernel gives a mount to do at once; a quarter of what the other side tolerates. */
 const inFlightMax = 1024;
@@ -33,6 +34,9 @@ interface OutgoingRequest {
   readonly reject: (error: unknown) => void;
   readonly timeoutMs: number;
   readonly deadlineMs: number;
+  readonly askedMs: number;
+  sentMs: number;
+  readonly meter: OutgoingMeter;
   readonly payloadBytes: number;
   /** Header and body; released when sent. */
   head: Uint8Array | undefined;
@@ -47,6 +51,9 @@ export class OutgoingRequests {
   readonly #link: Link;
   readonly #clock: Clock;
   readonly #remoteName: string;
+  readonly #meterOf: (method: string) => OutgoingMeter;
+  /** By method id. */
+  readonly #meters = new Map<number, OutgoingMeter>();
   readonly #deadlines: Deadlines;
   readonly #inFlight = new Map<number, OutgoingRequest>();
   #inFlightBytes = 0;
@@ -56,11 +63,12 @@ export class OutgoingRequests {
   #nextId = 1;
   #closeReason: string | undefined;
 
-  /** @param remoteName address and id, for messages */
-  constructor(link: Link, clock: Clock, remoteName: string) {
+  /** @param remote its address and id, for messages, and what measures a method to it */
+  constructor(link: Link, clock: Clock, remote: { name: string; meter: (method: string) => OutgoingMeter }) {
     this.#link = link;
     this.#clock = clock;
-    this.#remoteName = remoteName;
+    this.#remoteName = remote.name;
+    this.#meterOf = remote.meter;
     this.#deadlines = new Deadlines(clock, (nowMs) => this.#expire(nowMs));
   }
 
@@ -81,6 +89,9 @@ export class OutgoingRequests {
         reject,
         timeoutMs: options.timeoutMs,
         deadlineMs: nowMs + options.timeoutMs,
+        askedMs: nowMs,
+        sentMs: nowMs,
+        meter: this.#meter(method),
         payloadBytes: payloadBytesOf(options.payload),
         head,
         payload: options.payload,
@@ -115,6 +126,8 @@ export class OutgoingRequests {
       const request = this.#waiting[this.#waitingFrom]!;
       if (!request.settled) {
         if (!this.#hasRoom(request)) break;
+        request.sentMs = this.#clock.nowMs();
+        request.meter.queued(request.sentMs - request.askedMs);
         this.#send(request);
       }
       this.#waitingFrom += 1;
@@ -135,6 +148,15 @@ export class OutgoingRequests {
     this.#waiting = [];
     this.#waitingFrom = 0;
     for (const request of unanswered) this.#fail(request, this.#closedError(request.methodName));
+  }
+
+  #meter(method: { readonly id: number; readonly name: string }): OutgoingMeter {
+    let meter = this.#meters.get(method.id);
+    if (meter === undefined) {
+      meter = this.#meterOf(method.name);
+      this.#meters.set(method.id, meter);
+    }
+    return meter;
   }
 
   #hasRoom(request: OutgoingRequest): boolean {
@@ -161,7 +183,7 @@ export class OutgoingRequests {
     try {
       if (frame.kind === kindFailure) this.#fail(request, errorOf(decode(failure, frame.body)));
       else {
-        const body = decode(request.response, frame.body) as never;
+        const body = decode(request.response, this.#takeTime(request, frame)) as never;
         this.#settle(request);
         request.resolve({ body, payload: frame.payload });
       }
@@ -170,6 +192,16 @@ export class OutgoingRequests {
       this.#fail(request, new BrineError("protocol", what, { cause: error }));
       throw error;
     }
+  }
+
+  /** Notes how long the other side worked on it, if it says so; returns the body. */
+  #takeTime(request: OutgoingRequest, { kind, body }: Frame): Uint8Array {
+    const isTimed = kind === kindTimedResponse;
+    if (isTimed && body.byteLength < timeBytes) throw new CodecError("a response without its time");
+    const workMs = isTimed ? readU32(body, 0) / 1000 : 0;
+    const diskMs = isTimed ? readU32(body, 4) / 1000 : 0;
+    request.meter.answered({ roundTripMs: this.#clock.nowMs() - request.sentMs, workMs, diskMs });
+    return isTimed ? body.subarray(timeBytes) : body;
   }
 
   #watchSignal(request: OutgoingRequest, signal: AbortSignal): void {
@@ -194,6 +226,7 @@ export class OutgoingRequests {
   #fail(request: OutgoingRequest, error: unknown): void {
     if (request.settled) return;
     this.#settle(request);
+    request.meter.failed();
     request.reject(error);
   }
 

@@ -24,11 +24,18 @@ export interface RequestOptions {
   readonly urgent?: boolean;
 }
 
+/** What a handler may say of its work on one request. */
+export interface Work {
+  /** Of the time until the answer: so long it waited for the disk. */
+  diskMs: number;
+}
+
 /** Answers a request. A returned payload is sent after the body. Throw BrineError or FileError to fail it. */
 export type Handler<Q, R> = (
   body: Q,
   payload: Uint8Array,
   peer: Peer,
+  work: Work,
 ) => Promise<R | { body: R; payload: Payload }> | R | { body: R; payload: Payload };
 
 /** One connection after its handshake. Both ends can send requests. */

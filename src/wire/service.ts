@@ -24,7 +24,17 @@ export interface Registration {
   readonly roles: readonly string[] | undefined;
 }
 
+/** A request that is being answered, for `brine waits`. */
+export interface RequestUnderWay {
+  readonly registration: Registration;
+  readonly body: unknown;
+  readonly peer: Peer;
+  readonly arrivedMs: number;
+}
+
 export class Service {
+  /** In the order of arrival; of all peers. */
+  readonly underWay = new Set<RequestUnderWay>();
   readonly #registrations = new Map<number, Registration>();
 
   /** Registers the handler of a method; each method once. */
