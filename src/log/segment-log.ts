@@ -17,6 +17,7 @@
 import { Writer } from "../codec/buffers.ts";
 import { BrineError, hasCode } from "../errors/brine-error.ts";
 import type { Platform } from "../platform/platform.ts";
+import { LogMeter } from "./log-meter.ts";
 import { recover } from "./recovery.ts";
 import { asBrineError, SegmentFiles } from "./segment-files.ts";
 import {
@@ -76,6 +77,7 @@ export class SegmentLog {
   readonly #kind: string;
   readonly #segmentBytes: number;
   readonly #logId: Uint8Array;
+  readonly #meter: LogMeter;
   readonly #area = new Writer(16 * blockBytes);
   #segments: number[];
   #end: LogPosition;
@@ -131,6 +133,7 @@ export class SegmentLog {
     this.#end = state.end;
     this.#nextSequence = state.nextSequence;
     this.#lastCommitStart = state.lastCommitStart;
+    this.#meter = new LogMeter(platform.metrics, state.kind, () => this.#queuedBytes);
   }
 
   /** Behind the last durable commit. */
@@ -311,6 +314,7 @@ export class SegmentLog {
     const area = this.#area.view();
     const { segment, offset } = this.#end;
     const buffers = [area, ...records.flatMap((record) => record.payload)];
+    const beganMs = this.#platform.clock.nowMs();
     await this.#files.use(segment, async (file) => {
       await file.write(buffers, offset);
       await file.syncData();
@@ -318,6 +322,7 @@ export class SegmentLog {
     let payloadOffset = offset + area.byteLength;
     const commitBytes = buffers.reduce((sum, buffer) => sum + buffer.byteLength, 0);
     const end = { segment, offset: offset + commitBytes };
+    this.#meter.committed({ records: records.length, bytes: commitBytes, ms: this.#platform.clock.nowMs() - beganMs });
     this.#lastCommitStart = this.#end;
     this.#end = end;
     this.#roomBytes -= commitBytes;

@@ -24,6 +24,7 @@ import type { KeyValue } from "../platform/key-value.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Platform } from "../platform/platform.ts";
 import { decodeBatch, encodeBatch } from "./batch.ts";
+import { CommitMeter } from "./commit-meter.ts";
 import type { Lifetime } from "./lifetime.ts";
 import type { SpaceGuard } from "./space-guard.ts";
 import type { Timeouts } from "./timeouts.ts";
@@ -45,10 +46,13 @@ export interface Outcome {
    * they take effect is unknown). Undefined if there are none.
    */
   readonly refusal: BrineError | undefined;
+  /** From the submission until the ledger had the last of them. */
+  readonly ledgerMs: number;
 }
 
 interface Submitted {
   readonly transactions: readonly Transaction[];
+  readonly submittedMs: number;
   /** Those before are in a ledger entry, or on the way into one. */
   taken: number;
   readonly results: Result[];
@@ -77,6 +81,7 @@ export interface CommitterParts {
 
 export class Committer {
   readonly #parts: CommitterParts;
+  readonly #meter: CommitMeter;
   #queue: Submitted[] = [];
   /** Transactions in the queue that are not taken. */
   #waiting = 0;
@@ -92,6 +97,7 @@ export class Committer {
 
   constructor(parts: CommitterParts) {
     this.#parts = parts;
+    this.#meter = new CommitMeter(parts.platform.metrics);
   }
 
   /** Brings the state up to the end of the ledger. Errors: badChecksum (they do not fit), and the ledger's. */
@@ -152,10 +158,11 @@ export class Committer {
   submit(transactions: readonly Transaction[]): Promise<Outcome> {
     return new Promise((resolve) => {
       if (this.#end !== undefined || transactions.length === 0) {
-        resolve({ results: [], refusal: this.#end });
+        resolve({ results: [], refusal: this.#end, ledgerMs: 0 });
         return;
       }
-      this.#queue.push({ transactions, taken: 0, results: [], resolve });
+      const submittedMs = this.#parts.lifetime.nowMs();
+      this.#queue.push({ transactions, submittedMs, taken: 0, results: [], resolve });
       this.#waiting += transactions.length;
       if (!this.#running) this.#parts.lifetime.run("commit", () => this.#run());
     });
@@ -211,6 +218,8 @@ export class Committer {
     const { batch, count } = encodeBatch(this.#timed(timeNs, transactions));
     transactions.length = count;
     const taken = this.#take(count);
+    const beganMs = lifetime.nowMs();
+    for (const { from } of taken) this.#meter.taken(from.submittedMs, beganMs);
     const wait = waits.begin("the ledger's disk", () => ({ transactions: count, behindThem: this.#waiting }));
     let index: number;
     try {
@@ -221,6 +230,8 @@ export class Committer {
     } finally {
       wait.end();
     }
+    const appendedMs = lifetime.nowMs();
+    this.#meter.appended({ transactions: count, bytes: batch.byteLength, ms: appendedMs - beganMs });
     let results: Result[];
     try {
       if (this.#failure !== undefined) throw this.#failure;
@@ -232,8 +243,9 @@ export class Committer {
       this.#fail(reason, taken);
       return;
     }
+    this.#meter.applied(lifetime.nowMs() - appendedMs);
     this.#commitLater();
-    this.#answer(taken, results);
+    this.#answer(taken, results, appendedMs);
     if (lifetime.stopped) this.#refuseAll(new BrineError("notServing", "the metadata server stops"));
   }
 
@@ -266,12 +278,13 @@ export class Committer {
     return taken;
   }
 
-  #answer(taken: readonly Taken[], results: readonly Result[]): void {
+  #answer(taken: readonly Taken[], results: readonly Result[], appendedMs: number): void {
     let at = 0;
     for (const { from, count } of taken) {
       for (const end = at + count; at < end; at++) from.results.push(results[at]!);
       const isWhole = from.results.length === from.transactions.length;
-      if (isWhole) from.resolve({ results: from.results, refusal: undefined });
+      const ledgerMs = appendedMs - from.submittedMs;
+      if (isWhole) from.resolve({ results: from.results, refusal: undefined, ledgerMs });
     }
   }
 
@@ -280,7 +293,7 @@ export class Committer {
       const refused = taken.reduce((sum, { count }) => sum + count, 0) + this.#waiting;
       this.#parts.log.warn("the ledger's disk is full: changes are refused", { refused });
       // Those behind may build on what was refused, and would be a gap in their session's sequence.
-      for (const { from } of taken) from.resolve({ results: from.results, refusal: noSpaceError(error) });
+      for (const { from } of taken) from.resolve({ results: from.results, refusal: noSpaceError(error), ledgerMs: 0 });
       this.#refuseAll(noSpaceError(error));
       return;
     }
@@ -294,7 +307,7 @@ export class Committer {
   }
 
   #fail(error: BrineError, taken: readonly Taken[]): void {
-    for (const { from } of taken) from.resolve({ results: from.results, refusal: error });
+    for (const { from } of taken) from.resolve({ results: from.results, refusal: error, ledgerMs: 0 });
     if (this.#failure !== undefined) return;
     this.#failure = error;
     this.#refuseAll(error);
@@ -305,7 +318,7 @@ export class Committer {
     const refused = this.#queue;
     this.#queue = [];
     this.#waiting = 0;
-    for (const { results, resolve } of refused) resolve({ results, refusal });
+    for (const { results, resolve } of refused) resolve({ results, refusal, ledgerMs: 0 });
   }
 
   #commitLater(): void {

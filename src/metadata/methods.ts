@@ -25,7 +25,7 @@ import {
   transact,
 } from "../wire/catalogue/leader.ts";
 import type { Method } from "../wire/method.ts";
-import type { Handler, Peer } from "../wire/peer.ts";
+import type { Handler, Peer, Work } from "../wire/peer.ts";
 import type { Service } from "../wire/service.ts";
 import type { Admin } from "./admin.ts";
 import type { Groups } from "./groups.ts";
@@ -68,8 +68,8 @@ export function registerMethods(service: Service, parts: () => Parts): void {
   registerAdminMethods(methods);
 }
 
-type Answer<Q, R> = (parts: Parts, body: Q, peer: Peer) => R | Promise<R>;
-type SessionAnswer<Q, R> = (parts: Parts, session: Session, body: Q) => R | Promise<R>;
+type Answer<Q, R> = (parts: Parts, body: Q, peer: Peer, work: Work) => R | Promise<R>;
+type SessionAnswer<Q, R> = (parts: Parts, session: Session, body: Q, work: Work) => R | Promise<R>;
 
 class Methods {
   readonly #service: Service;
@@ -81,13 +81,15 @@ class Methods {
   }
 
   on<Q, R>(roles: readonly Role[], method: Method<Q, R>, answer: Answer<Q, R>): void {
-    const handler: Handler<Q, R> = (body, _payload, peer) => answer(this.#parts(), body, peer);
+    const handler: Handler<Q, R> = (body, _payload, peer, work) => answer(this.#parts(), body, peer, work);
     this.#service.handle(method, handler, { roles });
   }
 
   /** Only on the connection that speaks for the session. */
   inSession<Q extends { session: number }, R>(method: Method<Q, R>, answer: SessionAnswer<Q, R>): void {
-    this.on(["client"], method, (parts, body, peer) => answer(parts, parts.sessions.of(body.session, peer), body));
+    this.on(["client"], method, (parts, body, peer, work) =>
+      answer(parts, parts.sessions.of(body.session, peer), body, work),
+    );
   }
 }
 
@@ -112,7 +114,7 @@ function registerSessionMethods(methods: Methods): void {
 }
 
 function registerNamespaceMethods(methods: Methods): void {
-  methods.inSession(transact, ({ transactions }, session, body) => transactions.execute(session, body));
+  methods.inSession(transact, ({ transactions }, session, body, work) => transactions.execute(session, body, work));
   methods.inSession(lookup, ({ answers }, session, body) => answers.lookup(session, body));
   methods.inSession(readDirectory, ({ answers }, session, body) => answers.readDirectory(session, body));
   methods.inSession(statVolume, ({ queries }, session) => queries.statVolume(session));

@@ -18,6 +18,7 @@ import { BrineError, hasCode } from "../errors/brine-error.ts";
 import { errno } from "../errors/errno.ts";
 import { type FileOperation, isFileOperation } from "../namespace/apply.ts";
 import type { Operation, OperationKind, Result, Transaction } from "../namespace/operation.ts";
+import type { Work } from "../wire/peer.ts";
 import type { Outcome } from "./committer.ts";
 import { coverGrant } from "./grants.ts";
 import type { Holdings } from "./holdings.ts";
@@ -79,7 +80,7 @@ export class Transactions {
    * Resolves when all that can have a result have it: durable and applied. Errors: sessionExpired, notServing (whether
    * they take effect is unknown).
    */
-  async execute(session: Session, request: TransactRequest): Promise<TransactAnswer> {
+  async execute(session: Session, request: TransactRequest, work?: Work): Promise<TransactAnswer> {
     const stream = this.#stream(session);
     const { first, transactions } = request;
     const resent = Math.max(0, Math.min(transactions.length, stream.queuedSequence + 1 - first));
@@ -89,6 +90,7 @@ export class Transactions {
     const answer = await this.#answerAgain(session, first, resent, underWay);
     if (own === undefined) return { ...answer, refused: answer.refused ?? described(refusal) };
     const outcome = await own.settled;
+    if (work !== undefined) work.diskMs = outcome.ledgerMs;
     if (answer.refused !== undefined) return answer;
     for (const [index, result] of outcome.results.entries()) {
       answer.results.push(accepted[index]!.predicted && result.kind !== "failed" ? { kind: "done" } : result);
