@@ -23,6 +23,7 @@ import { createGroups } from "./operations/create-groups.ts";
 import { createVolume } from "./operations/create-volume.ts";
 import { deleteVolume } from "./operations/delete-volume.ts";
 import { discardChunks } from "./operations/discard-chunks.ts";
+import { removeExtendedAttribute, setExtendedAttribute } from "./operations/extended-attributes.ts";
 import { grantChunks } from "./operations/grant-chunks.ts";
 import { grantInodes } from "./operations/grant-inodes.ts";
 import { link } from "./operations/link.ts";
@@ -40,7 +41,17 @@ import type { Session } from "./tables/session-table.ts";
 import type { Tables } from "./tables/tables.ts";
 
 /** Operations on files: leader and clients execute them by the same rules (context.ts). */
-const fileOperations = { create, link, unlink, rmdir, rename, setAttributes, write };
+const fileOperations = {
+  create,
+  link,
+  unlink,
+  rmdir,
+  rename,
+  setAttributes,
+  write,
+  setExtendedAttribute,
+  removeExtendedAttribute,
+};
 export type FileOperation = OperationOf<keyof typeof fileOperations>;
 
 /** Further operations of clients, at the leader only. */

@@ -131,5 +131,6 @@ export function newInode(
     parentCookie: place.cookie,
     target: node.target,
     nextCookie: firstCookie,
+    extendedAttributes: [],
   };
 }

@@ -4,7 +4,21 @@
  * Ids are whole numbers below 2^53, never used twice. Times are nanoseconds since 1970 as bigint. Names are byte
  * strings: one character (0–255) a byte, so that any byte but `/` and NUL passes through unchanged.
  */
-import { boolean, byteString, type Infer, i64, list, oneOf, struct, text, u8, u16, u32, u64 } from "../codec/schema.ts";
+import {
+  boolean,
+  byteString,
+  bytes,
+  type Infer,
+  i64,
+  list,
+  oneOf,
+  struct,
+  text,
+  u8,
+  u16,
+  u32,
+  u64,
+} from "../codec/schema.ts";
 
 /** Bytes in a chunk: the unit of placement and of dirty tracking. */
 export const chunkBytes = 4 * 1024 * 1024;
@@ -56,6 +70,21 @@ export const attributes = struct({
 });
 export type Attributes = Infer<typeof attributes>;
 
+/** XATTR_NAME_MAX and XATTR_SIZE_MAX, linux/limits.h. */
+export const extendedNameBytesMax = 255;
+export const extendedValueBytesMax = 65_536;
+/** All names and values of an inode: they travel with its record. ext4 has a block of 4 KiB, XFS no bound. */
+export const extendedBytesMax = 65_536;
+/** With a name and a value of one byte each there are fewer. */
+const extendedCountMax = 4096;
+
+/** One extended attribute, xattr(7): the name with its namespace (`user.`, `security.`, …). */
+export const extendedAttribute = struct({
+  name: byteString(extendedNameBytesMax),
+  value: bytes(extendedValueBytesMax),
+});
+export type ExtendedAttribute = Infer<typeof extendedAttribute>;
+
 /** What the namespace keeps for an inode. */
 export const inodeRecord = struct({
   attributes,
@@ -67,6 +96,8 @@ export const inodeRecord = struct({
   target: byteString(targetBytesMax),
   /** Cookie that the next entry of this directory gets. */
   nextCookie: u64,
+  /** In the order in which they were set first. */
+  extendedAttributes: list(extendedAttribute, extendedCountMax),
 });
 export type InodeRecord = Infer<typeof inodeRecord>;
 

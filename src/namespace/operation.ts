@@ -5,10 +5,12 @@
 import {
   boolean,
   byteString,
+  bytes,
   type Infer,
   i64,
   list,
   nothing,
+  oneOf,
   optional,
   struct,
   text,
@@ -18,7 +20,17 @@ import {
   u64,
   union,
 } from "../codec/schema.ts";
-import { attributes, fileType, groupMember, mapping, name, range, targetBytesMax } from "./model.ts";
+import {
+  attributes,
+  extendedNameBytesMax,
+  extendedValueBytesMax,
+  fileType,
+  groupMember,
+  mapping,
+  name,
+  range,
+  targetBytesMax,
+} from "./model.ts";
 
 /** A time to set: the transaction's own, or a given one (utimensat(2)). */
 export const timeChange = union({ now: nothing, at: struct({ ns: i64 }) });
@@ -73,6 +85,18 @@ export const operation = union({
   }),
   /** Data that is on the stores becomes part of the file: maps new chunks, extends the size to `end`, sets mtime. */
   write: struct({ inode: u64, mappings: list(mapping, mappingsMax), end: u64, killPrivileges: boolean }),
+  /**
+   * setxattr(2). `create`: EEXIST if it is there; `replace`: ENODATA if it isn't. ENOSPC when the inode's would be more than
+   * `extendedBytesMax`.
+   */
+  setExtendedAttribute: struct({
+    inode: u64,
+    name: byteString(extendedNameBytesMax),
+    value: bytes(extendedValueBytesMax),
+    mode: oneOf("set", "create", "replace"),
+  }),
+  /** removexattr(2). ENODATA. */
+  removeExtendedAttribute: struct({ inode: u64, name: byteString(extendedNameBytesMax) }),
   /** Gives the session new inode numbers, at most `inodeGrantMax`. */
   grantInodes: struct({ count: u32 }),
   /**
