@@ -99,6 +99,17 @@ export class Client implements FileSystem {
     return this.#waits.list();
   }
 
+  /** Number of the session that it has now, or had last. */
+  get sessionId(): number {
+    return this.#mount.session.id;
+  }
+
+  /** Positions in the session's journal: of the last change that was answered, and of the last one that is durable. */
+  get journalPositions(): { session: number; answered: number; durable: number } {
+    const { session, journal } = this.#mount;
+    return { session: session.id, answered: journal.position, durable: journal.committedPosition };
+  }
+
   /** Leases as this client has them, for tests and the simulation's checkers. */
   leasesHeld(): { inode: number; mode: LeaseMode; grant: number }[] {
     return this.#mount.holdings().leases;
