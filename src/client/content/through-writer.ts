@@ -38,8 +38,11 @@ export class ThroughWriter {
   ): Promise<number> {
     const { journal, ids, execute } = this.#contents;
     await journal.committed(journal.position, operation);
-    const edges = loadEdges(this.#contents, content, parts, operation);
-    if (edges !== undefined) await edges;
+    for (;;) {
+      const edges = loadEdges(this.#contents, content, parts, operation);
+      if (edges === undefined) break;
+      await edges;
+    }
     operation.check();
     const { size, inode } = content;
     // Memory of its own: the caller may be gone before the stores have answered, and a store may answer late.

@@ -68,35 +68,39 @@ export class Truncater {
     const { size } = change;
     const index = Math.floor(size / chunkBytes);
     const before = size % chunkBytes === 0 ? undefined : content.view(index);
-    const replaced = before === undefined ? undefined : await this.#replace(content, before, size, operation);
+    const made = before === undefined ? undefined : await this.#replace(content, before, size, operation);
+    const replaced =
+      made !== undefined && (await this.#changeReplacing(content, change, made.view, made.runs, operation))
+        ? made.view
+        : undefined;
     if (replaced === undefined) await this.#change(content, change, undefined, [], operation);
-    else await this.#changeReplacing(content, change, replaced.view, replaced.runs, operation);
     content.loads.outdateAll();
     content.cutViews(Math.ceil(size / chunkBytes));
     content.map.cut(Math.ceil(size / chunkBytes));
     if (before === undefined) return;
     const wholeBlocks = Math.floor((size % chunkBytes) / blockBytes);
-    if (replaced !== undefined) this.#move(before, replaced.view, wholeBlocks);
+    if (replaced !== undefined) this.#move(before, replaced, wholeBlocks);
     else {
       before.isZeroBehindEnd = false;
       before.cut(wholeBlocks, Number.POSITIVE_INFINITY);
     }
   }
 
-  /** With a new chunk; without it if the stores have no room for what it needs. */
+  /** With a new chunk. False if the stores have no room for what it needs: nothing has changed. */
   async #changeReplacing(
     content: FileContent,
     change: SizeChange,
     view: ChunkView,
     runs: readonly Run[],
     operation: Operation,
-  ): Promise<void> {
+  ): Promise<boolean> {
     try {
       await this.#change(content, change, view, runs, operation);
+      return true;
     } catch (error) {
       if (view.mappedAt === 0) this.#contents.ids.discardChunk(view.chunk);
-      if (view.mappedAt !== 0 || !isFull(error)) throw error;
-      await this.#change(content, change, undefined, [], operation);
+      if (view.mappedAt === 0 && isFull(error)) return false;
+      throw error;
     }
   }
 

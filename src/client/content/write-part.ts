@@ -107,33 +107,23 @@ export function mappingsOf(parts: readonly FilePart[]): Mapping[] {
   return parts.filter((part) => part.isNew).map(({ view }) => ({ index: view.index, chunk: view.chunk }));
 }
 
-/** Undefined if everything that the parts need is here. Errors: EIO. */
+/**
+ * Undefined if everything that the parts need is here, in this very turn: else it is asked for, and looked at again, because
+ * what is clean may be dropped from the cache meanwhile. Errors: EIO.
+ */
 export function loadEdges(
   contents: Contents,
   content: FileContent,
   parts: readonly FilePart[],
   operation: Operation,
-): Promise<void> | undefined {
-  const isMissing = parts.some((part) => part.missingBlock(content) !== undefined);
-  return isMissing ? readEdges(contents, content, parts, operation) : undefined;
-}
-
-/** What is clean may be dropped from the cache while another block is read: so it is looked at again. */
-async function readEdges(
-  contents: Contents,
-  content: FileContent,
-  parts: readonly FilePart[],
-  operation: Operation,
-): Promise<void> {
-  for (;;) {
-    const missing = parts.flatMap((part) => {
-      const block = part.missingBlock(content);
-      return block === undefined ? [] : [{ part, block }];
-    });
-    if (missing.length === 0) return;
-    const reading = missing.map(async ({ part, block }) => {
-      part.learn(block, await contents.reader.blocks(content, part.view.index, block, block + 1, operation));
-    });
-    await Promise.all(reading);
-  }
+): Promise<unknown> | undefined {
+  const missing = parts.flatMap((part) => {
+    const block = part.missingBlock(content);
+    return block === undefined ? [] : [{ part, block }];
+  });
+  if (missing.length === 0) return undefined;
+  const reading = missing.map(async ({ part, block }) => {
+    part.learn(block, await contents.reader.blocks(content, part.view.index, block, block + 1, operation));
+  });
+  return Promise.all(reading);
 }

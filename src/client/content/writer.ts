@@ -108,8 +108,11 @@ export class FileWriter {
         this.#giveGrantsBack(prepared);
         return await this.#contents.throughWriter.write(content, prepared, request.killPrivileges, operation);
       }
-      const edges = loadEdges(this.#contents, content, prepared.parts, operation);
-      if (edges !== undefined) await edges;
+      for (;;) {
+        const edges = loadEdges(this.#contents, content, prepared.parts, operation);
+        if (edges === undefined) break;
+        await edges;
+      }
       operation.check();
       this.#writeBack(content, prepared, end, request.killPrivileges);
       return request.bytes.byteLength;
