@@ -222,7 +222,7 @@ test("the table is what a plain list of leases would be", () => {
   });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 200 }), fc.integer({ min: 0, max: 600 }), (steps, others) => {
-      const table = new LeaseTable();
+      const table = new LeaseTable(() => 0);
       // So many that the table grows.
       for (let at = 0; at < others; at++) table.add(9, 10_000 + at, 1, "shared");
       const list: { session: number; inode: number; grant: number; mode: LeaseMode }[] = [];

@@ -1,6 +1,6 @@
 /**
  * Who has which lease, as flat as it can be: a leader may know a million leases, and an object with a few fields for each
- * would take several hundred MB. Here a lease is a *slot*, one index into parallel typed arrays, 41 bytes in all.
+ * would take several hundred MB. Here a lease is a *slot*, one index into parallel typed arrays, 49 bytes in all.
  *
  *     #buckets[hash(inode)] ──► slot ──nextInBucket──► slot ──► none        all leases of an inode are in one chain
  *     #sessions.get(session).first ──► slot ──nextOfSession──► slot …       a session's leases, the oldest first
@@ -20,6 +20,15 @@ const recallFlags = recalledToSharedFlag | recalledFlag;
 
 const initialCapacity = 256;
 
+/** A session's lease on an inode, for people. */
+export interface Holder {
+  readonly session: number;
+  readonly mode: LeaseMode;
+  readonly sinceMs: number;
+  /** What others want of it, as far as its client was told. */
+  readonly recalledFor: LeaseMode | undefined;
+}
+
 interface SessionChain {
   first: number;
   last: number;
@@ -32,12 +41,18 @@ export class LeaseTable {
   #sessionIds = new Float64Array(0);
   #grants = new Float64Array(0);
   #flags = new Uint8Array(0);
+  #sinceMs = new Float64Array(0);
   #nextInBucket = new Int32Array(0);
   #nextOfSession = new Int32Array(0);
   #previousOfSession = new Int32Array(0);
   #buckets = new Int32Array(0);
   #firstFree = none;
   readonly #sessions = new Map<number, SessionChain>();
+  readonly #nowMs: () => number;
+
+  constructor(nowMs: () => number) {
+    this.#nowMs = nowMs;
+  }
 
   // --- one lease ---
 
@@ -59,6 +74,11 @@ export class LeaseTable {
 
   mode(slot: number): LeaseMode {
     return this.isExclusive(slot) ? "exclusive" : "shared";
+  }
+
+  /** Since when its session has it in this mode. */
+  sinceMs(slot: number): number {
+    return this.#sinceMs[slot]!;
   }
 
   /** What others want of it, as far as its client was told: nothing, that it goes down to shared, that it goes. */
@@ -84,6 +104,7 @@ export class LeaseTable {
 
   /** The same lease goes on with another grant or mode, not recalled. */
   replace(slot: number, grant: number, mode: LeaseMode): void {
+    if (this.mode(slot) !== mode) this.#sinceMs[slot] = this.#nowMs();
     this.#grants[slot] = grant;
     this.#flags[slot] = mode === "exclusive" ? isExclusiveFlag : 0;
   }
@@ -108,8 +129,24 @@ export class LeaseTable {
     return this.#skip(this.#nextInBucket[slot]!, this.#inodes[slot]!);
   }
 
+  holders(inode: number): Holder[] {
+    const holders: Holder[] = [];
+    for (let slot = this.first(inode); slot !== none; slot = this.next(slot)) {
+      const [session, mode, sinceMs] = [this.session(slot), this.mode(slot), this.sinceMs(slot)];
+      holders.push({ session, mode, sinceMs, recalledFor: this.recalledFor(slot) });
+    }
+    return holders;
+  }
+
   count(session: number): number {
     return this.#sessions.get(session)?.count ?? 0;
+  }
+
+  /** Of all sessions. */
+  get totalCount(): number {
+    let total = 0;
+    for (const { count } of this.#sessions.values()) total += count;
+    return total;
   }
 
   /** A session's leases, the oldest first; the one that was given last may be removed. */
@@ -131,6 +168,7 @@ export class LeaseTable {
     this.#inodes[slot] = inode;
     this.#sessionIds[slot] = session;
     this.replace(slot, grant, mode);
+    this.#sinceMs[slot] = this.#nowMs();
     this.#nextInBucket[slot] = this.#buckets[bucket]!;
     this.#buckets[bucket] = slot;
     this.#link(slot, session);
@@ -193,6 +231,7 @@ export class LeaseTable {
     this.#inodes = grown(this.#inodes, new Float64Array(this.#capacity));
     this.#sessionIds = grown(this.#sessionIds, new Float64Array(this.#capacity));
     this.#grants = grown(this.#grants, new Float64Array(this.#capacity));
+    this.#sinceMs = grown(this.#sinceMs, new Float64Array(this.#capacity));
     this.#flags = grown(this.#flags, new Uint8Array(this.#capacity));
     this.#nextInBucket = new Int32Array(this.#capacity);
     this.#nextOfSession = grown(this.#nextOfSession, new Int32Array(this.#capacity));

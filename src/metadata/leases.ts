@@ -26,7 +26,7 @@
 import { BrineError } from "../errors/brine-error.ts";
 import type { LeaseMode } from "../wire/catalogue/leader.ts";
 import { coverGrant, type Grants } from "./grants.ts";
-import { LeaseTable, none } from "./lease-table.ts";
+import { type Holder, LeaseTable, none } from "./lease-table.ts";
 import { LeaseWaiters, type Waiter } from "./lease-waiters.ts";
 import type { Lifetime } from "./lifetime.ts";
 import type { Recalls } from "./recalls.ts";
@@ -58,7 +58,7 @@ const leasesPerSessionLimit = 2 * leasesPerSessionMax;
 /** The leases of one volume. */
 export class Leases {
   readonly #parts: LeasesParts;
-  readonly #table = new LeaseTable();
+  readonly #table: LeaseTable;
   readonly #waiters = new LeaseWaiters();
   /** Inodes with recalled holders. */
   readonly #recalling = new Set<number>();
@@ -67,6 +67,7 @@ export class Leases {
 
   constructor(parts: LeasesParts) {
     this.#parts = parts;
+    this.#table = new LeaseTable(() => parts.lifetime.nowMs());
     parts.lifetime.repeat(parts.recallAgainMs, () => this.#recallAgain());
   }
 
@@ -198,6 +199,16 @@ export class Leases {
     return this.#table.first(inode) !== none || this.#waiters.has(inode);
   }
 
+  /** Who has the inode. */
+  holders(inode: number): Holder[] {
+    return this.#table.holders(inode);
+  }
+
+  /** Of all sessions. */
+  get totalCount(): number {
+    return this.#table.totalCount;
+  }
+
   count(session: number): number {
     return this.#table.count(session);
   }
@@ -309,7 +320,7 @@ export class Leases {
   #wait(session: number, inode: number, mode: LeaseMode): Promise<number> {
     const { promise, resolve, reject } = Promise.withResolvers<number>();
     const wait = this.#parts.waits.begin("lease", () => {
-      return { client: this.#parts.nameOf(session), inode, mode, heldBy: this.#holders(inode, session) };
+      return { client: this.#parts.nameOf(session), session, inode, mode, heldBy: this.#heldBy(inode, session) };
     });
     const granted = (grant: number): void => {
       wait.end();
@@ -323,12 +334,9 @@ export class Leases {
     return promise;
   }
 
-  #holders(inode: number, besides: number): string {
-    const names: string[] = [];
-    for (let slot = this.#table.first(inode); slot !== none; slot = this.#table.next(slot)) {
-      if (this.#table.session(slot) !== besides) names.push(this.#parts.nameOf(this.#table.session(slot)));
-    }
-    return names.join(", ");
+  #heldBy(inode: number, besides: number): string {
+    const others = this.holders(inode).filter(({ session }) => session !== besides);
+    return others.map(({ session }) => this.#parts.nameOf(session)).join(", ");
   }
 
   /** Its session is answered otherwise. */

@@ -1,7 +1,22 @@
 /** What the command line and the console ask of a server. Numbers 300–399. */
-import { boolean, type Infer, i64, list, nothing, struct, text, u8, u16, u32, u64 } from "../../codec/schema.ts";
-import { groupMember, volumeRecord } from "../../namespace/model.ts";
+import {
+  boolean,
+  type Infer,
+  i64,
+  list,
+  nothing,
+  optional,
+  struct,
+  text,
+  u8,
+  u16,
+  u32,
+  u64,
+} from "../../codec/schema.ts";
+import { groupMember, memberState, volumeRecord } from "../../namespace/model.ts";
 import { method } from "../method.ts";
+import { leaseMode } from "./leader.ts";
+import { seriesMax, wireSeries } from "./process.ts";
 
 export const serverStatus = struct({
   serverId: text(64),
@@ -56,3 +71,109 @@ export const deleteVolume = method(302, "admin.deleteVolume", struct({ name: tex
 
 /** The server process ends cleanly. */
 export const stopServer = method(303, "admin.stop", struct({ force: boolean }), nothing);
+
+// --- who waits for whom, and how long things take ---
+
+/** One thing that waits, anywhere in the cluster. */
+export const clusterWait = struct({
+  /** `client`, `leader` or `store`: where it waits. */
+  role: text(16),
+  /** The mount (host, process, directory), the leader's or the store's address. */
+  who: text(512),
+  /** Of the client that waits; 0: none. */
+  session: u64,
+  operation: text(512),
+  /** Empty where it is about no single inode. */
+  volume: text(64),
+  inode: u64,
+  /** In the volume; empty for an inode without a name, or one that the leader has not heard of yet. */
+  path: text(8192),
+  waitsFor: text(2048),
+  forMs: u64,
+});
+export type ClusterWait = Infer<typeof clusterWait>;
+
+export const clusterWaitsMax = 8192;
+
+const waitsFound = {
+  /** The longest first. */
+  waits: list(clusterWait, clusterWaitsMax),
+  /** Who did not answer within a second, with the reason. */
+  silent: list(text(1024), 1024),
+};
+
+/** Everything that waits in the cluster: the leader asks all clients and stores. */
+export const readClusterWaits = method(304, "admin.readWaits", nothing, struct(waitsFound));
+
+/** Most holders of one inode, and groups of one file, in an answer. */
+export const holdersMax = 4096;
+
+export const inodeReport = struct({
+  inode: u64,
+  path: text(8192),
+  type: text(16),
+  size: u64,
+  /** Chunks that are mapped. */
+  chunkCount: u32,
+  leases: list(
+    struct({
+      session: u64,
+      who: text(512),
+      mode: leaseMode,
+      forMs: u64,
+      /** What others want, if it has been asked back: all of it (`exclusive`), or that it goes down to shared. */
+      recalledFor: optional(leaseMode),
+    }),
+    holdersMax,
+  ),
+  /** Mounts that have it open without a lease. */
+  holds: list(text(512), holdersMax),
+  /** Where the chunks are. */
+  groups: list(
+    struct({
+      group: u16,
+      generation: u32,
+      chunks: u32,
+      members: list(struct({ store: u32, address: text(256), state: memberState, condition: text(16) }), 16),
+    }),
+    holdersMax,
+  ),
+  ...waitsFound,
+});
+export type InodeReport = Infer<typeof inodeReport>;
+
+/**
+ * What the leader knows of an inode, and every wait that concerns it or the directories above it. `inode` 0: it is found by
+ * its path in the volume. Errors: notFound.
+ */
+export const explainInode = method(
+  305,
+  "admin.explain",
+  struct({ volume: text(64), inode: u64, path: text(8192) }),
+  inodeReport,
+);
+
+/** Figures of one process. */
+export const processMetrics = struct({
+  /** `client`, `leader` or `store`. */
+  role: text(16),
+  who: text(512),
+  session: u64,
+  forMs: u64,
+  series: list(wireSeries, seriesMax),
+});
+export type ProcessMetrics = Infer<typeof processMetrics>;
+
+/** Most processes in one answer. */
+export const processesMax = 512;
+
+/**
+ * Metrics of the leader, the stores and the clients, or of one session's client alone (`session` not 0).
+ * `omitted`: processes for which there was no room in the answer.
+ */
+export const readClusterMetrics = method(
+  306,
+  "admin.readMetrics",
+  struct({ lastMinute: boolean, session: u64 }),
+  struct({ processes: list(processMetrics, processesMax), silent: list(text(1024), 1024), omitted: u32 }),
+);

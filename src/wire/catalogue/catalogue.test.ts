@@ -10,6 +10,7 @@ import type { Method } from "../method.ts";
 import * as admin from "./admin.ts";
 import * as handshake from "./handshake.ts";
 import * as leader from "./leader.ts";
+import * as process from "./process.ts";
 import * as store from "./store.ts";
 
 type AnyMethod = Method<unknown, unknown>;
@@ -25,6 +26,7 @@ const parts: [object, number, number][] = [
   [leader, 100, 199],
   [store, 200, 299],
   [admin, 300, 399],
+  [process, 400, 499],
 ];
 
 test("numbers are unique and lie in the range of their part", () => {
@@ -35,7 +37,7 @@ test("numbers are unique and lie in the range of their part", () => {
     for (const { id, name } of methods) {
       assert.ok(id >= first && id <= last, `${name} ${id}`);
       assert.ok(!seen.has(id), `${name} ${id} is taken`);
-      assert.match(name, /^(hello|(leader|client|store|admin)\.[a-zA-Z]+)$/);
+      assert.match(name, /^(hello|(leader|client|store|admin|process)\.[a-zA-Z]+)$/);
       seen.add(id);
     }
   }
