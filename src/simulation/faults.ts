@@ -80,16 +80,16 @@ const clientEnds: ReadonlySet<FaultKind> = new Set([
   "longClientIsolation",
 ]);
 /**
- * Operations of dead clients whose fate is open: each doubles the states that are possible. With more, the leader is left
- * in peace until it has ended the sessions of the dead.
+ * Operations of dead clients and ends of sessions whose fate is open: each doubles the states that are possible. With more,
+ * the leader is left in peace until it has ended the sessions of the dead.
  */
-const abandonedMax = 4;
+const openMax = 4;
 
 export class Faults {
   readonly #cluster: SimulatedCluster;
   readonly #random: SimulatedRandom;
   readonly #weights: Weights;
-  readonly #abandonedCount: () => number;
+  readonly #openCount: () => number;
   readonly #intervalFactor: number;
   /** Number of faults after which comes a calm. */
   #calmAt = faultsInARow;
@@ -103,10 +103,10 @@ export class Faults {
     cluster: SimulatedCluster,
     random: SimulatedRandom,
     weights: FaultLevel | Weights,
-    abandonedCount: () => number,
+    openCount: () => number,
   ) {
     this.#cluster = cluster;
-    this.#abandonedCount = abandonedCount;
+    this.#openCount = openCount;
     this.#random = random;
     this.#weights = typeof weights === "string" ? varied(weightsOf[weights], random) : weights;
     this.#intervalFactor = random.pick([0.3, 1, 3]);
@@ -143,7 +143,7 @@ export class Faults {
     const strike = () => {
       if (this.#stopped) return;
       const kind = this.#random.weighted(this.#weights as Record<FaultKind, number>);
-      if (this.#lasting < lastingMax && this.#abandonedCount() <= (clientEnds.has(kind) ? 0 : abandonedMax)) {
+      if (this.#lasting < lastingMax && this.#openCount() <= (clientEnds.has(kind) ? 0 : openMax)) {
         this.#applied += 1;
         this.#apply(kind);
       }

@@ -15,6 +15,8 @@ export interface Mount {
   /** What applications talk to. */
   readonly kernel: SimulatedKernel;
   readonly root: number;
+  /** How far the client is: of the session's changes, which is the last that was answered, and the last that is durable. */
+  readonly positions?: () => { readonly session: number; readonly answered: number; readonly durable: number };
   /** Rejects with MountDied when the process is killed. */
   readonly death: Promise<never>;
 }

@@ -33,6 +33,8 @@ export class Recorder {
   readonly #checker: LinearizabilityChecker;
   readonly #tolerance: (mount: Mount, errno: string, calledUs: number) => Tolerance;
   readonly #history: string[] = [];
+  /** Operations that have returned, and may not be durable: with the client's position at that time. */
+  readonly #answered = new Map<Mount, { id: number; session: number; position: number }[]>();
   readonly #underWay = new Map<number, { mount: string; text: string; calledUs: number }>();
   #count = 0;
 
@@ -72,6 +74,7 @@ export class Recorder {
     const id = this.#count;
     const calledUs = this.#scheduler.nowUs;
     this.#underWay.set(id, { mount: mount.name, text: `${mount.name} ${describeOperation(operation)}`, calledUs });
+    this.#noteDurable();
     this.#checker.called(id, mount.name, operation);
     let result: SystemCallResult;
     try {
@@ -101,8 +104,30 @@ export class Recorder {
     const short = outcome.kind === "written" && operation.kind === "write" && outcome.length < operation.length;
     // write(2): where there is no space for all, what there is space for is written.
     if (short && this.#tolerance(mount, "ENOSPC", calledUs) !== "no") this.#checker.shortened(id, outcome.length);
+    this.#noteDurable();
     this.#checker.returned(id, outcome);
+    const positions = mount.positions?.();
+    if (positions !== undefined) {
+      const { session, answered } = positions;
+      const others = this.#answered.get(mount) ?? [];
+      this.#answered.set(mount, [...others, { id, session, position: answered }]);
+    }
     return { outcome, opened, doubtful: false };
+  }
+
+  /**
+   * What clients know to be durable is: the checker then has less to keep in mind. Should a client be wrong, what it had is
+   * missed later.
+   */
+  #noteDurable(): void {
+    for (const [mount, answered] of this.#answered) {
+      const { session, durable } = mount.positions!();
+      const settled = answered.filter((one) => one.session === session && one.position <= durable);
+      if (settled.length > 0) this.#checker.durable(new Set(settled.map(({ id }) => id)));
+      const open = answered.filter((one) => one.session === session && one.position > durable);
+      if (open.length > 0) this.#answered.set(mount, open);
+      else this.#answered.delete(mount);
+    }
   }
 
   /** True if the operation may have had an effect all the same. */

@@ -59,11 +59,12 @@ export class SimulatedClient implements MountPoint {
     if (this.#mount !== undefined) this.#events.onSessionAtRisk(this.#mount.name, this.#mount.client.sessionId);
   }
 
-  /** True if it was silent for so long that its session may have ended, and is not silent any more. */
-  get isBackFromRisk(): boolean {
-    const { nowUs } = this.#world.scheduler;
-    const silent = this.#silences.some(({ fromUs, forMs }) => fromUs + 1_000 * (forMs + settleMs) > nowUs);
-    return this.#sessionAtRisk && !silent;
+  /** If it was silent for so long that its session may have ended: for how long it has not been silent any more. */
+  get backFromRiskMs(): number | undefined {
+    if (!this.#sessionAtRisk) return undefined;
+    const ends = this.#silences.map(({ fromUs, forMs }) => fromUs / 1_000 + forMs);
+    const backMs = this.#world.scheduler.nowUs / 1_000 - Math.max(...ends);
+    return backMs > settleMs ? backMs : undefined;
   }
 
   /** What has become of the session is known. */
@@ -105,7 +106,8 @@ export class SimulatedClient implements MountPoint {
           const fileSystem: FileSystem = this.#hooks.fileSystem?.(this.name, client) ?? client;
           const random = this.#world.scheduler.random.fork(`kernel ${incarnation.name}`);
           const kernel = new SimulatedKernel(fileSystem, incarnation, () => platform.clock.nowMs(), random);
-          this.#mount = { name: incarnation.name, kernel, client, root: client.root, death: death.promise };
+          const positions = () => client.journalPositions;
+          this.#mount = { name: incarnation.name, kernel, client, root: client.root, positions, death: death.promise };
           if (this.#sessionAtRisk) this.#events.onSessionAtRisk(incarnation.name, client.sessionId);
           this.#mounted.resolve(this.#mount);
         },

@@ -64,6 +64,8 @@ const workMsMax = 300_000;
 /** No simulation lasts so long, unless it runs in circles. */
 const virtualMsMax = 3_600_000;
 const pollMs = 500;
+/** What a server says of a session is so old at most when it is judged. */
+const settledMs = 200;
 /** Members that are not equal after so many looks never will be. */
 const comparisonsMax = 20;
 
@@ -109,7 +111,7 @@ class Simulation {
       },
     });
     this.#faults = new Faults(this.#cluster, this.#random.fork("faults"), options.faults, () => {
-      return this.#checker?.abandonedCount ?? 0;
+      return this.#checker?.openCount ?? 0;
     });
   }
 
@@ -232,7 +234,7 @@ class Simulation {
       await this.#wait(pollMs);
       if (this.#deadMounts.size === 0 && this.#riskyMounts.size === 0) continue;
       const dead = [...this.#deadMounts];
-      const risky = this.#cluster.clients.filter(({ isBackFromRisk }) => isBackFromRisk);
+      const risky = this.#cluster.clients.filter(({ backFromRiskMs }) => backFromRiskMs !== undefined);
       const { sessions } = await this.#cluster.status();
       for (const client of risky) await this.#judgeRisk(client, sessions);
       for (const mount of dead.filter((name) => sessions.every(({ host }) => host !== name))) {
@@ -243,12 +245,18 @@ class Simulation {
   }
 
   /** `sessions`: those that the leader had a moment ago. */
-  async #judgeRisk(client: SimulatedClient, sessions: readonly { session: number }[]): Promise<void> {
+  async #judgeRisk(
+    client: SimulatedClient,
+    sessions: readonly { session: number; heardMsAgo: number }[],
+  ): Promise<void> {
     const mount = client.current;
     const session = mount && this.#riskyMounts.get(mount.name);
-    if (mount === undefined || session === undefined || !client.isBackFromRisk) return;
-    const lives = sessions.some((one) => one.session === session);
-    if (lives && mount.client.sessionId !== session) return;
+    const backMs = client.backFromRiskMs;
+    if (mount === undefined || session === undefined || backMs === undefined) return;
+    const known = sessions.find((one) => one.session === session);
+    // One that hasn't been heard of since may still end.
+    if (known !== undefined && known.heardMsAgo + settledMs > backMs) return;
+    const lives = known !== undefined;
     this.#riskyMounts.delete(mount.name);
     client.riskIsOver();
     if (lives) {

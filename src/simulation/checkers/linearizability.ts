@@ -80,9 +80,9 @@ export class LinearizabilityChecker {
     return this.#most;
   }
 
-  /** Operations of dead clients whose fate is open. */
-  get abandonedCount(): number {
-    return this.#abandoned.size;
+  /** Operations of dead clients whose fate is open, and sessions that may have ended or not. */
+  get openCount(): number {
+    return this.#abandoned.size + this.#ends.size;
   }
 
   /** Changes that nothing has proved durable. */
@@ -202,6 +202,15 @@ export class LinearizabilityChecker {
     this.#map((configuration) => {
       const { log, model } = configuration;
       return { ...configuration, log: log.synced(client, undefined, now, model, this.#timeline) };
+    });
+  }
+
+  /** These operations, which have returned, are durable. */
+  durable(ids: ReadonlySet<number>): void {
+    this.#map((configuration) => {
+      const { log, model } = configuration;
+      const left = log.durable(ids, model, this.#timeline);
+      return left === log ? configuration : { ...configuration, log: left };
     });
   }
 

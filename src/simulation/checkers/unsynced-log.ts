@@ -131,6 +131,12 @@ export class UnsyncedLog {
     return this.#commit(proved, model, timeline);
   }
 
+  /** These operations are durable. */
+  durable(ids: ReadonlySet<number>, model: Model, timeline: Timeline): UnsyncedLog {
+    const proved = this.#entries.filter(({ invocation }) => ids.has(invocation.id));
+    return proved.length === 0 ? this : this.#commit(proved, model, timeline);
+  }
+
   /** All that can be left when the client's session ends here. `end` names that end. */
   cuts(client: string, end: string, model: Model, timeline: Timeline): Remains[] {
     const own = this.#entries.filter(({ invocation }) => invocation.client === client);
