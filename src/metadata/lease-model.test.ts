@@ -74,6 +74,13 @@ class World {
     });
   }
 
+  /** The client doesn't wait for an answer any more. If it was that of its own request, it asks again. */
+  giveUp(client: ModelClient): void {
+    if (client.answers.shift() === undefined) return;
+    client.asking = false;
+    this.#advance(client);
+  }
+
   deliver(client: ModelClient, queue: "answers" | "recalls" | "requests" | "releases"): void {
     client[queue].shift()?.();
   }
@@ -150,8 +157,11 @@ class World {
 
   #recalled(client: ModelClient, { leases }: RecallMessage): void {
     for (const { grant, wanted } of leases) {
-      if (client.mode === undefined || client.grant !== grant) client.earlyRecall = { grant, wanted };
-      else this.#leave(client, wanted);
+      // Only the first recall can overtake the answer.
+      if (client.earlyRecall?.grant === grant) while (client.answers.length > 0) this.deliver(client, "answers");
+      if (client.mode !== undefined && client.grant === grant) this.#leave(client, wanted);
+      else if (client.earlyRecall?.grant !== grant) client.earlyRecall = { grant, wanted };
+      else client.releases.push(() => void this.leases.release(client.session, inode, grant));
     }
   }
 
@@ -177,7 +187,7 @@ test("whatever clients do, an exclusive lease is alone and everyone gets a turn"
     action: fc.oneof(
       { weight: 10, arbitrary: fc.constantFrom("answers", "recalls", "requests", "releases", "time") },
       { weight: 4, arbitrary: fc.constantFrom("shared", "exclusive") },
-      { weight: 1, arbitrary: fc.constantFrom("bringShared", "bringExclusive", "reconnect") },
+      { weight: 1, arbitrary: fc.constantFrom("bringShared", "bringExclusive", "reconnect", "giveUp") },
     ),
     dies: fc.integer({ min: 0, max: 30 }),
   });
@@ -190,6 +200,7 @@ test("whatever clients do, an exclusive lease is alone and everyone gets a turn"
         else if (action === "shared" || action === "exclusive") world.want(client, action);
         else if (action === "time") await world.clock.advance(0);
         else if (action === "reconnect") world.reconnect(client);
+        else if (action === "giveUp") world.giveUp(client);
         else if (action === "bringShared") world.bring(client, "shared");
         else if (action === "bringExclusive") world.bring(client, "exclusive");
         else world.deliver(client, action);

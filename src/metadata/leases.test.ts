@@ -177,34 +177,36 @@ test("who asks again keeps the place", async () => {
   assert.ok(leases.has(2, 9, "exclusive"));
 });
 
-test("an answer that was lost or is on its way: the lease goes on under another grant, at once", async () => {
+test("an answer that was lost or is on its way: the lease stays, and is converted in its turn", async () => {
   const { leases, messages, clock } = makeLeases();
   const lost = take(leases, 1, 9, "shared");
-  take(leases, 2, 9, "shared");
-  // It wants the exclusive one, and doesn't know that it has the shared one: it gets that, and asks again.
-  const renewed = take(leases, 1, 9, "exclusive", 0);
-  assert.ok(renewed > lost);
-  assert.equal(leases.modeOf(1, 9, renewed), "shared");
-  const upgrade = leases.acquire(1, 9, "exclusive", renewed);
+  const other = take(leases, 2, 9, "shared");
+  // It wants the exclusive one, and doesn't know that it has the shared one.
+  const upgrade = leases.acquire(1, 9, "exclusive", 0);
   await clock.advance(0);
   assert.deepEqual(messages, ["2 9 exclusive"]);
+  assert.equal(leases.modeOf(1, 9, lost), "shared");
+  leases.release(2, 9, other);
+  assert.equal(leases.modeOf(1, 9, await upgrade), "exclusive");
   // An exclusive one stays exclusive, whatever is asked for: it may be in use.
   const exclusive = take(leases, 5, 7, "exclusive");
   assert.equal(leases.modeOf(5, 7, take(leases, 5, 7, "shared", 0)), "exclusive");
   assert.ok(!leases.release(5, 7, exclusive));
-  void upgrade;
 });
 
-test("a renewed lease is recalled again, for those who wait", async () => {
+test("who asks again before the giving back has arrived does not get before those who wait", async () => {
   const { leases, messages, clock } = makeLeases();
-  take(leases, 1, 9, "exclusive");
-  const waiting = leases.acquire(2, 9, "shared", 0);
+  const grant = take(leases, 1, 9, "exclusive");
+  const order: string[] = [];
+  const other = leases.acquire(2, 9, "exclusive", 0);
+  track(order, "other", other);
+  track(order, "again", leases.acquire(1, 9, "exclusive", 0));
   await clock.advance(0);
-  const renewed = take(leases, 1, 9, "exclusive", 0);
-  await clock.advance(0);
-  assert.deepEqual(messages, ["1 9 shared", "1 9 shared"]);
-  leases.release(1, 9, renewed);
-  await waiting;
+  assert.deepEqual([messages, order], [["1 9 exclusive"], []]);
+  assert.ok(leases.release(1, 9, grant));
+  leases.release(2, 9, await other);
+  await drain();
+  assert.deepEqual(order, ["other", "again"]);
 });
 
 test("a recall is sent again until the lease is released; those of one turn are one message", async () => {
@@ -227,7 +229,7 @@ test("a wait names client, inode, mode and holders", async () => {
   await clock.advance(100);
   const [wait] = waits.list();
   assert.equal(wait!.what, "lease");
-  assert.deepEqual(wait!.describe(), { client: "host2", inode: 9, mode: "shared", heldBy: "host1" });
+  assert.deepEqual(wait!.describe(), { client: "host2", session: 2, inode: 9, mode: "shared", heldBy: "host1" });
   assert.equal(clock.nowMs() - wait!.sinceMs, 100);
 });
 

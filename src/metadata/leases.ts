@@ -13,8 +13,9 @@
  *    the head of the queue has the other recalled). It is converted, never given up in between, and gets another grant.
  * 3. A client asks with the grant that it has (`held`). If the table has another one for it, an answer is lost or on its
  *    way to the client, or a release on its way from it. The table can't know which; if the lease ended here, the client
- *    might be using it. So it goes on under another grant, at once, in the mode that it has: `acquire` answers less than
- *    was asked for, and the client asks again, with a grant that both know.
+ *    might be using it. So it stays as it is, is recalled if it is in the way, and is converted when the request's turn
+ *    has come, never to less than it was. A recall that comes a second time tells a client that the answer is lost: it
+ *    gives back what it never got.
  * 4. Covers: what a session creates is its own from the moment in which the creation is queued; see transactions.ts.
  * 5. The table is the leader's memory only. After a reconnect a client states what it has, and what it doesn't state is
  *    gone. The same leader keeps what both know. A grant that it has replaced, and the client does not know it, it takes
@@ -74,17 +75,16 @@ export class Leases {
   // --- taking ---
 
   /**
-   * Gives the session a lease, perhaps weaker than asked for (3). The grant; a promise while others are in the way.
+   * Gives the session a lease of at least this mode. The grant; a promise while others are in the way.
    * Errors: busy (it has far too many), sessionExpired; closed (the client has a new connection and asks there).
    */
   acquire(session: number, inode: number, mode: LeaseMode, held: number): number | Promise<number> {
     const slot = this.#table.find(session, inode);
-    if (slot !== none) {
-      if (this.#table.grant(slot) !== held) return this.#renew(slot, mode);
+    if (slot !== none && this.#table.grant(slot) === held) {
       if (mode === "shared") return held;
       // It would not ask if it had the exclusive one: it has gone down to shared, and says so in a moment.
       if (this.#table.isExclusive(slot)) this.#goDown(slot);
-    } else if (this.#table.count(session) >= leasesPerSessionLimit) {
+    } else if (slot === none && this.#table.count(session) >= leasesPerSessionLimit) {
       throw new BrineError("busy", `session ${session} has ${leasesPerSessionLimit} leases and gives none back`);
     }
     const waiter = this.#waiters.find(session, inode);
@@ -93,7 +93,7 @@ export class Leases {
       if (mode === "exclusive") waiter.mode = mode;
       return waiter.promise;
     }
-    if (waiter !== undefined) this.#cancel(waiter);
+    if (waiter !== undefined) this.withdraw(waiter);
     if (!this.#waiters.has(inode) && this.#fits(session, inode, mode)) return this.#grant(session, inode, mode);
     return this.#wait(session, inode, mode);
   }
@@ -247,24 +247,12 @@ export class Leases {
     return true;
   }
 
-  /** What the session has on the inode is converted. */
+  /** What the session has on the inode is converted, but not weakened: it may be in use (3). */
   #grant(session: number, inode: number, mode: LeaseMode): number {
     const grant = this.#parts.grants.next();
     const slot = this.#table.find(session, inode);
     if (slot === none) this.#add(session, inode, grant, mode);
-    else this.#table.replace(slot, grant, mode);
-    return grant;
-  }
-
-  /** See 3. */
-  #renew(slot: number, mode: LeaseMode): number {
-    const [session, inode] = [this.#table.session(slot), this.#table.inode(slot)];
-    const waiter = this.#waiters.find(session, inode);
-    if (waiter !== undefined) this.#cancel(waiter);
-    const canUpgrade = mode === "exclusive" && !this.#waiters.has(inode) && this.#fits(session, inode, mode);
-    const grant = this.#parts.grants.next();
-    this.#table.replace(slot, grant, canUpgrade ? "exclusive" : this.#table.mode(slot));
-    this.#serve(inode);
+    else this.#table.replace(slot, grant, this.#table.isExclusive(slot) ? "exclusive" : mode);
     return grant;
   }
 
@@ -337,13 +325,6 @@ export class Leases {
   #heldBy(inode: number, besides: number): string {
     const others = this.holders(inode).filter(({ session }) => session !== besides);
     return others.map(({ session }) => this.#parts.nameOf(session)).join(", ");
-  }
-
-  /** Its session is answered otherwise. */
-  #cancel(waiter: Waiter): void {
-    this.#waiters.remove(waiter);
-    if (waiter.promise === undefined) waiter.granted(0);
-    else waiter.refused(new BrineError("closed", "the client has asked again"));
   }
 
   #refuseWaiters(session: number, reason: BrineError): void {

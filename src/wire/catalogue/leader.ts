@@ -156,9 +156,8 @@ export type LeasedInode = Infer<typeof leasedInode>;
  * unless that is recalled too.
  *
  * If the leader has a lease of the session with another grant (its answer is on its way or lost, or its release is on its
- * way), it answers at once, with a new grant in the mode that the lease has: perhaps less than was asked for. The client
- * then asks again, with that grant. An answer that the client will not wait for any more may bring a lease that only the
- * leader knows of: who lets such a request time out makes a new connection. FileError ENOENT.
+ * way), that one is converted when the request's turn has come; the answer may then bring more than was asked for.
+ * FileError ENOENT.
  */
 export const acquireLease = method(
   120,
@@ -342,8 +341,11 @@ export const caughtUp = method(132, "leader.caughtUp", struct({ store: u32, grou
 
 /**
  * The client must give these leases back, or down to shared where others want that much, once what is under way is
- * finished and what was changed under them is committed. Answered at once; sent again until it has happened. It may
- * overtake the answer that grants the lease. Grants that the client doesn't have any more are skipped.
+ * finished and what was changed under them is committed. Answered at once; sent again each second until it has happened.
+ *
+ * It may overtake the answer that grants the lease, but by far less than a second. So a grant that the client doesn't have
+ * is remembered at the first time, and given back like one that it has at the second time on the same connection: its
+ * answer came when nobody waited for it any more, and only the leader knows of the lease.
  * `space`: grants of space are to be given back, too.
  */
 export const recallLeases = method(
