@@ -10,7 +10,7 @@ import { randomId } from "../platform/random.ts";
 import { readJson, writeJson } from "./json-file.ts";
 
 /** Version of the layout of a data directory; see docs/format.md. */
-export const dataFormat = 1;
+export const dataFormat = 2;
 
 export interface DataIdentity {
   readonly format: number;
@@ -78,6 +78,15 @@ async function readIdentity(disk: Disk, path: string): Promise<DataIdentity | un
       "versionMismatch",
       `${path} has format version ${value.format}, this brinefs knows versions up to ${dataFormat}`,
       { advice: "use the brinefs that wrote it, or a newer one" },
+    );
+  }
+  if (value.format < dataFormat) {
+    throw new BrineError(
+      "versionMismatch",
+      `${path} has format version ${value.format}, from before the first release`,
+      {
+        advice: "copy the files out with the brinefs that wrote it; choose an empty directory",
+      },
     );
   }
   const { format, clusterId, serverId, roles = [], leaders = [] } = value;

@@ -222,6 +222,6 @@ function checkFormat(state: State): void {
   throw new BrineError(
     "versionMismatch",
     `the namespace's state has format version ${version}, this program knows version ${formatVersion}`,
-    { advice: version > formatVersion ? "use the newer brinefs that wrote it" : "this is no version that ever was" },
+    { advice: version > formatVersion ? "use the newer brinefs that wrote it" : "it is from before the first release" },
   );
 }
