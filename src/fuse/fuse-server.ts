@@ -23,7 +23,7 @@ import { incEpochMinor, interruptIn, opcode, opcodeName } from "./protocol.ts";
 import { Replies } from "./replies.ts";
 import { MalformedRequest, Request } from "./request.ts";
 import type { RequestContext, RequestHandler } from "./requests/context.ts";
-import { handlers, notServedHandler } from "./requests/table.ts";
+import { aboutNodes, handlers, notServedHandler } from "./requests/table.ts";
 import type { FuseTransport } from "./transport.ts";
 
 /** 64 of the largest requests: as many as the kernel sends in the background. */
@@ -198,7 +198,8 @@ class Server implements FuseServer {
 
   #fail(request: Request, error: unknown): void {
     if (error instanceof FileError && errno[error.code] !== undefined) {
-      this.#context.replies.error(request, error.code);
+      const isGone = error.code === "ENOENT" && aboutNodes.has(request.opcode);
+      this.#context.replies.error(request, isGone ? "ESTALE" : error.code);
       return;
     }
     const what = error instanceof MalformedRequest ? "malformed request" : "request failed by a defect";

@@ -37,6 +37,24 @@ export const notServedHandler: RequestHandler = (context, request) => {
   context.replies.error(request, notServed);
 };
 
+/**
+ * Requests about a node itself, and not about a name. The kernel came to the node by a name or handle that was good a
+ * moment ago; where the inode has gone since then, ESTALE makes it walk the path again, and find what has the name now.
+ * ENOENT would reach the program, though a file with that name was there all the time (rename over it).
+ */
+export const aboutNodes: ReadonlySet<number> = new Set([
+  opcode.GETATTR,
+  opcode.STATX,
+  opcode.SETATTR,
+  opcode.READLINK,
+  opcode.OPEN,
+  opcode.OPENDIR,
+  opcode.SETXATTR,
+  opcode.GETXATTR,
+  opcode.LISTXATTR,
+  opcode.REMOVEXATTR,
+]);
+
 const done = (context: RequestContext, request: Parameters<RequestHandler>[1]) => void context.replies.done(request);
 
 export const handlers: ReadonlyMap<number, RequestHandler> = new Map<number, RequestHandler>([
