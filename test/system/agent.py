@@ -252,7 +252,8 @@ def answer(call):
         result = {"value": calls[call[0]](*call[1:])}
     except OSError as error:
         result = {"error": errno.errorcode.get(error.errno, str(error.errno))}
-    result["seconds"] = time.monotonic() - start
+    result["endSeconds"] = time.monotonic()
+    result["seconds"] = result["endSeconds"] - start
     return result
 
 

@@ -13,6 +13,8 @@ export interface Answer {
   readonly value?: any;
   readonly error?: string;
   readonly seconds: number;
+  /** When it returned, on the machine's monotonic clock. */
+  readonly endSeconds: number;
 }
 
 export interface Attributes {

@@ -1,7 +1,8 @@
 """
 Looks at the same files again and again and writes what it saw to standard output, with the moment at which it began to
 look: watcher.py WAY DIRECTORY FILES. A file's version is its size less 100, and each of its 16-byte records. WAY is
-`path` (stat, open, read, listing), `handle` (descriptors open from the start) or `map` (memory mapped from the start).
+`path` (stat, open, read), `handle` (descriptors open from the start), `map` (memory mapped from the start) or `names`
+(what is replaced and renamed: the version is in the name, the link or the size of the file that stands there now).
 """
 import errno
 import mmap
@@ -36,7 +37,18 @@ def read_by_path(path):
         os.close(descriptor)
 
 
-handles = [os.open(path, os.O_RDWR) for path in paths] if way != "path" else []
+def listed_version():
+    """The oldest: a listing takes two READDIRs at least, and the second may show the new name beside the old one."""
+    return min(int(name) for name in os.listdir(f"{directory}/renamed"))
+
+
+if way == "names":
+    while True:
+        tell(time.monotonic(), 0, "list", listed_version)
+        tell(time.monotonic(), 0, "replaced", lambda: os.stat(f"{directory}/replaced").st_size - 100)
+        tell(time.monotonic(), 0, "link", lambda: int(os.readlink(f"{directory}/link")))
+
+handles = [os.open(path, os.O_RDWR) for path in paths] if way in ("handle", "map") else []
 maps = [mmap.mmap(handle, 96, mmap.MAP_SHARED, mmap.PROT_READ) for handle in handles] if way == "map" else []
 
 while True:
