@@ -9,6 +9,11 @@ import { Holdings } from "./holdings.ts";
 import type { Leader } from "./leader.ts";
 import { LeaseAnswers } from "./lease-answers.ts";
 import type { Parts } from "./methods.ts";
+import { Asking } from "./observation/asking.ts";
+import { ClusterMetrics } from "./observation/cluster-metrics.ts";
+import { ClusterWaits } from "./observation/cluster-waits.ts";
+import { InodeReports } from "./observation/inode-report.ts";
+import { registerLeaderGauges } from "./observation/leader-gauges.ts";
 import { Queries } from "./queries.ts";
 import { Reaper } from "./reaper.ts";
 import { Recalls } from "./recalls.ts";
@@ -23,10 +28,12 @@ import { Transactions } from "./transactions.ts";
 export function assemble(leader: Leader, options: { own: OwnIdentity; term: number; space: SpaceGuard }): Parts {
   const { own, term, space } = options;
   const { lifetime, waits, timeouts } = leader;
+  const recalled = leader.platform.metrics.counter("brine_lease_recalls_total", "Leases asked back from clients.");
   // Some parts ask others that are made after them; the calls come later.
   const recalls = new Recalls(lifetime, (session, message) => {
     const peer = sessions.get(session)?.peer;
     const timeoutMs = timeouts.clientAnswerMs;
+    recalled.add(message.leases.length);
     peer?.request(recallLeases, message, { timeoutMs, urgent: true }).catch(() => {});
   });
   const nameOf = (session: number): string => `${sessions.get(session)?.host ?? "?"} (session ${session})`;
@@ -77,11 +84,27 @@ export function assemble(leader: Leader, options: { own: OwnIdentity; term: numb
     reports,
     reaper,
     admin,
+    ...observe({ leader, own, sessions, stores, holdings }),
+  };
+}
+
+/** What people ask when something is slow. */
+function observe(
+  parts: Pick<Parts, "leader" | "sessions" | "stores" | "holdings"> & { own: OwnIdentity },
+): Pick<Parts, "clusterWaits" | "inodeReports" | "clusterMetrics"> {
+  const asking = new Asking(parts);
+  const clusterWaits = new ClusterWaits({ ...parts, asking });
+  return {
+    clusterWaits,
+    inodeReports: new InodeReports({ ...parts, waits: clusterWaits }),
+    clusterMetrics: new ClusterMetrics({ ...parts, asking }),
   };
 }
 
 /** They take over what is in the state, and begin their work. */
-export function startParts({ sessions, stores, groups, reaper }: Parts): void {
+export function startParts(parts: Parts): void {
+  const { sessions, stores, groups, reaper } = parts;
+  registerLeaderGauges(parts);
   sessions.start();
   stores.start();
   groups.start();

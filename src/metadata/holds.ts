@@ -34,6 +34,11 @@ export class Holds {
     return this.#sessions.has(inode);
   }
 
+  /** Sessions that have it open. */
+  holders(inode: number): number[] {
+    return [...(this.#sessions.get(inode) ?? [])];
+  }
+
   of(session: number): number[] {
     return [...(this.#inodes.get(session) ?? [])];
   }

@@ -1,6 +1,13 @@
 /** The metadata server's methods on the wire: who may call them, and which part answers. */
 import { BrineError } from "../errors/brine-error.ts";
-import { createVolume, deleteVolume, readStatus } from "../wire/catalogue/admin.ts";
+import {
+  createVolume,
+  deleteVolume,
+  explainInode,
+  readClusterMetrics,
+  readClusterWaits,
+  readStatus,
+} from "../wire/catalogue/admin.ts";
 import type { Role } from "../wire/catalogue/handshake.ts";
 import {
   acquireLease,
@@ -32,6 +39,9 @@ import type { Groups } from "./groups.ts";
 import type { Holdings } from "./holdings.ts";
 import type { Leader } from "./leader.ts";
 import type { LeaseAnswers } from "./lease-answers.ts";
+import type { ClusterMetrics } from "./observation/cluster-metrics.ts";
+import type { ClusterWaits } from "./observation/cluster-waits.ts";
+import type { InodeReports } from "./observation/inode-report.ts";
 import type { Queries } from "./queries.ts";
 import type { Reaper } from "./reaper.ts";
 import type { Session, Sessions } from "./sessions.ts";
@@ -56,6 +66,9 @@ export interface Parts {
   readonly reports: StoreReports;
   readonly reaper: Reaper;
   readonly admin: Admin;
+  readonly clusterWaits: ClusterWaits;
+  readonly inodeReports: InodeReports;
+  readonly clusterMetrics: ClusterMetrics;
 }
 
 /** @param parts what answers now; throws BrineError notServing while nothing does */
@@ -167,6 +180,9 @@ function registerStoreMethods(methods: Methods): void {
 
 function registerAdminMethods(methods: Methods): void {
   methods.on(["admin"], readStatus, ({ admin }) => admin.status());
+  methods.on(["admin"], readClusterWaits, ({ clusterWaits }) => clusterWaits.read());
+  methods.on(["admin"], explainInode, ({ inodeReports }, body) => inodeReports.explain(body));
+  methods.on(["admin"], readClusterMetrics, ({ clusterMetrics }, body) => clusterMetrics.read(body));
   methods.on(["admin"], createVolume, ({ admin }, body) => admin.createVolume(body));
   methods.on(["admin"], deleteVolume, async ({ admin }, body) => {
     await admin.deleteVolume(body.name);

@@ -1,0 +1,35 @@
+/** Paths between the namespace, where a name is a string of bytes, and people, who read UTF-8. */
+import type { Namespace } from "../../namespace/namespace.ts";
+
+/** Longer ones lose their middle. */
+const pathLengthMax = 2_000;
+
+/** Empty for an inode without a name. */
+export function pathText(path: string | undefined): string {
+  const text = Buffer.from(path ?? "", "latin1").toString("utf8");
+  if (text.length <= pathLengthMax) return text;
+  return `${text.slice(0, pathLengthMax / 2)}…${text.slice(-pathLengthMax / 2)}`;
+}
+
+/** The inode at a path of a volume as people write it, or undefined. */
+export function inodeAt(namespace: Namespace, volume: number, root: number, path: string): number | undefined {
+  let inode: number | undefined = root;
+  for (const name of path.split("/")) {
+    if (name === "" || name === ".") continue;
+    if (namespace.inode(volume, inode)?.attributes.type !== "directory") return undefined;
+    const found = namespace.lookup(volume, inode, Buffer.from(name, "utf8").toString("latin1"));
+    if (found === undefined) return undefined;
+    inode = found.inode;
+  }
+  return inode;
+}
+
+/** The inode and the directories above it, as far as they are known. */
+export function withAncestors(namespace: Namespace, volume: number, inode: number): Set<number> {
+  const found = new Set<number>();
+  for (let at = inode; at !== 0 && !found.has(at); ) {
+    found.add(at);
+    at = namespace.inode(volume, at)?.parent ?? 0;
+  }
+  return found;
+}
