@@ -93,7 +93,7 @@ export class Fetcher {
     }
     if (child !== undefined) this.leases.learn(child, pins);
     if (node.names === undefined || node.names.knows(name)) return;
-    if (entry === undefined) node.names.delete(name);
+    if (entry === undefined) node.names.setAbsent(name);
     else node.names.set(name, entry);
   }
 }

@@ -43,7 +43,7 @@ export class CachedTables {
       entries: {
         get: (_volume, directory, name) => this.#access!.entry(this.#node(directory), name),
         put: (_volume, directory, name, entry) => this.#putEntry(directory, name, entry),
-        delete: (_volume, directory, name) => this.#names(directory).delete(name),
+        delete: (_volume, directory, name) => this.#names(directory).remove(name),
       },
       chunks: {
         mapped: (_volume, inode, index) => this.#content(inode).map.get(index),

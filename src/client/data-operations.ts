@@ -76,7 +76,13 @@ export async function write(
   if (bytes.byteLength === 0) return 0;
   if (!append && offset + bytes.byteLength > fileBytesMax) throw new FileError("EFBIG");
   const request = { offset: append ? undefined : offset, bytes, killPrivileges };
-  return usingContent(mount, inode, operation, (node) => mount.contentOf(node).write(request, operation));
+  return usingContent(mount, inode, operation, async (node) => {
+    const { mode } = node.record.attributes;
+    const written = await mount.contentOf(node).write(request, operation);
+    // After a write the kernel asks for size and times again, but not for the mode.
+    if (node.record.attributes.mode !== mode) mount.forgetAttributes(inode);
+    return written;
+  });
 }
 
 /** Changes a file's content under its exclusive lease. */

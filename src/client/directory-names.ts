@@ -8,7 +8,10 @@
  */
 import type { EntryRecord } from "../namespace/model.ts";
 
-/** Names known not to be there: programs look for the same few again and again. More than this are forgotten. */
+/**
+ * Names that a lookup did not find: programs look for the same few again and again. More than this are forgotten. Those
+ * that were removed here are not: the leader may not know of it yet.
+ */
 const absentMax = 4_096;
 
 export interface NamedEntry {
@@ -24,6 +27,7 @@ interface Listed {
 export class DirectoryNames {
   readonly #entries = new Map<string, EntryRecord>();
   readonly #absent = new Set<string>();
+  readonly #removed = new Set<string>();
   /** Entries with a cookie below `#knownBelow`; some of them may be gone, or twice in it until it is sorted. */
   #listed: Listed[] = [];
   #isSorted = true;
@@ -46,7 +50,7 @@ export class DirectoryNames {
   }
 
   knows(name: string): boolean {
-    return this.isWhole || this.#entries.has(name) || this.#absent.has(name);
+    return this.isWhole || this.#entries.has(name) || this.#absent.has(name) || this.#removed.has(name);
   }
 
   /** Only for a name that is known. */
@@ -64,18 +68,29 @@ export class DirectoryNames {
   set(name: string, entry: EntryRecord): void {
     this.#changed?.add(name);
     this.#absent.delete(name);
+    this.#removed.delete(name);
     this.#entries.set(name, entry);
     if (entry.cookie < this.#knownBelow) this.#list(name, entry.cookie);
   }
 
-  /** A change, or what a lookup did not find. */
-  delete(name: string): void {
+  /** The name was removed here. */
+  remove(name: string): void {
     this.#changed?.add(name);
     this.#entries.delete(name);
     if (this.#listed.length > 64 && this.#listed.length > 2 * this.#entries.size) this.#sort();
-    if (this.isWhole) return;
+    if (!this.isWhole) this.#removed.add(name);
+  }
+
+  /** A lookup did not find the name. */
+  setAbsent(name: string): void {
+    if (this.isWhole || this.#entries.has(name)) return;
     if (this.#absent.size >= absentMax) this.#absent.clear();
     this.#absent.add(name);
+  }
+
+  /** The leader knows of everything that was removed here: no need to remember many. */
+  committed(): void {
+    if (this.#removed.size >= absentMax) this.#removed.clear();
   }
 
   /** A page of the listing behind `listedUpTo` is going to be asked for. One at a time. */
@@ -89,7 +104,10 @@ export class DirectoryNames {
     this.#changed = undefined;
     const from = this.#knownBelow;
     this.#knownBelow = isLast ? Number.POSITIVE_INFINITY : page.at(-1)!.entry.cookie + 1;
-    if (isLast) this.#absent.clear();
+    if (isLast) {
+      this.#absent.clear();
+      this.#removed.clear();
+    }
     for (const { name, entry } of page) if (!changed.has(name)) this.set(name, entry);
     // What was made meanwhile, and is in the known part now.
     for (const name of changed) {

@@ -72,6 +72,7 @@ export class MountSession {
       platform,
       session,
       giveBack: (node) => this.#givingBack.begin(node),
+      giveBackUnknown: (inode, grant) => this.#givingBack.giveBackUnknown(inode, grant),
       fresh: (node, { mappings, mappedBelow }) => this.#equip(node, false, { mappings, mappedBelow }),
     });
     this.#givingBack.attach(this.leases);
@@ -136,6 +137,11 @@ export class MountSession {
   contentOf(node: Node): FileContent {
     if (node.content === undefined) throw new Error(`inode ${node.inode} is no file under a lease`);
     return node.content;
+  }
+
+  /** They have changed in a way that the kernel can't know of. */
+  forgetAttributes(inode: number): void {
+    this.#caches()?.forgetAttributes(inode);
   }
 
   /** What the leader is to know after a reconnect. */

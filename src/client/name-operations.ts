@@ -85,6 +85,9 @@ export async function remove(
 ): Promise<void> {
   checkName(name);
   await takeSiblings(mount, parent, name);
+  const directory = mount.leases.get(parent);
+  if (directory !== undefined && directory.lastPosition <= mount.journal.committedPosition)
+    directory.names?.committed();
   await change(mount, { kind, parent, name }, operation, () => {});
 }
 
