@@ -69,6 +69,15 @@ export class GivingBack {
     this.#run(node).catch(() => this.#under.delete(node));
   }
 
+  /** A lease that came with an answer for which nobody waited any more. */
+  giveBackUnknown(inode: number, grant: number): void {
+    const node = this.#leases!.get(inode);
+    const hold = node !== undefined && node.handles > 0;
+    if (node !== undefined) node.isHeldAtLeader ||= hold;
+    this.#toRelease.push({ inode, grant, keepShared: false, hold });
+    if (!this.#releasing) void this.#release();
+  }
+
   /** The last handle was closed, and the inode's lease is gone: the leader's hold goes. */
   releaseHold(inode: number): void {
     this.#holdsToRelease.push(inode);

@@ -12,7 +12,7 @@
  * 4. A recall may overtake the answer that grants the lease. Then those who waited get it all the same, once, before it
  *    goes: each round trip serves somebody, and two clients that fight for an inode both get on.
  * 5. A grant number names the lease in every message, so a recall can't be taken for one of another lease of that inode.
- *    One that names a grant which isn't held is remembered while an answer may be on its way; the leader sends it again.
+ *    One of a grant that isn't held is remembered: an answer may be on its way. At the second time it is lost: given back.
  * 6. An operation on several inodes waits for the next one with only those pinned that have lower numbers. So no two
  *    clients can wait for each other (access.ts).
  */
@@ -21,6 +21,7 @@ import type { InodeRecord } from "../namespace/model.ts";
 import type { Timer } from "../platform/clock.ts";
 import type { Platform } from "../platform/platform.ts";
 import { acquireLease, acquireLeases, type LeasedInode, type LeaseMode } from "../wire/catalogue/leader.ts";
+import { EarlyRecalls } from "./early-recalls.ts";
 import { Node } from "./node.ts";
 import type { Session } from "./session.ts";
 import type { Operation } from "./waits.ts";
@@ -34,8 +35,6 @@ const idleMs = 300_000;
 const idleSweepMs = 10_000;
 /** Recalling it from a client that has died takes as long as a session lives, and its fencing. */
 const acquireTimeoutMs = 60_000;
-/** Recalls remembered for answers that are on their way. */
-const earlyRecallsMax = 4_096;
 
 interface Waiter {
   readonly mode: LeaseMode;
@@ -57,6 +56,8 @@ export interface LeasesParts {
   readonly session: Session;
   /** The node is leaving and nobody uses it. Called once for each leaving; answers with `given` or `goOn`. */
   readonly giveBack: (node: Node) => void;
+  /** Only the leader knows of this lease. */
+  readonly giveBackUnknown: (inode: number, grant: number) => void;
   /** A lease was granted on an inode of which nothing was known. */
   readonly fresh: (node: Node, leased: LeasedInode) => void;
 }
@@ -67,7 +68,7 @@ export class Leases {
   /** All with a lease or with open handles. */
   readonly #nodes = new Map<number, Node>();
   readonly #queues = new Map<number, Queue>();
-  readonly #earlyRecalls = new Map<number, { grant: number; wanted: LeaseMode }>();
+  readonly #earlyRecalls: EarlyRecalls;
   #idleTimer: Timer | undefined;
   /** Nodes added while there were too many. */
   #added = 0;
@@ -75,6 +76,7 @@ export class Leases {
   constructor(parts: LeasesParts) {
     this.#parts = parts;
     this.#session = parts.session;
+    this.#earlyRecalls = new EarlyRecalls(parts.platform.clock, (inode, grant) => this.#lost(inode, grant));
     this.#armIdleTimer();
   }
 
@@ -155,11 +157,8 @@ export class Leases {
       node.uses += 1;
       pins.push(node);
     }
-    const early = this.#earlyRecalls.get(inode);
-    if (early !== undefined) {
-      this.#earlyRecalls.delete(inode);
-      if (early.grant === grant) this.#leave(node, early.wanted);
-    }
+    const recalled = this.#earlyRecalls.take(inode, grant);
+    if (recalled !== undefined) this.#leave(node, recalled);
     this.#evict();
     return node;
   }
@@ -190,7 +189,7 @@ export class Leases {
       const node = this.#nodes.get(inode);
       if (node?.mode !== undefined && node.grant === grant) {
         if (wanted === "exclusive" || node.mode === "exclusive") this.#leave(node, wanted);
-      } else this.#remember(inode, grant, wanted);
+      } else this.#earlyRecalls.add(inode, grant, wanted);
     }
   }
 
@@ -347,11 +346,11 @@ export class Leases {
     if (begins && node.uses === 0) this.#parts.giveBack(node);
   }
 
-  #remember(inode: number, grant: number, wanted: LeaseMode): void {
-    if (this.#earlyRecalls.size >= earlyRecallsMax) {
-      this.#earlyRecalls.delete(this.#earlyRecalls.keys().next().value!);
-    }
-    this.#earlyRecalls.set(inode, { grant, wanted });
+  /** Only the leader knows of this lease. What is held of an earlier grant has to go before it. */
+  #lost(inode: number, grant: number): void {
+    const node = this.#nodes.get(inode);
+    if (node?.mode === undefined) this.#parts.giveBackUnknown(inode, grant);
+    else if (node.grant < grant) this.#leave(node, "exclusive");
   }
 
   /** Lets those go that were not used since the last look, in the order in which they came. */
