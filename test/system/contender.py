@@ -6,6 +6,7 @@ be true of the end state follows from the sum over all contenders.
 import ctypes
 import errno
 import json
+import mmap
 import os
 import random
 import select
@@ -92,6 +93,33 @@ def fight_for_page(end):
     return {"last": last, "count": count}
 
 
+def fight_for_memory(end):
+    """The page again, by memory: each contender stores into its own records, and now and then syncs them."""
+    descriptor = os.open(f"{directory}/memory", os.O_RDWR)
+    memory = mmap.mmap(descriptor, 4096, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+    mine = [slot for slot in range(256) if slot % 4 == int(me)]
+    last = {}
+    count = 0
+
+    def store(slot, record):
+        memory[slot * 16 : slot * 16 + 16] = record.encode()
+
+    while go_on(end):
+        slot = chance.choice(mine)
+        record = f"{me}{slot:03d}{count:012d}"
+        count += 1
+        timed("store", store, slot, record)
+        last[slot] = record
+        if chance.randrange(4) == 0:
+            timed("msync", memory.flush)
+        slot = chance.choice(mine)
+        seen = timed("load", lambda: bytes(memory[slot * 16 : slot * 16 + 16]).decode("latin-1"))
+        if slot in last and seen != last[slot]:
+            raise AssertionError(f"record {slot} in memory is {seen!r} after {last[slot]!r} was stored")
+    timed("msync", memory.flush)
+    return {"last": last, "count": count}
+
+
 def append_lines(end):
     """Lines of one byte to some pages, each with its number and checksum, each one write."""
     descriptor = os.open(f"{directory}/log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -106,7 +134,7 @@ def append_lines(end):
     return {"count": count}
 
 
-work = {"names": fight_for_names, "page": fight_for_page, "log": append_lines}[mode]
+work = {"names": fight_for_names, "page": fight_for_page, "memory": fight_for_memory, "log": append_lines}[mode]
 result = work(time.monotonic() + seconds)
 durations.sort()
 result["operations"] = len(durations)

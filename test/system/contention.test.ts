@@ -23,6 +23,18 @@ test("names in one directory and bytes of one page are fought for", { skip }, as
   assertNoWaitOver(waitMsMax, [...nameOutcomes, ...pageOutcomes]);
 });
 
+test("a page is fought for by memory that is mapped on both mounts", { skip }, async (context) => {
+  const cluster = await Cluster.start(context);
+  const mounts = [await cluster.mount("one"), await cluster.mount("two")];
+  await prepareFight(join(mounts[0]!.point, "fight"));
+  const directories = mounts.map(({ point }) => join(point, "fight"));
+  const memory = startFight(context, "memory", directories, { seconds: full ? 120 : 5, seed });
+  const outcomes = await memory.outcomes;
+  context.diagnostic(`seed ${seed}; ${summary(outcomes)}`);
+  judgePage(directories, outcomes, "memory");
+  assertNoWaitOver(waitMsMax, outcomes);
+});
+
 test("a log that both mounts append to has every line once, in order, whole", { skip }, async (context) => {
   const cluster = await Cluster.start(context);
   const mounts = [await cluster.mount("one"), await cluster.mount("two")];

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { type Context, root, shell, startPython } from "./cluster.ts";
 
-export type Mode = "names" | "page" | "log";
+export type Mode = "names" | "page" | "memory" | "log";
 
 export interface Outcome {
   readonly operations: number;
@@ -88,9 +88,9 @@ export function judgeNames(directories: readonly string[], outcomes: readonly Ou
 }
 
 /** Each record of the page is the last that its owner wrote; a shared one is somebody's last. */
-export function judgePage(directories: readonly string[], outcomes: readonly Outcome[]): void {
+export function judgePage(directories: readonly string[], outcomes: readonly Outcome[], name = "page"): void {
   for (const directory of directories) {
-    const page = readFileSync(join(directory, "page"), "latin1");
+    const page = readFileSync(join(directory, name), "latin1");
     for (let slot = 0; slot < 256; slot++) {
       const lasts = outcomes.map((one) => one.last[slot]).filter((one) => one !== undefined);
       if (lasts.length === 0) continue;
@@ -125,5 +125,5 @@ export function judgeLog(directories: readonly string[], outcomes: readonly Outc
 
 /** What was fought for, on the first mount, ready for the others. */
 export async function prepareFight(directory: string): Promise<void> {
-  await shell(`mkdir -p ${directory} && head -c 4096 /dev/zero > ${directory}/page`);
+  await shell(`mkdir -p ${directory} && cd ${directory} && head -c 4096 /dev/zero > page && cp page memory`);
 }
