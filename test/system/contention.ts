@@ -19,6 +19,9 @@ export interface Outcome {
   readonly count: number;
 }
 
+/** Beyond its time a contender may wait for a server that is starting. Then it hangs. */
+const patienceMs = 30_000;
+
 export interface Fight {
   /** Ends it before its time is over. */
   stop(): void;
@@ -48,7 +51,14 @@ export function startFight(
     },
     outcomes: Promise.all(
       programs.map(async (one, index) => {
-        const { code, stdout, stderr } = await one.ended;
+        let timer: NodeJS.Timeout | undefined;
+        const hangs = new Promise<never>((_, fail) => {
+          timer = setTimeout(
+            () => fail(new Error(`contender ${index} for ${mode} hangs`)),
+            options.seconds * 1_000 + patienceMs,
+          );
+        });
+        const { code, stdout, stderr } = await Promise.race([one.ended, hangs]).finally(() => clearTimeout(timer));
         assert.equal(code, 0, `contender ${index} for ${mode}: ${stderr}`);
         return JSON.parse(stdout) as Outcome;
       }),

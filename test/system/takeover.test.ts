@@ -16,7 +16,7 @@ test("the metadata server is killed again and again while two mounts work", { sk
   await prepareFight(join(mounts[0]!.point, "fight"));
   const directories = mounts.map(({ point }) => join(point, "fight"));
   const fights = (["names", "page", "log"] as const).map((mode) =>
-    startFight(context, mode, directories, { seconds: 3_600, seed }),
+    startFight(context, mode, directories, { seconds: full ? 600 : 60, seed }),
   );
   for (let round = 0; round < (full ? 30 : 3); round++) {
     await pause(500 + Math.random() * 1_500);
