@@ -11,6 +11,7 @@ import { BrineError } from "../errors/brine-error.ts";
 import { FileError } from "../errors/file-error.ts";
 import type { Clock, Timer } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
+import { kindOfWait, type OperationMeter, type OperationTime } from "./operation-meter.ts";
 
 /** A person notices a pause of this length, and no healthy operation takes so long. */
 const reportAfterMs = 10_000;
@@ -30,16 +31,34 @@ export class Operation {
   readonly name: string;
   readonly inode: number;
   readonly startedMs: number;
-  /** For people: `leader`, `lease`, `store 2 at 127.0.0.1:7412`. Set before each wait. */
-  waitsFor = "start";
   reported = false;
+  readonly #time: OperationTime | undefined;
+  #waitsFor = "start";
   #failure: FileError | undefined;
   #onCancel: ((failure: FileError) => void)[] = [];
 
-  constructor(name: string, inode: number, startedMs: number) {
+  /** @param time takes along where its time goes */
+  constructor(name: string, inode: number, startedMs: number, time?: OperationTime) {
     this.name = name;
     this.inode = inode;
     this.startedMs = startedMs;
+    this.#time = time;
+  }
+
+  /** For people: `leader.lookup`, `lease (shared) on inode 5`, `store 2 at 127.0.0.1:7412`. Set before each wait. */
+  get waitsFor(): string {
+    return this.#waitsFor;
+  }
+
+  /** What it begins with tells the kind of wait: see operation-meter.ts. */
+  set waitsFor(waitsFor: string) {
+    this.#waitsFor = waitsFor;
+    this.#time?.waits(kindOfWait(waitsFor));
+  }
+
+  /** The body has ended. */
+  measured(failed: boolean): void {
+    this.#time?.ended(this.name, failed);
   }
 
   get cancelled(): boolean {
@@ -71,12 +90,14 @@ export class Waits {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #softTimeoutMs: number | undefined;
+  readonly #meter: OperationMeter | undefined;
   readonly #active = new Set<Operation>();
   #sweep: Timer | undefined;
   #onIdle: (() => void)[] = [];
 
   /** @param softTimeoutMs undefined: operations wait as long as it takes */
-  constructor(clock: Clock, log: Logger, softTimeoutMs: number | undefined) {
+  constructor(clock: Clock, log: Logger, softTimeoutMs: number | undefined, meter?: OperationMeter) {
+    this.#meter = meter;
     this.#clock = clock;
     this.#log = log;
     this.#softTimeoutMs = softTimeoutMs;
@@ -90,23 +111,25 @@ export class Waits {
     body: (operation: Operation) => Promise<T>,
   ): Promise<T> {
     if (signal?.aborted === true) return Promise.reject(new FileError("EINTR"));
-    const operation = new Operation(name, inode, this.#clock.nowMs());
+    const startedMs = this.#clock.nowMs();
+    const operation = new Operation(name, inode, startedMs, this.#meter?.begin(startedMs));
     this.#active.add(operation);
     if (this.#sweep === undefined) this.#arm();
     return new Promise<T>((resolve, reject) => {
       const onAbort = () => operation.cancel(new FileError("EINTR"));
       signal?.addEventListener("abort", onAbort, { once: true });
-      const end = () => {
+      const end = (failed: boolean) => {
+        operation.measured(failed);
         signal?.removeEventListener("abort", onAbort);
         this.#end(operation);
       };
       body(operation).then(
         (value) => {
-          end();
+          end(false);
           resolve(value);
         },
         (error) => {
-          end();
+          end(true);
           const failure = this.#asFileError(operation, error);
           if (operation.cancelled && !(failure instanceof FileError)) {
             this.#log.error("defect in a cancelled operation", { operation: name, inode, error: String(error?.stack) });
