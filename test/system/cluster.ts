@@ -351,7 +351,7 @@ export class Cluster {
   }
 
   #unmountAll(): void {
-    for (const point of this.#mounts) spawnSync("umount", ["-l", point]);
+    for (const point of this.#mounts) spawnSync("umount", ["-f", "-l", point]);
   }
 }
 
@@ -373,6 +373,6 @@ export class Mount {
   async kill(): Promise<void> {
     this.program.signal("SIGKILL");
     await this.program.ended;
-    spawnSync("umount", ["-l", this.point]);
+    spawnSync("umount", ["-f", "-l", this.point]);
   }
 }
