@@ -343,6 +343,8 @@ export class Cluster {
     const logFile = join(this.directory, `${name}.log`);
     const mark = existsSync(logFile) ? readFileSync(logFile).length : 0;
     const program = new Program(this.#context, args[0]!, args.slice(1), logFile);
+    // First of all: a client whose thread is blocked in the kernel can't even be killed before.
+    undo(this.#context, () => abortMount(point));
     await waitFor(`${name} to be mounted`, () => {
       assert.ok(program.running, `the mount ended:\n${program.log()}`);
       return / mounted /.test(program.log().slice(mark));
@@ -351,8 +353,13 @@ export class Cluster {
   }
 
   #unmountAll(): void {
-    for (const point of this.#mounts) spawnSync("umount", ["-f", "-l", point]);
+    for (const point of this.#mounts) abortMount(point);
   }
+}
+
+/** Unmounts, and ends the connection: whoever waits for an answer gets an error. */
+function abortMount(point: string): void {
+  spawnSync("umount", ["-f", "-l", point]);
 }
 
 export class Mount {
@@ -372,7 +379,7 @@ export class Mount {
   /** SIGKILL, and what the kernel still shows is cleared. */
   async kill(): Promise<void> {
     this.program.signal("SIGKILL");
+    abortMount(this.point);
     await this.program.ended;
-    spawnSync("umount", ["-f", "-l", this.point]);
   }
 }
