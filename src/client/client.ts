@@ -11,6 +11,7 @@ import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import type { LeaseMode } from "../wire/catalogue/leader.ts";
 import { change } from "./changes.ts";
+import { registerClientGauges } from "./client-gauges.ts";
 import * as files from "./data-operations.ts";
 import type {
   AttributeChange,
@@ -26,6 +27,7 @@ import type {
 import { MountSession } from "./mount-session.ts";
 import * as names from "./name-operations.ts";
 import { OpenHandle } from "./open-handle.ts";
+import { OperationMeter } from "./operation-meter.ts";
 import { type Operation, Waits, type WaitView } from "./waits.ts";
 
 /** Servers that are just being started answer within it; a wrong address is told to whoever mounts after it. */
@@ -61,13 +63,14 @@ export class Client implements FileSystem {
     platform: Platform,
     options: MountOptions,
     mount: MountSession,
+    waits: Waits,
     caches: { attached: KernelCaches | undefined },
   ) {
     this.#caches = caches;
     this.#platform = platform;
     this.#options = options;
     this.#mount = mount;
-    this.#waits = new Waits(platform.clock, platform.logger.for("client"), options.softTimeoutMs);
+    this.#waits = waits;
     this.root = mount.session.volume.root;
   }
 
@@ -82,8 +85,11 @@ export class Client implements FileSystem {
   static async mount(platform: Platform, options: MountOptions): Promise<Client> {
     const { leaders, volume, host } = options;
     const caches: { attached: KernelCaches | undefined } = { attached: undefined };
+    const log = platform.logger.for("client");
+    const waits = new Waits(platform.clock, log, options.softTimeoutMs, new OperationMeter(platform));
     const mount = await MountSession.open(platform, {
       caches: () => caches.attached,
+      waits: () => waits.list(),
       leaders,
       volume,
       host,
@@ -91,7 +97,9 @@ export class Client implements FileSystem {
       patienceMs: mountPatienceMs,
       wanted: () => true,
     });
-    return new Client(platform, options, mount, caches);
+    const client = new Client(platform, options, mount, waits, caches);
+    registerClientGauges(platform.metrics, waits, () => client.#mount);
+    return client;
   }
 
   /** What operations wait for, the oldest first. */
@@ -367,7 +375,8 @@ export class Client implements FileSystem {
     const { leaders, volume, host } = this.#options;
     const wanted = () => this.#unmounting === undefined;
     const caches = () => this.#caches.attached;
-    const options = { leaders, volume, host, clusterId, patienceMs: Number.POSITIVE_INFINITY, wanted, caches };
+    const waits = () => this.#waits.list();
+    const options = { leaders, volume, host, clusterId, patienceMs: Number.POSITIVE_INFINITY, wanted, caches, waits };
     this.#reopening ??= MountSession.open(this.#platform, options).finally(() => {
       this.#reopening = undefined;
     });

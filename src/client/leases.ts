@@ -342,6 +342,7 @@ export class Leases {
 
   #leave(node: Node, wanted: LeaseMode): void {
     const begins = node.leaving === undefined;
+    if (begins) node.leavingSinceMs = this.#parts.platform.clock.nowMs();
     if (begins || wanted === "exclusive") node.leaving = wanted === "exclusive" ? "entirely" : "toShared";
     if (begins && node.uses === 0) this.#parts.giveBack(node);
   }

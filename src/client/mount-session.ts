@@ -17,10 +17,12 @@ import { FileError } from "../errors/file-error.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Platform } from "../platform/platform.ts";
 import { groupsChanged, recallLeases, sessionEnded } from "../wire/catalogue/leader.ts";
+import { registerProcessMethods } from "../wire/process-methods.ts";
 import { Service } from "../wire/service.ts";
 import { Fetcher } from "./access.ts";
 import { CachedTables } from "./cached-tables.ts";
 import { changeContent } from "./changes.ts";
+import { clientWaits } from "./client-waits.ts";
 import { wholeMap } from "./content/chunk-map.ts";
 import { Contents, type KnownMap } from "./content/contents.ts";
 import type { FileContent } from "./content/file-content.ts";
@@ -33,6 +35,7 @@ import { Leases } from "./leases.ts";
 import type { Node } from "./node.ts";
 import { type Holdings, Session, type SessionOptions } from "./session.ts";
 import { Transactions } from "./transactions.ts";
+import type { WaitView } from "./waits.ts";
 
 /** For giving back leases, and for the leader's answer to the end of the session. */
 const closeTimeoutMs = 10_000;
@@ -41,6 +44,8 @@ const namedMax = 20;
 
 export interface MountSessionOptions extends Omit<SessionOptions, "service"> {
   readonly caches: () => KernelCaches | undefined;
+  /** Operations under way, for `brine waits`; the session adds what it does itself. */
+  readonly waits: () => readonly WaitView[];
 }
 
 export class MountSession {
@@ -114,7 +119,8 @@ export class MountSession {
         if (session === mount?.session.id) mount.session.end(reason);
         return {};
       });
-    const { caches, ...sessionOptions } = options;
+    const { caches, waits, ...sessionOptions } = options;
+    registerProcessMethods(service, platform, () => clientWaits(waits(), mount));
     const session = await Session.open(
       platform,
       { ...sessionOptions, service },
@@ -127,6 +133,10 @@ export class MountSession {
     mount = new MountSession(platform, log, session, caches);
     if (session.peer !== undefined) mount.transactions.connected(session.peer);
     return mount;
+  }
+
+  nowMs(): number {
+    return this.#platform.clock.nowMs();
   }
 
   get ended(): boolean {

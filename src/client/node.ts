@@ -38,6 +38,8 @@ export class Node {
   uses = 0;
   /** The lease is going, or going down to shared: nobody new relies on it. */
   leaving: "entirely" | "toShared" | undefined;
+  /** Since when. */
+  leavingSinceMs = 0;
   /** While the lease is leaving: requests for data are served, because the kernel's pages may wait for them. */
   servesData = false;
   /** Something is being decided at the leader that changes it. */
