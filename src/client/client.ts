@@ -244,9 +244,16 @@ export class Client implements FileSystem {
     OpenHandle.of(handle).close();
   }
 
-  read(handle: Handle, offset: number, length: number, signal?: AbortSignal): Promise<readonly Uint8Array[]> {
+  read(
+    handle: Handle,
+    offset: number,
+    length: number,
+    signal?: AbortSignal,
+    exclusive = false,
+  ): Promise<readonly Uint8Array[]> {
+    const mode = exclusive ? "exclusive" : "shared";
     return this.#waits.run("read", handle.inode, signal, async (operation) =>
-      files.read(this.#open(handle), offset, length, operation),
+      files.read(this.#open(handle), offset, length, mode, operation),
     );
   }
 

@@ -7,6 +7,7 @@
 import { FileError } from "../errors/file-error.ts";
 import { type Attributes, fileBytesMax } from "../namespace/model.ts";
 import type { OperationOf } from "../namespace/operation.ts";
+import type { LeaseMode } from "../wire/catalogue/leader.ts";
 import { change } from "./changes.ts";
 import type { AttributeChange } from "./file-system.ts";
 import type { MountSession } from "./mount-session.ts";
@@ -49,15 +50,17 @@ export async function setAttributes(
   return usingContent(mount, inode, operation, (node) => mount.contentOf(node).setSize({ ...fields, size }, operation));
 }
 
+/** @param mode what the reader needs: whoever may change what it has read, without a word, has to be alone */
 export async function read(
   handle: OpenHandle,
   offset: number,
   length: number,
+  mode: LeaseMode,
   operation: Operation,
 ): Promise<readonly Uint8Array[]> {
   const { mount, inode, pattern } = handle;
   if (length === 0) return [];
-  const node = await mount.leases.use(inode, "shared", operation, true);
+  const node = await mount.leases.use(inode, mode, operation, true);
   try {
     return await mount.contentOf(node).read(pattern, offset, length, operation);
   } finally {

@@ -8,7 +8,8 @@
  *    their data flushed meanwhile. Bytes that were mapped before may be overwritten on the stores only when all entries
  *    before are committed (`mayOverwrite`).
  * 3. Nothing is sent at once: a write that continues the last entry, or another chmod of the same file, joins it. An entry
- *    is *released* when somebody waits for it, it is old, or there are many.
+ *    is *released* when somebody waits for it, it is old, or there are many. Writes that add to a file and writes that
+ *    overwrite it don't join: the bytes of the later would reach the stores before the transaction of the earlier.
  * 4. A result that comes back is a success; it was predicted. Anything else is a defect of leases: it is logged, and told to
  *    fsync and close.
  */
@@ -51,6 +52,8 @@ export interface EntryData {
     flush(mark: number, mayOverwrite: boolean): void;
   };
   readonly mark: number;
+  /** Whether bytes become part of the file, or take the place of others. */
+  readonly effect: "adds" | "overwrites" | "both";
 }
 
 interface Entry extends Outgoing {
@@ -213,6 +216,7 @@ export class Journal implements OutgoingSource {
   #join(operation: NamespaceOperation, nodes: readonly Node[], data: EntryData | undefined): boolean {
     const last = this.#at(this.#position);
     if (last === undefined || last.position <= this.#releasedPosition || last.timeNs === undefined) return false;
+    if (data !== undefined && last.data !== undefined && !mayJoin(last.data, data)) return false;
     const joined = joinOperations(last.operation, operation);
     if (joined === undefined) return false;
     last.operation = joined;
@@ -283,6 +287,10 @@ export class Journal implements OutgoingSource {
       data?.content.flush(data.mark, false);
     }
   }
+}
+
+function mayJoin(first: EntryData, second: EntryData): boolean {
+  return first.effect === second.effect && first.effect !== "both";
 }
 
 /** Both in one, or undefined. */

@@ -126,7 +126,7 @@ export class Truncater {
     let position: number;
     try {
       const set = { kind: "setAttributes", inode, mappings, ...change } as const;
-      position = this.#contents.execute(content.node, set, isBack ? { content, mark } : undefined);
+      position = this.#contents.execute(content.node, set, isBack ? { content, mark, effect: "both" } : undefined);
     } catch (error) {
       if (isBack) content.dirty.placed();
       throw error;

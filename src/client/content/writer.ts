@@ -14,6 +14,7 @@
  */
 import { FileError } from "../../errors/file-error.ts";
 import { blockBytes, chunkBytes, fileBytesMax, groupOfChunk } from "../../namespace/model.ts";
+import type { EntryData } from "../journal.ts";
 import type { Operation } from "../waits.ts";
 import type { ChunkView } from "./chunk-view.ts";
 import type { Contents } from "./contents.ts";
@@ -201,7 +202,7 @@ export class FileWriter {
     let position: number;
     try {
       const write = { kind: "write", inode, mappings, end, killPrivileges } as const;
-      position = this.#contents.execute(content.node, write, { content, mark });
+      position = this.#contents.execute(content.node, write, { content, mark, effect: effectOf(parts, end, size) });
     } catch (error) {
       dirty.placed();
       throw error;
@@ -235,4 +236,11 @@ function claimOf(content: FileContent, start: number, length: number): { from: n
   if (content.map.get(lastIndex) === undefined) to = (lastIndex + 1) * chunkBytes;
   if (end > content.size) [from, to] = [Math.min(from, floorBlock(content.size)), endOfRange];
   return { from, to };
+}
+
+/** What a write does to a file of this size. */
+function effectOf(parts: readonly FilePart[], end: number, size: number): EntryData["effect"] {
+  const adds = end > size || parts.some((part) => part.isNew);
+  const overwrites = parts.some((part) => !part.isNew && part.offset < size);
+  return adds ? (overwrites ? "both" : "adds") : "overwrites";
 }
