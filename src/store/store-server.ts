@@ -5,6 +5,7 @@
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { connectPeer, type Identity } from "../wire/connect.ts";
+import { registerProcessMethods } from "../wire/process-methods.ts";
 import { Service } from "../wire/service.ts";
 import { Admission } from "./admission.ts";
 import { CatchUps } from "./catch-up.ts";
@@ -12,6 +13,7 @@ import { registerHandlers } from "./handlers.ts";
 import { LeaderLink } from "./leader-link.ts";
 import { Repair } from "./repair.ts";
 import { Store } from "./store.ts";
+import { registerStoreGauges, storeWaits } from "./store-waits.ts";
 
 /** Of other members; on one machine or in one room a connection is there in milliseconds. */
 const connectTimeoutMs = 2_000;
@@ -38,6 +40,8 @@ export class StoreServer {
   readonly #catchUps: CatchUps;
   readonly #repair: Repair;
   readonly #link: LeaderLink;
+  /** Over which requests come in. */
+  readonly #services: Service[] = [];
 
   /**
    * Opens the disk, then looks for the leader in the background; requests are refused with notServing until it is found.
@@ -61,6 +65,8 @@ export class StoreServer {
     this.#repair = new Repair({ store, logger, storeNumber: () => this.#admission.storeNumber, connect });
     const service = new Service();
     this.register(service);
+    registerProcessMethods(service, platform, () => storeWaits(this.#services, store, platform.clock.nowMs()));
+    registerStoreGauges(platform.metrics, store);
     this.#link = new LeaderLink(platform, options, { store, admission: this.#admission, service });
     store.onFailure = () => this.#link.tellFailure();
     this.#link.start();
@@ -68,6 +74,7 @@ export class StoreServer {
 
   /** Adds the store's methods to those of its server. */
   register(service: Service): void {
+    this.#services.push(service);
     registerHandlers(service, this.#store, this.#admission, this.#catchUps, this.#repair);
   }
 
