@@ -130,9 +130,16 @@ export interface FileSystem {
   close(handle: Handle): void;
   /**
    * Reads up to `length` (≤ 1 MiB) bytes at `offset`; fewer only at the end of the file. The list of buffers is the
-   * data in order; they belong to the caller.
+   * data in order; they belong to the caller. `exclusive`: they are kept, and may be changed without a word before they
+   * are written (pages of mapped memory), so nobody else may have the data then.
    */
-  read(handle: Handle, offset: number, length: number, signal?: AbortSignal): Promise<readonly Uint8Array[]>;
+  read(
+    handle: Handle,
+    offset: number,
+    length: number,
+    signal?: AbortSignal,
+    exclusive?: boolean,
+  ): Promise<readonly Uint8Array[]>;
   /**
    * Writes `data` (≤ 1 MiB) at `offset`, or at the end for an append handle. Returns the bytes written: all of
    * them, or fewer when the stores have no space for the rest (write(2): the next one then gets ENOSPC).

@@ -17,9 +17,22 @@ import type { Platform } from "../platform/platform.ts";
 import { OpenFiles } from "./handles.ts";
 import { negotiate } from "./init.ts";
 import { InterruptWatch, type Tasks } from "./interrupts.ts";
+import { KernelNodes } from "./kernel-nodes.ts";
 import { NodeNumbers } from "./layout.ts";
+import { LockOwners } from "./lock-owners.ts";
+import { MappedPages } from "./mapped-pages.ts";
 import { Notifications } from "./notifications.ts";
-import { incEpochMinor, interruptIn, opcode, opcodeName } from "./protocol.ts";
+import {
+  allFeatures,
+  batchForgetIn,
+  forgetIn,
+  forgetOne,
+  incEpochMinor,
+  interruptIn,
+  lockFeatures,
+  opcode,
+  opcodeName,
+} from "./protocol.ts";
 import { Replies } from "./replies.ts";
 import { MalformedRequest, Request } from "./request.ts";
 import type { RequestContext, RequestHandler } from "./requests/context.ts";
@@ -58,6 +71,7 @@ class Server implements FuseServer {
   readonly #logger;
   readonly #transport: FuseTransport;
   readonly #context: RequestContext;
+  readonly #known = new KernelNodes();
   readonly #inFlight = new Map<number, Request>();
   readonly #interrupts: InterruptWatch;
   readonly #becomeReady: () => void;
@@ -66,15 +80,26 @@ class Server implements FuseServer {
   #paused = false;
 
   constructor(fileSystem: FileSystem, transport: FuseTransport, options: FuseServerOptions) {
+    const { clock } = options.platform;
     const nodes = new NodeNumbers(fileSystem.root);
-    const replies = new Replies(transport, nodes, fileSystem);
-    const caches = new Notifications(transport, nodes);
+    const replies = new Replies(transport, nodes, fileSystem, this.#known);
     this.#options = options;
     this.#logger = options.platform.logger.for("fuse");
     this.#transport = transport;
-    this.#context = { fileSystem, nodes, openFiles: new OpenFiles(), replies, caches };
+    const pages = new MappedPages({ transport, clock, logger: this.#logger });
+    const caches = new Notifications({ transport, clock, pages, numbers: nodes, known: this.#known });
+    this.#context = {
+      fileSystem,
+      nodes,
+      openFiles: new OpenFiles(),
+      replies,
+      caches,
+      pages,
+      lockOwners: new LockOwners(),
+      recentLookups: new Set(),
+    };
     fileSystem.attach(caches);
-    this.#interrupts = new InterruptWatch(options.platform.clock, options.tasks, this.#inFlight, (request) => {
+    this.#interrupts = new InterruptWatch(clock, options.tasks, this.#inFlight, (request) => {
       request.abort();
       replies.error(request, "EINTR");
     });
@@ -111,8 +136,12 @@ class Server implements FuseServer {
   #take(request: Request): boolean {
     switch (request.opcode) {
       case opcode.FORGET:
+        request.expect(forgetIn.bytes);
+        this.#forget(request.node, request.u64(forgetIn.count));
+        break; // there is no answer
       case opcode.BATCH_FORGET:
-        break; // a node id is an inode number: nothing is kept for it. There is no answer.
+        this.#forgetMany(request);
+        break;
       case opcode.INTERRUPT:
         this.#onInterrupt(request);
         break;
@@ -126,6 +155,22 @@ class Server implements FuseServer {
     return request.keepsMessage;
   }
 
+  #forgetMany(request: Request): void {
+    request.expect(batchForgetIn.bytes);
+    const count = request.u32(batchForgetIn.count);
+    request.expect(batchForgetIn.bytes + count * forgetOne.bytes);
+    for (let index = 0; index < count; index++) {
+      const at = batchForgetIn.bytes + index * forgetOne.bytes;
+      this.#forget(request.u64(at + forgetOne.node), request.u64(at + forgetOne.count));
+    }
+  }
+
+  #forget(node: number | undefined, count: number | undefined): void {
+    if (node !== undefined && this.#known.forget(node, count ?? Number.MAX_SAFE_INTEGER)) {
+      this.#context.pages.gone(node);
+    }
+  }
+
   /** There is no answer: the interrupted request's own is what the kernel waits for. */
   #onInterrupt(request: Request): void {
     request.expect(interruptIn.bytes);
@@ -135,14 +180,17 @@ class Server implements FuseServer {
 
   #onInit(request: Request): void {
     try {
-      const agreement = negotiate(request, this.#options.featureMask, this.#options.minorMax);
-      const hasEpochs = agreement.minor >= incEpochMinor;
-      this.#context.replies.keepsNames = hasEpochs;
-      this.#context.caches.hasEpochs = hasEpochs;
-      this.#context.replies.bytes(request, agreement.reply);
+      // A file system without locks leaves them to the kernel: then they are this machine's own.
+      const hasLocks = "setLock" in this.#context.fileSystem;
+      const { featureMask = allFeatures, minorMax } = this.#options;
+      const agreement = negotiate(request, hasLocks ? featureMask : featureMask & ~lockFeatures, minorMax);
+      const { caches, replies } = this.#context;
+      replies.bytes(request, agreement.reply);
+      replies.keepsNames = agreement.minor >= incEpochMinor && caches.tryEpochs();
       this.#logger.debug("agreed with the kernel", {
         protocol: `7.${agreement.minor}`,
         features: `0x${agreement.features.toString(16)}`,
+        keepsNames: replies.keepsNames,
       });
       this.#becomeReady();
     } catch (error) {
@@ -210,6 +258,8 @@ class Server implements FuseServer {
 
   #onEnd(reason: string): void {
     this.#interrupts.stop();
+    this.#context.caches.stop();
+    this.#context.pages.stop();
     for (const request of this.#inFlight.values()) request.abort();
     this.#context.openFiles.closeAll();
     this.#failReady(new BrineError("closed", `the connection to the kernel ended: ${reason}`));

@@ -10,13 +10,16 @@ export class OpenFile {
   readonly #fileSystem: FileSystem;
   readonly #append: boolean;
   readonly handle: Handle;
+  /** May write, also through mapped memory. */
+  readonly write: boolean;
   #other: Promise<Handle> | undefined;
   #closed = false;
 
-  constructor(fileSystem: FileSystem, handle: Handle, append: boolean) {
+  constructor(fileSystem: FileSystem, handle: Handle, mode: { readonly append: boolean; readonly write: boolean }) {
     this.#fileSystem = fileSystem;
     this.handle = handle;
-    this.#append = append;
+    this.#append = mode.append;
+    this.write = mode.write;
   }
 
   /** The handle that appends, or the one that does not. Undefined if it has to be opened first: `openOther`. */
@@ -49,12 +52,19 @@ export class OpenFile {
 
 export class OpenFiles {
   readonly #files = new Map<number, OpenFile>();
+  /** Files that may write, by inode: only inodes that have some. */
+  readonly #writers = new Map<number, number>();
   #next = 1;
 
   add(file: OpenFile): number {
     const number = this.#next++;
     this.#files.set(number, file);
+    if (file.write) this.#countWriter(file.handle.inode, 1);
     return number;
+  }
+
+  has(number: number | undefined): boolean {
+    return number !== undefined && this.#files.has(number);
   }
 
   /** Throws FileError EBADF for a number that is not open. */
@@ -64,14 +74,27 @@ export class OpenFiles {
     return file;
   }
 
+  /** How many open files may write to the inode. */
+  writerCount(inode: number): number {
+    return this.#writers.get(inode) ?? 0;
+  }
+
   close(number: number | undefined): void {
     const file = this.get(number);
     this.#files.delete(number!);
+    if (file.write) this.#countWriter(file.handle.inode, -1);
     file.close();
   }
 
   closeAll(): void {
     for (const file of this.#files.values()) file.close();
     this.#files.clear();
+    this.#writers.clear();
+  }
+
+  #countWriter(inode: number, by: number): void {
+    const count = this.writerCount(inode) + by;
+    if (count === 0) this.#writers.delete(inode);
+    else this.#writers.set(inode, count);
   }
 }

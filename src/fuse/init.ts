@@ -2,8 +2,8 @@
  * INIT: what kernel and server agree on for the whole mount.
  *
  * Left out on purpose: WRITEBACK_CACHE (the kernel would then ignore sizes and times that other clients change),
- * DONT_MASK (so the kernel takes the umask off), POSIX_LOCKS and FLOCK_LOCKS (so locks are local to the machine),
- * AUTO_INVAL_DATA (EXPLICIT_INVAL_DATA stands instead), NO_OPEN_SUPPORT (every open is a hold).
+ * DONT_MASK (so the kernel takes the umask off), AUTO_INVAL_DATA (EXPLICIT_INVAL_DATA stands instead), NO_OPEN_SUPPORT
+ * (every open is a hold), DO_READDIRPLUS (see requests/directories.ts), SETXATTR_EXT (it is about ACLs).
  */
 import { BrineError } from "../errors/brine-error.ts";
 import {
@@ -44,17 +44,13 @@ export interface Agreement {
  * Reads fuse_init_in and builds the answer. `featureMask`, `minorMax`: take no more than these, to run as on an older
  * kernel. Errors: BrineError `versionMismatch` for a kernel that is too old.
  */
-export function negotiate(
-  request: Request,
-  featureMask: bigint | undefined,
-  minorMax: number = protocolMinorMax,
-): Agreement {
+export function negotiate(request: Request, featureMask: bigint, minorMax: number = protocolMinorMax): Agreement {
   request.expect(initIn.bytes);
   const major = request.u32(initIn.major);
   const minor = request.u32(initIn.minor);
   const extended = request.message.length >= 40 + initIn.extendedBytes;
   const offered = BigInt(request.u32(initIn.flags)) | (extended ? BigInt(request.u32(initIn.flags2)) << 32n : 0n);
-  const features = offered & wantedFeatures & (featureMask ?? wantedFeatures);
+  const features = offered & wantedFeatures & featureMask;
   if (major !== protocolMajor || minor < protocolMinorMin || (features & demandedFeatures) !== demandedFeatures) {
     throw new BrineError("versionMismatch", `the kernel speaks FUSE ${major}.${minor}, too old or unknown`, {
       advice: `brinefs needs FUSE ${protocolMajor}.${protocolMinorMin}, which Linux has since 5.4`,

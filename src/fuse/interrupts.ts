@@ -6,6 +6,9 @@
  * every INTERRUPT would break file operations that never fail so on a local file system (SIGCHLD, SIGALRM, a resized
  * terminal). So after an INTERRUPT the task is looked at every 100 ms, and only a pending SIGKILL ends its request.
  *
+ * A wait for an advisory lock is meant to last, and ends on any signal as fcntl(2) says: it is aborted at once, and its
+ * handler answers, because only the file system knows whether the lock was granted just before.
+ *
  * While reading from the kernel stands still, INTERRUPTs are not seen: all requests under way are looked at then.
  */
 import type { Clock, Timer } from "../platform/clock.ts";
@@ -39,7 +42,9 @@ export class InterruptWatch {
 
   /** INTERRUPT came for the request with this key; it may have been answered meanwhile. */
   interrupted(key: number): void {
-    if (!this.#inFlight.has(key)) return;
+    const request = this.#inFlight.get(key);
+    if (request === undefined) return;
+    if (request.endsOnSignal) request.abort();
     this.#interrupted.add(key);
     this.#look();
   }

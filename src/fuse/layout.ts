@@ -98,11 +98,6 @@ export function putAbsent(view: DataView, at: number, nameMs: number): void {
   putDuration(view, at + entryOut.nameValidSeconds, at + entryOut.nameValidNs, nameMs);
 }
 
-/** struct fuse_entry_out that says "no node": a READDIRPLUS entry without attributes. */
-export function putNoEntry(view: DataView, at: number): void {
-  zero(view, at, entryOut.bytes);
-}
-
 /** struct fuse_statx_out. */
 export function putStatx(view: DataView, at: number, attributes: Attributes, validMs: number): void {
   zero(view, at, statxOut.bytes);

@@ -1,86 +1,108 @@
 /**
- * What the kernel is told to forget (KernelCaches of the FileSystem).
+ * What the kernel is told to forget (KernelCaches of the FileSystem). Pages: see mapped-pages.ts.
  *
- * Names: INC_EPOCH makes all of the mount's be asked for again, without taking a lock (Linux 6.16). Where the kernel
- * lacks it no name is kept in the first place (replies.ts): INVAL_ENTRY would wait for the directory's lock, which the
- * kernel holds while a CREATE there is unanswered.
+ * **Names**: INC_EPOCH makes all of the mount's be asked for again, and takes no lock (Linux 6.16). A name counts for the
+ * epoch in which the kernel *asked* for it, so answers on their way are outdated, too. Where the kernel lacks it no name is
+ * kept in the first place (replies.ts): INVAL_ENTRY would wait for the directory's lock, which the kernel holds while a
+ * CREATE there is unanswered.
  *
- * Attributes: INVAL_INODE with a negative offset, which takes no lock. It also counts up the inode's version of
- * attributes, so that answers on their way, whose requests are older, are not kept. But the kernel may not know the node
- * *yet*: its first answer is on its way. It says ENOENT then, and would keep what that answer says. So the node counts as
- * uncertain, and before its next request is answered it is told again.
+ * **Attributes**: INVAL_INODE with a negative offset takes no lock either. It counts up the inode's version of attributes,
+ * so the kernel drops what older requests of its own bring later. Two kinds of answer on their way are left:
  *
- * Pages: INVAL_INODE of all pages waits for reads that we have not answered and makes the kernel write what is dirty, so
- * it goes out on a thread of its own. Only nodes that were read by whole pages can have any: files are opened for direct
- * I/O, and a page of mapped memory is read before it is used.
+ * - those that the kernel takes without looking at the version (SETATTR, CREATE, MKDIR, …) never allow it to keep
+ *   attributes: replies.ts;
+ * - the one from which the kernel learns of the node. INVAL_INODE says ENOENT then, and the kernel would keep what that
+ *   answer says. So names are forgotten as well, which leads whoever goes by a path to a LOOKUP, and the node is
+ *   *uncertain*: the kernel is told again a little later, and before the next request about the node is answered, until it
+ *   knows the node or has said FORGET.
  */
 import type { KernelCaches } from "../client/file-system.ts";
+import type { Clock, Timer } from "../platform/clock.ts";
+import type { KernelNodes } from "./kernel-nodes.ts";
 import type { NodeNumbers } from "./layout.ts";
-import { putU64 } from "./layout.ts";
-import { invalInodeOut, notifyCode, outHeader } from "./protocol.ts";
+import type { MappedPages } from "./mapped-pages.ts";
+import { attributeInvalidation, incEpoch } from "./notify-messages.ts";
 import type { FuseTransport } from "./transport.ts";
 
-/** Nodes that are told again. A kernel has far fewer answers on their way; beyond it the oldest are taken for known. */
-const uncertainMax = 65_536;
-/** Nodes that may have pages. Beyond it all others are told, too: that is slower, and as right. */
-const pagedMax = 262_144;
+/** Nodes that are told of again. The kernel has far fewer answers on their way; beyond it the oldest counts as known. */
+const uncertainMax = 4_096;
+/** A task that was answered runs within microseconds; on a busy machine it takes a while. */
+const retryFirstMs = 1;
+const retryLastMs = 100;
+/** By then the task has its answer, or never gets it: the kernel throws it away with the task. */
+const uncertainForMs = 10_000;
+
+export interface NotificationParts {
+  readonly transport: FuseTransport;
+  readonly numbers: NodeNumbers;
+  readonly known: KernelNodes;
+  readonly pages: MappedPages;
+  readonly clock: Clock;
+}
 
 export class Notifications implements KernelCaches {
+  readonly #parts: NotificationParts;
   readonly #transport: FuseTransport;
-  readonly #nodes: NodeNumbers;
-  readonly #uncertain = new Set<number>();
-  readonly #paged = new Set<number>();
-  #pagedOverflows = false;
-  /** See Replies. */
-  hasEpochs = false;
+  /** By node: since when. */
+  readonly #uncertain = new Map<number, number>();
+  #retryMs = retryFirstMs;
+  #timer: Timer | undefined;
+  #hasEpochs = false;
 
-  constructor(transport: FuseTransport, nodes: NodeNumbers) {
-    this.#transport = transport;
-    this.#nodes = nodes;
+  constructor(parts: NotificationParts) {
+    this.#parts = parts;
+    this.#transport = parts.transport;
+  }
+
+  /** After INIT, when the agreed protocol has INC_EPOCH. Returns whether the kernel really does. */
+  tryEpochs(): boolean {
+    this.#hasEpochs = this.#transport.notify(incEpoch()) === "done";
+    return this.#hasEpochs;
   }
 
   forgetNames(): void {
-    if (!this.hasEpochs) return;
-    const message = Buffer.alloc(outHeader.bytes);
-    message.writeUInt32LE(message.byteLength, outHeader.length);
-    message.writeInt32LE(notifyCode.INC_EPOCH, outHeader.error);
-    this.#transport.notify(message);
+    if (this.#hasEpochs) this.#transport.notify(incEpoch());
   }
 
   forgetAttributes(inode: number): void {
-    const node = this.#nodes.nodeOf(inode);
-    if (this.#transport.notify(invalidation(node, -1n)) !== "unknownNode") return;
-    if (this.#uncertain.size >= uncertainMax) this.#uncertain.delete(this.#uncertain.values().next().value!);
-    this.#uncertain.add(node);
+    const node = this.#parts.numbers.nodeOf(inode);
+    if (this.#transport.notify(attributeInvalidation(node)) !== "unknownNode" || !this.#parts.known.has(node)) return;
+    this.forgetNames();
+    if (this.#uncertain.size >= uncertainMax) this.#uncertain.delete(this.#uncertain.keys().next().value!);
+    this.#uncertain.set(node, this.#parts.clock.nowMs());
+    this.#retryMs = retryFirstMs;
+    this.#schedule();
   }
 
-  async forgetPages(inode: number): Promise<void> {
-    const node = this.#nodes.nodeOf(inode);
-    if (!this.#pagedOverflows && !this.#paged.has(node)) return;
-    this.#paged.delete(node);
-    await this.#transport.notifyBlocking(invalidation(node, 0n));
-  }
-
-  /** The inode's data was asked for by whole pages: some may stay in the kernel. */
-  mayHavePages(inode: number): void {
-    if (this.#paged.size < pagedMax) this.#paged.add(this.#nodes.nodeOf(inode));
-    else this.#pagedOverflows = true;
+  forgetPages(inode: number): Promise<void> {
+    return this.#parts.pages.forget(this.#parts.numbers.nodeOf(inode));
   }
 
   /** A request about this node has come: the kernel knows it now. */
   seen(node: number): void {
-    if (this.#uncertain.size === 0 || !this.#uncertain.delete(node)) return;
-    this.#transport.notify(invalidation(node, -1n));
+    if (this.#uncertain.size > 0 && this.#uncertain.delete(node)) this.#transport.notify(attributeInvalidation(node));
   }
-}
 
-/** struct fuse_notify_inval_inode_out: of all pages from `offset` on; below 0 only of attributes. */
-function invalidation(node: number, offset: bigint): Buffer {
-  const message = Buffer.alloc(outHeader.bytes + invalInodeOut.bytes);
-  message.writeUInt32LE(message.byteLength, outHeader.length);
-  message.writeInt32LE(notifyCode.INVAL_INODE, outHeader.error);
-  const view = new DataView(message.buffer, message.byteOffset, message.byteLength);
-  putU64(view, outHeader.bytes + invalInodeOut.node, node);
-  message.writeBigInt64LE(offset, outHeader.bytes + invalInodeOut.offset);
-  return message;
+  stop(): void {
+    this.#uncertain.clear();
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+
+  #retry(): void {
+    const { clock, known } = this.#parts;
+    for (const [node, sinceMs] of this.#uncertain) {
+      const isOver = !known.has(node) || clock.nowMs() - sinceMs > uncertainForMs;
+      if (isOver || this.#transport.notify(attributeInvalidation(node)) !== "unknownNode") this.#uncertain.delete(node);
+    }
+    this.#retryMs = Math.min(this.#retryMs * 2, retryLastMs);
+    if (this.#uncertain.size > 0) this.#schedule();
+  }
+
+  #schedule(): void {
+    this.#timer ??= this.#parts.clock.startTimer(this.#retryMs, () => {
+      this.#timer = undefined;
+      this.#retry();
+    });
+  }
 }

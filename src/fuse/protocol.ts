@@ -48,6 +48,9 @@ export const opcode = {
   READDIR: 28,
   RELEASEDIR: 29,
   FSYNCDIR: 30,
+  GETLK: 31,
+  SETLK: 32,
+  SETLKW: 33,
   ACCESS: 34,
   CREATE: 35,
   INTERRUPT: 36,
@@ -56,7 +59,6 @@ export const opcode = {
   POLL: 40,
   BATCH_FORGET: 42,
   FALLOCATE: 43,
-  READDIRPLUS: 44,
   RENAME2: 45,
   LSEEK: 46,
   COPY_FILE_RANGE: 47,
@@ -73,11 +75,11 @@ export function opcodeName(number: number): string {
 /** INIT flags, `flags` in the lower 32 bits and `flags2` above them. */
 export const feature = {
   ASYNC_READ: 1n << 0n,
+  POSIX_LOCKS: 1n << 1n,
   ATOMIC_O_TRUNC: 1n << 3n,
   EXPORT_SUPPORT: 1n << 4n,
   BIG_WRITES: 1n << 5n,
-  DO_READDIRPLUS: 1n << 13n,
-  READDIRPLUS_AUTO: 1n << 14n,
+  FLOCK_LOCKS: 1n << 10n,
   ASYNC_DIO: 1n << 15n,
   PARALLEL_DIROPS: 1n << 18n,
   MAX_PAGES: 1n << 22n,
@@ -88,6 +90,8 @@ export const feature = {
   DIRECT_IO_ALLOW_MMAP: 1n << 36n,
 } as const;
 
+export const allFeatures = (1n << 64n) - 1n;
+export const lockFeatures = feature.POSIX_LOCKS | feature.FLOCK_LOCKS;
 /** What Linux 6.1 (Debian 12, protocol 7.37) offers: bits 0 to 30, and of the upper word SECURITY_CTX, HAS_INODE_DAX. */
 export const linux61Features = 0x7fff_ffffn | (0b11n << 32n);
 
@@ -99,6 +103,8 @@ export const openReply = { DIRECT_IO: 1 << 0, PARALLEL_DIRECT_WRITES: 1 << 6 } a
 export const openKillPrivileges = 1 << 0;
 /** Bits of write_in.write_flags. CACHE: written back from mapped pages, not by a write(2). */
 export const writeFlag = { CACHE: 1 << 0, KILL_PRIVILEGES: 1 << 2 } as const;
+/** Bit of read_in.read_flags. LOCKOWNER: asked by read(2); without it, into pages of mapped memory. */
+export const readFlag = { LOCKOWNER: 1 << 1 } as const;
 /** renameat2(2). */
 export const renameFlag = { NOREPLACE: 1 << 0 } as const;
 /** open(2) on Linux, the same on x86-64 and arm64. */
@@ -246,12 +252,12 @@ export const releaseIn = { handle: 0, bytes: 24 } as const;
 export const flushIn = { handle: 0, lockOwner: 16, bytes: 24 } as const;
 /** FSYNC and FSYNCDIR. */
 export const fsyncIn = { handle: 0, bytes: 16 } as const;
-/** READ, READDIR and READDIRPLUS. */
-export const readIn = { handle: 0, offset: 8, size: 16, bytes: 40 } as const;
+/** READ and READDIR. */
+export const readIn = { handle: 0, offset: 8, size: 16, readFlags: 20, bytes: 40 } as const;
 export const writeIn = { handle: 0, offset: 8, size: 16, writeFlags: 20, flags: 32, bytes: 40 } as const;
 export const writeOut = { size: 0, bytes: 8 } as const;
 
-/** Followed by the name, and padded to 8 bytes. In READDIRPLUS an entry_out stands before it. */
+/** Followed by the name, and padded to 8 bytes. */
 export const directoryEntry = { inode: 0, offset: 8, nameLength: 16, type: 20, bytes: 24 } as const;
 
 export const statfsOut = {
@@ -279,5 +285,20 @@ export const notifyCode = { INVAL_INODE: 2, INC_EPOCH: 8 } as const;
 export const incEpochMinor = 44;
 /** An offset below 0 leaves the pages alone; a length of 0 reaches to the end. */
 export const invalInodeOut = { node: 0, offset: 8, length: 16, bytes: 24 } as const;
+
+/** GETLK, SETLK and SETLKW: struct fuse_file_lock from `start` on. */
+export const lockIn = { handle: 0, owner: 8, start: 16, end: 24, type: 32, pid: 36, flags: 40, bytes: 48 } as const;
+export const lockOut = { start: 0, end: 8, type: 16, pid: 20, bytes: 24 } as const;
+/** fcntl(2). */
+export const lockType = { READ: 0, WRITE: 1, UNLOCK: 2 } as const;
+/** Bit of lock_in.lk_flags: asked by flock(2). */
+export const lockFlag = { FLOCK: 1 << 0 } as const;
+/** OFFSET_MAX: the end of a lock that has none. */
+export const lockOffsetMax = (1n << 63n) - 1n;
+
+export const forgetIn = { count: 0, bytes: 8 } as const;
+/** Followed by `count` of the second. */
+export const batchForgetIn = { count: 0, bytes: 8 } as const;
+export const forgetOne = { node: 0, count: 8, bytes: 16 } as const;
 
 export const interruptIn = { unique: 0, bytes: 8 } as const;

@@ -2,18 +2,24 @@
  * Answers requests. Each is built in one buffer that all share and handed to the transport before the call returns, so
  * nothing is allocated for it. Every method returns false if the kernel no longer waits for the answer: what it would
  * have granted (an open handle) must then be taken back.
+ *
+ * How long the kernel may keep names and attributes is asked in the turn in which the answer is written. Answers that the
+ * kernel takes without a look at the inode's version of attributes (SETATTR, and all that make a name) never let it keep
+ * attributes: if the lease went just after the answer, INVAL_INODE would come before the kernel has taken it, and it would
+ * keep what is outdated. LOOKUP and GETATTR do.
  */
 
-import type { Attributes, DirectoryEntry, FileSystem, VolumeSpace } from "../client/file-system.ts";
+import type { Attributes, DirectoryEntry, FileSystem, LockRange, VolumeSpace } from "../client/file-system.ts";
+import { lockEnd } from "../client/file-system.ts";
 import { type ErrnoName, errno } from "../errors/errno.ts";
 import { nameBytesMax } from "../namespace/model.ts";
+import type { KernelNodes } from "./kernel-nodes.ts";
 import {
   directoryEntryType,
   type NodeNumbers,
   putAbsent,
   putAttributesOut,
   putEntry,
-  putNoEntry,
   putStatx,
   putU64,
 } from "./layout.ts";
@@ -22,6 +28,9 @@ import {
   dataBytesMax,
   directoryEntry,
   entryOut,
+  lockOffsetMax,
+  lockOut,
+  lockType,
   openOut,
   openReply,
   outHeader,
@@ -39,8 +48,8 @@ const freeInodeCount = 2 ** 32;
 /** Data is not kept in the kernel's page cache; writers of one file don't queue on its inode lock (Linux 6.2+). */
 const openReplyFlags = openReply.DIRECT_IO | openReply.PARALLEL_DIRECT_WRITES;
 
-/** A name in a directory listing; `.` and `..` have no attributes to give. */
-export type ListedEntry = Pick<DirectoryEntry, "name" | "inode" | "type" | "attributes"> & {
+/** A name in a directory listing. */
+export type ListedEntry = Pick<DirectoryEntry, "name" | "inode" | "type"> & {
   /** Where the listing goes on behind this entry. */
   readonly offset: number;
 };
@@ -49,6 +58,7 @@ export class Replies {
   readonly #transport: FuseTransport;
   readonly #nodes: NodeNumbers;
   readonly #fileSystem: Pick<FileSystem, "nameValidMs" | "attributesValidMs">;
+  readonly #known: KernelNodes;
   /** The kernel can be told to forget names (INC_EPOCH); else it must not keep any. */
   keepsNames = false;
   /** The largest reply that is built here: a listing. */
@@ -59,10 +69,12 @@ export class Replies {
     transport: FuseTransport,
     nodes: NodeNumbers,
     fileSystem: Pick<FileSystem, "nameValidMs" | "attributesValidMs">,
+    known: KernelNodes,
   ) {
     this.#transport = transport;
     this.#nodes = nodes;
     this.#fileSystem = fileSystem;
+    this.#known = known;
   }
 
   error(request: Request, name: ErrnoName): boolean {
@@ -80,14 +92,26 @@ export class Replies {
     return this.#send(request, attrOut.bytes);
   }
 
+  /** SETATTR has been done. */
+  changed(request: Request, attributes: Attributes): boolean {
+    putAttributesOut(this.#view, outHeader.bytes, attributes, 0);
+    return this.#send(request, attrOut.bytes);
+  }
+
   statx(request: Request, attributes: Attributes): boolean {
     putStatx(this.#view, outHeader.bytes, attributes, this.#fileSystem.attributesValidMs(attributes.inode));
     return this.#send(request, statxOut.bytes);
   }
 
-  entry(request: Request, parent: number, attributes: Attributes): boolean {
-    this.#putEntry(outHeader.bytes, parent, attributes);
-    return this.#send(request, entryOut.bytes);
+  /** The name has been looked up. */
+  found(request: Request, parent: number, attributes: Attributes): boolean {
+    const attributesMs = this.#fileSystem.attributesValidMs(attributes.inode);
+    return this.#entry(request, parent, attributes, attributesMs, entryOut.bytes);
+  }
+
+  /** The name has been made. */
+  made(request: Request, parent: number, attributes: Attributes): boolean {
+    return this.#entry(request, parent, attributes, 0, entryOut.bytes);
   }
 
   /** There is no such name. */
@@ -104,9 +128,8 @@ export class Replies {
   }
 
   created(request: Request, parent: number, attributes: Attributes, handle: number): boolean {
-    this.#putEntry(outHeader.bytes, parent, attributes);
     this.#putOpened(outHeader.bytes + entryOut.bytes, handle);
-    return this.#send(request, entryOut.bytes + openOut.bytes);
+    return this.#entry(request, parent, attributes, 0, entryOut.bytes + openOut.bytes);
   }
 
   written(request: Request, size: number): boolean {
@@ -119,6 +142,22 @@ export class Replies {
     let size = 0;
     for (const part of parts) size += part.byteLength;
     return this.#send(request, size, 0, parts);
+  }
+
+  /** A lock that is in the way, or that none is. */
+  lock(request: Request, lock: LockRange | undefined): boolean {
+    const at = outHeader.bytes;
+    this.#buffer.fill(0, at, at + lockOut.bytes);
+    if (lock === undefined) {
+      this.#view.setUint32(at + lockOut.type, lockType.UNLOCK, true);
+      return this.#send(request, lockOut.bytes);
+    }
+    putU64(this.#view, at + lockOut.start, lock.start);
+    if (lock.end === lockEnd) this.#view.setBigUint64(at + lockOut.end, lockOffsetMax, true);
+    else putU64(this.#view, at + lockOut.end, lock.end);
+    this.#view.setUint32(at + lockOut.type, lock.mode === "shared" ? lockType.READ : lockType.WRITE, true);
+    this.#view.setUint32(at + lockOut.pid, lock.pid, true);
+    return this.#send(request, lockOut.bytes);
   }
 
   /** A copy of a short structure. */
@@ -142,50 +181,36 @@ export class Replies {
     return this.#send(request, statfsOut.bytes);
   }
 
-  /**
-   * As many of the entries, in order, as `sizeBytes` holds. With `plus` an entry brings its attributes and counts as a
-   * lookup.
-   */
-  listing(
-    request: Request,
-    directory: number,
-    entries: readonly ListedEntry[],
-    sizeBytes: number,
-    plus: boolean,
-  ): boolean {
+  /** As many of the entries, in order, as `sizeBytes` holds. */
+  listing(request: Request, entries: readonly ListedEntry[], sizeBytes: number): boolean {
     const limit = Math.min(sizeBytes, dataBytesMax);
     let used = 0;
     for (const entry of entries) {
-      const bytes = listedBytes(entry.name.length, plus);
+      const bytes = listedBytes(entry.name.length);
       if (used + bytes > limit) break;
-      this.#putListed(outHeader.bytes + used, directory, entry, plus);
+      this.#putListed(outHeader.bytes + used, entry);
       used += bytes;
     }
     if (used === 0 && entries.length > 0) return this.error(request, "EINVAL");
     return this.#send(request, used);
   }
 
-  #putListed(start: number, directory: number, entry: ListedEntry, plus: boolean): void {
-    let at = start;
-    if (plus) {
-      if (entry.attributes === undefined) putNoEntry(this.#view, at);
-      else this.#putEntry(at, directory, entry.attributes);
-      at += entryOut.bytes;
-    }
+  #putListed(at: number, entry: ListedEntry): void {
     putU64(this.#view, at + directoryEntry.inode, entry.inode);
     putU64(this.#view, at + directoryEntry.offset, entry.offset);
     this.#view.setUint32(at + directoryEntry.nameLength, entry.name.length, true);
     this.#view.setUint32(at + directoryEntry.type, directoryEntryType(entry.type), true);
     const nameAt = at + directoryEntry.bytes;
     this.#buffer.write(entry.name, nameAt, entry.name.length, "latin1");
-    this.#buffer.fill(0, nameAt + entry.name.length, start + listedBytes(entry.name.length, plus));
+    this.#buffer.fill(0, nameAt + entry.name.length, at + listedBytes(entry.name.length));
   }
 
-  #putEntry(at: number, parent: number, attributes: Attributes): void {
-    putEntry(this.#view, at, this.#nodes.nodeOf(attributes.inode), attributes, {
-      nameMs: this.#nameMs(parent),
-      attributesMs: this.#fileSystem.attributesValidMs(attributes.inode),
-    });
+  #entry(request: Request, parent: number, attributes: Attributes, attributesMs: number, bodyBytes: number): boolean {
+    const node = this.#nodes.nodeOf(attributes.inode);
+    putEntry(this.#view, outHeader.bytes, node, attributes, { nameMs: this.#nameMs(parent), attributesMs });
+    const delivered = this.#send(request, bodyBytes);
+    if (delivered) this.#known.give(node);
+    return delivered;
   }
 
   #nameMs(parent: number): number {
@@ -214,8 +239,7 @@ export class Replies {
   }
 }
 
-/** Bytes of an entry in a listing: its structures and name, rounded up to 8. */
-export function listedBytes(nameBytes: number, plus: boolean): number {
-  const head = (plus ? entryOut.bytes : 0) + directoryEntry.bytes;
-  return Math.ceil((head + nameBytes) / 8) * 8;
+/** Bytes of an entry in a listing: its structure and name, rounded up to 8. */
+export function listedBytes(nameBytes: number): number {
+  return Math.ceil((directoryEntry.bytes + nameBytes) / 8) * 8;
 }

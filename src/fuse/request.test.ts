@@ -171,18 +171,21 @@ test("struct fuse_attr", () => {
   assert.deepEqual(buffer, expected);
 });
 
-test("struct fuse_entry_out has no time-outs", () => {
+test("struct fuse_entry_out with time-outs", () => {
   const buffer = Buffer.alloc(entryOut.bytes, 0xcc);
-  putEntry(new DataView(buffer.buffer, buffer.byteOffset), 0, 77, sample);
+  putEntry(new DataView(buffer.buffer, buffer.byteOffset), 0, 77, sample, { nameMs: 1_500, attributesMs: 0.25 });
   assert.equal(buffer.readBigUInt64LE(0), 77n);
-  assert.deepEqual(buffer.subarray(8, 40), Buffer.alloc(32));
+  assert.equal(buffer.readBigUInt64LE(8), 0n); // generation
+  assert.deepEqual([buffer.readBigUInt64LE(16), buffer.readUInt32LE(32)], [1n, 500_000_000]);
+  assert.deepEqual([buffer.readBigUInt64LE(24), buffer.readUInt32LE(36)], [0n, 250_000]);
   assert.equal(buffer.readBigUInt64LE(40), 2n ** 53n - 1n);
 });
 
 test("struct fuse_statx_out", () => {
   const buffer = Buffer.alloc(statxOut.bytes, 0xcc);
   const device = { ...sample, type: "blockDevice", device: 0x0010_082c } as const;
-  putStatx(new DataView(buffer.buffer, buffer.byteOffset), 0, device);
+  putStatx(new DataView(buffer.buffer, buffer.byteOffset), 0, device, 60_000);
+  assert.equal(buffer.readBigUInt64LE(0), 60n);
   assert.equal(buffer.readUInt16LE(32 + 28), 0o064751);
   assert.equal(buffer.readBigInt64LE(32 + 80), 1_600_000_000n); // btime
   assert.equal(buffer.readUInt32LE(32 + 88), 1);

@@ -39,6 +39,8 @@ export class Request {
   answered = false;
   /** The message's buffer must not be used again until the request has finished. */
   keepsMessage = false;
+  /** Any signal ends the wait, not only SIGKILL: the handler answers when the request is aborted. */
+  endsOnSignal = false;
   /** Bytes that the request holds in memory while it is under way. */
   heldBytes = 0;
   readonly message: Buffer;
@@ -64,7 +66,7 @@ export class Request {
     return this.uniqueHigh * 0x1_0000_0000 + this.uniqueLow;
   }
 
-  /** Aborted when the task that waits is being killed, or the connection has ended. */
+  /** Aborted when the task that waits is being killed (or gets a signal: `endsOnSignal`), or the connection has ended. */
   get signal(): AbortSignal {
     this.#controller ??= new AbortController();
     return this.#controller.signal;
@@ -89,6 +91,11 @@ export class Request {
   /** An unsigned 64-bit field, or undefined if it is 2^53 or more. */
   u64(offset: number): number | undefined {
     return readNumber(this.message, inHeader.bytes + offset);
+  }
+
+  /** An unsigned 64-bit field that is no number but a name: an owner of locks. */
+  u64Exact(offset: number): bigint {
+    return this.message.readBigUInt64LE(inHeader.bytes + offset);
   }
 
   /** Signed seconds and nanoseconds as nanoseconds since 1970. What can't be kept becomes the nearest that can. */

@@ -9,8 +9,13 @@ export interface FuseTransport {
   reply(parts: readonly Uint8Array[]): boolean;
   /** Sends a message that the kernel did not ask for, and that does not block. Returns what the kernel made of it. */
   notify(message: Uint8Array): "done" | "unknownNode" | "notSupported" | "ended";
-  /** The same for one that may block, for as long as the kernel waits for answers of ours: on a thread of its own. */
+  /**
+   * The same for one that may block, for as long as the kernel waits for answers of ours: on a thread of its own. Resolves
+   * when the kernel is through with it, or the connection has ended.
+   */
   notifyBlocking(message: Uint8Array): Promise<void>;
+  /** A call of `notifyBlocking` may be near: have a thread ready. */
+  prepareNotify(): void;
   /** Gives back a buffer that `onMessage` kept. */
   release(message: Buffer): void;
   /** Stops and starts reading. One message may still come after `pause`. */

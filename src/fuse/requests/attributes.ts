@@ -21,7 +21,7 @@ export async function setAttributes(context: RequestContext, request: Request): 
   request.expect(setAttributesIn.bytes);
   const inode = inodeOf(context, request);
   const change = attributeChange(request);
-  context.replies.attributes(request, await context.fileSystem.setAttributes(inode, change, request.signal));
+  context.replies.changed(request, await context.fileSystem.setAttributes(inode, change, request.signal));
 }
 
 /** struct fuse_setattr_in. Throws FileError EFBIG for a size that no file can have. */

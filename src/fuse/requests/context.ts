@@ -3,6 +3,8 @@ import type { FileSystem } from "../../client/file-system.ts";
 import { FileError } from "../../errors/file-error.ts";
 import type { OpenFiles } from "../handles.ts";
 import type { NodeNumbers } from "../layout.ts";
+import type { LockOwners } from "../lock-owners.ts";
+import type { MappedPages } from "../mapped-pages.ts";
 import type { Notifications } from "../notifications.ts";
 import type { Replies } from "../replies.ts";
 import type { Request } from "../request.ts";
@@ -13,6 +15,10 @@ export interface RequestContext {
   readonly openFiles: OpenFiles;
   readonly replies: Replies;
   readonly caches: Notifications;
+  readonly pages: MappedPages;
+  readonly lockOwners: LockOwners;
+  /** Inodes of directories in which a name was looked up since their last listing. A hint: see directories.ts. */
+  readonly recentLookups: Set<number>;
 }
 
 /**

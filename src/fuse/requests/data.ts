@@ -1,5 +1,5 @@
 /** Files: OPEN, CREATE, READ, WRITE, FLUSH, RELEASE, FSYNC. */
-import type { Attributes, Handle } from "../../client/file-system.ts";
+import { type Attributes, type Handle, lockEnd } from "../../client/file-system.ts";
 import { FileError } from "../../errors/file-error.ts";
 import { OpenFile } from "../handles.ts";
 import {
@@ -11,6 +11,7 @@ import {
   openIn,
   openKillPrivileges,
   permissionMask,
+  readFlag,
   readIn,
   releaseIn,
   writeFlag,
@@ -20,15 +21,13 @@ import type { Request } from "../request.ts";
 import { inodeOf, type RequestContext } from "./context.ts";
 import { ownerOf } from "./namespace.ts";
 
-const pageBytes = 4096;
-
 export async function openFile(context: RequestContext, request: Request): Promise<void> {
   request.expect(openIn.bytes);
   const inode = inodeOf(context, request);
   const flags = request.u32(openIn.flags);
   const killPrivileges = (request.u32(openIn.openFlags) & openKillPrivileges) !== 0;
   const handle = await openInode(context, request, inode, flags, killPrivileges);
-  giveHandle(context, handle, flags, (number) => context.replies.opened(request, number));
+  await giveHandle(context, handle, flags, (number) => context.replies.opened(request, number));
 }
 
 /** O_TRUNC comes with the open (ATOMIC_O_TRUNC). */
@@ -53,11 +52,25 @@ async function openInode(
   }
 }
 
-/** Puts the handle into the table and answers; takes it back if the kernel no longer wants it. */
-function giveHandle(context: RequestContext, handle: Handle, flags: number, answer: (number: number) => boolean): void {
-  const file = new OpenFile(context.fileSystem, handle, (flags & openFlag.APPEND) !== 0);
-  const number = context.openFiles.add(file);
-  if (!answer(number)) context.openFiles.close(number);
+/**
+ * Puts the handle into the table and answers; takes it back if the kernel no longer wants it.
+ *
+ * The kernel does not say when a page of mapped memory becomes dirty. So while a file that may write is open, pages are
+ * read under an exclusive lease (readFile); and those that were read under a shared one before are dropped here.
+ */
+async function giveHandle(
+  context: RequestContext,
+  handle: Handle,
+  flags: number,
+  answer: (number: number) => boolean,
+): Promise<void> {
+  const { openFiles, pages } = context;
+  const write = (flags & openFlag.ACCESS_MODE) !== 0;
+  const file = new OpenFile(context.fileSystem, handle, { append: (flags & openFlag.APPEND) !== 0, write });
+  const number = openFiles.add(file);
+  const node = context.nodes.nodeOf(handle.inode);
+  if (write && pages.mayHave(node) && openFiles.writerCount(handle.inode) === 1) await pages.forget(node);
+  if (!answer(number) && openFiles.has(number)) openFiles.close(number);
 }
 
 export async function createFile(context: RequestContext, request: Request): Promise<void> {
@@ -71,12 +84,14 @@ export async function createFile(context: RequestContext, request: Request): Pro
   const { fileSystem, replies } = context;
   try {
     const made = await fileSystem.createAndOpen(parent, name, node, { append }, request.signal);
-    giveHandle(context, made.handle, flags, (number) => replies.created(request, parent, made.attributes, number));
+    await giveHandle(context, made.handle, flags, (number) =>
+      replies.created(request, parent, made.attributes, number),
+    );
   } catch (error) {
     const wasThere = error instanceof FileError && error.code === "EEXIST" && (flags & openFlag.EXCL) === 0;
     if (!wasThere) throw error;
     const { attributes, handle } = await openExisting(context, request, parent, name, flags, killPrivileges);
-    giveHandle(context, handle, flags, (number) => replies.created(request, parent, attributes, number));
+    await giveHandle(context, handle, flags, (number) => replies.created(request, parent, attributes, number));
   }
 }
 
@@ -127,8 +142,14 @@ export async function readFile(context: RequestContext, request: Request): Promi
     return;
   }
   request.heldBytes = size;
-  if (offset % pageBytes === 0 && size % pageBytes === 0) context.caches.mayHavePages(handle.inode);
-  context.replies.data(request, await context.fileSystem.read(handle, offset, size, request.signal));
+  const { fileSystem, openFiles, replies } = context;
+  let exclusive = false;
+  if ((request.u32(readIn.readFlags) & readFlag.LOCKOWNER) === 0) {
+    const held = context.pages.reading(context.nodes.nodeOf(handle.inode));
+    if (held !== undefined) await held;
+    exclusive = openFiles.writerCount(handle.inode) > 0;
+  }
+  replies.data(request, await fileSystem.read(handle, offset, size, request.signal, exclusive));
 }
 
 export async function writeFile(context: RequestContext, request: Request): Promise<void> {
@@ -150,16 +171,34 @@ export async function writeFile(context: RequestContext, request: Request): Prom
 /** RELEASE and RELEASEDIR: the last close of an open. */
 export function release(context: RequestContext, request: Request): void {
   request.expect(releaseIn.bytes);
-  context.openFiles.close(request.u64(releaseIn.handle));
+  const number = request.u64(releaseIn.handle);
+  const { handle } = context.openFiles.get(number);
+  context.lockOwners.closed(handle.inode, number!);
+  context.openFiles.close(number);
   context.replies.done(request);
 }
 
-/** FLUSH: close(2) of one of the file's descriptors. Nothing is waited for, but an error of write-back is told. */
-export function flush(context: RequestContext, request: Request): void {
+/**
+ * FLUSH: close(2) of one of the file's descriptors. Data is not waited for, but an error of write-back is told; and the
+ * process loses all its POSIX locks on the file, before close(2) returns.
+ */
+export function flush(context: RequestContext, request: Request): Promise<void> | void {
   request.expect(flushIn.bytes);
+  const { fileSystem, lockOwners, replies } = context;
   const { handle } = context.openFiles.get(request.u64(flushIn.handle));
-  context.fileSystem.flush(handle);
-  context.replies.done(request);
+  if (lockOwners.hasAny(handle.inode)) {
+    const owner = request.u64Exact(flushIn.lockOwner);
+    if (lockOwners.remove(handle.inode, owner)) return unlockAndFlush(context, request, handle, owner);
+  }
+  fileSystem.flush(handle);
+  replies.done(request);
+}
+
+async function unlockAndFlush(context: RequestContext, request: Request, handle: Handle, owner: bigint): Promise<void> {
+  const { fileSystem, replies } = context;
+  await fileSystem.unlock(handle, { kind: "posix", owner, start: 0, end: lockEnd });
+  fileSystem.flush(handle);
+  replies.done(request);
 }
 
 /** FSYNC and FSYNCDIR. fdatasync(2) does the same: size and mapping are metadata that it needs too. */

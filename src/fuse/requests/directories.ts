@@ -1,4 +1,11 @@
-/** Directories: OPENDIR, READDIR, READDIRPLUS. */
+/**
+ * Directories: OPENDIR, READDIR.
+ *
+ * READDIRPLUS is not served. The kernel takes the names in its answer for as new as the moment at which it reads them,
+ * not the one at which it asked (fuse_direntplus_link reads the epoch): a name in an answer on its way would outlive
+ * INC_EPOCH. The file system still fetches attributes along with names when lookups are near, as READDIRPLUS_AUTO decides
+ * it: for the start of a directory, and further on if names in it were looked up meanwhile. LOOKUP then finds them there.
+ */
 import type { DirectoryEntry } from "../../client/file-system.ts";
 import { FileError } from "../../errors/file-error.ts";
 import { OpenFile } from "../handles.ts";
@@ -16,41 +23,32 @@ const usualNameBytes = 16;
 
 export async function openDirectory(context: RequestContext, request: Request): Promise<void> {
   const handle = await context.fileSystem.open(inodeOf(context, request), {}, request.signal);
-  const number = context.openFiles.add(new OpenFile(context.fileSystem, handle, false));
+  const number = context.openFiles.add(new OpenFile(context.fileSystem, handle, { append: false, write: false }));
   if (!context.replies.opened(request, number)) context.openFiles.close(number);
 }
 
-export function readDirectory(context: RequestContext, request: Request): Promise<void> {
-  return list(context, request, false);
-}
-
-export function readDirectoryPlus(context: RequestContext, request: Request): Promise<void> {
-  return list(context, request, true);
-}
-
-async function list(context: RequestContext, request: Request, plus: boolean): Promise<void> {
+export async function readDirectory(context: RequestContext, request: Request): Promise<void> {
   request.expect(readIn.bytes);
   const { handle } = context.openFiles.get(request.u64(readIn.handle));
   const offset = request.u64(readIn.offset);
   const sizeBytes = request.u32(readIn.size);
   if (offset === undefined) throw new FileError("EINVAL");
-  const { fileSystem, replies } = context;
+  const { fileSystem, replies, recentLookups } = context;
+  const wantsAttributes = recentLookups.delete(handle.inode) || offset === 0;
   const listed: ListedEntry[] = [];
   if (offset < dotEntries) {
     const { parent } = await fileSystem.getAttributes(handle.inode, request.signal);
-    if (offset < 1)
-      listed.push({ name: ".", inode: handle.inode, type: "directory", attributes: undefined, offset: 1 });
-    listed.push({ name: "..", inode: parent, type: "directory", attributes: undefined, offset: 2 });
+    if (offset < 1) listed.push({ name: ".", inode: handle.inode, type: "directory", offset: 1 });
+    listed.push({ name: "..", inode: parent, type: "directory", offset: 2 });
   }
   const after = Math.max(0, offset - dotEntries);
-  const room = Math.floor(sizeBytes / listedBytes(usualNameBytes, plus));
-  const limit = Math.max(1, Math.min(entriesMax, room));
-  const entries = await fileSystem.readDirectory(handle, after, limit, plus, request.signal);
+  const limit = Math.max(1, Math.min(entriesMax, Math.floor(sizeBytes / listedBytes(usualNameBytes))));
+  const entries = await fileSystem.readDirectory(handle, after, limit, wantsAttributes, request.signal);
   for (const entry of entries) listed.push(listedEntry(entry));
-  replies.listing(request, handle.inode, listed, sizeBytes, plus);
+  replies.listing(request, listed, sizeBytes);
 }
 
 function listedEntry(entry: DirectoryEntry): ListedEntry {
-  const { name, inode, type, attributes, cookie } = entry;
-  return { name, inode, type, attributes, offset: cookie + dotEntries };
+  const { name, inode, type, cookie } = entry;
+  return { name, inode, type, offset: cookie + dotEntries };
 }

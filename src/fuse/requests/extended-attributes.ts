@@ -1,20 +1,26 @@
 /**
- * SETXATTR, GETXATTR, LISTXATTR, REMOVEXATTR. All namespaces that the kernel lets through are kept as they are; POSIX
- * ACLs are not supported, because the kernel would have to check them (POSIX_ACL is not negotiated).
+ * SETXATTR, GETXATTR, LISTXATTR, REMOVEXATTR: names and values as they are. The kernel has checked who may (xattr(7)), but
+ * for listing. POSIX ACLs (system.posix_acl_*) are not supported: the kernel would have to check them (POSIX_ACL is not
+ * negotiated). Other names in `system.` mean something to file systems that have it.
  */
 import { FileError } from "../../errors/file-error.ts";
 import { getXattrIn, getXattrOut, setXattrIn, xattrFlag } from "../protocol.ts";
 import type { Request } from "../request.ts";
 import { inodeOf, type RequestContext } from "./context.ts";
 
-const aclPrefix = "system.posix_acl_";
+const namespaces = ["user.", "trusted.", "security."] as const;
+/** XATTR_SIZE_MAX and XATTR_LIST_MAX of linux/limits.h. */
+const valueBytesMax = 65_536;
+const listBytesMax = 65_536;
 
 export async function setExtendedAttribute(context: RequestContext, request: Request): Promise<void> {
   request.expect(setXattrIn.bytes);
   const inode = inodeOf(context, request);
   const name = supportedName(request.name(setXattrIn.bytes));
   const flags = request.u32(setXattrIn.flags);
-  const value = Buffer.from(request.takeData(setXattrIn.bytes + name.length + 1, request.u32(setXattrIn.size)));
+  const size = request.u32(setXattrIn.size);
+  if (size > valueBytesMax) throw new FileError("E2BIG");
+  const value = request.takeData(setXattrIn.bytes + name.length + 1, size);
   const mode = flags === xattrFlag.CREATE ? "create" : flags === xattrFlag.REPLACE ? "replace" : "set";
   await context.fileSystem.setExtendedAttribute(inode, name, value, mode, request.signal);
   context.replies.done(request);
@@ -32,7 +38,11 @@ export async function listExtendedAttributes(context: RequestContext, request: R
   request.expect(getXattrIn.bytes);
   const sizeMax = request.u32(getXattrIn.size);
   const names = await context.fileSystem.listExtendedAttributes(inodeOf(context, request), request.signal);
-  answer(context, request, sizeMax, Buffer.from(names.map((name) => `${name}\0`).join(""), "latin1"));
+  // Whether the caller has CAP_SYS_ADMIN, as xattr(7) wants it, can't be seen here.
+  const shown = request.uid === 0 ? names : names.filter((name) => !name.startsWith("trusted."));
+  const list = Buffer.from(shown.map((name) => `${name}\0`).join(""), "latin1");
+  if (list.byteLength > listBytesMax) throw new FileError("E2BIG");
+  answer(context, request, sizeMax, list);
 }
 
 export async function removeExtendedAttribute(context: RequestContext, request: Request): Promise<void> {
@@ -52,6 +62,8 @@ function answer(context: RequestContext, request: Request, sizeMax: number, valu
 }
 
 function supportedName(name: string): string {
-  if (name.startsWith(aclPrefix)) throw new FileError("EOPNOTSUPP");
+  const namespace = namespaces.find((one) => name.startsWith(one));
+  if (namespace === undefined) throw new FileError("EOPNOTSUPP");
+  if (name.length === namespace.length) throw new FileError("EINVAL");
   return name;
 }

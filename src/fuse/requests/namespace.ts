@@ -7,12 +7,17 @@ import { linkIn, mkdirIn, mknodIn, permissionMask, rename2In, renameFlag, rename
 import type { Request } from "../request.ts";
 import { inodeOf, knownInode, type RequestContext } from "./context.ts";
 
+const recentLookupsMax = 10_000;
+
 export async function lookup(context: RequestContext, request: Request): Promise<void> {
   const inode = inodeOf(context, request);
   const name = request.name(0);
+  const { recentLookups, replies } = context;
+  if (recentLookups.size >= recentLookupsMax) recentLookups.clear();
+  recentLookups.add(inode);
   const attributes = await lookupName(context, request, inode, name);
-  if (attributes === undefined) context.replies.absent(request, inode);
-  else context.replies.entry(request, inode, attributes);
+  if (attributes === undefined) replies.absent(request, inode);
+  else replies.found(request, inode, attributes);
 }
 
 /** `.` and `..` come when a file handle of NFS or open_by_handle_at(2) is turned into a path (EXPORT_SUPPORT). */
@@ -63,7 +68,7 @@ export async function makeSymlink(context: RequestContext, request: Request): Pr
 async function createNode(context: RequestContext, request: Request, name: string, node: NewNode): Promise<void> {
   const parent = inodeOf(context, request);
   const attributes = await context.fileSystem.create(parent, name, node, request.signal);
-  context.replies.entry(request, parent, attributes);
+  context.replies.made(request, parent, attributes);
 }
 
 /** The task's fsuid and fsgid. In a setgid directory the file system gives the directory's group instead. */
@@ -77,7 +82,7 @@ export async function link(context: RequestContext, request: Request): Promise<v
   const parent = inodeOf(context, request);
   const name = request.name(linkIn.bytes);
   const attributes = await context.fileSystem.link(inode, parent, name, request.signal);
-  context.replies.entry(request, parent, attributes);
+  context.replies.made(request, parent, attributes);
 }
 
 export async function unlink(context: RequestContext, request: Request): Promise<void> {
@@ -116,8 +121,12 @@ async function renameNames(
 ): Promise<void> {
   const parent = inodeOf(context, request);
   const [name, newName] = request.names(structureBytes);
-  await context.fileSystem.rename(parent, name, newParent, newName, { noReplace }, request.signal);
-  context.replies.done(request);
+  const { caches, fileSystem, replies } = context;
+  await fileSystem.rename(parent, name, newParent, newName, { noReplace }, request.signal);
+  // The kernel goes on keeping the name under which it knew the node, now in the new directory and as long as it may. So
+  // it must be told when that directory's lease goes; or now, if it is gone.
+  if (newParent !== parent && fileSystem.nameValidMs(newParent) === 0) caches.forgetNames();
+  replies.done(request);
 }
 
 export async function readLink(context: RequestContext, request: Request): Promise<void> {

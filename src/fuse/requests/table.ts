@@ -4,13 +4,14 @@ import { opcode } from "../protocol.ts";
 import { getAttributes, getStatx, setAttributes, statVolume } from "./attributes.ts";
 import type { RequestContext, RequestHandler } from "./context.ts";
 import { createFile, flush, openFile, readFile, release, sync, writeFile } from "./data.ts";
-import { openDirectory, readDirectory, readDirectoryPlus } from "./directories.ts";
+import { openDirectory, readDirectory } from "./directories.ts";
 import {
   getExtendedAttribute,
   listExtendedAttributes,
   removeExtendedAttribute,
   setExtendedAttribute,
 } from "./extended-attributes.ts";
+import { setLock, setLockWaiting, testLock } from "./locks.ts";
 import {
   link,
   lookup,
@@ -82,11 +83,13 @@ export const handlers: ReadonlyMap<number, RequestHandler> = new Map<number, Req
   [opcode.FSYNCDIR, sync],
   [opcode.CREATE, createFile],
   [opcode.DESTROY, done],
-  [opcode.READDIRPLUS, readDirectoryPlus],
   [opcode.RENAME2, renameWithFlags],
   [opcode.STATX, getStatx],
   [opcode.SETXATTR, setExtendedAttribute],
   [opcode.GETXATTR, getExtendedAttribute],
   [opcode.LISTXATTR, listExtendedAttributes],
   [opcode.REMOVEXATTR, removeExtendedAttribute],
+  [opcode.GETLK, testLock],
+  [opcode.SETLK, setLock],
+  [opcode.SETLKW, setLockWaiting],
 ]);

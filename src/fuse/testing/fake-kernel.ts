@@ -43,6 +43,23 @@ export class FakeKernel implements FuseTransport {
     return true;
   }
 
+  /** What the kernel says to notifications that don't block; and all that it was sent. */
+  notifyAnswer: ReturnType<FuseTransport["notify"]> = "done";
+  readonly notified: Buffer[] = [];
+  /** Notifications that block, until the test ends them. */
+  readonly blocked: { readonly message: Buffer; readonly end: () => void }[] = [];
+
+  notify(message: Uint8Array): ReturnType<FuseTransport["notify"]> {
+    this.notified.push(Buffer.from(message));
+    return this.notifyAnswer;
+  }
+
+  notifyBlocking(message: Uint8Array): Promise<void> {
+    return new Promise((end) => this.blocked.push({ message: Buffer.from(message), end }));
+  }
+
+  prepareNotify(): void {}
+
   release(message: Buffer): void {
     this.released.push(message);
   }

@@ -43,6 +43,8 @@ export interface FuseDevice extends FuseTransport {
   readonly descriptor: number;
   /** `pipe` or `thread pool`. */
   readonly way: string;
+  /** Resolves when no notification blocks in the kernel: only then does `close` really end the connection. */
+  quiet(): Promise<void>;
 }
 
 /**
@@ -111,8 +113,13 @@ class Device {
     }
   }
 
+  /** The descriptor's number is still ours. */
+  protected get isOpen(): boolean {
+    return !this.ended;
+  }
+
   notify(message: Uint8Array): ReturnType<FuseTransport["notify"]> {
-    if (this.ended) return "ended";
+    if (!this.isOpen) return "ended";
     try {
       writeSync(this.descriptor, message);
       return "done";
@@ -123,9 +130,21 @@ class Device {
     }
   }
 
+  prepareNotify(): void {
+    if (this.isOpen) this.#notifierThere().prepare();
+  }
+
   notifyBlocking(message: Uint8Array): Promise<void> {
+    return this.isOpen ? this.#notifierThere().send(message) : Promise.resolve();
+  }
+
+  async quiet(): Promise<void> {
+    await this.#notifier?.quiet();
+  }
+
+  #notifierThere(): Notifier {
     this.#notifier ??= new Notifier(this.descriptor);
-    return this.ended ? Promise.resolve() : this.#notifier.send(message);
+    return this.#notifier;
   }
 
   #join(parts: readonly Uint8Array[]): Buffer {
@@ -179,10 +198,13 @@ class PipeDevice extends Device implements FuseDevice {
     return !this.#paused;
   }
 
+  /** `destroyed` is true from the very call that closes the descriptor: its number may be another file's by now. */
+  protected override get isOpen(): boolean {
+    return super.isOpen && this.#socket !== undefined && !this.#socket.destroyed;
+  }
+
   reply(parts: readonly Uint8Array[]): boolean {
-    // `destroyed` is true from the very call that closes the descriptor: its number may be another file's by now.
-    if (this.ended || this.#socket === undefined || this.#socket.destroyed) return false;
-    return this.send(parts);
+    return this.isOpen && this.send(parts);
   }
 
   pause(): void {

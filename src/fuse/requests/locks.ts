@@ -1,0 +1,66 @@
+/**
+ * Advisory locks: GETLK, SETLK, SETLKW, for fcntl(2) (of processes and of open file descriptions) and flock(2). The kernel
+ * says who owns a lock by a number of its own.
+ *
+ * Unlocking at close: POSIX locks at FLUSH (data.ts); the others when the file system closes the handle.
+ */
+import { type LockRange, lockEnd } from "../../client/file-system.ts";
+import { FileError } from "../../errors/file-error.ts";
+import { lockFlag, lockIn, lockType } from "../protocol.ts";
+import type { Request } from "../request.ts";
+import type { RequestContext } from "./context.ts";
+
+/** F_GETLK, F_OFD_GETLK. */
+export async function testLock(context: RequestContext, request: Request): Promise<void> {
+  request.expect(lockIn.bytes);
+  const { handle } = context.openFiles.get(request.u64(lockIn.handle));
+  const lock = { ...lockRange(request), mode: lockMode(request) };
+  context.replies.lock(request, await context.fileSystem.testLock(handle, lock, request.signal));
+}
+
+/** F_SETLK, F_OFD_SETLK, flock(2) with LOCK_NB; and unlocking. */
+export function setLock(context: RequestContext, request: Request): Promise<void> {
+  return changeLock(context, request, false);
+}
+
+/** The same, waiting; also flock(2). */
+export function setLockWaiting(context: RequestContext, request: Request): Promise<void> {
+  return changeLock(context, request, true);
+}
+
+async function changeLock(context: RequestContext, request: Request, wait: boolean): Promise<void> {
+  request.expect(lockIn.bytes);
+  const { fileSystem, lockOwners, openFiles, replies } = context;
+  const number = request.u64(lockIn.handle);
+  const { handle } = openFiles.get(number);
+  const range = lockRange(request);
+  if (request.u32(lockIn.type) === lockType.UNLOCK) {
+    await fileSystem.unlock(handle, range);
+    replies.done(request);
+    return;
+  }
+  // Such a place can't be told from others here. No file reaches there.
+  if (range.start >= lockEnd) throw new FileError("EOVERFLOW");
+  if (range.kind === "posix") lockOwners.add(handle.inode, range.owner, number!);
+  request.endsOnSignal = wait;
+  await fileSystem.setLock(handle, { ...range, mode: lockMode(request) }, wait, request.signal);
+  // Nobody learns that it was granted: the task was killed, or the connection has ended, which has closed the handle.
+  if (!replies.done(request) && openFiles.has(number)) await fileSystem.unlock(handle, range);
+}
+
+/** The request's message is not read after the first `await`: so this is called before. */
+function lockRange(request: Request): Omit<LockRange, "mode"> {
+  return {
+    kind: (request.u32(lockIn.flags) & lockFlag.FLOCK) === 0 ? "posix" : "flock",
+    owner: request.u64Exact(lockIn.owner),
+    start: Math.min(request.u64(lockIn.start) ?? lockEnd, lockEnd),
+    end: Math.min(request.u64(lockIn.end) ?? lockEnd, lockEnd),
+    pid: request.u32(lockIn.pid),
+  };
+}
+
+function lockMode(request: Request): LockRange["mode"] {
+  const type = request.u32(lockIn.type);
+  if (type !== lockType.READ && type !== lockType.WRITE) throw new FileError("EINVAL");
+  return type === lockType.READ ? "shared" : "exclusive";
+}
