@@ -76,7 +76,7 @@ test("data directories of another cluster, a newer version, or in use", { skip }
   const format = join(two.data(1), "format.json");
   const before = readFileSync(format, "utf8");
   writeFileSync(format, before.replace('"format": 2', '"format": 99'));
-  assertRefused(await runBrine(["server", "--data", two.data(1), ...listen]), /version 99.*up to 1/);
+  assertRefused(await runBrine(["server", "--data", two.data(1), ...listen]), /version 99.*up to \d+/);
   writeFileSync(format, "rubbish");
   assertRefused(await runBrine(["server", "--data", two.data(1), ...listen]), /not JSON/, 2);
 
