@@ -20,6 +20,12 @@ export const thisProcess = {
   },
 };
 
+/** What the process has used so far. */
+export function processFigures(): { cpuSeconds: number; residentBytes: number } {
+  const { user, system } = process.cpuUsage();
+  return { cpuSeconds: (user + system) / 1e6, residentBytes: process.memoryUsage.rss() };
+}
+
 export function absolutePath(path: string): string {
   return resolve(path);
 }
