@@ -8,8 +8,8 @@
  * 1. Answers are used some time after they were given, with the time-outs that they came with (kernel-device.ts).
  * 2. Changes in a directory hold its lock alone until they are answered, lookups hold it shared; attributes, writes and
  *    fsync hold the file's. Forgetting names and attributes takes no lock.
- * 3. Dropping a file's pages waits for write-backs of pages, one page after the other. Pages whose reads the process has not
- *    answered yet are left out by whoever serves the mount. Direct reads and writes lock no page.
+ * 3. Dropping a file's pages waits for reads and write-backs of pages, one page after the other. Direct reads and writes lock
+ *    no page.
  * 4. O_APPEND: the kernel says at which offset, by the size that it knows. It may be wrong.
  */
 import type { AttributeChange, Attributes, FileSystem, Handle, KernelCaches } from "../client/file-system.ts";
@@ -21,6 +21,7 @@ import { KernelDevice } from "./kernel-device.ts";
 import { KernelLocks } from "./kernel-locks.ts";
 import { KernelNames } from "./kernel-names.ts";
 import { KernelPages, pageBytes } from "./kernel-pages.ts";
+import { ServedPages } from "./served-pages.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 import { taggedBytes } from "./tagged-data.ts";
 
@@ -50,9 +51,8 @@ export class SimulatedKernel implements KernelCaches {
   readonly #locks = new KernelLocks();
   readonly #names: KernelNames;
   readonly #pages: KernelPages;
+  readonly #mappings: ServedPages;
   readonly #random: SimulatedRandom;
-  /** Pages whose READ the process has not answered. */
-  readonly #unread = new Set<string>();
   /** Handles through which pages are read and written. */
   readonly #mappedThrough = new Map<number, Set<Handle>>();
 
@@ -67,6 +67,7 @@ export class SimulatedKernel implements KernelCaches {
       writePage: (inode, page, bytes) => this.#writePage(inode, page, bytes),
       sizeOf: (inode) => this.#caches.size(inode),
     });
+    this.#mappings = new ServedPages(incarnation, (inode) => this.#pages.drop(inode));
     fileSystem.attach(this);
   }
 
@@ -83,10 +84,8 @@ export class SimulatedKernel implements KernelCaches {
     this.#caches.forgetAttributes(inode);
   }
 
-  async forgetPages(inode: number): Promise<void> {
-    // Reads of pages that the process has not answered get their answer under the next lease.
-    await this.#pages.drop(inode, undefined, (page) => this.#unread.has(`${inode}/${page}`));
-    this.#caches.forgetAttributes(inode);
+  forgetPages(inode: number): Promise<void> {
+    return this.#mappings.forget(inode);
   }
 
   /** One system call. `handle` is that of calls on open files. Errors: FileError. */
@@ -327,16 +326,11 @@ export class SimulatedKernel implements KernelCaches {
 
   async #readPage(inode: number, page: number): Promise<Uint8Array> {
     const handle = this.#mapping(inode);
-    const serve = () => this.#fileSystem.read(handle, page * pageBytes, pageBytes);
-    this.#unread.add(`${inode}/${page}`);
-    try {
-      return await this.#device.ask("read page", serve, (answer) => {
-        this.#unread.delete(`${inode}/${page}`);
-        return Buffer.concat(answer);
-      });
-    } finally {
-      this.#unread.delete(`${inode}/${page}`);
-    }
+    const serve = async () => {
+      await this.#mappings.mayRead(inode);
+      return this.#fileSystem.read(handle, page * pageBytes, pageBytes, undefined, true);
+    };
+    return Buffer.concat(await this.#ask("read page", serve));
   }
 
   async #writePage(inode: number, page: number, bytes: Uint8Array): Promise<void> {

@@ -3,8 +3,8 @@
  * from the tag and their place in the write, so a read tells which writes it saw, to the byte.
  *
  * A write whose client died may be torn: each 4 KiB block of it is there or not. The model then keeps both possibilities
- * under the name of a choice, until a read decides it, for good. Of the writes that a client made one after the other in
- * one file, none is there in part while a later one is there at all.
+ * under the name of a choice, until a read decides it, for good. Writes that only overwrote bytes in place may be there in
+ * any combination; any other is only there, even in part, with all that the client had written to the file before.
  */
 import { blockBytes } from "../namespace/model.ts";
 
@@ -27,6 +27,8 @@ export interface TornWrite {
   readonly chain: string;
   readonly calledAt: number;
   readonly returnedAt: number | undefined;
+  /** It did more than to overwrite bytes in place: what was written before it is there if any of it is. */
+  readonly isOrdered: boolean;
 }
 
 /** Choices that reads have decided: true if the torn write's block is there. */
@@ -78,14 +80,15 @@ export function torn(
   start: number,
   end: number,
   after: Source,
-  { chain, calledAt, returnedAt }: TornWrite,
+  { chain, calledAt, returnedAt, isOrdered }: TornWrite,
   name: string,
 ): Piece[] {
   let result: readonly Piece[] = pieces;
   for (let block = Math.floor(start / blockBytes); block * blockBytes < end; block++) {
     const from = Math.max(start, block * blockBytes);
     const to = Math.min(end, (block + 1) * blockBytes);
-    const choice = [chain, calledAt, returnedAt ?? Number.POSITIVE_INFINITY, `${name}.${block}`].join("|");
+    const times = [calledAt, returnedAt ?? Number.POSITIVE_INFINITY];
+    const choice = [chain, ...times, isOrdered ? "ordered" : "any", `${name}.${block}`].join("|");
     const before = within(pieces, from, to);
     result = overwritten(result, from, to, undefined);
     for (const piece of before) {
@@ -96,8 +99,9 @@ export function torn(
 }
 
 function parsed(choice: string): TornWrite {
-  const [chain, calledAt, returnedAt] = choice.split("|");
-  return { chain: chain!, calledAt: Number(calledAt), returnedAt: Number(returnedAt) };
+  const [chain, calledAt, returnedAt, order] = choice.split("|");
+  const times = { calledAt: Number(calledAt), returnedAt: Number(returnedAt) };
+  return { chain: chain!, ...times, isOrdered: order === "ordered" };
 }
 
 /** The choices with one more decided; undefined if that can't be, because of the order of the writes. */
@@ -109,7 +113,7 @@ export function withChoice(choices: Choices, choice: string, there: boolean): Ch
     if (otherThere === there || !other.startsWith(`${one.chain}|`)) continue;
     const two = parsed(other);
     const [kept, lost] = there ? [one, two] : [two, one];
-    if (lost.returnedAt! < kept.calledAt) return undefined;
+    if (kept.isOrdered && lost.returnedAt! < kept.calledAt) return undefined;
   }
   return new Map([...choices, [choice, there]]);
 }

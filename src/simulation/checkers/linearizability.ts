@@ -356,7 +356,8 @@ export class LinearizabilityChecker {
       effective: new Map([...effective, [id, prediction]]),
     });
     if (!this.#abandoned.has(id) || this.#ends.has(client)) return [next(after)];
-    const write = { chain: `failed ${id}`, calledAt: this.#called.get(id)!, returnedAt: undefined };
+    const calledAt = this.#called.get(id)!;
+    const write = { chain: `failed ${id}`, calledAt, returnedAt: undefined, isOrdered: true };
     const torn = executeTorn(model, invocation, write);
     return torn === undefined ? [next(after)] : [next(after), next(torn, write)];
   }

@@ -7,8 +7,9 @@
  *
  * - `journal`: metadata and newly mapped data. What is left of them is a prefix: with an entry, all that precede it.
  * - `overwrite`: bytes that were mapped before, changed in place. They are left, in part or not at all, if everything is
- *   left on which they depend: what precedes them on the inode and on the directories above it. A journal entry on the
- *   inode is only left with all overwrites that precede it.
+ *   left on which they depend: journal entries that precede them on the inode and on the directories above it. A journal
+ *   entry on the inode is only left with all overwrites that precede it; overwrites with nothing between them are left in
+ *   any combination.
  * - `local`: handles and locks, which end with the session in any case.
  *
  * An entry that is proved durable joins the base, with all that must be left with it. Proof is a sync that returned, or an
@@ -251,10 +252,10 @@ function isLeftWith(one: Entry, entry: Entry, timeline: Timeline): boolean {
   return entry.kind === "journal" || entry.above.has(one.subject);
 }
 
-function tornWrite({ invocation, subject }: Entry, client: string, end: string, { called, returned }: Timeline) {
+function tornWrite({ invocation, subject, kind }: Entry, client: string, end: string, { called, returned }: Timeline) {
   const { id } = invocation;
   const chain = chainName(client, end, subject);
-  return { chain, calledAt: called.get(id)!, returnedAt: returned.get(id) };
+  return { chain, calledAt: called.get(id)!, returnedAt: returned.get(id), isOrdered: kind === "journal" };
 }
 
 /** Name of the overwrites that a client made in a file before its session ended. */

@@ -160,8 +160,26 @@ test("an overwrite is not left without what it depends on", () => {
   look(0o600, 100, 100);
   look(0o600, 200, 100);
   look(0o600, 200, 300);
-  assert.throws(() => look(0o600, 100, 300), lost);
+  look(0o600, 100, 300);
   assert.throws(() => look(0o644, 200, 100), lost);
+});
+
+test("of a write that also moves the end nothing is left without the overwrites before it", () => {
+  const make = (history: History) => {
+    withFile(history);
+    history.write("one", 10, 200, 0, block);
+    history.write("one", 10, 300, block, 2 * block);
+  };
+  const look = (first: number, second: number) => {
+    dies(make, (history) => {
+      history.step("two", { kind: "getAttributes", inode: 10 }, attributes(10, { size: 2 * block }));
+      history.read("two", 10, 0, [first, block], second === 300 ? [300, block, block] : [second, block]);
+    });
+  };
+  look(100, 100);
+  look(200, 100);
+  look(200, 300);
+  assert.throws(() => look(100, 300), lost);
 });
 
 test("a change of metadata is not left without the overwrites of the inode before it", () => {

@@ -168,7 +168,7 @@ export class TwinServer {
       const half = { ...operation, length: Math.ceil(operation.length / 2) };
       return this.#replayed(base, { ...invocation, operation: half });
     }
-    const write = { chain: `twin ${invocation.id}`, calledAt: 0, returnedAt: undefined };
+    const write = { chain: `twin ${invocation.id}`, calledAt: 0, returnedAt: undefined, isOrdered: true };
     const torn = executeTorn(base, invocation, write);
     return torn === undefined ? base : decided(torn, this.random);
   }
