@@ -74,9 +74,21 @@ async function clientVictim(cluster: Cluster, name: string, place: Place): Promi
     restart: async (pauseMs) => {
       await mount.kill();
       await pause(pauseMs);
-      mount = await cluster.mount(name, [], place);
+      mount = await mountInTheEnd(cluster, name, place);
     },
   };
+}
+
+/** A mount needs the metadata server, which may be cut off just now. */
+async function mountInTheEnd(cluster: Cluster, name: string, place: Place): Promise<Mount> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await cluster.mount(name, [], place);
+    } catch (error) {
+      if (attempt === 10) throw error;
+      await pause(1_000);
+    }
+  }
 }
 
 function serverVictim(cluster: Cluster, index: number, place: Place): Victim {
