@@ -5,6 +5,7 @@ import type { Platform } from "../platform/platform.ts";
 import { thisProcess } from "../platform/processes.ts";
 import { connectPeer } from "../wire/connect.ts";
 import type { Method } from "../wire/method.ts";
+import type { Peer } from "../wire/peer.ts";
 import { Service } from "../wire/service.ts";
 
 /** A person waits: long enough for a busy server, short enough to be told. */
@@ -18,29 +19,58 @@ export async function askLeader<Q, R>(
   method: Method<Q, R>,
   body: Q,
 ): Promise<R> {
-  let failure: unknown;
-  for (const address of addresses) {
-    try {
-      return await ask(platform, address, method, body);
-    } catch (error) {
-      if (!hasCode(error, "unreachable", "notLeader", "timedOut", "closed")) throw error;
-      failure ??= error;
-    }
+  const connection = new AdminConnection(platform, addresses);
+  try {
+    return await connection.ask(method, body);
+  } finally {
+    connection.close();
   }
-  throw failure ?? new BrineError("invalid", "no address was given");
 }
 
-async function ask<Q, R>(platform: Platform, address: Address, method: Method<Q, R>, body: Q): Promise<R> {
-  const identity = {
-    role: "admin" as const,
-    clusterId: "",
-    peerId: "",
-    description: `brine pid ${thisProcess.pid} on ${thisProcess.host}`,
-  };
-  const peer = await connectPeer(platform, address, identity, new Service(), connectTimeoutMs);
-  try {
+/** For who asks more than once: the connection stays, and is made anew when it has ended. */
+export class AdminConnection {
+  readonly #platform: Platform;
+  readonly #addresses: readonly Address[];
+  #peer: Peer | undefined;
+
+  constructor(platform: Platform, addresses: readonly Address[]) {
+    this.#platform = platform;
+    this.#addresses = addresses;
+  }
+
+  /** Errors: unreachable, and the method's own. */
+  async ask<Q, R>(method: Method<Q, R>, body: Q): Promise<R> {
+    if (this.#peer?.closed === false) return this.#request(this.#peer, method, body);
+    let failure: unknown;
+    for (const address of this.#addresses) {
+      try {
+        this.#peer = await this.#connect(address);
+        return await this.#request(this.#peer, method, body);
+      } catch (error) {
+        this.close();
+        if (!hasCode(error, "unreachable", "notLeader", "timedOut", "closed")) throw error;
+        failure ??= error;
+      }
+    }
+    throw failure ?? new BrineError("invalid", "no address was given");
+  }
+
+  close(): void {
+    this.#peer?.close("done");
+    this.#peer = undefined;
+  }
+
+  async #request<Q, R>(peer: Peer, method: Method<Q, R>, body: Q): Promise<R> {
     return (await peer.request(method, body, { timeoutMs: requestTimeoutMs })).body;
-  } finally {
-    peer.close("done");
+  }
+
+  #connect(address: Address): Promise<Peer> {
+    const identity = {
+      role: "admin" as const,
+      clusterId: "",
+      peerId: "",
+      description: `brine pid ${thisProcess.pid} on ${thisProcess.host}`,
+    };
+    return connectPeer(this.#platform, address, identity, new Service(), connectTimeoutMs);
   }
 }

@@ -8,8 +8,11 @@ import { serverCommand } from "./server.ts";
 import { statusCommand } from "./status.ts";
 import { stopCommand } from "./stop.ts";
 import { syncCommand } from "./sync.ts";
+import { topCommand } from "./top.ts";
 import { unmountCommand } from "./unmount.ts";
 import { volumeCommand } from "./volume.ts";
+import { waitsCommand } from "./waits.ts";
+import { whyCommand } from "./why.ts";
 
 const program = new Command("brine")
   .description(
@@ -24,6 +27,7 @@ const program = new Command("brine")
 Examples:
   brine quickstart                                   two servers and a mount at ./mnt, in one command
   brine status --data ./brine-data                   how it is
+  brine why ./mnt/file                               why it is slow, and who has it
   brine mount 127.0.0.1:7411/home /mnt/home          mount a volume of a cluster
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no brinefs there.`,
@@ -37,6 +41,9 @@ for (const command of [
   stopCommand(),
   volumeCommand(),
   statusCommand(),
+  waitsCommand(),
+  whyCommand(),
+  topCommand(),
   syncCommand(),
 ]) {
   // Subcommands that were built apart don't inherit exitOverride; without it usage errors would exit with 1.

@@ -5,6 +5,7 @@ import { BrineError } from "../errors/brine-error.ts";
 import { mountFuse } from "../fuse/mount.ts";
 import { linux61Features } from "../fuse/protocol.ts";
 import type { LogLevel } from "../platform/logger.ts";
+import type { Address } from "../platform/network.ts";
 import {
   absolutePath,
   exitNow,
@@ -16,6 +17,7 @@ import {
   thisProcess,
 } from "../platform/processes.ts";
 import { realPlatform } from "../platform/real.ts";
+import { metricsOption, parseMetricsAddress, startMetrics } from "./metrics-endpoint.ts";
 import { registerMount, unregisterMount } from "./mounts.ts";
 import { logLevelOption, parseSource } from "./options.ts";
 import { exitCodes, oneLine, reportError } from "./output.ts";
@@ -24,6 +26,7 @@ interface MountOptions {
   readonly options: string[];
   readonly foreground: boolean;
   readonly log?: string;
+  readonly metrics?: string;
   readonly logLevel: LogLevel;
 }
 
@@ -40,6 +43,7 @@ export function mountCommand(): Command {
       splitOptions,
       [],
     )
+    .option(...metricsOption)
     .option("--foreground", "stay in the foreground; SIGTERM unmounts", false)
     .option("--log <file>", `log file of a mount in the background (default: under ${logDirectory})`)
     .addOption(logLevelOption())
@@ -51,6 +55,10 @@ Example:
   brine unmount /mnt/home`,
     )
     .action(mount);
+}
+
+function metricsAddress({ metrics }: MountOptions): Address | undefined {
+  return metrics === undefined ? undefined : parseMetricsAddress(metrics, false);
 }
 
 function splitOptions(text: string, before: string[]): string[] {
@@ -69,9 +77,10 @@ async function mountInBackground(source: string, directory: string, options: Mou
   const platform = realPlatform({ logLevel: "warn", logTo: print });
   const logFile = options.log ?? `${logDirectory}/mount${directory.replaceAll("/", "-")}.log`;
   await platform.disk.makeDirectory(logFile.slice(0, logFile.lastIndexOf("/")) || "/");
+  const metrics = metricsAddress(options) === undefined ? [] : ["--metrics", options.metrics!];
   const list = options.options.length === 0 ? [] : ["-o", options.options.join(",")];
   const child = startBrine(
-    ["mount", source, directory, "--foreground", "--log-level", options.logLevel, ...list],
+    ["mount", source, directory, "--foreground", "--log-level", options.logLevel, ...list, ...metrics],
     absolutePath(logFile),
   );
   try {
@@ -92,6 +101,7 @@ async function mountHere(source: string, directory: string, options: MountOption
   try {
     const { addresses, volume } = parseSource(source);
     const { featureMask, ...settings } = parseMountOptions(options.options);
+    await startMetrics(platform, metricsAddress(options));
     const fileSystem = await Client.mount(platform, {
       leaders: addresses,
       volume,

@@ -53,6 +53,24 @@ export async function readPlan(
   };
 }
 
+/** From a server's port to that of its metrics; the mount's comes after the last server's. */
+const metricsPortDistance = 100;
+
+/** Where the servers and, last, the mount serve their metrics; none if another program has one of these ports. */
+export async function findMetricsAddresses({ network }: Platform, plan: QuickstartPlan): Promise<readonly Address[]> {
+  const first = Number(plan.addresses[0]!.split(":")[1]) + metricsPortDistance;
+  const addresses = Array.from({ length: plan.addresses.length + 1 }, (_, index) => `127.0.0.1:${first + index}`);
+  try {
+    for (const address of addresses) {
+      await (await network.listen(address, (connection) => connection.destroy())).close();
+    }
+    return addresses;
+  } catch (error) {
+    if (!(error instanceof NetworkError)) throw error;
+    return [];
+  }
+}
+
 /** Error: busy, with the port that another program has. */
 export async function checkPorts({ network }: Platform, plan: QuickstartPlan): Promise<void> {
   for (const address of plan.addresses) {

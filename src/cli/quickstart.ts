@@ -7,6 +7,7 @@ import { BrineError } from "../errors/brine-error.ts";
 import { checkMountPoint } from "../fuse/mount.ts";
 import { sleep } from "../platform/clock.ts";
 import type { LogLevel } from "../platform/logger.ts";
+import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import {
   absolutePath,
@@ -21,9 +22,10 @@ import { realPlatform } from "../platform/real.ts";
 import { createVolume, readStatus } from "../wire/catalogue/admin.ts";
 import { askLeader } from "./admin.ts";
 import { lockDirectory } from "./data-directory.ts";
+import { metricsPath } from "./metrics-endpoint.ts";
 import { defaultPort, logLevelOption, wholeNumber } from "./options.ts";
 import { exitCodes, reportError } from "./output.ts";
-import { checkPorts, type QuickstartPlan, readPlan } from "./quickstart-plan.ts";
+import { checkPorts, findMetricsAddresses, type QuickstartPlan, readPlan } from "./quickstart-plan.ts";
 import { defaultData, readRunning, removeRunning, writeRunning } from "./running.ts";
 import { Supervisor } from "./supervisor.ts";
 
@@ -76,6 +78,8 @@ class Quickstart {
   readonly #mount: string;
   /** What has been started, to be ended in the opposite order. */
   readonly #undo: (() => Promise<void> | void)[] = [];
+  /** Where metrics are served: by each server, then by the mount. */
+  #metrics: readonly Address[] = [];
 
   constructor(platform: Platform, options: QuickstartOptions) {
     this.#platform = platform;
@@ -124,12 +128,17 @@ class Quickstart {
 
   async #start(plan: QuickstartPlan): Promise<void> {
     const log = this.#platform.logger.for("quickstart");
-    const supervise = (name: string, logName: string, args: readonly string[]) =>
-      new Supervisor(this.#platform.clock, log, {
+    this.#metrics = await findMetricsAddresses(this.#platform, plan);
+    let started = 0;
+    const supervise = (name: string, logName: string, args: readonly string[]) => {
+      const metrics = this.#metrics[started++];
+      const watched = metrics === undefined ? [] : ["--metrics", metrics];
+      return new Supervisor(this.#platform.clock, log, {
         name,
-        arguments: [...args, "--log-level", this.#options.logLevel],
+        arguments: [...args, ...watched, "--log-level", this.#options.logLevel],
         logFile: `${this.#data}/logs/${logName}.log`,
       });
+    };
     const [first, ...others] = plan.addresses.map((address, index) =>
       supervise(`server ${index + 1}`, `server-${index + 1}`, [
         ...["server", "--data", `${this.#data}/server-${index + 1}`, "--listen", address],
@@ -187,7 +196,8 @@ class Quickstart {
     print(`brinefs is mounted at ${this.#mount}
 
   volume   ${volume}, kept on ${Math.min(2, plan.addresses.length)} of ${plan.addresses.length} servers (${plan.addresses.join(", ")})
-  state    npx brine status --data ${data}
+  state    npx brine status --data ${data}; npx brine top --data ${data}
+  metrics  ${this.#metrics.map((address) => `http://${address}${metricsPath}`).join(" ") || "none: their ports are taken"}
   logs     ${this.#data}/logs
   stop     Ctrl-C here, or: npx brine stop --data ${data}
 

@@ -12,6 +12,7 @@ import { connectPeer } from "../wire/connect.ts";
 import { listenPeers } from "../wire/listen.ts";
 import { Service } from "../wire/service.ts";
 import { type DataDirectory, type DataIdentity, initialiseDataDirectory, openDataDirectory } from "./data-directory.ts";
+import { parseMetricsAddress, startMetrics } from "./metrics-endpoint.ts";
 import { isLoopback, parseAddress } from "./options.ts";
 import { removeRunning, writeRunning } from "./running.ts";
 
@@ -21,6 +22,7 @@ export interface ServerOptions {
   readonly roles?: readonly string[];
   readonly join?: string;
   readonly insecure: boolean;
+  readonly metrics?: string;
   readonly logLevel: LogLevel;
 }
 
@@ -35,6 +37,8 @@ export interface RunningServer {
 /** Errors: BrineError, with everything that was started ended again. */
 export async function startServer(platform: Platform, options: ServerOptions): Promise<RunningServer> {
   const address = checkListen(platform, options);
+  const metricsAddress =
+    options.metrics === undefined ? undefined : parseMetricsAddress(options.metrics, options.insecure);
   const directory = await openDataDirectory(platform.disk, absolutePath(options.data));
   const undo: (() => Promise<void> | void)[] = [() => directory.release()];
   const stop = async () => {
@@ -79,6 +83,8 @@ export async function startServer(platform: Platform, options: ServerOptions): P
       undo.push(() => store.stop());
       store.register(service);
     }
+    const metrics = await startMetrics(platform, metricsAddress);
+    undo.push(() => metrics.close());
     // Only now: who connects before the roles are there would be refused instead of having to wait.
     const listener = await listenAt(platform, address, service, ids);
     undo.push(() => listener.close());

@@ -3,6 +3,7 @@ import { Command, Option } from "commander";
 import { BrineError } from "../errors/brine-error.ts";
 import { exitNow, onDefect, onStopRequest, print, tellParent } from "../platform/processes.ts";
 import { realPlatform } from "../platform/real.ts";
+import { metricsOption } from "./metrics-endpoint.ts";
 import { defaultPort, logLevelOption } from "./options.ts";
 import { exitCodes, oneLine, reportError } from "./output.ts";
 import { allRoles, type ServerOptions, startServer } from "./server-start.ts";
@@ -21,6 +22,7 @@ export function serverCommand(): Command {
       "--join <host:port,…>",
       "metadata server(s) of the cluster to join; without it a cluster of its own is made",
     )
+    .option(...metricsOption)
     .option("--insecure", "listen on addresses that other machines can reach, without authentication", false)
     .addOption(logLevelOption())
     .addHelpText(

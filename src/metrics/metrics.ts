@@ -117,7 +117,16 @@ export class Metrics {
 
   /** A value that is read when it is asked for. A later one of the same name and labels takes its place. */
   gauge(name: string, help: string, labels: Labels, read: () => number): void {
-    const family = this.#family(name, help, "gauge");
+    this.#read(name, help, "gauge", labels, read);
+  }
+
+  /** A counter that somebody else keeps, read like a gauge. */
+  reading(name: string, help: string, labels: Labels, read: () => number): void {
+    this.#read(name, help, "counter", labels, read);
+  }
+
+  #read(name: string, help: string, kind: SeriesKind, labels: Labels, read: () => number): void {
+    const family = this.#family(name, help, kind);
     const key = keyOf(labels);
     if (!family.members.has(key)) this.#count += 1;
     if (this.#count <= seriesMax) family.members.set(key, { labels, holds: read });

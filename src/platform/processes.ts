@@ -38,6 +38,11 @@ export function printError(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
+/** Empties the screen of the terminal, so that what is printed next begins at its top. */
+export function clearTerminal(): void {
+  process.stdout.write("\x1b[H\x1b[2J\x1b[3J");
+}
+
 export function setExitCode(code: number): void {
   process.exitCode = code;
 }

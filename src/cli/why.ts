@@ -1,0 +1,136 @@
+/** `brine why`: what a file or directory of a mount waits for, who has it, where its data is, and what was slow. */
+import { Command } from "commander";
+import { BrineError } from "../errors/brine-error.ts";
+import { inodeOfPath } from "../fuse/transport/inode-of-path.ts";
+import type { Disk } from "../platform/disk.ts";
+import type { Address } from "../platform/network.ts";
+import { absolutePath, print } from "../platform/processes.ts";
+import { realPlatform } from "../platform/real.ts";
+import { explainInode, type InodeReport, readClusterMetrics, readStatus } from "../wire/catalogue/admin.ts";
+import { askLeader } from "./admin.ts";
+import { operationTable, timeText } from "./figure-tables.ts";
+import { type Activity, activities, operationRows } from "./figures.ts";
+import { findMount, type RegisteredMount } from "./mounts.ts";
+import { jsonOption, parseSource } from "./options.ts";
+import { printJson, printTable, sizeText } from "./output.ts";
+import { printWaits } from "./waits.ts";
+
+export function whyCommand(): Command {
+  return new Command("why")
+    .description(
+      "Say why a file or directory on a mount is slow: who waits for it, who has it, and what took its time.",
+    )
+    .argument("<path>", "a path on a mount of this machine")
+    .addOption(jsonOption())
+    .addHelpText(
+      "after",
+      `
+It works on a path that hangs, too. When nothing waits, it shows where the time of the mount's operations went in the
+last minute.
+Example:
+  brine why /mnt/home/project/database`,
+    )
+    .action(why);
+}
+
+async function why(text: string, options: { json: boolean }): Promise<void> {
+  const path = absolutePath(text);
+  const platform = realPlatform({ logLevel: "warn", logTo: print });
+  const mount = await findMountOf(platform.disk, path);
+  const { addresses, volume } = parseSource(mount.source);
+  const relative = path.slice(mount.directory.length) || "/";
+  // The root is known by its path; another inode is, even if the leader has not heard of it yet.
+  const inode = relative === "/" ? 0 : await inodeOfPath(path);
+  if (inode === "missing") throw new BrineError("notFound", `there is nothing at ${path}`);
+  const asked = { volume, inode: inode === "hangs" ? 0 : inode, path: relative };
+  const report = await askLeader(platform, addresses, explainInode, asked);
+  const lastMinute = await lastMinuteOf(platform, addresses, mount);
+  if (options.json) {
+    const asJson = { mount: mount.directory, volume, hangs: inode === "hangs", ...report };
+    printJson({ ...asJson, operations: operationRows(lastMinute) });
+    return;
+  }
+  printHead(path, mount, volume, report);
+  if (inode === "hangs") print("The kernel gets no answer about this path: stat(2) hangs.");
+  print("");
+  printWaits(report, "Nothing waits for it.");
+  printHolders(report);
+  printData(report);
+  if (report.waits.length === 0) printLastMinute(lastMinute);
+}
+
+/** The mount that serves the path: the innermost directory above it that a living process has registered. */
+async function findMountOf(disk: Disk, path: string): Promise<RegisteredMount> {
+  for (let directory = path; ; directory = directory.slice(0, directory.lastIndexOf("/"))) {
+    const mount = directory === "" ? undefined : await findMount(disk, directory);
+    if (mount !== undefined) return mount;
+    if (directory === "") break;
+  }
+  throw new BrineError("notFound", `${path} is on no brinefs mount of this machine`, {
+    advice: "name a path below a mount point; symbolic links are not followed",
+  });
+}
+
+/** What the mount's process did in the last minute; empty if it can't be asked. */
+async function lastMinuteOf(
+  platform: Parameters<typeof askLeader>[0],
+  addresses: readonly Address[],
+  mount: RegisteredMount,
+): Promise<Activity[]> {
+  const { sessions } = await askLeader(platform, addresses, readStatus, {});
+  const session = sessions.find(({ host }) => host.includes(` pid ${mount.pid} `))?.session;
+  if (session === undefined) return [];
+  const { processes } = await askLeader(platform, addresses, readClusterMetrics, { lastMinute: true, session });
+  return activities(processes);
+}
+
+function printHead(path: string, mount: RegisteredMount, volume: string, report: InodeReport): void {
+  const { inode, type, size, chunkCount } = report;
+  const kind = type === "" ? "not known to the metadata server yet" : type;
+  const extent = type === "file" ? `, ${sizeText(size)} in ${chunkCount} chunks` : "";
+  print(`${path}: inode ${inode} of volume ${volume} (${kind}${extent})`);
+  print(`mounted at ${mount.directory} by process ${mount.pid}, from ${mount.source}`);
+}
+
+function printHolders({ leases, holds }: InodeReport): void {
+  if (leases.length + holds.length === 0) return;
+  print("");
+  printTable([
+    ["HELD BY", "LEASE", "FOR", "ASKED BACK"],
+    ...leases.map(({ who, mode, forMs, recalledFor }) => [
+      who,
+      mode,
+      timeText(forMs),
+      recalledFor === undefined ? "" : recalledFor === "shared" ? "down to shared" : "yes",
+    ]),
+    ...holds.map((who) => [who, "none, but open", "", ""]),
+  ]);
+}
+
+function printData({ groups }: InodeReport): void {
+  if (groups.length === 0) return;
+  print("");
+  printTable([
+    ["GROUP", "GENERATION", "CHUNKS", "STORES"],
+    ...groups.map(({ group, generation, chunks, members }) => [
+      String(group),
+      String(generation),
+      String(chunks),
+      members
+        .map(({ store, address, state, condition }) => {
+          const words = { inSync: "in sync", catchingUp: "catching up", behind: "behind" };
+          return `${store} (${address}) ${words[state]}${condition === "online" ? "" : `, ${condition}`}`;
+        })
+        .join("; "),
+    ]),
+  ]);
+}
+
+function printLastMinute(lastMinute: readonly Activity[]): void {
+  const table = operationTable(lastMinute);
+  if (table.length === 1) return;
+  const seconds = Math.round((lastMinute[0]?.forMs ?? 0) / 1000);
+  print("");
+  print(`What this mount did in the last ${seconds} s, and where the time went:`);
+  printTable(table);
+}
