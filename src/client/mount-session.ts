@@ -125,7 +125,7 @@ export class MountSession {
       platform,
       { ...sessionOptions, service },
       {
-        holdings: () => mount?.holdings() ?? { holds: [], leases: [] },
+        holdings: () => mount?.holdings() ?? { holds: [], leases: [], locks: [] },
         connected: (peer) => mount?.transactions.connected(peer),
         lost: (reason) => mount?.lost(reason),
       },
@@ -162,7 +162,7 @@ export class MountSession {
       if (node.isHeldAtLeader || (node.handles > 0 && node.mode === undefined)) holds.push(node.inode);
       if (node.mode !== undefined) leases.push({ inode: node.inode, mode: node.mode, grant: node.grant });
     }
-    return { holds, leases };
+    return { holds, leases, locks: [] };
   }
 
   /** A handle of the node was closed. */

@@ -26,6 +26,7 @@ import {
   statedMax,
   stateHoldings,
 } from "../wire/catalogue/leader.ts";
+import type { HeldLock } from "../wire/catalogue/locks.ts";
 import { connectPeer } from "../wire/connect.ts";
 import type { Method } from "../wire/method.ts";
 import type { Peer, RequestOptions } from "../wire/peer.ts";
@@ -52,6 +53,7 @@ const hostLengthMax = 80;
 export interface Holdings {
   readonly holds: number[];
   readonly leases: { inode: number; mode: LeaseMode; grant: number }[];
+  readonly locks: HeldLock[];
 }
 
 export interface SessionOptions {
@@ -325,8 +327,8 @@ export class Session {
   /** In as many messages as it takes; nothing changes in between, because leases wait for the connection. */
   async #stateOn(peer: Peer): Promise<void> {
     const sentMs = this.#platform.clock.nowMs();
-    const { holds, leases } = this.#owner.holdings();
-    const count = Math.max(1, Math.ceil(Math.max(holds.length, leases.length) / statedMax));
+    const { holds, leases, locks } = this.#owner.holdings();
+    const count = Math.max(1, Math.ceil(Math.max(holds.length, leases.length, locks.length) / statedMax));
     const asked: Promise<unknown>[] = [];
     for (let part = 0; part < count; part++) {
       const [from, to] = [part * statedMax, (part + 1) * statedMax];
@@ -336,6 +338,7 @@ export class Session {
         last: part === count - 1,
         holds: holds.slice(from, to),
         leases: leases.slice(from, to),
+        locks: locks.slice(from, to),
       };
       asked.push(peer.request(stateHoldings, body, { timeoutMs: requestTimeoutMs }));
     }

@@ -12,7 +12,16 @@
  * without it: a program with a shared lock waits for its child, the child asks for a shared lock behind an exclusive one
  * that waits for the program. So nobody waits politely for what waits for its own process, nor longer than `politeMs`.
  */
-import { areOpposed, type ByteRange, type Conflict, type LockMode, overlap, RangeLocks } from "./range-locks.ts";
+import { believe } from "./believe.ts";
+import {
+  areOpposed,
+  type ByteRange,
+  type Conflict,
+  type LockedRange,
+  type LockMode,
+  overlap,
+  RangeLocks,
+} from "./range-locks.ts";
 
 /** Those who have a shared lock when someone asks for the exclusive one need a while to finish; a person hardly notices it. */
 export const politeMs = 500;
@@ -87,6 +96,15 @@ export class LockQueue<Owner extends object> {
   put({ owner, start, end }: ByteRange & { readonly owner: Owner }, mode: LockMode | undefined, grant = 0): void {
     this.held.set(owner, { start, end }, mode, grant);
     this.#wake(owner);
+  }
+
+  /** All locks of the owner, in place of what it had. Where others contradict, the later one stands (believe.ts). */
+  state(owner: Owner, ranges: readonly LockedRange[]): void {
+    const others = new Set<Owner>(this.held.owners());
+    this.held.drop(owner);
+    for (const range of ranges) believe(this.held, owner, range);
+    this.#wake(owner);
+    for (const other of others) this.#wake(other);
   }
 
   /** All that the owner has and waits for. */

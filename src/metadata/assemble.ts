@@ -1,5 +1,6 @@
 /** Puts the parts of a metadata server together. */
 import { recallLeases } from "../wire/catalogue/leader.ts";
+import { lockGranted } from "../wire/catalogue/locks.ts";
 import type { Peer } from "../wire/peer.ts";
 import { Admin, type OwnIdentity } from "./admin.ts";
 import { Ending } from "./ending.ts";
@@ -8,6 +9,7 @@ import { Groups } from "./groups.ts";
 import { Holdings } from "./holdings.ts";
 import type { Leader } from "./leader.ts";
 import { LeaseAnswers } from "./lease-answers.ts";
+import { LockAnswers } from "./lock-answers.ts";
 import type { Parts } from "./methods.ts";
 import { Asking } from "./observation/asking.ts";
 import { ClusterMetrics } from "./observation/cluster-metrics.ts";
@@ -39,7 +41,12 @@ export function assemble(leader: Leader, options: { own: OwnIdentity; term: numb
   const nameOf = (session: number): string => `${sessions.get(session)?.host ?? "?"} (session ${session})`;
   const grants = new Grants(term);
   const { recallAgainMs } = timeouts;
-  const holdings = new Holdings({ lifetime, waits, grants, recalls, recallAgainMs, nameOf });
+  const granted = (session: number, wait: number, grant: number): void => {
+    const timeoutMs = timeouts.clientAnswerMs;
+    const { peer } = sessions.get(session) ?? {};
+    peer?.request(lockGranted, { wait, grant }, { timeoutMs, urgent: true }).catch(() => {});
+  };
+  const holdings = new Holdings({ lifetime, waits, grants, recalls, recallAgainMs, nameOf, granted });
   const stores: Stores = new Stores(leader, {
     onChange: () => groups.look(),
     settled: () => groups.settled(),
@@ -67,6 +74,7 @@ export function assemble(leader: Leader, options: { own: OwnIdentity; term: numb
   const reaper: Reaper = new Reaper({ leader, stores, sessions, holdings });
   const transactions: Transactions = new Transactions(leader, holdings, () => reaper.look());
   const answers = new LeaseAnswers({ leader, sessions, holdings, onFreed: () => reaper.lookAtRest() });
+  const lockAnswers = new LockAnswers({ leader, sessions, holdings });
   const queries = new Queries(leader, stores);
   const reports = new StoreReports(leader, stores, groups);
   const admin = new Admin({ leader, own, stores, groups, sessions, holdings, reaper, space });
@@ -76,6 +84,7 @@ export function assemble(leader: Leader, options: { own: OwnIdentity; term: numb
     sessions,
     transactions,
     answers,
+    lockAnswers,
     queries,
     holdings,
     spaceGrants,

@@ -12,6 +12,7 @@ import { FileError } from "../errors/file-error.ts";
 import type { EntryRecord, InodeRecord, Mapping } from "../namespace/model.ts";
 import { mappedToEnd } from "../namespace/namespace.ts";
 import { directoryEntriesMax, type LeasedInode, type LeaseMode, mappingsPerReply } from "../wire/catalogue/leader.ts";
+import { type Answer, afterGrace } from "./grace.ts";
 import { type Holdings, isInUse } from "./holdings.ts";
 import type { Leader } from "./leader.ts";
 import { takeSoon } from "./lease-batch.ts";
@@ -54,9 +55,6 @@ interface ReadDirectoryAnswer {
   readonly parent: LeasedInode | undefined;
   readonly entries: { name: string; entry: EntryRecord; child: LeasedInode | undefined }[];
 }
-
-/** At once where nothing has to be waited for: then requests are answered in the order in which they came. */
-type Answer<T> = T | Promise<T>;
 
 export class LeaseAnswers {
   readonly #parts: LeaseAnswersParts;
@@ -200,18 +198,7 @@ export class LeaseAnswers {
 
   /** Answers when all clients of the session's volume have come back or are gone. Errors: closed. */
   #served<T>(session: Session, answer: () => Answer<T>): Answer<T> {
-    return this.#parts.sessions.isInGrace(session.volume) ? this.#afterGrace(session).then(answer) : answer();
-  }
-
-  async #afterGrace(session: Session): Promise<void> {
-    const { leader, sessions } = this.#parts;
-    const { peer } = session;
-    const wait = leader.waits.begin("clients to come back", () => ({ client: session.host }));
-    await sessions.whenGraceEnds(session.volume);
-    wait.end();
-    if (session.peer !== peer || session.ending !== undefined) {
-      throw new BrineError("closed", "the connection was replaced");
-    }
+    return afterGrace(this.#parts, session, answer);
   }
 }
 

@@ -31,6 +31,7 @@ import {
   storeHeartbeat,
   transact,
 } from "../wire/catalogue/leader.ts";
+import { cancelLock, setLock, stateLocks, testLock } from "../wire/catalogue/locks.ts";
 import type { Method } from "../wire/method.ts";
 import type { Handler, Peer, Work } from "../wire/peer.ts";
 import type { Service } from "../wire/service.ts";
@@ -39,6 +40,7 @@ import type { Groups } from "./groups.ts";
 import type { Holdings } from "./holdings.ts";
 import type { Leader } from "./leader.ts";
 import type { LeaseAnswers } from "./lease-answers.ts";
+import type { LockAnswers } from "./lock-answers.ts";
 import type { ClusterMetrics } from "./observation/cluster-metrics.ts";
 import type { ClusterWaits } from "./observation/cluster-waits.ts";
 import type { InodeReports } from "./observation/inode-report.ts";
@@ -58,6 +60,7 @@ export interface Parts {
   readonly sessions: Sessions;
   readonly transactions: Transactions;
   readonly answers: LeaseAnswers;
+  readonly lockAnswers: LockAnswers;
   readonly queries: Queries;
   readonly holdings: Holdings;
   readonly spaceGrants: SpaceGrants;
@@ -77,6 +80,7 @@ export function registerMethods(service: Service, parts: () => Parts): void {
   registerSessionMethods(methods);
   registerNamespaceMethods(methods);
   registerLeaseMethods(methods);
+  registerLockMethods(methods);
   registerStoreMethods(methods);
   registerAdminMethods(methods);
 }
@@ -153,6 +157,16 @@ function registerLeaseMethods(methods: Methods): void {
   methods.inSession(reportStore, async ({ reports }, session, body) => ({
     removed: await reports.check(body.store, body.reason, session.id),
   }));
+}
+
+function registerLockMethods(methods: Methods): void {
+  methods.inSession(setLock, ({ lockAnswers }, session, body) => lockAnswers.set(session, body));
+  methods.inSession(testLock, ({ lockAnswers }, session, body) => lockAnswers.test(session, body));
+  methods.inSession(cancelLock, ({ lockAnswers }, session, body) => lockAnswers.cancel(session, body.wait));
+  methods.inSession(stateLocks, ({ lockAnswers }, session, body) => {
+    lockAnswers.state(session, body.inode, body.locks);
+    return {};
+  });
 }
 
 function registerStoreMethods(methods: Methods): void {

@@ -23,6 +23,7 @@ import { BrineError } from "../errors/brine-error.ts";
 import type { SessionRecord, VolumeRecord } from "../namespace/model.ts";
 import { isSameAddress } from "../platform/address.ts";
 import { closedByPeer } from "../platform/network.ts";
+import type { HeldLock } from "../wire/catalogue/locks.ts";
 import type { Peer } from "../wire/peer.ts";
 import { coverGrant } from "./grants.ts";
 import { type Holdings, isInUse } from "./holdings.ts";
@@ -60,6 +61,7 @@ export interface Session {
 interface Stated {
   readonly holds: number[];
   readonly leases: StatedLease[];
+  readonly locks: HeldLock[];
 }
 
 export interface HoldingsMessage {
@@ -68,9 +70,10 @@ export interface HoldingsMessage {
   readonly last: boolean;
   readonly holds: readonly number[];
   readonly leases: readonly StatedLease[];
+  readonly locks: readonly HeldLock[];
 }
 
-/** Leases, and holds, that one client can state: as many leases as a session is ever given. */
+/** Leases, holds, and locks, that one client can state: as many leases as a session is ever given. */
 const statedMax = 2 * leasesPerSessionMax;
 
 export interface OpenedSession {
@@ -169,13 +172,14 @@ export class Sessions {
   state(message: HoldingsMessage, peer: Peer): void {
     const session = this.#live(message.session);
     this.#bind(session, peer);
-    if (message.first) session.stated = { holds: [], leases: [] };
+    if (message.first) session.stated = { holds: [], leases: [], locks: [] };
     const { stated } = session;
     if (stated === undefined) throw new BrineError("invalid", `session ${session.id}: holdings without a beginning`);
     for (const hold of message.holds) stated.holds.push(hold);
     for (const lease of message.leases) stated.leases.push(lease);
-    if (Math.max(stated.holds.length, stated.leases.length) > statedMax) {
-      throw new BrineError("invalid", `session ${session.id} states more than ${statedMax} leases`);
+    for (const lock of message.locks) stated.locks.push(lock);
+    if (Math.max(stated.holds.length, stated.leases.length, stated.locks.length) > statedMax) {
+      throw new BrineError("invalid", `session ${session.id} states more than ${statedMax} leases, holds or locks`);
     }
     if (!message.last) return;
     session.stated = undefined;
@@ -192,12 +196,14 @@ export class Sessions {
       // What isn't there may be about to be created by a transaction that comes again; what nobody used may be half reaped.
       return record === undefined || isInGrace || record.attributes.linkCount > 0 || isInUse(volume, inode);
     };
-    const { leases, holds } = volume;
+    const { leases, holds, locks } = volume;
     const kept = stated.holds.filter(keeps);
     holds.drop(session.id);
     for (const inode of kept) holds.add(session.id, inode);
     session.isStated = true;
     const isUnborn = (inode: number): boolean => namespace.mayCreate(session.id, inode);
+    // Before leases: who gets one of these now has to know of the locks.
+    locks.restate(session.id, stated.locks);
     leases.restate(session.id, stated.leases, { isKnown: session.isKnown, isUnborn });
     if (!session.isKnown) {
       session.isKnown = true;
@@ -284,7 +290,8 @@ export class Sessions {
     this.#ends.delete(session.id);
     session.peer = undefined;
     session.lifeline = undefined;
-    const { leases, holds } = this.#holdings.of(session.volume);
+    const { leases, holds, locks } = this.#holdings.of(session.volume);
+    locks.drop(session.id);
     leases.drop(session.id);
     holds.drop(session.id);
     this.#hooks.onGone(session.id);

@@ -9,6 +9,7 @@ import type { Connection } from "../../platform/network.ts";
 import { NetworkError } from "../../platform/network.ts";
 import type { Platform } from "../../platform/platform.ts";
 import type { LeasedInode, LeaseMode } from "../../wire/catalogue/leader.ts";
+import type { HeldLock } from "../../wire/catalogue/locks.ts";
 import { assemble, startParts } from "../assemble.ts";
 import { Committer } from "../committer.ts";
 import { coverGrant } from "../grants.ts";
@@ -203,11 +204,12 @@ export class Client {
     return this.#harness.parts.holdings.of(this.session.volume).leases;
   }
 
-  /** Says on a connection what it has, and these holds. */
-  state(peer: FakePeer, holds: readonly number[] = []): void {
+  /** Says on a connection what it has, and these holds and locks. */
+  state(peer: FakePeer, holds: readonly number[] = [], locks: readonly HeldLock[] = []): void {
     this.#attach(peer);
     const leases = [...this.held.values()];
-    this.#harness.parts.sessions.state({ session: this.#id, first: true, last: true, holds, leases }, peer);
+    const all = { first: true, last: true, holds, leases, locks };
+    this.#harness.parts.sessions.state({ session: this.#id, ...all }, peer);
   }
 
   /** Sends a batch; `timeNs` of all that are predicted. */

@@ -10,6 +10,7 @@ import type { Method } from "../method.ts";
 import * as admin from "./admin.ts";
 import * as handshake from "./handshake.ts";
 import * as leader from "./leader.ts";
+import * as locks from "./locks.ts";
 import * as process from "./process.ts";
 import * as store from "./store.ts";
 
@@ -24,6 +25,7 @@ function methodsOf(module: object): AnyMethod[] {
 const parts: [object, number, number][] = [
   [handshake, 1, 99],
   [leader, 100, 199],
+  [locks, 150, 159],
   [store, 200, 299],
   [admin, 300, 399],
   [process, 400, 499],

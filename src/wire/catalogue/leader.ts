@@ -19,6 +19,7 @@ import {
 import { entryRecord, inodeRecord, mapping, memberState, name, volumeRecord } from "../../namespace/model.ts";
 import { operation, result } from "../../namespace/operation.ts";
 import { method } from "../method.ts";
+import { heldLock } from "./locks.ts";
 
 // --- sessions ---
 
@@ -47,7 +48,7 @@ export const openSession = method(
 export const leaseMode = oneOf("shared", "exclusive");
 export type LeaseMode = Infer<typeof leaseMode>;
 
-/** Leases and holds in one message of stateHoldings. */
+/** Leases, holds, and advisory locks, in one message of stateHoldings. */
 export const statedMax = 16_384;
 
 /**
@@ -65,6 +66,7 @@ export const stateHoldings = method(
     /** Inodes with open handles. */
     holds: list(u64, statedMax),
     leases: list(struct({ inode: u64, mode: leaseMode, grant: u64 }), statedMax),
+    locks: list(heldLock, statedMax),
   }),
   nothing,
 );

@@ -1,0 +1,106 @@
+/**
+ * Advisory locks: what clients ask of the metadata leader, and what it tells them. Numbers 150–159 of the leader's.
+ *
+ * The leader has all locks of a volume but those that a client sets by itself under an exclusive lease (leasedInode's
+ * `foreignLocks`). So who asks for a lock has at least the shared lease on the inode, or has locks or waits there already:
+ * then nobody sets locks by itself.
+ *
+ * Owners are numbered by their session, each one (of one kind) with a number of its own while it has or waits for anything.
+ */
+import { boolean, type Infer, list, nothing, oneOf, optional, struct, text, u32, u64 } from "../../codec/schema.ts";
+import { method } from "../method.ts";
+
+/** fcntl(2), for processes and open file descriptions alike; flock(2). They don't see each other. */
+export const lockKind = oneOf("posix", "flock");
+export type LockKind = Infer<typeof lockKind>;
+
+export const lockMode = oneOf("shared", "exclusive");
+
+const range = {
+  /** First and last byte. */
+  start: u64,
+  end: u64,
+};
+const owner = {
+  kind: lockKind,
+  owner: u64,
+  /** The process that asks, for F_GETLK and for people. */
+  pid: u32,
+};
+
+/** A lock of somebody else that is in the way. */
+export const lockConflict = struct({
+  ...range,
+  mode: lockMode,
+  pid: u32,
+  /** Of the same session; 0: of another one. */
+  owner: u64,
+  /** For people. */
+  holder: text(256),
+});
+export type LockConflict = Infer<typeof lockConflict>;
+
+/**
+ * Sets a lock, in place of what the owner has there; without `mode` releases it. `wait`: 0, or a number that the session
+ * has given to no other wait: `waiting` is then the answer when somebody is in the way, and `lockGranted` follows. The same
+ * request may be sent again.
+ *
+ * `conflict`: nothing was changed. `deadlock`: nor was it, and it doesn't wait (kind `posix`). `full`: too many locks.
+ *
+ * `alone`: no other session has a lock or lease on the inode, or waits for a lock.
+ * Errors: invalid (no lease, no locks there), sessionExpired.
+ */
+export const setLock = method(
+  150,
+  "leader.setLock",
+  struct({ session: u64, inode: u64, ...owner, ...range, mode: optional(lockMode), wait: u64 }),
+  struct({
+    outcome: oneOf("done", "conflict", "waiting", "deadlock", "full"),
+    /** With `done`: when it was set. Later locks have higher numbers, leases too. */
+    grant: u64,
+    /** With `conflict` and `waiting`. */
+    conflict: optional(lockConflict),
+    alone: boolean,
+  }),
+);
+
+/** The lock that is in the way of such a one. Errors: invalid (no lease, no locks there), sessionExpired. */
+export const testLock = method(
+  151,
+  "leader.testLock",
+  struct({ session: u64, inode: u64, ...owner, ...range, mode: lockMode }),
+  struct({ conflict: optional(lockConflict) }),
+);
+
+/** Ends a wait. False: there is none; it was granted, and `lockGranted` is on its way. */
+export const cancelLock = method(
+  152,
+  "leader.cancelLock",
+  struct({ session: u64, wait: u64 }),
+  struct({ cancelled: boolean }),
+);
+
+/** A lock that is held. */
+export const heldLock = struct({
+  inode: u64,
+  ...owner,
+  ...range,
+  mode: lockMode,
+  /** When it was set. Where two say what can't be, the lower one was changed since, and its session hasn't heard of it. */
+  grant: u64,
+});
+export type HeldLock = Infer<typeof heldLock>;
+
+/** Most locks in a volume: a GB at most at the leader, for what is next to nothing elsewhere. */
+export const locksMax = 262_144;
+
+/** All locks that the session has on an inode, in place of what the leader knew. What waits goes on waiting. */
+export const stateLocks = method(
+  153,
+  "leader.stateLocks",
+  struct({ session: u64, inode: u64, locks: list(heldLock, locksMax) }),
+  nothing,
+);
+
+/** A lock for which the session waits was set. Lost with its connection: then the client asks again. */
+export const lockGranted = method(154, "client.lockGranted", struct({ wait: u64, grant: u64 }), nothing);
