@@ -2,8 +2,7 @@
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
 import { blockBytes, chunkBytes } from "../../namespace/model.ts";
-import { pattern } from "../testing/fake-cluster.ts";
-import { ContentHarness } from "./testing/content-harness.ts";
+import { ContentHarness, pattern } from "./testing/content-harness.ts";
 
 test("a write returns from memory and is read at once; its entry is committed when all members have it", async () => {
   const harness = await ContentHarness.start();

@@ -17,7 +17,9 @@ import {
 import { verifyBlocks } from "../../wire/checksum.ts";
 import { listenPeers } from "../../wire/listen.ts";
 import { Service } from "../../wire/service.ts";
-import { clusterId } from "./fake-leader.ts";
+
+/** Of all fakes. */
+const clusterId = "c".repeat(32);
 
 interface StoredBlock {
   readonly version: Version;
