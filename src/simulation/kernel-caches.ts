@@ -5,6 +5,10 @@
  * forgotten so far, and an answer to a question from before counts for nothing (fs/fuse: `epoch` of dentries, `attr_version`
  * of attributes). Answers that make an inode or change its attributes are taken without looking at that number, as the
  * kernel does: it relies on them being newer than anything before.
+ *
+ * Left out: between the moment in which a change takes effect and the one in which its caller in the kernel gets the answer,
+ * other callers on this machine may see it by what they ask for, and not see it by what is kept. Here nobody is answered from
+ * what is kept of something that is being changed.
  */
 import type { Attributes, FileType } from "../client/file-system.ts";
 
@@ -36,6 +40,8 @@ export class KernelCachesModel {
   readonly #types = new Map<number, FileType>();
   /** The newest size that the kernel has heard of, valid or not (i_size). */
   readonly #sizes = new Map<number, number>();
+  /** Names and inodes that are being changed, with the number of changes under way. */
+  readonly #changing = new Map<string | number, number>();
   #epoch = 1;
   #version = 1;
 
@@ -51,7 +57,28 @@ export class KernelCachesModel {
   name(directory: number, name: string): { readonly inode: number | undefined } | undefined {
     const cached = this.#names.get(key(directory, name));
     if (cached === undefined || cached.epoch !== this.#epoch || this.#nowMs() >= cached.validUntilMs) return undefined;
-    return cached;
+    return this.#changing.has(key(directory, name)) ? undefined : cached;
+  }
+
+  /** Runs a change of these names and inodes. */
+  async changing<T>(
+    changed: { readonly names?: readonly (readonly [number, string])[]; readonly inodes: readonly number[] },
+    body: () => Promise<T>,
+  ): Promise<T> {
+    const keys = [...(changed.names ?? []).map(([directory, name]) => key(directory, name)), ...changed.inodes];
+    const count = (by: number) => {
+      for (const one of keys) {
+        const left = (this.#changing.get(one) ?? 0) + by;
+        if (left === 0) this.#changing.delete(one);
+        else this.#changing.set(one, left);
+      }
+    };
+    count(1);
+    try {
+      return await body();
+    } finally {
+      count(-1);
+    }
   }
 
   /** What was kept, valid or not. */
@@ -89,7 +116,8 @@ export class KernelCachesModel {
 
   attributes(inode: number): Attributes | undefined {
     const cached = this.#attributes.get(inode);
-    return cached !== undefined && this.#nowMs() < cached.validUntilMs ? cached.attributes : undefined;
+    const isValid = cached !== undefined && this.#nowMs() < cached.validUntilMs && !this.#changing.has(inode);
+    return isValid ? cached.attributes : undefined;
   }
 
   /** What an inode is never changes. */

@@ -41,7 +41,7 @@ export class KernelNames {
 
   create(operation: Operation<"create">): Promise<Result> {
     const { parent, name, type, mode, target, open } = operation;
-    const { fileSystem, device, locks } = this.#parts;
+    const { fileSystem, device, caches, locks } = this.#parts;
     return locks.locked(parent, "exclusive", async () => {
       if ((await this.#find(parent, name)).inode !== undefined) throw new FileError("EEXIST");
       const node = { type, mode, ...owner, ...(type === "symlink" && { target }) };
@@ -51,33 +51,37 @@ export class KernelNames {
           ? fileSystem.createAndOpen(parent, name, node, {})
           : { attributes: await fileSystem.create(parent, name, node) };
       try {
-        const { attributes, handle, keep } = await device.ask("create", serve, (answer) => ({
-          ...answer,
-          keep: this.#entryKept(parent, name, answer.attributes, asked, "isNew"),
-        }));
-        keep();
-        this.#changed(parent);
-        return { outcome: { kind: "attributes", attributes }, ...(handle && { handle }) };
+        return await caches.changing({ names: [[parent, name]], inodes: [parent] }, async () => {
+          const { attributes, handle, keep } = await device.ask("create", serve, (answer) => ({
+            ...answer,
+            keep: this.#entryKept(parent, name, answer.attributes, asked, "isNew"),
+          }));
+          keep();
+          this.#changed(parent);
+          return { outcome: { kind: "attributes", attributes }, ...(handle && { handle }) };
+        });
       } catch (error) {
-        this.#parts.caches.forgetName(parent, name);
+        caches.forgetName(parent, name);
         throw error;
       }
     });
   }
 
   link({ inode, parent, name }: Operation<"link">): Promise<Result> {
-    const { fileSystem, device, locks } = this.#parts;
+    const { fileSystem, device, caches, locks } = this.#parts;
     return locks.locked(parent, "exclusive", async () => {
       if ((await this.#find(parent, name)).inode !== undefined) throw new FileError("EEXIST");
-      const asked = this.#parts.caches.moment();
+      const asked = caches.moment();
       const serve = () => fileSystem.link(inode, parent, name);
-      const { attributes, keep } = await device.ask("link", serve, (answer) => ({
-        attributes: answer,
-        keep: this.#entryKept(parent, name, answer, asked, "isNew"),
-      }));
-      keep();
-      this.#changed(parent);
-      return { outcome: { kind: "attributes", attributes } };
+      return caches.changing({ names: [[parent, name]], inodes: [parent, inode] }, async () => {
+        const { attributes, keep } = await device.ask("link", serve, (answer) => ({
+          attributes: answer,
+          keep: this.#entryKept(parent, name, answer, asked, "isNew"),
+        }));
+        keep();
+        this.#changed(parent);
+        return { outcome: { kind: "attributes", attributes } };
+      });
     });
   }
 
@@ -93,10 +97,12 @@ export class KernelNames {
       return locks.locked(inode, "exclusive", async () => {
         const serve = () =>
           kind === "unlink" ? fileSystem.unlink(parent, name) : fileSystem.removeDirectory(parent, name);
-        await device.ask(kind, serve, () => {});
-        caches.forgetName(parent, name);
-        this.#changed(parent, inode);
-        return done;
+        return caches.changing({ names: [[parent, name]], inodes: [parent, inode] }, async () => {
+          await device.ask(kind, serve, () => {});
+          caches.forgetName(parent, name);
+          this.#changed(parent, inode);
+          return done;
+        });
       });
     });
   }
@@ -108,15 +114,15 @@ export class KernelNames {
       if (inode === undefined) throw new FileError("ENOENT");
       const { inode: replaced } = await this.#find(newParent, newName);
       if (noReplace && replaced !== undefined) throw new FileError("EEXIST");
-      await device.ask(
-        "rename",
-        () => fileSystem.rename(parent, name, newParent, newName, { noReplace }),
-        () => {},
-      );
-      if (inode !== replaced) caches.moveName(parent, name, newParent, newName);
-      this.#changed(parent, newParent, inode);
-      if (replaced !== undefined) this.#changed(replaced);
-      return done;
+      const inodes = [parent, newParent, inode, ...(replaced === undefined ? [] : [replaced])];
+      const names = [[parent, name] as const, [newParent, newName] as const];
+      const serve = () => fileSystem.rename(parent, name, newParent, newName, { noReplace });
+      return caches.changing({ names, inodes }, async () => {
+        await device.ask("rename", serve, () => {});
+        if (inode !== replaced) caches.moveName(parent, name, newParent, newName);
+        this.#changed(...inodes);
+        return done;
+      });
     });
   }
 

@@ -39,6 +39,8 @@ export interface SystemCallResult {
 const done: SystemCallResult = { outcome: { kind: "done" } };
 /** Attempts to have a page and valid attributes at the same time. */
 const storeAttemptsMax = 8;
+/** Calls that change what is kept of the inode. */
+const changesOfInode: ReadonlySet<string> = new Set(["setAttributes", "write", "setExtended", "removeExtended"]);
 /** Between a store and its msync. */
 const dirtyUsMax = 60_000;
 /** Listings that bring attributes along. */
@@ -90,6 +92,12 @@ export class SimulatedKernel implements KernelCaches {
 
   /** One system call. `handle` is that of calls on open files. Errors: FileError. */
   async perform(operation: FileOperation, handle?: Handle): Promise<SystemCallResult> {
+    const { inode, kind } = operation as { inode?: number; kind: string };
+    if (inode === undefined || !changesOfInode.has(kind)) return this.#perform(operation, handle);
+    return this.#caches.changing({ inodes: [inode] }, () => this.#perform(operation, handle));
+  }
+
+  async #perform(operation: FileOperation, handle?: Handle): Promise<SystemCallResult> {
     switch (operation.kind) {
       case "lookup":
         return this.#names.lookup(operation);

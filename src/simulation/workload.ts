@@ -300,7 +300,7 @@ export class Workload {
     const near = (place: number) => Math.max(0, place + this.#random.between(-6_000, 6_000));
     switch (this.#random.weighted({ start: 5, end: 3, chunk: 2, anywhere: 1 })) {
       case "start":
-        return this.#random.below(64 * 1024);
+        return this.#random.below(this.#random.pick([8, 64]) * 1024);
       case "end":
         return near(size);
       case "chunk":
@@ -319,7 +319,7 @@ export class Workload {
 
   /** Bytes in one page, most of the time before the end of the file. */
   #inPage(size: number): { offset: number; length: number } {
-    const offset = this.#random.below(Math.min(size, 16 * pageBytes));
+    const offset = this.#random.below(Math.min(size, 4 * pageBytes));
     return { offset, length: this.#random.between(1, pageBytes - (offset % pageBytes)) };
   }
 

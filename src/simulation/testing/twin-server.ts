@@ -232,7 +232,7 @@ export class TwinServer {
     const { number, type } = this.#model.inode(key);
     await this.#delay();
     if (caches !== undefined && number !== undefined) {
-      if (type === "file" && !this.strikes("pages kept after a recall"))
+      if (type === "file" && !this.strikes("pages kept after a recall", 1))
         await Promise.race([caches.forgetPages(number), holder!.death]);
       if (!this.strikes("recall without a flush")) this.#commit(mount, key);
       if (type === "directory" && !this.strikes("names kept after a recall")) caches.forgetNames();
