@@ -279,11 +279,11 @@ export class Cluster {
     const insecure = this.#places.length > 0 ? ["--insecure"] : [];
     const args = [...enter, brine, "server", "--data", this.data(index), "--listen", address, ...place, ...insecure];
     const logFile = join(this.directory, `server-${index + 1}.log`);
-    const mark = existsSync(logFile) ? readFileSync(logFile).length : 0;
+    const mark = existsSync(logFile) ? readFileSync(logFile, "utf8").length : 0;
     const server = new Program(this.#context, args[0]!, args.slice(1), logFile);
     this.servers[index] = server;
-    await waitFor(`server ${index + 1} to serve:\n${server.log()}`, () => {
-      assert.ok(server.running, `server ${index + 1} ended:\n${server.log()}`);
+    await waitFor(`server ${index + 1} to serve`, () => {
+      assert.ok(server.running, `server ${index + 1} ended:\n${server.log().slice(mark)}`);
       return / serving /.test(server.log().slice(mark));
     });
   }
@@ -341,12 +341,12 @@ export class Cluster {
     this.#mounts.add(point);
     const args = [...place.enter, brine, "mount", this.source, point, "--foreground", ...options];
     const logFile = join(this.directory, `${name}.log`);
-    const mark = existsSync(logFile) ? readFileSync(logFile).length : 0;
+    const mark = existsSync(logFile) ? readFileSync(logFile, "utf8").length : 0;
     const program = new Program(this.#context, args[0]!, args.slice(1), logFile);
     // First of all: a client whose thread is blocked in the kernel can't even be killed before.
     undo(this.#context, () => abortMount(point));
     await waitFor(`${name} to be mounted`, () => {
-      assert.ok(program.running, `the mount ended:\n${program.log()}`);
+      assert.ok(program.running, `the mount ended:\n${program.log().slice(mark)}`);
       return / mounted /.test(program.log().slice(mark));
     });
     return new Mount(point, program);
