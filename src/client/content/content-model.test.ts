@@ -11,9 +11,9 @@ import fc from "fast-check";
 import { BrineError } from "../../errors/brine-error.ts";
 import { blockBytes, chunkBytes } from "../../namespace/model.ts";
 import { blockChecksum } from "../../wire/checksum.ts";
-import type { FakeStore } from "../testing/fake-store.ts";
 import type { FileContent } from "./file-content.ts";
 import { type CommittedFile, ContentHarness, type FileOperation } from "./testing/content-harness.ts";
+import type { FakeStore } from "./testing/fake-store.ts";
 
 type Step =
   | { kind: "write"; file: number; offset: number; length: number; seed: number }

@@ -19,6 +19,7 @@ import type { ChunkView } from "./chunk-view.ts";
 import type { Contents } from "./contents.ts";
 import { Dirt } from "./dirt.ts";
 import type { FileContent } from "./file-content.ts";
+import { WaitingDirts } from "./waiting-dirts.ts";
 
 /** Of which write blocks are, and when they may go out. */
 export interface Origin {
@@ -32,8 +33,7 @@ export class DirtyBlocks {
   readonly #content: FileContent;
   /** Not durable yet. */
   readonly #all = new Set<Dirt>();
-  readonly #waiting = new Set<Dirt>();
-  #waitingBytes = 0;
+  readonly #waiting = new WaitingDirts();
   #mark: number;
   /** The write that is being put in right now. */
   #placing: number | undefined;
@@ -53,8 +53,8 @@ export class DirtyBlocks {
   }
 
   /** Bytes that could go out and were not asked to. */
-  get waitingBytes(): number {
-    return this.#waitingBytes;
+  get freeBytes(): number {
+    return this.#waiting.freeBytes(this.#contents.journal.committedPosition);
   }
 
   /** A write begins to put its blocks in, in this very turn: until `placed` its mark is not durable. */
@@ -81,12 +81,10 @@ export class DirtyBlocks {
   /** Sends what belongs to writes up to `mark` and may go out. */
   flush(mark: number): void {
     if (this.#placing !== undefined && mark >= this.#placing) this.#flushedTo = Math.max(this.#flushedTo, mark);
-    const committed = this.#contents.journal.committedPosition;
-    for (const dirt of this.#waiting) {
-      if (dirt.firstMark > mark || dirt.after > committed) continue;
-      this.#leave(dirt);
-      this.#contents.writeBack.queue(dirt);
-    }
+    const { journal, writeBack } = this.#contents;
+    const taken = this.#waiting.take(mark, journal.committedPosition);
+    for (const dirt of taken) writeBack.queue(dirt);
+    if (taken.length > 0) this.#checkWaiting();
   }
 
   /** Changes bytes where a dirt has them all and may be changed. False if not: `put` does it. */
@@ -98,7 +96,11 @@ export class DirtyBlocks {
     if (offset + bytes.byteLength > piece.bytes.byteLength) return false;
     const after = Math.max(origin.after, dirt.after);
     if (after >= dirt.firstPosition) return false;
-    dirt.after = after;
+    if (after > dirt.after) {
+      const waited = this.#waiting.delete(dirt);
+      dirt.after = after;
+      if (waited) this.#waiting.add(dirt);
+    }
     piece.bytes.set(bytes, offset);
     return true;
   }
@@ -139,7 +141,6 @@ export class DirtyBlocks {
   wait(dirt: Dirt): void {
     dirt.state = "waiting";
     this.#waiting.add(dirt);
-    this.#waitingBytes += dirt.bytes.byteLength;
     this.#contents.writeBack.waits(this.#content);
   }
 
@@ -180,18 +181,17 @@ export class DirtyBlocks {
       dirt.first = end;
     }
     const yielded = before - dirt.bytes.byteLength;
-    if (dirt.state === "waiting") this.#waitingBytes -= yielded;
+    if (dirt.state === "waiting") this.#waiting.shrunk(dirt, yielded);
     this.#contents.budget.release(yielded);
     return true;
   }
 
-  #leave(dirt: Dirt): void {
-    if (this.#waiting.delete(dirt)) this.#waitingBytes -= dirt.bytes.byteLength;
-    if (this.#waiting.size === 0) this.#contents.writeBack.waitsNoMore(this.#content);
+  #checkWaiting(): void {
+    if (this.#waiting.isEmpty) this.#contents.writeBack.waitsNoMore(this.#content);
   }
 
   #end(dirt: Dirt): void {
-    if (dirt.state === "waiting") this.#leave(dirt);
+    if (this.#waiting.delete(dirt)) this.#checkWaiting();
     dirt.state = "done";
     this.#all.delete(dirt);
     if (dirt.firstMark === this.#lowestMark) this.#lowestMark = undefined;

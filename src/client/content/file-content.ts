@@ -250,7 +250,7 @@ export class FileContent {
     const { budget, writeBack } = this.#contents;
     this.#dirty?.placed();
     if (budget.isPressed) writeBack.press();
-    else if (this.#dirty !== undefined && this.#dirty.waitingBytes >= streamBytes) this.#dirty.flush(this.mark);
+    else if (this.#dirty !== undefined && this.#dirty.freeBytes >= streamBytes) this.#dirty.flush(this.mark);
   }
 
   #addView(index: number, chunk: number, known: ConstructorParameters<typeof ChunkView>[4]): ChunkView {

@@ -12,12 +12,12 @@ import type { Ids } from "../../ids.ts";
 import type { EntryData } from "../../journal.ts";
 import { Node } from "../../node.ts";
 import type { Session } from "../../session.ts";
-import { FakeStore } from "../../testing/fake-store.ts";
 import { Operation } from "../../waits.ts";
 import { wholeMap } from "../chunk-map.ts";
 import { type ContentOptions, Contents } from "../contents.ts";
 import type { FileContent } from "../file-content.ts";
 import { ReadPattern } from "../reader.ts";
+import { FakeStore } from "./fake-store.ts";
 
 export type FileOperation = OperationOf<"write" | "setAttributes">;
 
@@ -51,8 +51,9 @@ export class FakeJournal {
 
   append(inode: number, operation: FileOperation, data: EntryData | undefined): number {
     const last = this.entries.at(-1);
-    const canJoin = operation.kind === "write" && last?.operations.every(({ kind }) => kind === "write") === true;
-    if (this.joins && canJoin && last.inode === inode && last.position > this.released) {
+    const isWrites = operation.kind === "write" && last?.operations.every(({ kind }) => kind === "write") === true;
+    const isAlike = data === undefined || last?.data === undefined || mayJoin(last.data, data);
+    if (this.joins && isWrites && isAlike && last.inode === inode && last.position > this.released) {
       last.operations.push(operation);
       last.data = data ?? last.data;
       this.onEntry(last.position, inode, operation);
@@ -112,6 +113,11 @@ export class FakeJournal {
     }
     for (const { index, chunk } of operation.mappings) file.chunks.set(index, chunk);
   }
+}
+
+/** As journal.ts: adding and overwriting bytes are different entries. */
+function mayJoin(first: EntryData, second: EntryData): boolean {
+  return first.effect === second.effect && first.effect !== "both";
 }
 
 export interface HarnessOptions extends ContentOptions {
@@ -309,3 +315,10 @@ const noOtherChange = {
   ctime: undefined,
   killPrivileges: false,
 };
+
+/** Bytes that are other ones everywhere. */
+export function pattern(length: number, seed: number): Buffer {
+  const bytes = Buffer.alloc(length);
+  for (let index = 0; index < length; index++) bytes[index] = (index * 31 + seed * 97 + (index >>> 8)) & 0xff;
+  return bytes;
+}

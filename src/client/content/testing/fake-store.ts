@@ -1,8 +1,8 @@
 /** A store in memory that answers clients, and fails as a test says. */
-import { BrineError } from "../../errors/brine-error.ts";
-import { blockBytes } from "../../namespace/model.ts";
-import type { Platform } from "../../platform/platform.ts";
-import type { GroupView } from "../../wire/catalogue/leader.ts";
+import { BrineError } from "../../../errors/brine-error.ts";
+import { blockBytes } from "../../../namespace/model.ts";
+import type { Platform } from "../../../platform/platform.ts";
+import type { GroupView } from "../../../wire/catalogue/leader.ts";
 import {
   cloneChunk,
   compareVersions,
@@ -13,10 +13,10 @@ import {
   type Version,
   type WritePart,
   writeBlocks,
-} from "../../wire/catalogue/store.ts";
-import { verifyBlocks } from "../../wire/checksum.ts";
-import { listenPeers } from "../../wire/listen.ts";
-import { Service } from "../../wire/service.ts";
+} from "../../../wire/catalogue/store.ts";
+import { verifyBlocks } from "../../../wire/checksum.ts";
+import { listenPeers } from "../../../wire/listen.ts";
+import { Service } from "../../../wire/service.ts";
 
 /** Of all fakes. */
 const clusterId = "c".repeat(32);
