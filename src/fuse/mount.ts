@@ -12,6 +12,7 @@ import type { Platform } from "../platform/platform.ts";
 import { type FuseServer, serveFuse } from "./fuse-server.ts";
 import { linux61Minor } from "./protocol.ts";
 import { type FuseDevice, openFuseDevice } from "./transport/device.ts";
+import { startGuard } from "./transport/guard.ts";
 import { kernelTasks } from "./transport/kernel-tasks.ts";
 import { canonicalDirectory, checkDirectory, clearStaleMounts, mountsOn } from "./transport/mount-directory.ts";
 import { runMount, runUnmount } from "./transport/mount-points.ts";
@@ -72,6 +73,7 @@ export async function mountFuse(options: MountFuseOptions): Promise<FuseMount> {
     featureMask: options.featureMask,
     minorMax: options.featureMask === undefined ? undefined : linux61Minor,
   });
+  void startGuard(entry?.device ?? "").then((guard) => server.ended.then(() => guard?.dismiss()));
   const mount = new Mount(directory, entry?.device ?? "", device, server, clock);
   try {
     const ready = server.ready.then(() => true);
