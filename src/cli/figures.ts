@@ -59,14 +59,14 @@ export interface ProcessRow {
 
 /** What the processes did between two samples; a process that is only in the second one has done all of it. */
 export function between(before: readonly ProcessMetrics[], after: readonly ProcessMetrics[]): Activity[] {
-  const earlier = new Map(before.map((process) => [processKey(process), process]));
-  return after.map((process) => {
-    const { role, who, forMs } = process;
-    const known = earlier.get(processKey(process));
+  const earlier = new Map(before.map((sample) => [processKey(sample), sample]));
+  return after.map((sample) => {
+    const { role, who, forMs } = sample;
+    const known = earlier.get(processKey(sample));
     const isSame = known !== undefined && known.forMs <= forMs;
-    if (!isSame) return { role, who, forMs: Math.max(1, forMs), series: process.series.map(fromWire) };
+    if (!isSame) return { role, who, forMs: Math.max(1, forMs), series: sample.series.map(fromWire) };
     const old = new Map(known.series.map(fromWire).map((series) => [seriesKey(series), series]));
-    const series = process.series.map(fromWire).map((now) => difference(now, old.get(seriesKey(now))));
+    const series = sample.series.map(fromWire).map((now) => difference(now, old.get(seriesKey(now))));
     return { role, who, forMs: Math.max(1, forMs - known.forMs), series };
   });
 }

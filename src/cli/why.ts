@@ -85,10 +85,16 @@ async function lastMinuteOf(
 }
 
 function printHead(path: string, mount: RegisteredMount, volume: string, report: InodeReport): void {
-  const { inode, type, size, chunkCount } = report;
+  const { inode, type, size, chunkCount, missing } = report;
+  if (missing !== "") {
+    print(`${path}: the metadata server does not know ${missing} yet`);
+    print("What follows is about the directory before it.");
+  }
   const kind = type === "" ? "not known to the metadata server yet" : type;
   const extent = type === "file" ? `, ${sizeText(size)} in ${chunkCount} chunks` : "";
-  print(`${path}: inode ${inode} of volume ${volume} (${kind}${extent})`);
+  print(
+    `${missing === "" ? path : path.slice(0, -missing.length - 1)}: inode ${inode} of volume ${volume} (${kind}${extent})`,
+  );
   print(`mounted at ${mount.directory} by process ${mount.pid}, from ${mount.source}`);
 }
 

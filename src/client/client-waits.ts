@@ -1,5 +1,5 @@
 /** Everything that waits in a client, for `brine waits`: operations of programs, write-back, and leases on their way out. */
-import type { ProcessWait } from "../wire/catalogue/process.ts";
+import type { ProcessWait } from "../wire/catalogue/watch.ts";
 import type { MountSession } from "./mount-session.ts";
 import type { Node } from "./node.ts";
 import type { WaitView } from "./waits.ts";

@@ -58,5 +58,6 @@ function escaped(value: string): string {
 function numberText(value: number): string {
   if (Number.isNaN(value)) return "NaN";
   if (!Number.isFinite(value)) return value > 0 ? "+Inf" : "-Inf";
-  return String(value);
+  // Sums of milliseconds have the rounding of floating point behind the nanoseconds.
+  return String(Number.isInteger(value) ? value : Number(value.toFixed(9)));
 }

@@ -1,7 +1,7 @@
 /** What a store shows of itself to people: requests under way and what they wait for, and what it has, as metrics. */
 import type { Metrics } from "../metrics/metrics.ts";
-import type { ProcessWait } from "../wire/catalogue/process.ts";
 import { cloneChunk, equalize, fenceSession, readBlocks, reportBad, writeBlocks } from "../wire/catalogue/store.ts";
+import type { ProcessWait } from "../wire/catalogue/watch.ts";
 import type { RequestUnderWay, Service } from "../wire/service.ts";
 import type { Store } from "./store.ts";
 

@@ -1,7 +1,7 @@
-/** How any process answers what the leader asks of it for people; see catalogue/process.ts. */
+/** How any process answers what the leader asks of it for people; see catalogue/watch.ts. */
 import type { Labels, Metrics, Series } from "../metrics/metrics.ts";
 import type { Platform } from "../platform/platform.ts";
-import { type ProcessWait, readMetrics, readWaits, seriesMax, type WireSeries, waitsMax } from "./catalogue/process.ts";
+import { type ProcessWait, readMetrics, readWaits, seriesMax, type WireSeries, waitsMax } from "./catalogue/watch.ts";
 import type { HandleOptions, Service } from "./service.ts";
 
 /** Lengths that fit into the catalogue's bounds whatever the bytes of a character. */

@@ -14,6 +14,9 @@ const askedAtOnce = 64;
 /** Named in an answer to an administrator. */
 const silentMax = 1024;
 
+/** Of the reason why there is no answer. */
+const reasonLengthMax = 150;
+
 /** A connected process. */
 export interface Asked {
   readonly role: "client" | "store";
@@ -63,25 +66,28 @@ export class Asking {
 
   /** Never rejects. */
   async ask<Q, R>(whom: readonly Asked[], method: Method<Q, R>, body: Q): Promise<Answers<R>> {
-    const answers: { from: Asked; body: R }[] = [];
-    const silent: string[] = [];
-    const left = whom.values();
+    /** An answer, or why there is none. */
+    const found: ({ from: Asked; body: R } | string)[] = [];
+    const left = whom.entries();
     const worker = async () => {
-      for (const from of left) {
-        if (from.peer === undefined) {
-          silent.push(`${from.who}: not connected`);
-          continue;
-        }
-        try {
-          const reply = await from.peer.request(method, body, { timeoutMs: answerTimeoutMs, urgent: true });
-          answers.push({ from, body: reply.body });
-        } catch (error) {
-          silent.push(`${from.who}: ${error instanceof Error ? error.message : String(error)}`);
-        }
-      }
+      for (const [index, from] of left) found[index] = await this.#askOne(from, method, body);
     };
     await Promise.all(Array.from({ length: Math.min(askedAtOnce, whom.length) }, worker));
-    return { answers, silent: silent.slice(0, silentMax).map((line) => line.slice(0, 250)) };
+    return {
+      answers: found.filter((one) => typeof one !== "string"),
+      silent: found.filter((one) => typeof one === "string").slice(0, silentMax),
+    };
+  }
+
+  async #askOne<Q, R>(from: Asked, method: Method<Q, R>, body: Q): Promise<{ from: Asked; body: R } | string> {
+    if (from.peer === undefined) return `${from.who}: not connected`;
+    try {
+      const reply = await from.peer.request(method, body, { timeoutMs: answerTimeoutMs, urgent: true });
+      return { from, body: reply.body };
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      return `${from.who}: ${reason.slice(0, reasonLengthMax)}`;
+    }
   }
 }
 

@@ -1,7 +1,7 @@
 /** Metrics of all processes of the cluster, for `brine top` and `brine why`. */
 import type { ProcessMetrics } from "../../wire/catalogue/admin.ts";
 import { processesMax } from "../../wire/catalogue/admin.ts";
-import { readMetrics, type WireSeries } from "../../wire/catalogue/process.ts";
+import { readMetrics, type WireSeries } from "../../wire/catalogue/watch.ts";
 import { metricsOf, toWire } from "../../wire/process-methods.ts";
 import type { OwnIdentity } from "../admin.ts";
 import type { Leader } from "../leader.ts";

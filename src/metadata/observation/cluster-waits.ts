@@ -4,7 +4,7 @@
  */
 import type { LogFields } from "../../platform/logger.ts";
 import { type ClusterWait, clusterWaitsMax } from "../../wire/catalogue/admin.ts";
-import { readWaits } from "../../wire/catalogue/process.ts";
+import { readWaits } from "../../wire/catalogue/watch.ts";
 import type { OwnIdentity } from "../admin.ts";
 import type { Holdings } from "../holdings.ts";
 import type { Leader } from "../leader.ts";
@@ -59,7 +59,7 @@ export class ClusterWaits {
           role: from.role,
           who: from.who,
           session: from.session,
-          operation,
+          operation: this.#named(operation),
           ...this.#place(from.volume, inode),
           waitsFor: holders === "" ? waitsFor : `${waitsFor}, ${holders}`,
           forMs,
@@ -68,6 +68,14 @@ export class ClusterWaits {
         };
       }),
     );
+  }
+
+  /** Stores know sessions by their numbers only. */
+  #named(text: string): string {
+    return text.replace(/session (\d+)/, (words, session) => {
+      const host = this.#parts.sessions.get(Number(session))?.host;
+      return host === undefined ? words : `${host} (${words})`;
+    });
   }
 
   /** What the leader knows, without the waits for leases that their clients have told of. */

@@ -14,6 +14,9 @@ const mappingsAtOnce = 4096;
 /** A file's groups are known after so many; a terabyte has four times as many. */
 const mappingsMax = 65_536;
 
+/** Of a path that is not known to its end. */
+const missingLengthMax = 2_000;
+
 export interface InodeReportParts {
   readonly leader: Leader;
   readonly sessions: Sessions;
@@ -29,17 +32,18 @@ export class InodeReports {
     this.#parts = parts;
   }
 
-  /** Errors: notFound. */
+  /** Errors: notFound (no such volume). */
   async explain(request: { volume: string; inode: number; path: string }): Promise<InodeReport> {
     const { namespace } = this.#parts.leader;
     const volume = namespace.volumeByName(request.volume);
     if (volume === undefined) throw new BrineError("notFound", `there is no volume "${request.volume}"`);
-    const inode = this.#find(volume, request);
+    const { inode, missing } = this.#find(volume, request);
     const { waits, silent } = await this.#parts.waits.read();
     const groups = this.#groups(volume.volume, inode);
     const concerned = withAncestors(namespace, volume.volume, inode);
     const stores = new Set(groups.flatMap(({ members }) => members.map(({ store }) => store)));
     return {
+      missing,
       ...this.#attributes(volume.volume, inode),
       ...this.#holders(volume.volume, inode),
       groups,
@@ -49,13 +53,10 @@ export class InodeReports {
   }
 
   /** An inode that was given is believed: the leader may not have heard of it yet. */
-  #find(volume: VolumeRecord, { inode, path }: { inode: number; path: string }): number {
-    if (inode !== 0) return inode;
+  #find(volume: VolumeRecord, { inode, path }: { inode: number; path: string }): { inode: number; missing: string } {
+    if (inode !== 0) return { inode, missing: "" };
     const found = inodeAt(this.#parts.leader.namespace, volume.volume, volume.root, path);
-    if (found !== undefined) return found;
-    throw new BrineError("notFound", `${path} is not known to the metadata server`, {
-      advice: "it may have been made a moment ago by a client that has not told of it yet; check the path",
-    });
+    return { inode: found.inode, missing: found.missing.slice(0, missingLengthMax) };
   }
 
   #attributes(volume: number, inode: number): Pick<InodeReport, "inode" | "path" | "type" | "size" | "chunkCount"> {

@@ -16,11 +16,11 @@ async function cluster() {
   return { harness, stores, first, second, alive: { stores, sessions: [first, second] } };
 }
 
-/** A process that answers `process.readWaits` and gives nothing back that it is asked for. */
+/** A process that answers `watch.readWaits` and gives nothing back that it is asked for. */
 function answering(waits: { waits: unknown[] }) {
   return (name: string) => {
-    if (name === "process.readWaits") return waits;
-    if (name === "process.readMetrics") return { forMs: 1000, series: [] };
+    if (name === "watch.readWaits") return waits;
+    if (name === "watch.readMetrics") return { forMs: 1000, series: [] };
     return {};
   };
 }
@@ -131,7 +131,9 @@ test("an inode's report: leases, holds, chunks with their members, and waits on 
     [first.root],
     "the root is above the file; the other file is not",
   );
-  await assert.rejects(harness.parts.inodeReports.explain({ volume: "home", inode: 0, path: "/none" }), {
+  const unknown = await harness.parts.inodeReports.explain({ volume: "home", inode: 0, path: "/none/at/all" });
+  assert.deepEqual([unknown.inode, unknown.missing], [first.root, "none/at/all"], "what is known of the way to it");
+  await assert.rejects(harness.parts.inodeReports.explain({ volume: "other", inode: 0, path: "/" }), {
     code: "notFound",
   });
   const held = await first.unlink("other");
@@ -153,7 +155,7 @@ test("metrics of all processes: a store in the leader's own process is not count
   );
   assert.ok(all.processes[0]!.series.some(({ name }) => name === "brine_ledger_append_seconds"));
   assert.deepEqual(all.processes[2]!.series, series);
-  assert.deepEqual(inTheLeader.peer.bodies("process.readMetrics"), []);
+  assert.deepEqual(inTheLeader.peer.bodies("watch.readMetrics"), []);
   const one = await harness.parts.clusterMetrics.read({ lastMinute: true, session: first.session.id });
   assert.deepEqual(
     one.processes.map(({ role, session }) => [role, session]),

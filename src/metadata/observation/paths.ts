@@ -11,17 +11,24 @@ export function pathText(path: string | undefined): string {
   return `${text.slice(0, pathLengthMax / 2)}…${text.slice(-pathLengthMax / 2)}`;
 }
 
-/** The inode at a path of a volume as people write it, or undefined. */
-export function inodeAt(namespace: Namespace, volume: number, root: number, path: string): number | undefined {
-  let inode: number | undefined = root;
-  for (const name of path.split("/")) {
-    if (name === "" || name === ".") continue;
-    if (namespace.inode(volume, inode)?.attributes.type !== "directory") return undefined;
-    const found = namespace.lookup(volume, inode, Buffer.from(name, "utf8").toString("latin1"));
-    if (found === undefined) return undefined;
+/** The inode at a path of a volume as people write it, or the last one on the way to it that is known; `missing`: the rest. */
+export function inodeAt(
+  namespace: Namespace,
+  volume: number,
+  root: number,
+  path: string,
+): { inode: number; missing: string } {
+  const names = path.split("/").filter((name) => name !== "" && name !== ".");
+  let inode = root;
+  for (const [index, name] of names.entries()) {
+    const isDirectory = namespace.inode(volume, inode)?.attributes.type === "directory";
+    const found = isDirectory
+      ? namespace.lookup(volume, inode, Buffer.from(name, "utf8").toString("latin1"))
+      : undefined;
+    if (found === undefined) return { inode, missing: names.slice(index).join("/") };
     inode = found.inode;
   }
-  return inode;
+  return { inode, missing: "" };
 }
 
 /** The inode and the directories above it, as far as they are known. */

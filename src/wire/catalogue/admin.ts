@@ -16,7 +16,7 @@ import {
 import { groupMember, memberState, volumeRecord } from "../../namespace/model.ts";
 import { method } from "../method.ts";
 import { leaseMode } from "./leader.ts";
-import { seriesMax, wireSeries } from "./process.ts";
+import { seriesMax, wireSeries } from "./watch.ts";
 
 export const serverStatus = struct({
   serverId: text(64),
@@ -109,6 +109,11 @@ export const readClusterWaits = method(304, "admin.readWaits", nothing, struct(w
 export const holdersMax = 4096;
 
 export const inodeReport = struct({
+  /**
+   * The end of the path, where the leader doesn't know all of it: the report is about the directory before. Some client may
+   * have made it and not told of it yet.
+   */
+  missing: text(8192),
   inode: u64,
   path: text(8192),
   type: text(16),
@@ -144,7 +149,7 @@ export type InodeReport = Infer<typeof inodeReport>;
 
 /**
  * What the leader knows of an inode, and every wait that concerns it or the directories above it. `inode` 0: it is found by
- * its path in the volume. Errors: notFound.
+ * its path in the volume. Errors: notFound (no such volume).
  */
 export const explainInode = method(
   305,

@@ -11,8 +11,8 @@ import * as admin from "./admin.ts";
 import * as handshake from "./handshake.ts";
 import * as leader from "./leader.ts";
 import * as locks from "./locks.ts";
-import * as process from "./process.ts";
 import * as store from "./store.ts";
+import * as watch from "./watch.ts";
 
 type AnyMethod = Method<unknown, unknown>;
 
@@ -28,7 +28,7 @@ const parts: [object, number, number][] = [
   [locks, 150, 159],
   [store, 200, 299],
   [admin, 300, 399],
-  [process, 400, 499],
+  [watch, 400, 499],
 ];
 
 test("numbers are unique and lie in the range of their part", () => {
@@ -39,7 +39,7 @@ test("numbers are unique and lie in the range of their part", () => {
     for (const { id, name } of methods) {
       assert.ok(id >= first && id <= last, `${name} ${id}`);
       assert.ok(!seen.has(id), `${name} ${id} is taken`);
-      assert.match(name, /^(hello|(leader|client|store|admin|process)\.[a-zA-Z]+)$/);
+      assert.match(name, /^(hello|(leader|client|store|admin|watch)\.[a-zA-Z]+)$/);
       seen.add(id);
     }
   }

@@ -17,7 +17,7 @@ export const processWait = struct({
 });
 export type ProcessWait = Infer<typeof processWait>;
 
-export const readWaits = method(400, "process.readWaits", struct({}), struct({ waits: list(processWait, waitsMax) }));
+export const readWaits = method(400, "watch.readWaits", struct({}), struct({ waits: list(processWait, waitsMax) }));
 
 /** Most series of one process. */
 export const seriesMax = 4096;
@@ -36,7 +36,7 @@ export type WireSeries = Infer<typeof wireSeries>;
 /** `lastMinute`: what was added in it, where the process keeps that; else since its start. `forMs`: how long that is. */
 export const readMetrics = method(
   401,
-  "process.readMetrics",
+  "watch.readMetrics",
   struct({ lastMinute: boolean }),
   struct({ forMs: u64, series: list(wireSeries, seriesMax) }),
 );
