@@ -112,6 +112,11 @@ export class Client implements FileSystem {
     return this.#mount.session.id;
   }
 
+  /** True while the session is known to stand: leases count only then. */
+  get sessionLive(): boolean {
+    return this.#mount.session.live;
+  }
+
   /** Positions in the session's journal: of the last change that was answered, and of the last one that is durable. */
   get journalPositions(): { session: number; answered: number; durable: number } {
     const { session, journal } = this.#mount;

@@ -9,6 +9,7 @@
 import { BrineError } from "../errors/brine-error.ts";
 import { openFileLedger } from "../ledger/file/file-ledger.ts";
 import type { Ledger } from "../ledger/ledger.ts";
+import type { InodeRecord } from "../namespace/model.ts";
 import { Namespace } from "../namespace/namespace.ts";
 import type { KeyValue } from "../platform/key-value.ts";
 import type { Logger } from "../platform/logger.ts";
@@ -18,6 +19,7 @@ import type { Service } from "../wire/service.ts";
 import { assemble, startParts } from "./assemble.ts";
 import { Committer } from "./committer.ts";
 import type { Leader } from "./leader.ts";
+import type { Holder } from "./lease-table.ts";
 import { Lifetime } from "./lifetime.ts";
 import { type Parts, registerMethods } from "./methods.ts";
 import { SpaceGuard } from "./space-guard.ts";
@@ -75,6 +77,16 @@ export class MetadataServer {
       if (this.#parts === undefined) throw this.#notServing;
       return this.#parts;
     });
+  }
+
+  /** Who has leases on an inode, and what the namespace has of it, for the simulation's checkers; undefined: not serving. */
+  inspect(volume: number, inode: number): { holders: Holder[]; record: InodeRecord | undefined } | undefined {
+    const parts = this.#parts;
+    if (parts === undefined) return undefined;
+    return {
+      holders: parts.holdings.of(volume).leases.holders(inode),
+      record: parts.leader.namespace.inode(volume, inode),
+    };
   }
 
   /** Answers what is under way, makes the state durable and closes the files. Idempotent. */

@@ -35,6 +35,7 @@ export class SimulatedServer {
   #serving = false;
   /** True while somebody wants it down. */
   #down = true;
+  #metadata: MetadataServer | undefined;
   #parts: { stop(): Promise<void> }[] = [];
 
   /** `onDefect` gets a start that failed without a failing disk. */
@@ -59,6 +60,11 @@ export class SimulatedServer {
 
   get down(): boolean {
     return this.#down;
+  }
+
+  /** The metadata server that runs now, for checkers. */
+  get metadata(): MetadataServer | undefined {
+    return this.#serving ? this.#metadata : undefined;
   }
 
   /** Boots the host and starts the roles; again and again, until they run. */
@@ -114,6 +120,7 @@ export class SimulatedServer {
         createCluster,
       });
       this.#parts.push(metadata);
+      this.#metadata = metadata;
       metadata.register(service);
     }
     if (this.plan.roles.includes("store")) {

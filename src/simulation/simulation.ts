@@ -14,6 +14,7 @@ import { hasCode } from "../errors/brine-error.ts";
 import type { LogLevel } from "../platform/logger.ts";
 import { Application } from "./application.ts";
 import { audit } from "./audit.ts";
+import { checkCaches, checkExclusive } from "./checkers/leases.ts";
 import { LinearizabilityChecker } from "./checkers/linearizability.ts";
 import { type ChunkPlaces, checkMembersEqual } from "./checkers/members.ts";
 import { checkMetadata } from "./checkers/metadata.ts";
@@ -25,7 +26,7 @@ import { Model } from "./model.ts";
 import { owner } from "./model-operations.ts";
 import { type Mount, MountDied } from "./mount.ts";
 import { Recorder, type Tolerance } from "./recorder.ts";
-import type { SimulatedClient } from "./simulated-mount.ts";
+import type { ClientMount, SimulatedClient } from "./simulated-mount.ts";
 import { World } from "./simulated-platform.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 import { abilities, Workload } from "./workload.ts";
@@ -64,6 +65,11 @@ const workMsMax = 300_000;
 /** No simulation lasts so long, unless it runs in circles. */
 const virtualMsMax = 3_600_000;
 const pollMs = 500;
+/** Leases are looked at after so many events. */
+const stepsBetweenLooks = 20;
+/** After the last operation, until everything is written back and given back. */
+const quietMs = 3_000;
+const firstVolume = 1;
 /** What a server says of a session is so old at most when it is judged. */
 const settledMs = 200;
 /** Members that are not equal after so many looks never will be. */
@@ -173,6 +179,7 @@ class Simulation {
     mourning.catch((error: Error) => {
       this.#failure ??= error;
     });
+    this.#watchLeases();
     this.#phase = "work";
     while (!enough()) await this.#wait(pollMs);
     await this.#faults.stop();
@@ -285,9 +292,27 @@ class Simulation {
     }
   }
 
+  /** Every so many events, without an event of its own. */
+  #watchLeases(): void {
+    if (this.#failure !== undefined) return;
+    try {
+      checkExclusive(this.#mounts());
+    } catch (error) {
+      this.#failure = error as Error;
+    }
+    this.#world.scheduler.afterSteps(stepsBetweenLooks, () => this.#watchLeases());
+  }
+
+  #mounts(): ClientMount[] {
+    return this.#cluster.clients.flatMap(({ current }) => current ?? []);
+  }
+
   async #auditAll(): Promise<void> {
     for (const client of this.#cluster.clients) await this.#audit(client);
     await this.#mourn(() => true);
+    await this.#wait(quietMs);
+    const { metadata } = this.#cluster.leader;
+    if (metadata !== undefined) checkCaches(this.#mounts(), metadata, firstVolume);
   }
 
   async #audit(client: SimulatedClient): Promise<void> {
