@@ -17,6 +17,8 @@ import { FileError } from "../errors/file-error.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Platform } from "../platform/platform.ts";
 import { groupsChanged, recallLeases, sessionEnded } from "../wire/catalogue/leader.ts";
+import { lockGranted } from "../wire/catalogue/locks.ts";
+import type { Peer } from "../wire/peer.ts";
 import { registerProcessMethods } from "../wire/process-methods.ts";
 import { Service } from "../wire/service.ts";
 import { Fetcher } from "./access.ts";
@@ -29,11 +31,13 @@ import type { FileContent } from "./content/file-content.ts";
 import { DirectoryNames } from "./directory-names.ts";
 import type { KernelCaches } from "./file-system.ts";
 import { GivingBack } from "./giving-back.ts";
+import type { Holdings } from "./holdings.ts";
 import { Ids } from "./ids.ts";
 import { Journal } from "./journal.ts";
 import { Leases } from "./leases.ts";
+import { Locks } from "./locks.ts";
 import type { Node } from "./node.ts";
-import { type Holdings, Session, type SessionOptions } from "./session.ts";
+import { Session, type SessionOptions } from "./session.ts";
 import { Transactions } from "./transactions.ts";
 import type { WaitView } from "./waits.ts";
 
@@ -57,6 +61,7 @@ export class MountSession {
   readonly fetcher: Fetcher;
   readonly tables: CachedTables;
   readonly contents: Contents;
+  readonly locks: Locks;
   readonly #platform: Platform;
   readonly #log: Logger;
   readonly #givingBack: GivingBack;
@@ -81,6 +86,7 @@ export class MountSession {
       fresh: (node, { mappings, mappedBelow }) => this.#equip(node, false, { mappings, mappedBelow }),
     });
     this.#givingBack.attach(this.leases);
+    this.locks = new Locks(platform, session);
     this.fetcher = new Fetcher(this.leases, session);
     this.contents = new Contents({
       platform,
@@ -115,6 +121,10 @@ export class MountSession {
         mount?.contents.learnGroups(views);
         return {};
       })
+      .handle(lockGranted, ({ wait, grant }) => {
+        mount?.locks.granted(wait, grant);
+        return {};
+      })
       .handle(sessionEnded, ({ session, reason }) => {
         if (session === mount?.session.id) mount.session.end(reason);
         return {};
@@ -126,7 +136,7 @@ export class MountSession {
       { ...sessionOptions, service },
       {
         holdings: () => mount?.holdings() ?? { holds: [], leases: [], locks: [] },
-        connected: (peer) => mount?.transactions.connected(peer),
+        connected: (peer) => mount?.connected(peer),
         lost: (reason) => mount?.lost(reason),
       },
     );
@@ -162,7 +172,13 @@ export class MountSession {
       if (node.isHeldAtLeader || (node.handles > 0 && node.mode === undefined)) holds.push(node.inode);
       if (node.mode !== undefined) leases.push({ inode: node.inode, mode: node.mode, grant: node.grant });
     }
-    return { holds, leases, locks: [] };
+    return { holds, leases, locks: this.locks.held() };
+  }
+
+  /** A new connection, on which everything was stated. */
+  connected(peer: Peer): void {
+    this.transactions.connected(peer);
+    this.locks.connected();
   }
 
   /** A handle of the node was closed. */
@@ -187,7 +203,9 @@ export class MountSession {
     this.#isLost = true;
     this.#nameLost();
     this.transactions.lost(reason);
-    this.leases.lost(new FileError("EIO", `the session ended: ${reason}`));
+    const failure = new FileError("EIO", `the session ended: ${reason}`);
+    this.leases.lost(failure);
+    this.locks.lost(failure);
     this.#givingBack.lost();
     const caches = this.#caches();
     caches?.forgetNames();

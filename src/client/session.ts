@@ -18,19 +18,12 @@ import type { Logger } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { randomId } from "../platform/random.ts";
-import {
-  closeSession,
-  heartbeat,
-  type LeaseMode,
-  openSession,
-  statedMax,
-  stateHoldings,
-} from "../wire/catalogue/leader.ts";
-import type { HeldLock } from "../wire/catalogue/locks.ts";
+import { closeSession, heartbeat, openSession } from "../wire/catalogue/leader.ts";
 import { connectPeer } from "../wire/connect.ts";
 import type { Method } from "../wire/method.ts";
 import type { Peer, RequestOptions } from "../wire/peer.ts";
 import type { Service } from "../wire/service.ts";
+import { type Holdings, stateAll } from "./holdings.ts";
 import { LeaderClock } from "./leader-clock.ts";
 import { Lifeline } from "./lifeline.ts";
 import { Backoff, isTransient } from "./retry.ts";
@@ -49,12 +42,6 @@ const reconnectDelayMsMax = 250;
 /** Bounds of the protocol: a longer name can't be a volume's; of a long host line the beginning says enough. */
 const volumeNameBytesMax = 64;
 const hostLengthMax = 80;
-
-export interface Holdings {
-  readonly holds: number[];
-  readonly leases: { inode: number; mode: LeaseMode; grant: number }[];
-  readonly locks: HeldLock[];
-}
 
 export interface SessionOptions {
   readonly leaders: readonly Address[];
@@ -324,25 +311,9 @@ export class Session {
     this.#extend(sentMs);
   }
 
-  /** In as many messages as it takes; nothing changes in between, because leases wait for the connection. */
   async #stateOn(peer: Peer): Promise<void> {
     const sentMs = this.#platform.clock.nowMs();
-    const { holds, leases, locks } = this.#owner.holdings();
-    const count = Math.max(1, Math.ceil(Math.max(holds.length, leases.length, locks.length) / statedMax));
-    const asked: Promise<unknown>[] = [];
-    for (let part = 0; part < count; part++) {
-      const [from, to] = [part * statedMax, (part + 1) * statedMax];
-      const body = {
-        session: this.#id,
-        first: part === 0,
-        last: part === count - 1,
-        holds: holds.slice(from, to),
-        leases: leases.slice(from, to),
-        locks: locks.slice(from, to),
-      };
-      asked.push(peer.request(stateHoldings, body, { timeoutMs: requestTimeoutMs }));
-    }
-    await Promise.all(asked);
+    await stateAll(peer, this.#id, this.#owner.holdings(), requestTimeoutMs);
     this.#extend(sentMs);
   }
 

@@ -1,0 +1,30 @@
+/** What a client holds, and how it tells the leader: in as many messages as it takes. */
+import { statedMax, stateHoldings } from "../wire/catalogue/leader.ts";
+import type { Peer } from "../wire/peer.ts";
+
+type Stated = Parameters<typeof stateHoldings.request.write>[1];
+
+export type Holdings = Pick<Stated, "holds" | "leases" | "locks">;
+
+/**
+ * States everything on a new connection. Nothing of it changes in between, because leases are given back and locks are set
+ * over the connection that this one is to become. Errors: those of the request.
+ */
+export async function stateAll(peer: Peer, session: number, all: Holdings, timeoutMs: number): Promise<void> {
+  const { holds, leases, locks } = all;
+  const count = Math.max(1, Math.ceil(Math.max(holds.length, leases.length, locks.length) / statedMax));
+  const asked: Promise<unknown>[] = [];
+  for (let part = 0; part < count; part++) {
+    const [from, to] = [part * statedMax, (part + 1) * statedMax];
+    const body = {
+      session,
+      first: part === 0,
+      last: part === count - 1,
+      holds: holds.slice(from, to),
+      leases: leases.slice(from, to),
+      locks: locks.slice(from, to),
+    };
+    asked.push(peer.request(stateHoldings, body, { timeoutMs }));
+  }
+  await Promise.all(asked);
+}
