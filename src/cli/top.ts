@@ -1,5 +1,7 @@
 /** `brine top`: rates and latencies of the whole cluster, and where the time goes; refreshed each second on a terminal. */
 import { Command } from "commander";
+import type { Infer } from "../codec/schema.ts";
+import { BrineError } from "../errors/brine-error.ts";
 import { sleep } from "../platform/clock.ts";
 import type { Platform } from "../platform/platform.ts";
 import { clearTerminal, exitNow, onStopRequest, print, thisProcess } from "../platform/processes.ts";
@@ -9,13 +11,16 @@ import { AdminConnection } from "./admin.ts";
 import { operationTable, partTable, processTable, requestTable } from "./figure-tables.ts";
 import { type Activity, between, operationRows, partRows, processRows, requestRows } from "./figures.ts";
 import { jsonOption, withCluster } from "./options.ts";
-import { exitCodes, printJson, printTable } from "./output.ts";
+import { exitCodes, oneLine, printJson, printTable } from "./output.ts";
 import { findCluster } from "./running.ts";
 
 const intervalMs = 1_000;
 /** What fits on a screen and takes the most time. */
 const requestsShown = 12;
 const processesShown = 16;
+
+const everything = { lastMinute: false, session: 0 };
+type Sample = Infer<typeof readClusterMetrics.response>;
 
 interface TopOptions {
   readonly data?: string;
@@ -42,19 +47,39 @@ Example:
 async function top(address: string | undefined, options: TopOptions): Promise<void> {
   const platform = realPlatform({ logLevel: "warn", logTo: print });
   const connection = new AdminConnection(platform, await findCluster(platform.disk, address, options));
-  const isOnce = options.once || options.json || thisProcess.terminalColumns === undefined;
-  if (!isOnce) onStopRequest(() => exitNow(exitCodes.done));
-  let before = await connection.ask(readClusterMetrics, { lastMinute: false, session: 0 });
-  do {
+  if (options.once || options.json || thisProcess.terminalColumns === undefined) {
+    const before = await connection.ask(readClusterMetrics, everything);
     await sleep(platform.clock, intervalMs);
-    const after = await connection.ask(readClusterMetrics, { lastMinute: false, session: 0 });
+    const after = await connection.ask(readClusterMetrics, everything);
     const activity = between(before.processes, after.processes);
-    before = after;
-    if (!isOnce) clearTerminal();
     if (options.json) printJson(figuresOf(activity, after));
     else printFigures(platform, activity, after);
-  } while (!isOnce);
-  connection.close();
+    connection.close();
+    return;
+  }
+  onStopRequest(() => exitNow(exitCodes.done));
+  await refresh(platform, connection);
+}
+
+/** Until it is interrupted. A leader that is away is waited for: people look here when something is wrong. */
+async function refresh(platform: Platform, connection: AdminConnection): Promise<never> {
+  let before: Sample | undefined;
+  for (;;) {
+    try {
+      const after = await connection.ask(readClusterMetrics, everything);
+      if (before !== undefined) {
+        clearTerminal();
+        printFigures(platform, between(before.processes, after.processes), after);
+      }
+      before = after;
+    } catch (error) {
+      if (!(error instanceof BrineError)) throw error;
+      clearTerminal();
+      print(`! ${oneLine(error)}`);
+      before = undefined;
+    }
+    await sleep(platform.clock, intervalMs);
+  }
 }
 
 function figuresOf(all: readonly Activity[], { silent, omitted }: { silent: readonly string[]; omitted: number }) {

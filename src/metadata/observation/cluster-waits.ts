@@ -61,7 +61,7 @@ export class ClusterWaits {
           session: from.session,
           operation: this.#named(operation),
           ...this.#place(from.volume, inode),
-          waitsFor: holders === "" ? waitsFor : `${waitsFor}, ${holders}`,
+          waitsFor: cut(holders === "" ? waitsFor : `${waitsFor}, ${holders}`),
           forMs,
           leaseInode,
           store: from.store,
@@ -96,7 +96,7 @@ export class ClusterWaits {
       const inode = Number(fields.inode);
       const volume = sessions.get(session)?.volume ?? 0;
       const holders = this.#holders(volume, inode, session);
-      const waitsFor = `lease (${fields.mode}) on inode ${inode}, ${holders === "" ? "in its turn" : holders}`;
+      const waitsFor = cut(`lease (${fields.mode}) on inode ${inode}, ${holders === "" ? "in its turn" : holders}`);
       const who = String(fields.client);
       return {
         ...base,
@@ -133,7 +133,7 @@ export class ClusterWaits {
       const asked = recalledFor === undefined ? "" : recalledFor === "shared" ? ", asked to share it" : ", asked back";
       return `${who}, ${mode} for ${((nowMs - sinceMs) / 1000).toFixed(1)} s${asked}`;
     });
-    return texts.length === 0 ? "" : cut(`held by ${texts.join("; ")}`);
+    return texts.length === 0 ? "" : `held by ${texts.join("; ")}`;
   }
 
   #place(volume: number, inode: number): { volume: string; volumeNumber: number; inode: number; path: string } {
@@ -144,6 +144,7 @@ export class ClusterWaits {
   }
 }
 
+/** To what fits into the catalogue's bound, whatever the bytes of a character. */
 function cut(text: string): string {
   return text.slice(0, 500);
 }

@@ -82,7 +82,7 @@ export const clusterWait = struct({
   who: text(512),
   /** Of the client that waits; 0: none. */
   session: u64,
-  operation: text(512),
+  operation: text(1024),
   /** Empty where it is about no single inode. */
   volume: text(64),
   inode: u64,
