@@ -11,10 +11,13 @@
  * 3. Before it waits for the lease on an inode, it lets go of all pinned inodes with that number or a higher one. So
  *    whoever waits holds only lower ones, and no two can wait for each other. What was let go is most often still
  *    there; if not, it is missing in the next attempt, and is taken in order.
+ * 4. An inode may be gone by the time its lease could be had, although its name was read here: somebody has replaced it.
+ *    Then the next attempt sees what the name stands for now.
  */
+import { FileError } from "../errors/file-error.ts";
 import type { EntryRecord } from "../namespace/model.ts";
 import { type LeaseMode, lookup } from "../wire/catalogue/leader.ts";
-import { type Leases, satisfies } from "./leases.ts";
+import { type Leases, leaseTimeoutMs, satisfies } from "./leases.ts";
 import type { Node } from "./node.ts";
 import type { Session } from "./session.ts";
 import type { Operation } from "./waits.ts";
@@ -47,6 +50,7 @@ export class Fetcher {
   /** Runs `attempt` as often as it takes. It must not wait, and change nothing before it has all that it needs. */
   async run<T>(operation: Operation, attempt: (access: Access) => T): Promise<T> {
     const access = new Access(this);
+    let gone: { readonly inode: number; readonly error: FileError } | undefined;
     try {
       for (;;) {
         let missing: Missing;
@@ -56,23 +60,32 @@ export class Fetcher {
           if (!(error instanceof Missing)) throw error;
           missing = error;
         }
+        if (missing.name === undefined && missing.inode === gone?.inode) throw gone.error;
+        try {
+          await access.fetch(missing, operation);
+        } catch (error) {
+          if (missing.name !== undefined || !(error instanceof FileError) || error.code !== "ENOENT") throw error;
+          gone = { inode: missing.inode, error };
+        }
         operation.check();
-        await access.fetch(missing, operation);
       }
     } finally {
       access.release();
     }
   }
 
-  /** Asks for a name; the leases that come along are pinned by whoever asked first. */
-  lookup(directory: number, name: string, pins: Node[], operation: Operation): Promise<void> {
+  /** Asks for a name; the leases that come along are pinned by whoever asked first, and errors are his. */
+  async lookup(directory: number, name: string, pins: Node[], operation: Operation): Promise<void> {
     const key = `${directory}/${name}`;
-    let asking = this.#lookups.get(key);
-    if (asking === undefined) {
-      asking = this.#lookup(directory, name, pins, operation).finally(() => this.#lookups.delete(key));
-      this.#lookups.set(key, asking);
+    const underWay = this.#lookups.get(key);
+    if (underWay !== undefined) {
+      operation.waitsFor = lookup.name;
+      await underWay.catch(() => {});
+      return;
     }
-    return asking;
+    const asking = this.#lookup(directory, name, pins, operation).finally(() => this.#lookups.delete(key));
+    this.#lookups.set(key, asking);
+    await asking;
   }
 
   async #lookup(directory: number, name: string, pins: Node[], operation: Operation): Promise<void> {
@@ -84,7 +97,8 @@ export class Fetcher {
     }
     const held = known?.mode === undefined ? 0 : known.grant;
     const request = { session: this.session.id, parent: directory, held, name };
-    const { parent, entry, child } = await this.session.request(lookup, request, operation);
+    const options = { timeoutMs: leaseTimeoutMs };
+    const { parent, entry, child } = await this.session.request(lookup, request, operation, options);
     const node = parent === undefined ? this.leases.get(directory) : this.leases.learn(parent, pins);
     // The answer is of a lease that has gone meanwhile.
     if (node?.mode === undefined || (parent === undefined && node.grant !== held)) {
@@ -123,7 +137,9 @@ export class Access {
     const held = leases.held(inode, mode);
     if (held !== undefined) return held;
     if (this.#isTrusted || session.live) {
-      for (const pin of this.#pins) if (pin.inode === inode && satisfies(pin.mode, mode)) return pin;
+      for (const pin of this.#pins) {
+        if (pin.inode === inode && satisfies(pin.mode, mode) && (this.#isTrusted || !pin.isBlocked)) return pin;
+      }
     }
     throw new Missing(inode, mode);
   }

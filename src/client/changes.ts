@@ -52,7 +52,9 @@ function execute(mount: MountSession, fileOperation: FileOperation, access: Acce
   const timeNs = mount.session.clock.nowNs();
   const { result, changed } = mount.tables.run(access, timeNs, (context) => applyFileOperation(context, fileOperation));
   // Without a change there is nothing to tell: a chmod of nothing, a rename onto itself.
-  if (changed.length > 0) mount.journal.append(fileOperation, timeNs, changed, data);
+  if (changed.length === 0) return result;
+  const position = mount.journal.append(fileOperation, timeNs, changed, data);
+  for (const { names } of changed) names?.forgetRemoved(mount.journal.committedPosition, position);
   return result;
 }
 
@@ -69,18 +71,17 @@ function letOrphanGo(mount: MountSession, inode: number): void {
 export async function rename(mount: MountSession, asked: OperationOf<"rename">, operation: Operation): Promise<void> {
   const room = mount.journal.room(operation);
   if (room !== undefined) await room;
-  const pins = await mount.fetcher.run(operation, (access) => {
+  const decision = await mount.fetcher.run(operation, (access) => {
     const nodes = nodesOfMove(asked, access);
-    if (nodes === undefined) {
-      const { orphan } = expectResult(execute(mount, asked, access), "removed");
-      if (orphan !== 0) letOrphanGo(mount, orphan);
-      return undefined;
-    }
-    for (const node of nodes) access.pin(node);
-    return access.takePins();
+    if (nodes !== undefined) return decideAtLeader(mount, asked, nodes, access);
+    const { orphan } = expectResult(execute(mount, asked, access), "removed");
+    if (orphan !== 0) letOrphanGo(mount, orphan);
+    return undefined;
   });
-  if (pins !== undefined) await renameAtLeader(mount, asked, pins, operation);
-  else if (mount.session.writeThrough) await mount.journal.committed(mount.journal.position, operation);
+  if (decision !== undefined) {
+    operation.waitsFor = "the leader, to move a directory";
+    await decision.made;
+  } else if (mount.session.writeThrough) await mount.journal.committed(mount.journal.position, operation);
 }
 
 /** What a rename changes that the leader has to decide; undefined for one that is decided here. */
@@ -94,32 +95,43 @@ function nodesOfMove(asked: OperationOf<"rename">, access: Access): Node[] | und
   return [from, to, ...entries.map((entry) => access.node(entry.inode, "exclusive"))];
 }
 
-/** With all that it changes pinned and blocked, until the leader has answered. What is cached of it is then forgotten. */
-async function renameAtLeader(
-  mount: MountSession,
+/**
+ * In the very turn in which the nodes were found, nobody relies on them any more, and the operation takes its place in the
+ * journal. When the leader has answered, what is cached of them goes.
+ */
+function decideAtLeader(
+  { leases, journal }: MountSession,
   asked: OperationOf<"rename">,
-  pins: readonly Node[],
-  operation: Operation,
-): Promise<void> {
-  const { leases, journal } = mount;
-  for (const node of pins) leases.block(node);
-  operation.waitsFor = "the leader, to move a directory";
-  try {
-    expectResult(await journal.decide(asked, pins), "removed");
-  } finally {
-    for (const node of pins) {
-      leases.letGo(node);
-      leases.unblock(node);
-      leases.done(node);
-    }
+  nodes: readonly Node[],
+  access: Access,
+): { made: Promise<void> } {
+  for (const node of nodes) {
+    access.pin(node);
+    leases.block(node);
   }
+  const pins = access.takePins();
+  const made = journal
+    .decide(asked, nodes)
+    .then((result) => {
+      expectResult(result, "removed");
+    })
+    .finally(() => {
+      for (const node of nodes) leases.letGo(node);
+      for (const node of pins) leases.done(node);
+    });
+  return { made };
 }
 
 /**
  * Before a name is removed: when a directory is being emptied, the leases of the next siblings are asked for together. So
  * removing a tree that another client has made costs few round trips.
  */
-export async function takeSiblings(mount: MountSession, parent: number, name: string): Promise<void> {
+export async function takeSiblings(
+  mount: MountSession,
+  parent: number,
+  name: string,
+  operation: Operation,
+): Promise<void> {
   const directory = mount.leases.get(parent);
   const entry = directory?.names?.knows(name) === true ? directory.names.get(name) : undefined;
   if (directory?.names === undefined || entry === undefined) return;
@@ -130,5 +142,6 @@ export async function takeSiblings(mount: MountSession, parent: number, name: st
   await mount.leases.acquireMany(
     siblings.map((sibling) => sibling.entry.inode),
     "exclusive",
+    operation,
   );
 }

@@ -13,6 +13,8 @@ import type { EntryRecord } from "../namespace/model.ts";
  * that were removed here are not: the leader may not know of it yet.
  */
 const absentMax = 4_096;
+/** More than this can be forgotten as soon as the leader knows of them: there are at most as many again, and a journal's. */
+const removedMax = 4_096;
 
 export interface NamedEntry {
   readonly name: string;
@@ -27,7 +29,11 @@ interface Listed {
 export class DirectoryNames {
   readonly #entries = new Map<string, EntryRecord>();
   readonly #absent = new Set<string>();
-  readonly #removed = new Set<string>();
+  /** Names removed here, in two parts: of the earlier ones it is known when the leader knows. */
+  #removed = new Set<string>();
+  #removedEarlier = new Set<string>();
+  /** The journal's position up to which the earlier ones were removed. */
+  #earlierPosition = 0;
   /** Entries with a cookie below `#knownBelow`; some of them may be gone, or twice in it until it is sorted. */
   #listed: Listed[] = [];
   #isSorted = true;
@@ -50,7 +56,8 @@ export class DirectoryNames {
   }
 
   knows(name: string): boolean {
-    return this.isWhole || this.#entries.has(name) || this.#absent.has(name) || this.#removed.has(name);
+    if (this.isWhole || this.#entries.has(name) || this.#absent.has(name)) return true;
+    return this.#removed.has(name) || this.#removedEarlier.has(name);
   }
 
   /** Only for a name that is known. */
@@ -69,6 +76,7 @@ export class DirectoryNames {
     this.#changed?.add(name);
     this.#absent.delete(name);
     this.#removed.delete(name);
+    this.#removedEarlier.delete(name);
     this.#entries.set(name, entry);
     if (entry.cookie < this.#knownBelow) this.#list(name, entry.cookie);
   }
@@ -88,9 +96,16 @@ export class DirectoryNames {
     this.#absent.add(name);
   }
 
-  /** The leader knows of everything that was removed here: no need to remember many. */
-  committed(): void {
-    if (this.#removed.size >= absentMax) this.#removed.clear();
+  /**
+   * Of many names that were removed here, those can be forgotten of which the leader knows.
+   *
+   * @param position of the last change of the directory
+   */
+  forgetRemoved(committedPosition: number, position: number): void {
+    if (this.#removed.size < removedMax || this.#earlierPosition > committedPosition) return;
+    this.#removedEarlier = this.#removed;
+    this.#removed = new Set();
+    this.#earlierPosition = position;
   }
 
   /** A page of the listing behind `listedUpTo` is going to be asked for. One at a time. */
@@ -107,6 +122,7 @@ export class DirectoryNames {
     if (isLast) {
       this.#absent.clear();
       this.#removed.clear();
+      this.#removedEarlier.clear();
     }
     for (const { name, entry } of page) if (!changed.has(name)) this.set(name, entry);
     // What was made meanwhile, and is in the known part now.

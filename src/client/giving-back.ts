@@ -7,7 +7,9 @@
  *    asked for: so such requests are served meanwhile, under the lease that is leaving. What they changed is committed
  *    as in 1.
  * 3. Names and attributes: the kernel forgets without waiting for anything.
- * 4. The leader is told. One request is under way at a time; what comes meanwhile shares the next.
+ * 4. The leader is told. One request is under way at a time; what comes meanwhile shares the next. A lease is ours until the
+ *    request that gives it back is sent: whoever asks for it again comes after that. (Before it the leader would take the
+ *    question for a sign that its answer was lost, and leave the lease here.)
  *
  * A lease that goes down to shared keeps names and attributes, but not pages: they could be written to.
  */
@@ -42,8 +44,11 @@ export class GivingBack {
   #leases: Leases | undefined;
   /** Nodes on their way out, with what is to be told when nobody uses them any more. */
   readonly #under = new Map<Node, (() => void) | undefined>();
-  #toRelease: Released[] = [];
-  #holdsToRelease: number[] = [];
+  /** Those of which only the leader has to be told. */
+  #ready: Node[] = [];
+  /** Leases that only the leader knows of. */
+  #unknown: Released[] = [];
+  readonly #holdsToRelease = new Set<number>();
   #releasing = false;
   #onQuiet: (() => void)[] = [];
 
@@ -65,8 +70,7 @@ export class GivingBack {
       return;
     }
     this.#under.set(node, undefined);
-    // Rejects only when the session has ended, which has seen to everything.
-    this.#run(node).catch(() => this.#under.delete(node));
+    this.#start(node);
   }
 
   /** A lease that came with an answer for which nobody waited any more. */
@@ -74,13 +78,13 @@ export class GivingBack {
     const node = this.#leases!.get(inode);
     const hold = node !== undefined && node.handles > 0;
     if (node !== undefined) node.isHeldAtLeader ||= hold;
-    this.#toRelease.push({ inode, grant, keepShared: false, hold });
+    this.#unknown.push({ inode, grant, keepShared: false, hold });
     if (!this.#releasing) void this.#release();
   }
 
   /** The last handle was closed, and the inode's lease is gone: the leader's hold goes. */
   releaseHold(inode: number): void {
-    this.#holdsToRelease.push(inode);
+    this.#holdsToRelease.add(inode);
     if (!this.#releasing) void this.#release();
   }
 
@@ -96,7 +100,19 @@ export class GivingBack {
 
   lost(): void {
     this.#under.clear();
+    this.#ready = [];
     this.#checkQuiet();
+  }
+
+  #start(node: Node): void {
+    this.#run(node).catch((error) => this.#failed(error));
+  }
+
+  /** Only the end of the session gets here, which has seen to everything; else it is a defect, and others wait for ever. */
+  #failed(error: unknown): void {
+    const fields = { reason: String((error as Error)?.stack ?? error) };
+    if (this.#session.ended) this.#parts.log.debug("leases not released", fields);
+    else this.#parts.log.error("leases not released", fields);
   }
 
   async #run(node: Node): Promise<void> {
@@ -111,9 +127,8 @@ export class GivingBack {
       } else break;
     }
     if (this.#session.ended) return;
-    this.#under.delete(node);
-    this.#finish(node);
-    this.#checkQuiet();
+    this.#ready.push(node);
+    if (!this.#releasing) void this.#release();
   }
 
   async #forgetPages(node: Node): Promise<void> {
@@ -128,22 +143,6 @@ export class GivingBack {
     }
   }
 
-  #finish(node: Node): void {
-    const { inode, grant } = node;
-    const keepShared = node.leaving === "toShared";
-    const hold = node.handles > 0;
-    if (!keepShared) {
-      this.#forgetKept(node);
-      node.names = undefined;
-      node.content?.drop();
-      node.content = undefined;
-      node.isHeldAtLeader ||= hold;
-    }
-    this.#toRelease.push({ inode, grant, keepShared, hold });
-    this.#leases!.left(node, keepShared);
-    if (!this.#releasing) void this.#release();
-  }
-
   #forgetKept(node: Node): void {
     const caches = this.#parts.caches();
     if (node.kernelHasNames) caches?.forgetNames();
@@ -154,25 +153,62 @@ export class GivingBack {
 
   async #release(): Promise<void> {
     this.#releasing = true;
-    const session = this.#session.id;
-    while ((this.#toRelease.length > 0 || this.#holdsToRelease.length > 0) && !this.#session.ended) {
-      const leases = this.#toRelease.splice(0, releasedMax);
-      const inodes = this.#holdsToRelease.splice(0, releasedMax);
-      try {
-        const asked: Promise<unknown>[] = [];
-        if (leases.length > 0) {
-          asked.push(this.#session.request(releaseLeases, { session, leases }, undefined, { urgent: true }));
-        }
-        if (inodes.length > 0) asked.push(this.#session.request(release, { session, inodes }));
-        await Promise.all(asked);
-      } catch (error) {
-        // Only the end of the session gets here.
-        this.#parts.log.debug("leases not released", { reason: String(error) });
-        break;
+    try {
+      while (!this.#session.ended && this.#ready.length + this.#unknown.length + this.#holdsToRelease.size > 0) {
+        await this.#releaseSome();
       }
+    } catch (error) {
+      this.#failed(error);
     }
     this.#releasing = false;
     this.#checkQuiet();
+  }
+
+  /** Holds go after leases: the release of a lease may leave a hold for a handle that was closed since. */
+  async #releaseSome(): Promise<void> {
+    const session = this.#session.id;
+    const leases = this.#takeReady();
+    const inodes = [...this.#holdsToRelease].slice(0, releasedMax);
+    for (const inode of inodes) this.#holdsToRelease.delete(inode);
+    if (leases.released.length > 0) {
+      const body = { session, leases: leases.released };
+      const asked = this.#session.request(releaseLeases, body, undefined, { urgent: true });
+      for (const [node, keepShared] of leases.nodes) this.#leases!.left(node, keepShared);
+      await asked;
+    }
+    if (inodes.length > 0) await this.#session.request(release, { session, inodes });
+  }
+
+  /** What the next request releases. The kernel has forgotten it. */
+  #takeReady(): { released: Released[]; nodes: Map<Node, boolean> } {
+    const released = this.#unknown.splice(0, releasedMax);
+    const nodes = new Map<Node, boolean>();
+    for (const node of this.#ready.splice(0, releasedMax - released.length)) {
+      // An answer that came meanwhile may have brought the lease once more, for somebody who waited.
+      if (node.uses > 0 || this.#parts.journal.committedPosition < node.lastPosition) this.#start(node);
+      else {
+        released.push(this.#close(node));
+        nodes.set(node, node.leaving === "toShared");
+        this.#under.delete(node);
+      }
+    }
+    return { released, nodes };
+  }
+
+  #close(node: Node): Released {
+    const { inode, grant } = node;
+    const keepShared = node.leaving === "toShared";
+    const hold = !keepShared && node.handles > 0;
+    if (!keepShared) {
+      this.#forgetKept(node);
+      node.names = undefined;
+      node.content?.drop();
+      node.content = undefined;
+      node.isHeldAtLeader ||= hold;
+      // What an earlier handle left to be released is needed again.
+      if (hold) this.#holdsToRelease.delete(inode);
+    }
+    return { inode, grant, keepShared, hold };
   }
 
   #checkQuiet(): void {

@@ -5,13 +5,13 @@
  * 1. `append` takes a transaction that was just executed on the cached records. Positions count up from 1.
  * 2. Entries are sent in order, in batches (transactions.ts). An entry with data (a write that maps chunks, moves the end or
  *    changes bytes) waits until the data is on all members' disks, and everything behind it waits too. Those behind it have
- *    their data flushed meanwhile. Bytes that were mapped before may be overwritten on the stores only when all entries
- *    before are committed (`mayOverwrite`).
+ *    their data flushed meanwhile. Bytes that were mapped before are overwritten on the stores only when all entries before
+ *    are committed (content/dirty-blocks.ts): so what is first in line is flushed again whenever it is.
  * 3. Nothing is sent at once: a write that continues the last entry, or another chmod of the same file, joins it. An entry
  *    is *released* when somebody waits for it, it is old, or there are many. Writes that add to a file and writes that
  *    overwrite it don't join: the bytes of the later would reach the stores before the transaction of the earlier.
  * 4. A result that comes back is a success; it was predicted. Anything else is a defect of leases: it is logged, and told to
- *    fsync and close.
+ *    fsync and close, and what is cached of it is forgotten.
  */
 import { errnoName } from "../errors/errno.ts";
 import type { FileError } from "../errors/file-error.ts";
@@ -49,7 +49,7 @@ const droppedAtOnce = 4096;
 export interface EntryData {
   readonly content: {
     isDurable(mark: number): boolean;
-    flush(mark: number, mayOverwrite: boolean): void;
+    flush(mark: number): void;
   };
   readonly mark: number;
   /** Whether bytes become part of the file, or take the place of others. */
@@ -88,6 +88,8 @@ export class Journal implements OutgoingSource {
   #failure: FileError | undefined;
   /** Sends what is ready. */
   onReady: () => void = () => {};
+  /** What is cached of these nodes is not what the leader has. */
+  onMismatch: (nodes: readonly Node[]) => void = () => {};
 
   constructor(clock: Clock, log: Logger, limits: JournalLimits = journalLimits) {
     this.#clock = clock;
@@ -183,7 +185,7 @@ export class Journal implements OutgoingSource {
     if (entry === undefined || entry.position > this.#releasedPosition) return undefined;
     if (entry.data !== undefined && !entry.data.content.isDurable(entry.data.mark)) {
       this.#flushAhead();
-      entry.data.content.flush(entry.data.mark, this.#committedPosition === entry.position - 1);
+      entry.data.content.flush(entry.data.mark);
       // With nothing to wait for (a hole, data that is there already) it is durable at once.
       if (!entry.data.content.isDurable(entry.data.mark)) return undefined;
     }
@@ -236,6 +238,7 @@ export class Journal implements OutgoingSource {
       for (const node of entry.nodes) node.errorCount += 1;
     }
     this.#committedUpTo(entry.position);
+    if (result.kind === "failed") this.onMismatch(entry.nodes);
   }
 
   #at(position: number): Entry | undefined {
@@ -271,11 +274,9 @@ export class Journal implements OutgoingSource {
 
   #arm(): void {
     if (this.#timer !== undefined || this.#failure !== undefined) return;
-    const position = this.#position;
     this.#timer = this.#clock.startTimer(this.#limits.ageMsMax, () => {
       this.#timer = undefined;
-      this.#release(position);
-      if (this.#position > this.#releasedPosition) this.#arm();
+      this.#release(this.#position);
     });
   }
 
@@ -284,7 +285,7 @@ export class Journal implements OutgoingSource {
     for (let position = Math.max(this.#flushedAhead, this.#sentPosition) + 1; position <= end; position++) {
       this.#flushedAhead = position;
       const { data } = this.#at(position)!;
-      data?.content.flush(data.mark, false);
+      data?.content.flush(data.mark);
     }
   }
 }

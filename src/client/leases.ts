@@ -30,15 +30,16 @@ import type { Operation } from "./waits.ts";
 export const leasesMax = 200_000;
 /** How many go at once when there are too many. */
 const evictedAtOnce = 1024;
+/** Nodes looked at for it: nearly all of many that were just made are recent. */
+const lookedAtMax = 16 * evictedAtOnce;
 /** A lease that was not used for so long is given back. */
 const idleMs = 300_000;
 const idleSweepMs = 10_000;
 /** Recalling it from a client that has died takes as long as a session lives, and its fencing. */
-const acquireTimeoutMs = 60_000;
+export const leaseTimeoutMs = 60_000;
 
 interface Waiter {
   readonly mode: LeaseMode;
-  readonly operation: Operation;
   /** Reads or writes file data: served while the kernel gives up its pages, which may be waiting for this very request. */
   readonly forData: boolean;
   readonly resolve: (node: Node) => void;
@@ -175,11 +176,12 @@ export class Leases {
   }
 
   /** Asks for the leases of many inodes at once; those that can be had soon are there afterwards. */
-  async acquireMany(inodes: readonly number[], mode: LeaseMode): Promise<void> {
+  async acquireMany(inodes: readonly number[], mode: LeaseMode, operation: Operation): Promise<void> {
     const session = this.#session.id;
     const wanted = inodes.filter((inode) => this.#nodes.get(inode)?.mode === undefined && !this.#queues.has(inode));
     if (wanted.length === 0) return;
-    const answer = await this.#session.request(acquireLeases, { session, mode, inodes: wanted });
+    const body = { session, mode, inodes: wanted };
+    const answer = await this.#session.request(acquireLeases, body, operation, { timeoutMs: leaseTimeoutMs });
     for (const leased of answer.leases) this.learn(leased);
   }
 
@@ -198,14 +200,9 @@ export class Leases {
     if (node.mode !== undefined) this.#leave(node, "exclusive");
   }
 
-  /** Nobody gets the node until `unblock`: something is being decided about it. The caller has it pinned. */
+  /** Nobody relies on the node until its lease has gone and come again: see Node.isBlocked. The caller has it pinned. */
   block(node: Node): void {
     node.isBlocked = true;
-  }
-
-  unblock(node: Node): void {
-    node.isBlocked = false;
-    this.advance(node.inode);
   }
 
   /** For giving-back.ts: the lease is gone, or down to shared. */
@@ -213,6 +210,7 @@ export class Leases {
     node.leaving = undefined;
     if (keptShared) node.mode = "shared";
     else {
+      node.isBlocked = false;
       node.mode = undefined;
       node.grant = 0;
       if (node.handles === 0) this.#nodes.delete(node.inode);
@@ -253,7 +251,7 @@ export class Leases {
     operation.waitsFor = `lease (${mode}) on inode ${inode}`;
     return new Promise((resolve, reject) => {
       if (this.#session.ended) throw new FileError("EIO", "the session has ended");
-      const waiter = { mode, operation, forData, resolve, reject };
+      const waiter = { mode, forData, resolve, reject };
       const node = this.#nodes.get(inode);
       if (forData && node?.servesData === true && satisfies(node.mode, mode)) {
         this.#serve(node, waiter);
@@ -265,8 +263,19 @@ export class Leases {
         this.#queues.set(inode, queue);
       }
       queue.waiters.push(waiter);
+      operation.onCancel((failure) => this.#withdraw(inode, waiter, failure));
       this.advance(inode);
     });
+  }
+
+  /** The operation was cancelled: it waits no more. */
+  #withdraw(inode: number, waiter: Waiter, failure: FileError): void {
+    const queue = this.#queues.get(inode);
+    const at = queue?.waiters.indexOf(waiter) ?? -1;
+    if (queue === undefined || at < 0) return;
+    queue.waiters.splice(at, 1);
+    waiter.reject(failure);
+    this.advance(inode);
   }
 
   /** Moves those who wait for an inode on, as far as it goes without an answer. */
@@ -290,30 +299,18 @@ export class Leases {
   }
 
   #serve(node: Node, waiter: Waiter): void {
-    if (waiter.operation.cancelled) {
-      waiter.reject(new FileError("EINTR"));
-      return;
-    }
     node.uses += 1;
     node.isRecent = true;
     waiter.resolve(node);
   }
 
   #ask(inode: number, queue: Queue): void {
-    queue.waiters = queue.waiters.filter((waiter) => {
-      if (waiter.operation.cancelled) waiter.reject(new FileError("EINTR"));
-      return !waiter.operation.cancelled;
-    });
-    if (queue.waiters.length === 0) {
-      this.#queues.delete(inode);
-      return;
-    }
     queue.asking = true;
     // The strongest that anybody waits for, so that it need not be asked for again for the next in line.
     const mode = queue.waiters.some((waiter) => waiter.mode === "exclusive") ? "exclusive" : "shared";
     const held = this.#nodes.get(inode)?.grant ?? 0;
     const request = { session: this.#session.id, inode, mode, held } as const;
-    this.#session.request(acquireLease, request, undefined, { timeoutMs: acquireTimeoutMs }).then(
+    this.#session.request(acquireLease, request, undefined, { timeoutMs: leaseTimeoutMs }).then(
       (leased) => {
         if (this.#queues.get(inode) !== queue) return;
         queue.asking = false;
@@ -331,7 +328,7 @@ export class Leases {
     const pins: Node[] = [];
     const node = this.learn(leased, pins);
     // Even if it was recalled already: see 4.
-    const served = queue.waiters.filter((waiter) => satisfies(node.mode, waiter.mode));
+    const served = queue.waiters.filter((waiter) => !node.isBlocked && satisfies(node.mode, waiter.mode));
     queue.waiters = queue.waiters.filter((waiter) => !served.includes(waiter));
     for (const waiter of served) this.#serve(node, waiter);
     this.done(node);
@@ -360,14 +357,17 @@ export class Leases {
     this.#added += 1;
     if (this.#added % evictedAtOnce !== 0) return;
     // A second look at each: what was used since the first one stays.
-    let wanted = evictedAtOnce * 2;
+    let [looks, wanted] = [lookedAtMax, evictedAtOnce];
     for (const [inode, node] of this.#nodes) {
-      if (wanted === 0) break;
+      if (looks === 0 || wanted === 0) break;
+      looks -= 1;
       this.#nodes.delete(inode);
       this.#nodes.set(inode, node);
-      wanted -= 1;
       if (node.isRecent) node.isRecent = false;
-      else if (node.uses === 0 && node.mode !== undefined) this.#leave(node, "exclusive");
+      else if (node.uses === 0 && node.mode !== undefined && node.leaving === undefined) {
+        wanted -= 1;
+        this.#leave(node, "exclusive");
+      }
     }
   }
 

@@ -8,7 +8,9 @@ import {
   statVolume as statVolumeMethod,
 } from "../wire/catalogue/leader.ts";
 import { change, takeSiblings } from "./changes.ts";
+import type { DirectoryNames, NamedEntry } from "./directory-names.ts";
 import type { DirectoryEntry, NewNode, VolumeSpace } from "./file-system.ts";
+import { leaseTimeoutMs } from "./leases.ts";
 import type { MountSession } from "./mount-session.ts";
 import type { Node } from "./node.ts";
 import { expectResult } from "./results.ts";
@@ -84,10 +86,7 @@ export async function remove(
   operation: Operation,
 ): Promise<void> {
   checkName(name);
-  await takeSiblings(mount, parent, name);
-  const directory = mount.leases.get(parent);
-  if (directory !== undefined && directory.lastPosition <= mount.journal.committedPosition)
-    directory.names?.committed();
+  await takeSiblings(mount, parent, name, operation);
   await change(mount, { kind, parent, name }, operation, () => {});
 }
 
@@ -108,54 +107,72 @@ export async function readDirectory(
   withAttributes: boolean,
   operation: Operation,
 ): Promise<readonly DirectoryEntry[]> {
+  const { leases, session } = mount;
   const most = Math.max(1, Math.min(limit, directoryEntriesMax));
-  for (;;) {
-    const found = await mount.fetcher.run(operation, (access) => {
-      const directory = access.node(inode, "shared");
-      if (directory.names === undefined) throw new FileError("ENOTDIR");
-      const entries = directory.names.list(after, most);
-      if (entries === undefined) return directory;
-      return entries.map(({ name, entry: { inode: child, type, cookie } }): DirectoryEntry => {
-        const node = withAttributes ? mount.leases.held(child, "shared") : undefined;
-        return { name, inode: child, type, cookie, attributes: node?.record.attributes };
-      });
-    });
-    if (Array.isArray(found)) return found;
-    await loadPage(mount, found as Node, withAttributes, operation);
+  // Pinned while pages are loaded: one that has come is used, whoever wants the directory.
+  const directory = await leases.use(inode, "shared", operation);
+  try {
+    for (;;) {
+      if (!session.live) await session.whenLive(operation);
+      const { names } = directory;
+      if (names === undefined) throw new FileError("ENOTDIR");
+      const entries = names.list(after, most);
+      if (entries !== undefined) return entries.map((entry) => listed(mount, entry, withAttributes));
+      await loadPage(mount, directory, names, withAttributes, operation);
+      operation.check();
+    }
+  } finally {
+    leases.done(directory);
   }
 }
 
-/** The next page of a directory's names. One at a time: who comes meanwhile waits for the same. */
-function loadPage(mount: MountSession, directory: Node, withLeases: boolean, operation: Operation): Promise<void> {
-  directory.loading ??= fetchPage(mount, directory, withLeases, operation).finally(() => {
+function listed({ leases }: MountSession, { name, entry }: NamedEntry, withAttributes: boolean): DirectoryEntry {
+  const { inode, type, cookie } = entry;
+  const node = withAttributes ? leases.held(inode, "shared") : undefined;
+  return { name, inode, type, cookie, attributes: node?.record.attributes };
+}
+
+/** The next page of a directory's names. One at a time: who comes meanwhile waits for the same; its errors are the first's. */
+async function loadPage(
+  mount: MountSession,
+  directory: Node,
+  names: DirectoryNames,
+  withLeases: boolean,
+  operation: Operation,
+): Promise<void> {
+  if (directory.loading !== undefined) {
+    operation.waitsFor = readDirectoryMethod.name;
+    await directory.loading.catch(() => {});
+    return;
+  }
+  directory.loading = fetchPage(mount, directory, names, withLeases, operation).finally(() => {
     directory.loading = undefined;
   });
-  return directory.loading;
+  await directory.loading;
 }
 
 async function fetchPage(
   { journal, session, leases }: MountSession,
   directory: Node,
+  names: DirectoryNames,
   withLeases: boolean,
   operation: Operation,
 ): Promise<void> {
-  // The leader lists what is committed; what is changed after that is known here, and newer.
-  while (journal.committedPosition < directory.lastPosition) await journal.committed(directory.lastPosition, operation);
-  const { names, grant } = directory;
-  if (directory.mode === undefined || names === undefined || names.isWhole) return;
   names.beginPage();
-  const request = { directory: directory.inode, held: grant, after: names.listedUpTo, limit: directoryEntriesMax };
   try {
+    // The leader lists what is committed; what is changed from now on is known here, and newer.
+    await journal.committed(directory.lastPosition, operation);
+    const { inode, grant } = directory;
+    const request = { directory: inode, held: grant, after: names.listedUpTo, limit: directoryEntriesMax };
     const answer = await session.request(
       readDirectoryMethod,
       { session: session.id, ...request, withLeases },
       operation,
+      { timeoutMs: leaseTimeoutMs },
     );
-    for (const { child } of answer.entries) if (child !== undefined) leases.learn(child);
     if (answer.parent !== undefined) leases.learn(answer.parent);
-    else if (directory.names === names && directory.grant === grant) {
-      names.addPage(answer.entries, answer.entries.length < directoryEntriesMax);
-    }
+    for (const { child } of answer.entries) if (child !== undefined) leases.learn(child);
+    if (directory.names === names) names.addPage(answer.entries, answer.entries.length < directoryEntriesMax);
   } finally {
     names.endPage();
   }

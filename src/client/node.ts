@@ -42,7 +42,10 @@ export class Node {
   leavingSinceMs = 0;
   /** While the lease is leaving: requests for data are served, because the kernel's pages may wait for them. */
   servesData = false;
-  /** Something is being decided at the leader that changes it. */
+  /**
+   * The leader decides, or has decided, something that changes it: nobody relies on the record any more, not even who has
+   * it pinned, until the lease has gone and come again.
+   */
   isBlocked = false;
   /** The kernel was allowed to keep names of this directory, or its attributes, under the present lease. */
   kernelHasNames = false;

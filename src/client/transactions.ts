@@ -240,6 +240,8 @@ function bytesOf(operation: NamespaceOperation): number {
     case "write":
     case "setAttributes":
       return 64 + operation.mappings.length * 12;
+    case "setExtendedAttribute":
+      return 320 + operation.value.byteLength;
     default:
       return 320;
   }
