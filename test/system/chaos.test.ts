@@ -147,8 +147,9 @@ test("what was fsynced survives stops, kills and cuts", { skip: whyNoNetwork() ?
       context.diagnostic("a worker hangs: it is killed");
       for (const one of workers) one.child.kill("SIGKILL");
     }, 60_000);
-    judgeWorkers(context, await Promise.all(workers.map((one) => one.ended)));
+    const outputs = await Promise.all(workers.map((one) => one.ended));
     clearTimeout(hangs);
+    judgeWorkers(context, outputs);
     await judgeEnd(context, cluster, clients, journals);
   } catch (error) {
     for (const event of chaos.events) context.diagnostic(event);
