@@ -330,6 +330,24 @@ export class Client implements FileSystem {
     );
   }
 
+  testLock(handle: Handle, lock: LockRange, signal?: AbortSignal): Promise<LockRange | undefined> {
+    return this.#waits.run("testLock", handle.inode, signal, async (operation) =>
+      this.#open(handle).mount.locks.test(handle.inode, lock, operation),
+    );
+  }
+
+  setLock(handle: Handle, lock: LockRange, wait: boolean, signal?: AbortSignal): Promise<void> {
+    // The signal ends the wait, not the call: the lock may have been granted before.
+    return this.#waits.run("setLock", handle.inode, undefined, async (operation) => {
+      const open = this.#open(handle);
+      return open.mount.locks.set(open, lock, wait, operation, signal);
+    });
+  }
+
+  unlock(handle: Handle, range: Omit<LockRange, "mode" | "pid">): Promise<void> {
+    return this.#waits.run("unlock", handle.inode, undefined, async () => OpenHandle.of(handle).unlock(range));
+  }
+
   unmount(): Promise<void> {
     this.#unmounting ??= this.#unmount();
     return this.#unmounting;
@@ -337,6 +355,7 @@ export class Client implements FileSystem {
 
   async #unmount(): Promise<void> {
     const log = this.#platform.logger.for("client");
+    this.#mount.locks.abortAll();
     if (!(await this.#waits.idle(unmountPatienceMs))) {
       const oldest = this.#waits.list()[0];
       log.warn("unmounting while operations wait", { ...oldest });

@@ -1,7 +1,7 @@
 /** An open file or directory: which inode, under which session, how it was read so far, which errors it has been told. */
 import { FileError } from "../errors/file-error.ts";
 import { ReadPattern } from "./content/reader.ts";
-import type { Handle, OpenFlags } from "./file-system.ts";
+import type { Handle, LockRange, OpenFlags } from "./file-system.ts";
 import type { MountSession } from "./mount-session.ts";
 import type { Node } from "./node.ts";
 
@@ -44,8 +44,15 @@ export class OpenHandle implements Handle {
     throw new FileError("EIO", `changes of inode ${this.inode} were lost`);
   }
 
+  /** Locks end with the session: nothing is to be done then. */
+  async unlock(range: Omit<LockRange, "mode" | "pid">): Promise<void> {
+    if (!this.#mount.ended) await this.#mount.locks.unlock(this.inode, range);
+  }
+
   close(): void {
     this.#closed = true;
-    if (!this.#mount.ended) this.#mount.closed(this.node);
+    if (this.#mount.ended) return;
+    this.#mount.locks.closed(this);
+    this.#mount.closed(this.node);
   }
 }

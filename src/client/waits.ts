@@ -31,6 +31,8 @@ export class Operation {
   readonly name: string;
   readonly inode: number;
   readonly startedMs: number;
+  /** It waits for what may take as long as others like (an advisory lock): neither reported nor ended by `soft`. */
+  hasDeadline = true;
   reported = false;
   readonly #time: OperationTime | undefined;
   #waitsFor = "start";
@@ -193,7 +195,7 @@ export class Waits {
   #look(): void {
     const nowMs = this.#clock.nowMs();
     for (const operation of [...this.#active]) {
-      if (operation.cancelled) continue;
+      if (operation.cancelled || !operation.hasDeadline) continue;
       const sinceMs = nowMs - operation.startedMs;
       const late = this.#softTimeoutMs !== undefined && sinceMs >= this.#softTimeoutMs;
       if (late || (sinceMs >= reportAfterMs && !operation.reported)) {

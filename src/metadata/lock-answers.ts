@@ -33,7 +33,7 @@ export class LockAnswers {
 
   set(session: Session, asked: AskedLock): Answer<SetAnswer> {
     return afterGrace(this.#parts, session, () => {
-      if (asked.mode !== undefined) this.#check(session, asked);
+      checkRange(asked);
       const { locks } = this.#parts.holdings.of(session.volume);
       const answer = { grant: 0, conflict: undefined, ...locks.set(session.id, asked) };
       return { ...answer, alone: this.#isAlone(session, asked.inode) };
@@ -45,7 +45,7 @@ export class LockAnswers {
     asked: LockedBy & ByteRange & { readonly mode: LockMode },
   ): Answer<{ conflict: LockConflict | undefined }> {
     return afterGrace(this.#parts, session, () => {
-      this.#check(session, asked);
+      checkRange(asked);
       return { conflict: this.#parts.holdings.of(session.volume).locks.test(session.id, asked) };
     });
   }
@@ -59,16 +59,13 @@ export class LockAnswers {
     this.#parts.holdings.of(session.volume).locks.state(session.id, inode, stated);
   }
 
-  #check(session: Session, { inode, start, end }: { inode: number } & ByteRange): void {
-    if (start > end) throw new BrineError("invalid", `a lock from byte ${start} to ${end}`);
-    const { leases, locks } = this.#parts.holdings.of(session.volume);
-    if (leases.has(session.id, inode, "shared") || locks.isConcerned(session.id, inode)) return;
-    throw new BrineError("invalid", `a lock on inode ${inode} without a lease`);
-  }
-
   #isAlone(session: Session, inode: number): boolean {
     const { leases, locks } = this.#parts.holdings.of(session.volume);
     if (locks.isForeign(session.id, inode)) return false;
     return leases.holders(inode).every((holder) => holder.session === session.id);
   }
+}
+
+function checkRange({ start, end }: ByteRange): void {
+  if (start > end) throw new BrineError("invalid", `a lock from byte ${start} to ${end}`);
 }

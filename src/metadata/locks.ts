@@ -112,7 +112,7 @@ export class Locks {
     let outcome: SetOutcome;
     if (isRelease) {
       file.queue.put({ owner, start: asked.start, end: asked.end }, undefined);
-      outcome = { outcome: "done", grant: 0 };
+      outcome = { outcome: "done", grant: this.#parts.grants.next() };
     } else if (wait === 0) outcome = this.#trySet(session, file, { ...asked, mode, owner });
     else outcome = this.#wait(session, file, { ...asked, mode, owner }, wait);
     this.#settle(file);

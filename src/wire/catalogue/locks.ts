@@ -40,6 +40,16 @@ export const lockConflict = struct({
 });
 export type LockConflict = Infer<typeof lockConflict>;
 
+const setLockAnswer = struct({
+  outcome: oneOf("done", "conflict", "waiting", "deadlock", "full"),
+  /** With `done`: when it was set. Later locks have higher numbers, leases too. */
+  grant: u64,
+  /** With `conflict` and `waiting`. */
+  conflict: optional(lockConflict),
+  alone: boolean,
+});
+export type SetLockAnswer = Infer<typeof setLockAnswer>;
+
 /**
  * Sets a lock, in place of what the owner has there; without `mode` releases it. `wait`: 0, or a number that the session
  * has given to no other wait: `waiting` is then the answer when somebody is in the way, and `lockGranted` follows. The same
@@ -54,14 +64,7 @@ export const setLock = method(
   150,
   "leader.setLock",
   struct({ session: u64, inode: u64, ...owner, ...range, mode: optional(lockMode), wait: u64 }),
-  struct({
-    outcome: oneOf("done", "conflict", "waiting", "deadlock", "full"),
-    /** With `done`: when it was set. Later locks have higher numbers, leases too. */
-    grant: u64,
-    /** With `conflict` and `waiting`. */
-    conflict: optional(lockConflict),
-    alone: boolean,
-  }),
+  setLockAnswer,
 );
 
 /** The lock that is in the way of such a one. Errors: invalid (no lease, no locks there), sessionExpired. */

@@ -1,0 +1,84 @@
+/** Advisory locks of several mounts on a real leader. */
+import { strict as assert } from "node:assert";
+import { test } from "node:test";
+import { FileError } from "../errors/file-error.ts";
+import type { Client } from "./client.ts";
+import { type Handle, type LockRange, lockEnd } from "./file-system.ts";
+import { file, TestCluster } from "./testing/test-cluster.ts";
+
+function lock(owner: number, mode: "shared" | "exclusive" = "exclusive", start = 0, end = lockEnd): LockRange {
+  return { kind: "posix", owner: BigInt(owner), mode, start, end, pid: owner };
+}
+
+function failsWith(code: string) {
+  return (error: unknown) => error instanceof FileError && error.code === code;
+}
+
+/** A file that two clients have open. */
+async function twoClients(cluster: TestCluster): Promise<[Client, Handle, Client, Handle]> {
+  const [one, two] = [await cluster.mount(), await cluster.mount()];
+  const made = await one.createAndOpen(one.root, "file", file, {});
+  const found = await two.lookup(two.root, "file");
+  return [one, made.handle, two, await two.open(found!.inode, {})];
+}
+
+/** Whether it settles while everything that is on its way arrives. */
+async function settles(promise: Promise<unknown>): Promise<boolean> {
+  const late = new Promise<boolean>((resolve) => setTimeout(() => resolve(false), 100));
+  return Promise.race([promise.then(() => true), late]);
+}
+
+test("locks keep other mounts out, in their ranges", async (context) => {
+  const [one, first, two, second] = await twoClients(await TestCluster.start(context));
+  await one.setLock(first, lock(1, "exclusive", 0, 9), false);
+  await assert.rejects(two.setLock(second, lock(2, "shared", 5, 5), false), failsWith("EAGAIN"));
+  await two.setLock(second, lock(2, "shared", 10, 19), false);
+  const inTheWay = await one.testLock(first, lock(1, "exclusive", 0, 100));
+  assert.deepEqual([inTheWay?.mode, inTheWay?.start, inTheWay?.end, inTheWay?.pid], ["shared", 10, 19, 0]);
+  const own = await one.testLock(first, lock(3, "shared", 0, 100));
+  assert.deepEqual([own?.owner, own?.start, own?.end, own?.pid], [1n, 0, 9, 1]);
+  assert.equal(await one.testLock(first, lock(1, "shared", 0, 100)), undefined);
+  await one.unlock(first, lock(1, "exclusive", 5, 5));
+  await two.setLock(second, lock(2, "shared", 5, 5), false);
+  assert.equal(await one.testLock(first, { ...lock(4), kind: "flock" }), undefined);
+});
+
+test("who waits gets the lock when it is released, closed or its mount ends", async (context) => {
+  const cluster = await TestCluster.start(context);
+  const [one, opened, two, second] = await twoClients(cluster);
+  let first = opened;
+  const ends: (() => unknown)[] = [() => one.unlock(first, lock(1)), () => one.close(first), () => one.unmount()];
+  for (const end of ends) {
+    await one.setLock(first, lock(1), true);
+    const waiting = two.setLock(second, lock(2), true);
+    assert.equal(await settles(waiting), false);
+    assert.match(two.waits()[0]!.waitsFor, /^advisory lock, held by process 1 of test/);
+    await end();
+    await waiting;
+    await two.unlock(second, lock(2));
+    if (end === ends[1]) first = await one.open(first.inode, {});
+  }
+});
+
+test("a wait that is interrupted holds nothing", async (context) => {
+  const [one, first, two, second] = await twoClients(await TestCluster.start(context));
+  await one.setLock(first, lock(1), true);
+  const abort = new AbortController();
+  const waiting = two.setLock(second, lock(2), true, abort.signal);
+  assert.equal(await settles(waiting.catch(() => {})), false);
+  abort.abort();
+  await assert.rejects(waiting, failsWith("EINTR"));
+  await one.unlock(first, lock(1));
+  await one.setLock(first, lock(3), false);
+});
+
+test("a circle of waits over two mounts is a deadlock", async (context) => {
+  const [one, first, two, second] = await twoClients(await TestCluster.start(context));
+  await one.setLock(first, lock(1, "exclusive", 0, 0), true);
+  await two.setLock(second, lock(2, "exclusive", 1, 1), true);
+  const waiting = one.setLock(first, lock(1, "exclusive", 1, 1), true);
+  assert.equal(await settles(waiting), false);
+  await assert.rejects(two.setLock(second, lock(2, "exclusive", 0, 0), true), failsWith("EDEADLK"));
+  await two.unlock(second, lock(2));
+  await waiting;
+});
