@@ -14,6 +14,7 @@
  */
 
 import { FileError } from "../errors/file-error.ts";
+import { isEmpty } from "../namespace/inodes.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Platform } from "../platform/platform.ts";
 import { groupsChanged, recallLeases, sessionEnded } from "../wire/catalogue/leader.ts";
@@ -76,6 +77,9 @@ export class MountSession {
     this.journal = new Journal(platform.clock, log);
     this.transactions = new Transactions(platform, session, log, this.journal);
     this.journal.onReady = () => this.transactions.pump();
+    this.journal.onMismatch = (nodes) => {
+      for (const node of nodes) this.leases.letGo(node);
+    };
     this.ids = new Ids((operation) => this.transactions.submit(operation));
     this.#givingBack = new GivingBack({ session, journal: this.journal, log, caches });
     this.leases = new Leases({
@@ -235,7 +239,7 @@ export class MountSession {
 
   #equip(node: Node, isNew: boolean, map: KnownMap): void {
     const { type } = node.record.attributes;
-    node.names = type === "directory" ? new DirectoryNames(isNew) : undefined;
+    node.names = type === "directory" ? new DirectoryNames(isNew || isEmpty(node.record)) : undefined;
     node.content = type === "file" ? this.contents.make(node, map) : undefined;
   }
 
