@@ -68,7 +68,7 @@ function registerClientMethods(
         leave();
       }
     },
-    byClients,
+    { ...byClients, releasesPayload: true },
   );
   service.handle(
     readBlocks,

@@ -12,7 +12,8 @@
  */
 import { CodecError } from "../codec/buffers.ts";
 import { crc32c } from "./crc32c.ts";
-import { type FrameLimits, headerBytes, kindTimedResponse } from "./frame.ts";
+import { type FrameLimits, headerBytes, kindOffset, kindRequest, kindTimedResponse } from "./frame.ts";
+import { requestPayloads } from "./payload-pool.ts";
 
 export interface Frame {
   readonly kind: number;
@@ -20,7 +21,7 @@ export interface Frame {
   readonly methodId: number;
   /** Valid only during the call of onFrame. */
   readonly body: Uint8Array;
-  /** The receiver's to keep. */
+  /** The receiver's to keep, or to give back to its pool: see payload-pool.ts. */
   readonly payload: Uint8Array;
 }
 
@@ -119,7 +120,8 @@ export class FrameParser {
     if (found !== expected) throw new CodecError("checksum of header and body is wrong");
     const payloadBytes = readU32(bytes, start + 4) - (end - start);
     if (payloadBytes === 0) return this.#deliver(bytes, start, end, noBytes) ? next : -1;
-    const payload = Buffer.allocUnsafeSlow(payloadBytes);
+    const isRequest = bytes[start + kindOffset] === kindRequest;
+    const payload = isRequest ? requestPayloads.take(payloadBytes) : Buffer.allocUnsafeSlow(payloadBytes);
     if (next + payloadBytes <= chunk.byteLength) {
       payload.set(chunk.subarray(next, next + payloadBytes));
       return this.#deliver(bytes, start, end, payload) ? next + payloadBytes : -1;
@@ -132,7 +134,7 @@ export class FrameParser {
   }
 
   #deliver(bytes: Uint8Array, start: number, end: number, payload: Uint8Array): boolean {
-    const kind = bytes[start + 22]!;
+    const kind = bytes[start + kindOffset]!;
     if (kind > kindTimedResponse || bytes[start + 23] !== 0) throw new CodecError(`kind ${kind} of a frame`);
     const idHigh = readU32(bytes, start + 16);
     if (idHigh > 0x1f_ffff) throw new CodecError("request id above 2^53");

@@ -15,6 +15,8 @@ import { CodecError, type Writer } from "../codec/buffers.ts";
 import { crc32c } from "./crc32c.ts";
 
 export const headerBytes = 24;
+/** Where the kind is in a header. */
+export const kindOffset = 22;
 
 /** For the few messages that speak of everything at once: holdings after a reconnect, the status of a cluster. */
 export const bodyBytesMax = 16 * 1024 * 1024;

@@ -17,6 +17,7 @@ import { kindFailure, kindTimedResponse } from "./frame.ts";
 import type { Frame } from "./frame-parser.ts";
 import type { Link } from "./link.ts";
 import type { Payload } from "./method.ts";
+import { requestPayloads } from "./payload-pool.ts";
 import type { Peer, Work } from "./peer.ts";
 import { type IncomingMeter, RequestMetrics } from "./request-metrics.ts";
 import type { Registration, RequestUnderWay, Service } from "./service.ts";
@@ -97,13 +98,22 @@ export class IncomingRequests {
       const outcome = request.registration.handler(request.body, request.payload, this.#peer, request);
       if (outcome instanceof Promise) {
         outcome.then(
-          (value) => this.#respond(request, value),
-          (error) => this.#failed(request, error),
+          (value) => {
+            this.#respond(request, value);
+            release(request);
+          },
+          (error) => {
+            this.#failed(request, error);
+            release(request);
+          },
         );
-      } else this.#respond(request, outcome);
+        return;
+      }
+      this.#respond(request, outcome);
     } catch (error) {
       this.#failed(request, error);
     }
+    release(request);
   }
 
   #respond(request: IncomingRequest, outcome: unknown): void {
@@ -180,6 +190,10 @@ function microseconds(ms: number): number {
 
 function codeOf(error: unknown): string {
   return error instanceof BrineError || error instanceof FileError ? error.code : "internal";
+}
+
+function release({ registration, payload }: IncomingRequest): void {
+  if (registration.releasesPayload) requestPayloads.giveBack(payload);
 }
 
 /** A handler returns the response's body, or an object of `body` and `payload`. No response has both as fields. */

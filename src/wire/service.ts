@@ -16,12 +16,15 @@ export interface HandleOptions {
    * us: the ones we connected to ourselves (`peer.remote.role` is "server") we chose, and they may call anything.
    */
   readonly roles?: readonly Role[];
+  /** When the handler has answered or failed it has no view of the payload any more: its memory is used again. */
+  readonly releasesPayload?: boolean;
 }
 
 export interface Registration {
   readonly method: Method<unknown, unknown>;
   readonly handler: Handler<unknown, unknown>;
   readonly roles: readonly string[] | undefined;
+  readonly releasesPayload?: boolean;
 }
 
 /** A request that is being answered, for `brine waits`. */
@@ -45,6 +48,7 @@ export class Service {
       method: method as Method<unknown, unknown>,
       handler: handler as Handler<unknown, unknown>,
       roles: options.roles,
+      releasesPayload: options.releasesPayload === true,
     });
     return this;
   }
