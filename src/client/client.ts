@@ -7,7 +7,6 @@
  */
 import { FileError } from "../errors/file-error.ts";
 import type { Attributes, InodeRecord } from "../namespace/model.ts";
-import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import type { LeaseMode } from "../wire/catalogue/leader.ts";
 import { change } from "./changes.ts";
@@ -24,24 +23,19 @@ import type {
   OpenFlags,
   VolumeSpace,
 } from "./file-system.ts";
-import { MountSession } from "./mount-session.ts";
+import type { MountSession } from "./mount-session.ts";
+import { MountSessions, type MountTarget } from "./mount-sessions.ts";
 import * as names from "./name-operations.ts";
 import { OpenHandle } from "./open-handle.ts";
 import { OperationMeter } from "./operation-meter.ts";
 import { type Operation, Waits, type WaitView } from "./waits.ts";
 
-/** Servers that are just being started answer within it; a wrong address is told to whoever mounts after it. */
-const mountPatienceMs = 5_000;
 /** A change in the kernel's tree is asked for again at the latest after this time, whatever is left of the session. */
 const keptMsMax = 3_600_000;
 /** Unmounting waits so long for what is under way. */
 const unmountPatienceMs = 30_000;
 
-export interface MountOptions {
-  readonly leaders: readonly Address[];
-  readonly volume: string;
-  /** Host, process and directory, for people. */
-  readonly host: string;
+export interface MountOptions extends MountTarget {
   /** Default: false. Changes fail with EROFS. */
   readonly readOnly?: boolean;
   /** Operations fail with EIO when they have waited so long. Default: they wait as long as it takes. */
@@ -53,25 +47,15 @@ export class Client implements FileSystem {
   readonly #platform: Platform;
   readonly #options: MountOptions;
   readonly #waits: Waits;
-  #mount: MountSession;
-  #reopening: Promise<MountSession> | undefined;
+  readonly #sessions: MountSessions;
   #unmounting: Promise<void> | undefined;
-  /** The kernel's, if it keeps anything of our answers. */
-  readonly #caches: { attached: KernelCaches | undefined };
 
-  private constructor(
-    platform: Platform,
-    options: MountOptions,
-    mount: MountSession,
-    waits: Waits,
-    caches: { attached: KernelCaches | undefined },
-  ) {
-    this.#caches = caches;
+  private constructor(platform: Platform, options: MountOptions, sessions: MountSessions, waits: Waits) {
     this.#platform = platform;
     this.#options = options;
-    this.#mount = mount;
+    this.#sessions = sessions;
     this.#waits = waits;
-    this.root = mount.session.volume.root;
+    this.root = sessions.current.session.volume.root;
   }
 
   /**
@@ -83,23 +67,12 @@ export class Client implements FileSystem {
    * when no server answered for some seconds.
    */
   static async mount(platform: Platform, options: MountOptions): Promise<Client> {
-    const { leaders, volume, host } = options;
-    const caches: { attached: KernelCaches | undefined } = { attached: undefined };
     const log = platform.logger.for("client");
     const waits = new Waits(platform.clock, log, options.softTimeoutMs, new OperationMeter(platform));
-    const mount = await MountSession.open(platform, {
-      caches: () => caches.attached,
-      waits: () => waits.list(),
-      leaders,
-      volume,
-      host,
-      clusterId: undefined,
-      patienceMs: mountPatienceMs,
-      wanted: () => true,
-    });
-    const client = new Client(platform, options, mount, waits, caches);
-    registerClientGauges(platform.metrics, waits, () => client.#mount);
-    return client;
+    const { leaders, volume, host } = options;
+    const sessions = await MountSessions.open(platform, { leaders, volume, host }, waits);
+    registerClientGauges(platform.metrics, waits, () => sessions.current);
+    return new Client(platform, options, sessions, waits);
   }
 
   /** What operations wait for, the oldest first. */
@@ -109,49 +82,49 @@ export class Client implements FileSystem {
 
   /** Number of the session that it has now, or had last. */
   get sessionId(): number {
-    return this.#mount.session.id;
+    return this.#sessions.current.session.id;
   }
 
   /** True while the session is known to stand: leases count only then. */
   get sessionLive(): boolean {
-    return this.#mount.session.live;
+    return this.#sessions.current.session.live;
   }
 
   /** Positions in the session's journal: of the last change that was answered, and of the last one that is durable. */
   get journalPositions(): { session: number; answered: number; durable: number } {
-    const { session, journal } = this.#mount;
+    const { session, journal } = this.#sessions.current;
     return { session: session.id, answered: journal.position, durable: journal.committedPosition };
   }
 
   /** Leases as this client has them, for tests and the simulation's checkers. */
   leasesHeld(): { inode: number; mode: LeaseMode; grant: number }[] {
-    return this.#mount.holdings().leases;
+    return this.#sessions.current.holdings().leases;
   }
 
   /** Records under a lease in which nothing is uncommitted: they are the leader's. */
   cachedRecords(): InodeRecord[] {
-    const { leases, journal } = this.#mount;
+    const { leases, journal } = this.#sessions.current;
     return [...leases.nodes()]
       .filter((node) => node.mode !== undefined && !node.isBlocked && node.lastPosition <= journal.committedPosition)
       .map((node) => node.record);
   }
 
   attach(caches: KernelCaches): void {
-    this.#caches.attached = caches;
+    this.#sessions.caches = caches;
   }
 
   nameValidMs(directory: number): number {
-    const node = this.#mount.leases.held(directory, "shared");
+    const node = this.#sessions.current.leases.held(directory, "shared");
     if (node === undefined) return 0;
     node.kernelHasNames = true;
-    return Math.min(this.#mount.session.liveForMs, keptMsMax);
+    return Math.min(this.#sessions.current.session.liveForMs, keptMsMax);
   }
 
   attributesValidMs(inode: number): number {
-    const node = this.#mount.leases.held(inode, "shared");
+    const node = this.#sessions.current.leases.held(inode, "shared");
     if (node === undefined) return 0;
     node.kernelHasAttributes = true;
-    return Math.min(this.#mount.session.liveForMs, keptMsMax);
+    return Math.min(this.#sessions.current.session.liveForMs, keptMsMax);
   }
 
   lookup(parent: number, name: string, signal?: AbortSignal): Promise<Attributes | undefined> {
@@ -355,14 +328,13 @@ export class Client implements FileSystem {
 
   async #unmount(): Promise<void> {
     const log = this.#platform.logger.for("client");
-    this.#mount.locks.abortAll();
+    this.#sessions.current.locks.abortAll();
     if (!(await this.#waits.idle(unmountPatienceMs))) {
       const oldest = this.#waits.list()[0];
       log.warn("unmounting while operations wait", { ...oldest });
     }
-    // A session that is being opened is waited for: it would be left behind.
-    await this.#reopening?.catch(() => {});
-    await this.#mount.close();
+    await this.#sessions.end();
+    await this.#sessions.current.close();
   }
 
   #open(handle: Handle): OpenHandle {
@@ -378,8 +350,8 @@ export class Client implements FileSystem {
   ): Promise<T> {
     return this.#waits.run(name, inode, signal, async (operation) => {
       if (this.#unmounting !== undefined) throw new FileError("ENOTCONN", "unmounted");
-      const mount = this.#mount.ended ? await this.#reopen(operation) : this.#mount;
-      return body(mount, operation);
+      const { current } = this.#sessions;
+      return body(current.ended ? await this.#sessions.live(operation) : current, operation);
     });
   }
 
@@ -397,23 +369,6 @@ export class Client implements FileSystem {
 
   #checkWritable(): void {
     if (this.#options.readOnly === true) throw new FileError("EROFS");
-  }
-
-  /** A new session after the loss of one. All who need it wait for the same. */
-  async #reopen(operation: Operation): Promise<MountSession> {
-    operation.waitsFor = "a new session";
-    const { clusterId } = this.#mount.session;
-    const { leaders, volume, host } = this.#options;
-    const wanted = () => this.#unmounting === undefined;
-    const caches = () => this.#caches.attached;
-    const waits = () => this.#waits.list();
-    const options = { leaders, volume, host, clusterId, patienceMs: Number.POSITIVE_INFINITY, wanted, caches, waits };
-    this.#reopening ??= MountSession.open(this.#platform, options).finally(() => {
-      this.#reopening = undefined;
-    });
-    this.#mount = await this.#reopening;
-    operation.check();
-    return this.#mount;
   }
 }
 

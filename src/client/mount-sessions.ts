@@ -1,0 +1,74 @@
+/** The session that a mount has, and the next one when it is lost: all who need a new one wait for the same. */
+import type { Address } from "../platform/network.ts";
+import type { Platform } from "../platform/platform.ts";
+import type { KernelCaches } from "./file-system.ts";
+import { MountSession } from "./mount-session.ts";
+import type { Operation, Waits } from "./waits.ts";
+
+/** Servers that are just being started answer within it; a wrong address is told to whoever mounts after it. */
+const mountPatienceMs = 5_000;
+
+export interface MountTarget {
+  readonly leaders: readonly Address[];
+  readonly volume: string;
+  /** Host, process and directory, for people. */
+  readonly host: string;
+}
+
+export class MountSessions {
+  /** The kernel's, if it keeps anything of our answers. */
+  caches: KernelCaches | undefined;
+  readonly #platform: Platform;
+  readonly #target: MountTarget;
+  readonly #waits: Waits;
+  #current: MountSession | undefined;
+  #reopening: Promise<MountSession> | undefined;
+  #ended = false;
+
+  private constructor(platform: Platform, target: MountTarget, waits: Waits) {
+    this.#platform = platform;
+    this.#target = target;
+    this.#waits = waits;
+  }
+
+  /** Opens the first one. Errors: those of Session.open, also when no server answers for some seconds. */
+  static async open(platform: Platform, target: MountTarget, waits: Waits): Promise<MountSessions> {
+    const sessions = new MountSessions(platform, target, waits);
+    sessions.#current = await sessions.#open(undefined, mountPatienceMs);
+    return sessions;
+  }
+
+  /** The present one, or the last one if it has ended. */
+  get current(): MountSession {
+    return this.#current!;
+  }
+
+  /** One that has not ended: a new one after the loss of the last. */
+  async live(operation: Operation): Promise<MountSession> {
+    if (!this.current.ended) return this.current;
+    operation.waitsFor = "a new session";
+    this.#reopening ??= this.#open(this.current.session.clusterId, Number.POSITIVE_INFINITY).finally(() => {
+      this.#reopening = undefined;
+    });
+    this.#current = await this.#reopening;
+    operation.check();
+    return this.#current;
+  }
+
+  /** No new ones; resolves when none is being opened: it would be left behind. */
+  async end(): Promise<void> {
+    this.#ended = true;
+    await this.#reopening?.catch(() => {});
+  }
+
+  #open(clusterId: string | undefined, patienceMs: number): Promise<MountSession> {
+    return MountSession.open(this.#platform, {
+      ...this.#target,
+      clusterId,
+      patienceMs,
+      wanted: () => !this.#ended,
+      caches: () => this.caches,
+      waits: () => this.#waits.list(),
+    });
+  }
+}
