@@ -10,7 +10,7 @@ import type { Holdings } from "../holdings.ts";
 import type { Leader } from "../leader.ts";
 import type { Sessions } from "../sessions.ts";
 import type { Wait } from "../waits.ts";
-import type { Answers, Asking } from "./asking.ts";
+import type { Answers, Asked, Asking } from "./asking.ts";
 import { pathText } from "./paths.ts";
 
 export interface ClusterWaitsParts {
@@ -54,20 +54,29 @@ export class ClusterWaits {
     return answers.flatMap(({ from, body }) =>
       body.waits.map(({ operation, inode, waitsFor, forMs }) => {
         const leaseInode = Number(/^lease \(\w+\) on inode (\d+)/.exec(waitsFor)?.[1] ?? 0);
-        const holders = leaseInode === 0 ? "" : this.#holders(from.volume, leaseInode, from.session);
         return {
           role: from.role,
           who: from.who,
           session: from.session,
           operation: this.#named(operation),
           ...this.#place(from.volume, inode),
-          waitsFor: cut(holders === "" ? waitsFor : `${waitsFor}, ${holders}`),
+          waitsFor: cut(this.#withHolders(from, inode, waitsFor, leaseInode)),
           forMs,
           leaseInode,
           store: from.store,
         };
       }),
     );
+  }
+
+  /** Who has a lease or an advisory lock now; when the client was told to wait, it may have been somebody else. */
+  #withHolders({ volume, session }: Asked, inode: number, waitsFor: string, leaseInode: number): string {
+    if (waitsFor.startsWith("advisory lock")) {
+      const names = volume === 0 ? [] : this.#parts.holdings.of(volume).locks.heldBy(session, inode);
+      return names.length === 0 ? waitsFor : `advisory lock, held by ${names.join("; ")}`;
+    }
+    const holders = leaseInode === 0 ? "" : this.#holders(volume, leaseInode, session);
+    return holders === "" ? waitsFor : `${waitsFor}, ${holders}`;
   }
 
   /** Stores know sessions by their numbers only. */
