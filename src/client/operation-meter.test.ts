@@ -31,6 +31,7 @@ test("what operations say tells the kind of wait", () => {
     ["writes to the same bytes", "client"],
     ["lease (shared) on inode 5", "lease"],
     ["leader.acquireLeases", "lease"],
+    ["advisory lock, held by host pid 3", "lease"],
     ["leader.lookup", "leader"],
     ["leader, for new ids", "leader"],
     ["connection to a:1", "leader"],

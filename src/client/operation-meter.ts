@@ -25,6 +25,7 @@ export type WaitKind = "client" | "lease" | "leader" | "store" | "commit";
 const kinds: readonly (readonly [string, WaitKind])[] = [
   ["lease ", "lease"],
   ["leader.acquire", "lease"],
+  ["advisory lock", "lease"],
   ["leader", "leader"],
   ["the leader, to commit", "commit"],
   ["the leader", "leader"],

@@ -190,7 +190,9 @@ export class Session {
       operation?.check();
       if (operation !== undefined) operation.waitsFor = method.name;
       try {
-        return (await peer.request(method, body, { timeoutMs: requestTimeoutMs, ...options })).body;
+        const reply = await peer.request(method, body, { timeoutMs: requestTimeoutMs, ...options });
+        if (operation !== undefined) operation.waitsFor = "nothing";
+        return reply.body;
       } catch (error) {
         this.judge(peer, error);
         if (!isTransient(error)) throw error;
