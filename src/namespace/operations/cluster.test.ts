@@ -6,7 +6,7 @@ import { hasCode } from "../../errors/brine-error.ts";
 import { inodeKey, table, tableKey } from "../keys.ts";
 import { chunkBytes, type GroupMember, inodeRecord, type MemberState } from "../model.ts";
 import { Namespace } from "../namespace.ts";
-import { formatRow } from "../rows.ts";
+import { formatRow, formatVersion, formatVersion } from "../rows.ts";
 import { assertFails, Driver, writing } from "../testing/driver.ts";
 
 let driver: Driver;
@@ -145,10 +145,10 @@ test("batches are applied in order, each once", () => {
 test("a state of a newer format is refused, with what to do", () => {
   driver.makeVolume();
   const key = tableKey(table.format);
-  assert.equal(decode(formatRow, driver.state.get(key)!).version, 1);
-  driver.state.put(key, encode(formatRow, { version: 2 }));
+  assert.equal(decode(formatRow, driver.state.get(key)!).version, formatVersion);
+  driver.state.put(key, encode(formatRow, { version: formatVersion + 1 }));
   const isRefused = (error: unknown): boolean =>
-    hasCode(error, "versionMismatch") && /version 2/.test(error.message) && /newer/.test(error.advice ?? "");
+    hasCode(error, "versionMismatch") && /version 3/.test(error.message) && /newer/.test(error.advice ?? "");
   assert.throws(() => new Namespace(driver.state), isRefused);
   driver.state.delete(key);
   assert.throws(
