@@ -6,7 +6,7 @@ import { hasCode } from "../../errors/brine-error.ts";
 import { inodeKey, table, tableKey } from "../keys.ts";
 import { chunkBytes, type GroupMember, inodeRecord, type MemberState } from "../model.ts";
 import { Namespace } from "../namespace.ts";
-import { formatRow, formatVersion, formatVersion } from "../rows.ts";
+import { formatRow, formatVersion } from "../rows.ts";
 import { assertFails, Driver, writing } from "../testing/driver.ts";
 
 let driver: Driver;
