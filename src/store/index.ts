@@ -16,6 +16,8 @@ import { chunkKey, numberOfKey } from "./keys.ts";
  * Of files written in one piece that is 1,500 chunks (6 GiB); of ones overwritten block by block 200 chunks.
  */
 const cleanWeightMax = 200_000;
+/** What is forgotten when there is too much. */
+const forgottenWeight = cleanWeightMax / 16;
 /** Dirty ones above this should be saved soon. */
 const dirtyWeightMax = 300_000;
 
@@ -96,8 +98,10 @@ export class ExtentIndex {
   #keepClean(chunk: number, state: ChunkState): void {
     this.#clean.set(chunk, state);
     this.#cleanWeight += weightOf(state);
-    while (this.#cleanWeight > cleanWeightMax && this.#clean.size > 1) {
-      const [oldest, forgotten] = this.#clean.entries().next().value!;
+    if (this.#cleanWeight <= cleanWeightMax) return;
+    // Many at once: a Map's iterator walks over all that was deleted at its front before.
+    for (const [oldest, forgotten] of this.#clean) {
+      if (this.#cleanWeight <= cleanWeightMax - forgottenWeight || this.#clean.size === 1) break;
       this.#clean.delete(oldest);
       this.#cleanWeight -= weightOf(forgotten);
     }

@@ -7,6 +7,9 @@ import type { Piece } from "./chunk-view.ts";
 /** A source tree of some thousand files fits; far less than what else a machine that mounts has. */
 export const cacheBytesMaxDefault = 128 * 1024 * 1024;
 
+/** Of the cache, when it is full. */
+const droppedFraction = 1 / 32;
+
 export class BlockCache {
   readonly bytesMax: number;
   /** In the order of their last use. */
@@ -49,11 +52,12 @@ export class BlockCache {
     this.#loadingBytes -= byteCount;
   }
 
-  /** Drops what is too much. */
+  /** Drops what is too much; many at once, because a Set's iterator walks over all that was deleted at its front before. */
   trim(): void {
     if (this.bytes <= this.bytesMax) return;
+    const bytesKept = this.bytesMax * (1 - droppedFraction);
     for (const piece of this.#pieces) {
-      if (this.bytes <= this.bytesMax) return;
+      if (this.bytes <= bytesKept) return;
       this.drop(piece);
     }
   }

@@ -86,8 +86,7 @@ export class FakeJournal {
   }
 
   pump(): void {
-    for (const entry of this.entries)
-      if (entry.position <= this.released) entry.data?.content.flush(entry.data.mark);
+    for (const entry of this.entries) if (entry.position <= this.released) entry.data?.content.flush(entry.data.mark);
     for (;;) {
       const entry = this.entries[0];
       if (entry === undefined || entry.position > this.released) break;
