@@ -17,6 +17,8 @@ import tarfile
 import time
 import zlib
 
+import locking
+
 libc = ctypes.CDLL(None, use_errno=True)
 AT_FDCWD = -100
 RENAME_NOREPLACE = 1
@@ -242,6 +244,7 @@ calls = {
     "checkFilled": check_filled,
     "compareWithArchive": compare_with_archive,
     "touchMany": touch_many,
+    **locking.calls,
     "statMany": lambda path, count: [os.stat(many(path, number)).st_size for number in range(count)].count(0),
 }
 

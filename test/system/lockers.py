@@ -2,34 +2,22 @@
 Programs that rely on advisory locks: lockers.py counter FILE COUNT KIND, or lockers.py sqlite FILE COUNT NAME. Several run
 at the same time on several mounts.
 """
-import fcntl
 import os
 import sqlite3
-import struct
 import sys
 
+import locking
+
 work, path, count, last = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
-F_OFD_SETLKW = 38
-
-
-def lock(descriptor, kind, locked):
-    if kind == "flock":
-        fcntl.flock(descriptor, fcntl.LOCK_EX if locked else fcntl.LOCK_UN)
-    elif kind == "posix":
-        fcntl.lockf(descriptor, fcntl.LOCK_EX if locked else fcntl.LOCK_UN, 8, 0)
-    else:
-        request = struct.pack("hhqqi4x", fcntl.F_WRLCK if locked else fcntl.F_UNLCK, os.SEEK_SET, 0, 8, 0)
-        fcntl.fcntl(descriptor, F_OFD_SETLKW, request)
-
 
 def count_up():
     """Read, add one, write: exact only if the lock keeps everybody else out."""
     descriptor = os.open(path, os.O_RDWR)
     for _ in range(count):
-        lock(descriptor, last, True)
+        locking.change(descriptor, last, "exclusive", 0, 8, "wait")
         value = int(os.pread(descriptor, 8, 0))
         os.pwrite(descriptor, b"%08d" % (value + 1), 0)
-        lock(descriptor, last, False)
+        locking.change(descriptor, last, "none", 0, 8, "wait")
 
 
 def insert():
