@@ -65,9 +65,17 @@ export class KernelPages {
     if (error !== undefined) throw error;
   }
 
-  /** Writes the dirty pages of a range back and drops all its pages, one after the other. */
-  async drop(inode: number, range = { start: 0, end: Number.POSITIVE_INFINITY }): Promise<void> {
+  /**
+   * Writes the dirty pages of a range back and drops all its pages, one after the other, but for those that nobody can have
+   * read yet.
+   */
+  async drop(
+    inode: number,
+    range = { start: 0, end: Number.POSITIVE_INFINITY },
+    isUnread: (page: number) => boolean = () => false,
+  ): Promise<void> {
     for (const number of this.#numbers(inode, range.start, range.end)) {
+      if (isUnread(number)) continue;
       while (this.#locked.has(key(inode, number)) || this.#files.get(inode)?.get(number)?.dirty) {
         await this.#writeBackPage(inode, number);
       }

@@ -69,7 +69,7 @@ export class SimulatedKernel implements KernelCaches {
       writePage: (inode, page, bytes) => this.#writePage(inode, page, bytes),
       sizeOf: (inode) => this.#caches.size(inode),
     });
-    this.#mappings = new ServedPages(incarnation, (inode) => this.#pages.drop(inode));
+    this.#mappings = new ServedPages(incarnation, (inode, isUnread) => this.#pages.drop(inode, undefined, isUnread));
     fileSystem.attach(this);
   }
 
@@ -334,11 +334,8 @@ export class SimulatedKernel implements KernelCaches {
 
   async #readPage(inode: number, page: number): Promise<Uint8Array> {
     const handle = this.#mapping(inode);
-    const serve = async () => {
-      await this.#mappings.mayRead(inode);
-      return this.#fileSystem.read(handle, page * pageBytes, pageBytes, undefined, true);
-    };
-    return Buffer.concat(await this.#ask("read page", serve));
+    const read = () => this.#fileSystem.read(handle, page * pageBytes, pageBytes, undefined, true);
+    return Buffer.concat(await this.#ask("read page", () => this.#mappings.read(inode, page, read)));
   }
 
   async #writePage(inode: number, page: number, bytes: Uint8Array): Promise<void> {

@@ -6,26 +6,11 @@ import type { DiskFile } from "../platform/disk.ts";
 import type { Platform } from "../platform/platform.ts";
 import { acquireLease } from "../wire/catalogue/leader.ts";
 import { readBlocks, writeBlocks } from "../wire/catalogue/store.ts";
-import type { Method } from "../wire/method.ts";
 import type { Handler } from "../wire/peer.ts";
-import { type HandleOptions, Service } from "../wire/service.ts";
-import type { FaultLevel } from "./faults.ts";
 import type { Hooks } from "./hooks.ts";
 import { SimulatedRandom } from "./simulated-random.ts";
 import { simulate } from "./simulation.ts";
-
-/** A bug that strikes rarely may need some histories until one shows it. */
-const seedsMax = 8;
-
-async function mustBeFound(hooks: () => Hooks, expected: RegExp, faults: FaultLevel = "none"): Promise<void> {
-  for (let seed = 1; seed <= seedsMax; seed++) {
-    const { failure } = await simulate({ seed, operations: 150, faults, hooks: hooks() });
-    if (failure === undefined) continue;
-    assert.match(failure.error.message, expected);
-    return;
-  }
-  assert.fail(`not found with ${seedsMax} seeds`);
-}
+import { mustBeFound, replaced, withHandler } from "./testing/planting.ts";
 
 /** Files whose path fits are "synced" at once, without a sync. */
 function withoutSync(path: RegExp): Hooks {
@@ -37,30 +22,6 @@ function withoutSync(path: RegExp): Hooks {
     return { ...real, disk: replaced(real.disk, { open }) };
   };
   return { platform };
-}
-
-/** The object, with some of its methods replaced. */
-function replaced<T extends object>(object: T, methods: Partial<T>): T {
-  return new Proxy(object, {
-    get(target, name) {
-      if (name in methods) return methods[name as keyof T];
-      const value = Reflect.get(target, name, target);
-      return typeof value === "function" ? value.bind(target) : value;
-    },
-  });
-}
-
-type AnyHandler = Handler<unknown, unknown>;
-
-/** A table of methods in which the handler of one is replaced. */
-function withHandler<Q, R>(server: string, method: Method<Q, R>, plant: (real: Handler<Q, R>) => Handler<Q, R>): Hooks {
-  class PlantedService extends Service {
-    override handle<A, B>(added: Method<A, B>, handler: Handler<A, B>, options?: HandleOptions): this {
-      const planted = added.id === method.id ? plant(handler as AnyHandler as Handler<Q, R>) : handler;
-      return super.handle(added, planted as AnyHandler as Handler<A, B>, options);
-    }
-  }
-  return { service: (name) => (name === server ? new PlantedService() : new Service()) };
 }
 
 test("stores that acknowledge before the sync", () => {

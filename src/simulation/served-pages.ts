@@ -1,32 +1,39 @@
 /**
  * How the process that serves a mount takes pages of mapped memory from the kernel (fuse/mapped-pages.ts has the same rules):
- * reads of pages that come while the kernel drops pages are held; if it has not finished after some time, it may be waiting
- * for one of them, so they are served, and then it drops pages once more.
+ * pages whose reads it has not answered are left out, because the kernel would wait for them, and nobody can have seen them;
+ * reads that come meanwhile are held. All those are answered under the next lease.
  */
 import type { Incarnation } from "./incarnation.ts";
 
-const patienceUs = 2_000;
-
 interface Forgetting {
   readonly done: Promise<void>;
-  held: (() => void)[];
+  readonly held: (() => void)[];
 }
 
 export class ServedPages {
   readonly #incarnation: Incarnation;
-  readonly #drop: (inode: number) => Promise<void>;
+  readonly #drop: (inode: number, isUnread: (page: number) => boolean) => Promise<void>;
   readonly #forgetting = new Map<number, Forgetting>();
+  /** Reads of pages that are not answered. */
+  readonly #unread = new Set<string>();
 
-  /** `drop` resolves when the kernel has no page of the inode that it had before. */
-  constructor(incarnation: Incarnation, drop: (inode: number) => Promise<void>) {
+  /** `drop` resolves when the kernel has no page of the inode that it had before, but for the unread ones. */
+  constructor(incarnation: Incarnation, drop: (inode: number, isUnread: (page: number) => boolean) => Promise<void>) {
     this.#incarnation = incarnation;
     this.#drop = drop;
   }
 
-  /** Resolves when a read for a page may be asked of the file system. */
-  mayRead(inode: number): Promise<void> | undefined {
-    const forgetting = this.#forgetting.get(inode);
-    return forgetting && new Promise((resolve) => forgetting.held.push(resolve));
+  /** Answers a read of a page. */
+  async read<T>(inode: number, page: number, serve: () => Promise<T>): Promise<T> {
+    const key = `${inode}/${page}`;
+    this.#unread.add(key);
+    try {
+      const forgetting = this.#forgetting.get(inode);
+      if (forgetting !== undefined) await new Promise<void>((resolve) => forgetting.held.push(resolve));
+      return await serve();
+    } finally {
+      this.#unread.delete(key);
+    }
   }
 
   forget(inode: number): Promise<void> {
@@ -35,36 +42,14 @@ export class ServedPages {
     const done = Promise.withResolvers<void>();
     const forgetting: Forgetting = { done: done.promise, held: [] };
     this.#forgetting.set(inode, forgetting);
-    void this.#run(inode, forgetting).then(() => {
+    void this.#drop(inode, (page) => this.#unread.has(`${inode}/${page}`)).then(() => {
       done.resolve();
       // Whoever waits for it ends the lease at once. Only then do the others go on.
       this.#incarnation.after(0, "pages forgotten", () => {
         this.#forgetting.delete(inode);
-        release(forgetting);
+        for (const go of forgetting.held) go();
       });
     });
     return done.promise;
   }
-
-  async #run(inode: number, forgetting: Forgetting): Promise<void> {
-    for (let wasServed = true; wasServed; ) {
-      wasServed = false;
-      let isDropped = false;
-      const dropped = this.#drop(inode).then(() => {
-        isDropped = true;
-      });
-      while (!isDropped) {
-        await Promise.race([dropped, this.#incarnation.delay(patienceUs, "patience with pages")]);
-        if (isDropped) break;
-        wasServed ||= forgetting.held.length > 0;
-        release(forgetting);
-      }
-    }
-  }
-}
-
-function release(forgetting: Forgetting): void {
-  const { held } = forgetting;
-  forgetting.held = [];
-  for (const go of held) go();
 }

@@ -29,7 +29,7 @@ import { Recorder, type Tolerance } from "./recorder.ts";
 import type { ClientMount, SimulatedClient } from "./simulated-mount.ts";
 import { World } from "./simulated-platform.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
-import { abilities, Workload } from "./workload.ts";
+import { abilities, type Kind, Workload } from "./workload.ts";
 
 export interface SimulationOptions {
   readonly seed: number;
@@ -38,6 +38,8 @@ export interface SimulationOptions {
   readonly faults: FaultLevel | Readonly<Partial<Record<FaultKind, number>>>;
   readonly logLevel?: LogLevel;
   readonly hooks?: Hooks;
+  /** What applications do more of; default: as the seed says. */
+  readonly more?: readonly Kind[];
 }
 
 export interface SimulationResult {
@@ -208,7 +210,10 @@ class Simulation {
     const make = (name: string, clients = this.#cluster.clients) => {
       const random = this.#random.fork(name);
       lockOwner += 1;
-      const workload = new Workload(random.fork("workload"), { largeChance, character, lockOwner, abilities });
+      const workload = new Workload(random.fork("workload"), {
+        ...{ largeChance, character, lockOwner, abilities },
+        more: this.#options.more,
+      });
       return new Application(clients, { recorder, checker, workload, scheduler }, random);
     };
     // One at a time, the outcome of each is certain; many at once, the order is not. Both find things.

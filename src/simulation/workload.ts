@@ -35,7 +35,7 @@ export interface Abilities {
 }
 
 /** What the client can do by now. */
-export const abilities: Abilities = { mapped: true, locks: false, extended: true };
+export const abilities: Abilities = { mapped: true, locks: true, extended: true };
 
 const kindsOf: Readonly<Record<keyof Abilities, readonly string[]>> = {
   mapped: ["load", "store"],
