@@ -6,6 +6,10 @@
  * The leader sends a recall again after a second, on the same connection as the answer, and behind it. So at the second time
  * the answer has arrived. It may be in the same piece of data, and not be looked at yet (this process was paused): therefore
  * the verdict comes a turn of the event loop later.
+ *
+ * That is a guess: an answer about many leases is sent some time after the first of them was granted, and a recall may be
+ * sent again at once when others want more. So what was given back like that is remembered, and an answer that brings it
+ * all the same brings nothing.
  */
 import type { Clock } from "../platform/clock.ts";
 import type { LeaseMode } from "../wire/catalogue/leader.ts";
@@ -16,6 +20,7 @@ const recallsMax = 4_096;
 interface EarlyRecall {
   readonly grant: number;
   readonly wanted: LeaseMode;
+  isGivenBack: boolean;
 }
 
 export class EarlyRecalls {
@@ -30,12 +35,26 @@ export class EarlyRecalls {
   }
 
   add(inode: number, grant: number, wanted: LeaseMode): void {
-    if (this.#recalls.get(inode)?.grant === grant) {
-      this.#clock.startTimer(0, () => this.#onLost(inode, grant));
+    const known = this.#recalls.get(inode);
+    if (known?.grant === grant) {
+      // The answer may have come by then.
+      this.#clock.startTimer(0, () => this.#recalls.get(inode) === known && this.#onLost(inode, grant));
       return;
     }
     if (this.#recalls.size >= recallsMax) this.#recalls.delete(this.#recalls.keys().next().value!);
-    this.#recalls.set(inode, { grant, wanted });
+    this.#recalls.set(inode, { grant, wanted, isGivenBack: false });
+  }
+
+  /** The leader is told that nobody has this lease. */
+  givenBack(inode: number, grant: number): void {
+    const known = this.#recalls.get(inode);
+    if (known?.grant === grant) known.isGivenBack = true;
+  }
+
+  /** Whether it was given back: an answer that brings it comes too late. */
+  isGivenBack(inode: number, grant: number): boolean {
+    const known = this.#recalls.get(inode);
+    return known?.grant === grant && known.isGivenBack;
   }
 
   /** What others want of this lease, which has just been granted. */

@@ -18,23 +18,14 @@
  */
 import { FileError } from "../errors/file-error.ts";
 import type { InodeRecord } from "../namespace/model.ts";
-import type { Timer } from "../platform/clock.ts";
 import type { Platform } from "../platform/platform.ts";
 import { acquireLease, acquireLeases, type LeasedInode, type LeaseMode } from "../wire/catalogue/leader.ts";
 import { EarlyRecalls } from "./early-recalls.ts";
 import { Node } from "./node.ts";
 import type { Session } from "./session.ts";
+import { UnusedLeases } from "./unused-leases.ts";
 import type { Operation } from "./waits.ts";
 
-/** Leases kept: some 100 MB here and less at the leader. Above it those go that were not used for long. */
-export const leasesMax = 200_000;
-/** How many go at once when there are too many. */
-const evictedAtOnce = 1024;
-/** Nodes looked at for it: nearly all of many that were just made are recent. */
-const lookedAtMax = 16 * evictedAtOnce;
-/** A lease that was not used for so long is given back. */
-const idleMs = 300_000;
-const idleSweepMs = 10_000;
 /** Recalling it from a client that has died takes as long as a session lives, and its fencing. */
 export const leaseTimeoutMs = 60_000;
 
@@ -70,15 +61,13 @@ export class Leases {
   readonly #nodes = new Map<number, Node>();
   readonly #queues = new Map<number, Queue>();
   readonly #earlyRecalls: EarlyRecalls;
-  #idleTimer: Timer | undefined;
-  /** Nodes added while there were too many. */
-  #added = 0;
+  readonly #unused: UnusedLeases;
 
   constructor(parts: LeasesParts) {
     this.#parts = parts;
     this.#session = parts.session;
     this.#earlyRecalls = new EarlyRecalls(parts.platform.clock, (inode, grant) => this.#lost(inode, grant));
-    this.#armIdleTimer();
+    this.#unused = new UnusedLeases(parts.platform.clock, this.#nodes, (node) => this.#leave(node, "exclusive"));
   }
 
   /** Whatever is known of the inode, under a lease or not. */
@@ -134,13 +123,14 @@ export class Leases {
   }
 
   /**
-   * Takes over a lease that came with an answer.
+   * Takes over a lease that came with an answer. Undefined if it was given back already.
    *
    * @param pins whoever asked: gets the node pinned, even if it was recalled already
    */
-  learn(leased: LeasedInode, pins?: Node[]): Node {
+  learn(leased: LeasedInode, pins?: Node[]): Node | undefined {
     const { grant, mode, record } = leased;
     const { inode } = record.attributes;
+    if (this.#earlyRecalls.isGivenBack(inode, grant)) return undefined;
     let node = this.#nodes.get(inode);
     if (node === undefined) {
       node = new Node(inode, record);
@@ -160,7 +150,7 @@ export class Leases {
     }
     const recalled = this.#earlyRecalls.take(inode, grant);
     if (recalled !== undefined) this.#leave(node, recalled);
-    this.#evict();
+    this.#unused.added();
     return node;
   }
 
@@ -171,7 +161,7 @@ export class Leases {
     node.grant = this.#session.coverGrant;
     node.isRecent = true;
     this.#nodes.set(node.inode, node);
-    this.#evict();
+    this.#unused.added();
     return node;
   }
 
@@ -234,7 +224,7 @@ export class Leases {
 
   /** The session has ended: nothing is held any more, and who waits gets EIO. */
   lost(failure: FileError): void {
-    this.#idleTimer?.cancel();
+    this.#unused.stop();
     const queues = [...this.#queues.values()];
     this.#queues.clear();
     this.#earlyRecalls.clear();
@@ -325,8 +315,11 @@ export class Leases {
   }
 
   #granted(leased: LeasedInode, queue: Queue): void {
-    const pins: Node[] = [];
-    const node = this.learn(leased, pins);
+    const node = this.learn(leased, []);
+    if (node === undefined) {
+      this.advance(leased.record.attributes.inode);
+      return;
+    }
     // Even if it was recalled already: see 4.
     const served = queue.waiters.filter((waiter) => !node.isBlocked && satisfies(node.mode, waiter.mode));
     queue.waiters = queue.waiters.filter((waiter) => !served.includes(waiter));
@@ -347,43 +340,10 @@ export class Leases {
   /** Only the leader knows of this lease. What is held of an earlier grant has to go before it. */
   #lost(inode: number, grant: number): void {
     const node = this.#nodes.get(inode);
-    if (node?.mode === undefined) this.#parts.giveBackUnknown(inode, grant);
-    else if (node.grant < grant) this.#leave(node, "exclusive");
-  }
-
-  /** Lets those go that were not used since the last look, in the order in which they came. */
-  #evict(): void {
-    if (this.#nodes.size <= leasesMax) return;
-    this.#added += 1;
-    if (this.#added % evictedAtOnce !== 0) return;
-    // A second look at each: what was used since the first one stays.
-    let [looks, wanted] = [lookedAtMax, evictedAtOnce];
-    for (const [inode, node] of this.#nodes) {
-      if (looks === 0 || wanted === 0) break;
-      looks -= 1;
-      this.#nodes.delete(inode);
-      this.#nodes.set(inode, node);
-      if (node.isRecent) node.isRecent = false;
-      else if (node.uses === 0 && node.mode !== undefined && node.leaving === undefined) {
-        wanted -= 1;
-        this.#leave(node, "exclusive");
-      }
-    }
-  }
-
-  #armIdleTimer(): void {
-    this.#idleTimer = this.#parts.platform.clock.startTimer(idleSweepMs, () => {
-      const nowMs = this.#parts.platform.clock.nowMs();
-      for (const node of [...this.#nodes.values()]) {
-        if (node.isRecent) {
-          node.isRecent = false;
-          node.lastUsedMs = nowMs;
-        } else if (node.mode !== undefined && node.uses === 0 && nowMs - node.lastUsedMs > idleMs) {
-          this.#leave(node, "exclusive");
-        }
-      }
-      this.#armIdleTimer();
-    });
+    if (node?.mode === undefined) {
+      this.#earlyRecalls.givenBack(inode, grant);
+      this.#parts.giveBackUnknown(inode, grant);
+    } else if (node.grant < grant) this.#leave(node, "exclusive");
   }
 }
 
