@@ -1,7 +1,6 @@
 /**
- * Memory for written data. Large writes get pieces of 1 MiB buffers, which are used again: allocating and collecting them
- * would cost more than the copying. Small ones get a buffer of their own size, so that a cache of small files is as large
- * as the files are.
+ * Memory for written data, used again: allocating and collecting it would cost more than the copying. Large writes get pieces
+ * of 1 MiB buffers. Small ones get a buffer of their own size, so that a cache of small files is as large as the files are.
  *
  * A slab is used again when nobody refers to it, unless somebody else may have a view of it: then the collector decides.
  */
@@ -9,9 +8,9 @@
 /** Of the largest FUSE write. */
 export const slabBytes = 1024 * 1024;
 /** From here on a piece of a slab; below, what a slab's rest would waste is more than what it saves. */
-const pooledBytesMin = 128 * 1024;
-/** What a stream has under way and in the cache of clean blocks comes back here again and again. */
-const freeSlabsMax = 32;
+const sharedBytesMin = 128 * 1024;
+/** What a stream has under way and what leaves the cache of clean blocks comes back here again and again. */
+const freeBytesMax = 32 * 1024 * 1024;
 
 /** A buffer, or a slab of which several hold pieces. */
 export class Slab {
@@ -48,13 +47,20 @@ export interface Span {
 }
 
 export class BufferPool {
-  readonly #free: Buffer[] = [];
+  /** By size. */
+  readonly #free = new Map<number, Buffer[]>();
+  #freeBytes = 0;
   #slab: Slab | undefined;
   #used = 0;
 
   /** Bytes with any content. The slab is retained for the caller, who releases it. */
   allocate(byteCount: number): Span {
-    if (byteCount < pooledBytesMin || byteCount > slabBytes) return this.wrap(Buffer.allocUnsafeSlow(byteCount));
+    if (byteCount > slabBytes) return this.wrap(Buffer.allocUnsafeSlow(byteCount));
+    if (byteCount < sharedBytesMin) {
+      const slab = new Slab(this.#memory(byteCount), this);
+      slab.retain();
+      return { bytes: slab.memory, slab };
+    }
     if (this.#slab === undefined || this.#used + byteCount > slabBytes) this.#nextSlab();
     const slab = this.#slab!;
     const bytes = slab.memory.subarray(this.#used, this.#used + byteCount);
@@ -72,16 +78,28 @@ export class BufferPool {
 
   /** For slabs. */
   takeBack(memory: Buffer): void {
-    if (this.#free.length < freeSlabsMax) this.#free.push(memory);
+    const bytes = memory.byteLength;
+    if (this.#freeBytes + bytes > freeBytesMax) return;
+    this.#freeBytes += bytes;
+    const free = this.#free.get(bytes);
+    if (free === undefined) this.#free.set(bytes, [memory]);
+    else free.push(memory);
   }
 
-  get freeCount(): number {
-    return this.#free.length;
+  get freeBytes(): number {
+    return this.#freeBytes;
+  }
+
+  #memory(byteCount: number): Buffer {
+    const memory = this.#free.get(byteCount)?.pop();
+    if (memory === undefined) return Buffer.allocUnsafeSlow(byteCount);
+    this.#freeBytes -= byteCount;
+    return memory;
   }
 
   #nextSlab(): void {
     const before = this.#slab;
-    this.#slab = new Slab(this.#free.pop() ?? Buffer.allocUnsafeSlow(slabBytes), this);
+    this.#slab = new Slab(this.#memory(slabBytes), this);
     // While pieces can be taken of it, it is ours, too.
     this.#slab.retain();
     this.#used = 0;

@@ -53,7 +53,7 @@ test("a stream goes out before anybody asks, in requests of a mebibyte, and its 
   }
   assert.ok(content.isClean);
   assert.ok(harness.stores[0]!.counts.write <= 24);
-  assert.ok(harness.contents.pool.freeCount > 0);
+  assert.ok(harness.contents.pool.freeBytes > 0);
   assert.ok(harness.contents.cachedBytes <= 4 << 20);
   harness.journal.release(24);
   assert.equal(harness.journal.committedPosition, 24);

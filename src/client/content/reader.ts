@@ -20,7 +20,7 @@ const segmentBlocks = segmentBytes / blockBytes;
 const windowBytesMax = 4 * 1024 * 1024;
 /** Reads in a row after which a handle counts as sequential: a single header or the file's first block is no pattern. */
 const sequentialReads = 2;
-/** What can still change is copied for the reader up to here; beyond, it is given away and changed no more. */
+/** What can still change, or is used again, is copied for the reader up to here; beyond, it is given away for good. */
 const copiedBytesMax = 128 * 1024;
 
 /** What a handle's reads so far say of the next one. Kept by the handle. */
@@ -120,9 +120,11 @@ export class FileReader {
   #take(piece: Piece, low: number, high: number): Uint8Array {
     const bytes = piece.bytes.subarray(low, high);
     if (piece.dirt === undefined) this.#contents.cache.used(piece);
-    if (piece.dirt?.isOpen !== true && !piece.slab.isPooled) return bytes;
-    if (bytes.byteLength <= copiedBytesMax) return Buffer.from(bytes);
-    piece.slab.isLent = true;
+    const { slab } = piece;
+    if (slab.isLent || (piece.dirt?.isOpen !== true && !slab.isPooled)) return bytes;
+    const isSmallPart = bytes.byteLength < slab.memory.byteLength / 4;
+    if (bytes.byteLength <= copiedBytesMax && (isSmallPart || piece.dirt?.isOpen === true)) return Buffer.from(bytes);
+    slab.isLent = true;
     return bytes;
   }
 
