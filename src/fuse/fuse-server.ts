@@ -29,6 +29,7 @@ import {
   forgetOne,
   incEpochMinor,
   interruptIn,
+  keepPagesMinor,
   lockFeatures,
   opcode,
   opcodeName,
@@ -57,6 +58,8 @@ export interface FuseServer {
   readonly ended: Promise<string>;
   /** Requests that have been read and whose work has not finished. */
   readonly inFlightCount: number;
+  /** From now on every request is answered with EIO at once, those under way as well. */
+  abandon(): void;
 }
 
 /** Starts to serve. Whoever owns the transport ends it. */
@@ -76,6 +79,7 @@ class Server implements FuseServer {
   readonly #interrupts: InterruptWatch;
   readonly #becomeReady: () => void;
   readonly #failReady: (error: BrineError) => void;
+  #abandoned = false;
   #heldBytes = 0;
   #paused = false;
 
@@ -123,6 +127,15 @@ class Server implements FuseServer {
     return this.#inFlight.size;
   }
 
+  abandon(): void {
+    this.#abandoned = true;
+    for (const request of this.#inFlight.values()) {
+      request.abort();
+      this.#context.replies.error(request, "EIO");
+    }
+    if (this.#paused) this.#setPaused(false);
+  }
+
   #onMessage(message: Buffer): boolean {
     try {
       return this.#take(new Request(message));
@@ -150,7 +163,8 @@ class Server implements FuseServer {
         break;
       default:
         this.#context.caches.seen(request.node);
-        this.#serve(request, handlers.get(request.opcode) ?? notServedHandler);
+        if (this.#abandoned) this.#context.replies.error(request, "EIO");
+        else this.#serve(request, handlers.get(request.opcode) ?? notServedHandler);
     }
     return request.keepsMessage;
   }
@@ -186,6 +200,7 @@ class Server implements FuseServer {
       const agreement = negotiate(request, hasLocks ? featureMask : featureMask & ~lockFeatures, minorMax);
       const { caches, replies } = this.#context;
       replies.bytes(request, agreement.reply);
+      replies.keepsPages = agreement.minor >= keepPagesMinor;
       replies.keepsNames = agreement.minor >= incEpochMinor && caches.tryEpochs();
       this.#logger.debug("agreed with the kernel", {
         protocol: `7.${agreement.minor}`,

@@ -20,6 +20,8 @@ import { within } from "./within.ts";
 
 /** INIT is the kernel's first request and needs nobody else: seconds would mean that the kernel is stuck. */
 const readyTimeoutMs = 10_000;
+/** Once all requests are answered, a notification that blocks in the kernel gets on within milliseconds. */
+const quietTimeoutMs = 2_000;
 /** Files that are still open at a lazy unmount get this long to be closed before their connection is cut. */
 const detachGraceMs = 2_000;
 
@@ -143,10 +145,22 @@ class Mount implements FuseMount {
     } catch (error) {
       failure = error; // umount hangs or fails: cut the connection, then try again
     }
+    await this.#unblock();
     this.#device.close();
     await this.#server.ended;
     if (failure !== undefined) await this.#detach();
     await this.ended;
+  }
+
+  /**
+   * A notification that waits in the kernel keeps the descriptor open: closing it would end nothing, and the process could
+   * not exit. It waits for answers of ours: so all are given.
+   */
+  async #unblock(): Promise<void> {
+    const quiet = this.#device.quiet().then(() => true);
+    if (await within(quiet, this.#clock, 0)) return;
+    this.#server.abandon();
+    await within(quiet, this.#clock, quietTimeoutMs);
   }
 
   /** Takes this mount off its directory; false if it was there no more. */

@@ -12,21 +12,22 @@ export function incEpoch(): Buffer {
 
 /** Of the node's attributes only. */
 export function attributeInvalidation(node: number): Buffer {
-  return invalidation(node, -1n);
+  return invalidation(node, -1n, 0);
 }
 
-/** All pages of the node, and its attributes. */
-export function pageInvalidation(node: number): Buffer {
-  return invalidation(node, 0n);
+/** Of pages, and of the attributes. A length of 0 reaches to the end. */
+export function pageInvalidation(node: number, offset: number, length: number): Buffer {
+  return invalidation(node, BigInt(offset), length);
 }
 
-/** struct fuse_notify_inval_inode_out: of all pages from `offset` on; below 0 only of attributes. */
-function invalidation(node: number, offset: bigint): Buffer {
+/** struct fuse_notify_inval_inode_out. An offset below 0 leaves pages alone. */
+function invalidation(node: number, offset: bigint, length: number): Buffer {
   const message = Buffer.alloc(outHeader.bytes + invalInodeOut.bytes);
   message.writeUInt32LE(message.byteLength, outHeader.length);
   message.writeInt32LE(notifyCode.INVAL_INODE, outHeader.error);
   const view = new DataView(message.buffer, message.byteOffset, message.byteLength);
   putU64(view, outHeader.bytes + invalInodeOut.node, node);
   message.writeBigInt64LE(offset, outHeader.bytes + invalInodeOut.offset);
+  putU64(view, outHeader.bytes + invalInodeOut.length, length);
   return message;
 }

@@ -97,8 +97,11 @@ export const linux61Features = 0x7fff_ffffn | (0b11n << 32n);
 
 export const linux61Minor = 37;
 
-/** Bits of open_out.open_flags. */
-export const openReply = { DIRECT_IO: 1 << 0, PARALLEL_DIRECT_WRITES: 1 << 6 } as const;
+/** Linux 6.18: after a write(2) it drops pages of mapped memory that were read while it was under way. */
+export const keepPagesMinor = 45;
+
+/** Bits of open_out.open_flags. KEEP_CACHE: pages need not be dropped. */
+export const openReply = { DIRECT_IO: 1 << 0, KEEP_CACHE: 1 << 1, PARALLEL_DIRECT_WRITES: 1 << 6 } as const;
 /** Bit of open_in.open_flags and create_in.open_flags: clear setuid and setgid while truncating. */
 export const openKillPrivileges = 1 << 0;
 /** Bits of write_in.write_flags. CACHE: written back from mapped pages, not by a write(2). */

@@ -45,7 +45,10 @@ import type { FuseTransport } from "./transport.ts";
 const statfsBlockBytes = 4096;
 /** Inodes are numbers below 2^53 and cost no table: `df -i` shows this many free ones. */
 const freeInodeCount = 2 ** 32;
-/** Data is not kept in the kernel's page cache; writers of one file don't queue on its inode lock (Linux 6.2+). */
+/**
+ * Data is not kept in the kernel's page cache, but for mapped memory; writers of one file don't queue on its inode lock
+ * (Linux 6.2+).
+ */
 const openReplyFlags = openReply.DIRECT_IO | openReply.PARALLEL_DIRECT_WRITES;
 
 /** A name in a directory listing. */
@@ -61,6 +64,8 @@ export class Replies {
   readonly #known: KernelNodes;
   /** The kernel can be told to forget names (INC_EPOCH); else it must not keep any. */
   keepsNames = false;
+  /** The kernel keeps pages of mapped memory right: see `keepPagesMinor`. */
+  keepsPages = false;
   /** The largest reply that is built here: a listing. */
   readonly #buffer = Buffer.alloc(outHeader.bytes + dataBytesMax);
   readonly #view = new DataView(this.#buffer.buffer, this.#buffer.byteOffset, this.#buffer.byteLength);
@@ -122,13 +127,14 @@ export class Replies {
     return this.#send(request, entryOut.bytes);
   }
 
-  opened(request: Request, handle: number): boolean {
-    this.#putOpened(outHeader.bytes, handle);
+  /** `keepPages`: pages of mapped memory that the kernel has may be used by this open, too. */
+  opened(request: Request, handle: number, keepPages: boolean): boolean {
+    this.#putOpened(outHeader.bytes, handle, keepPages && this.keepsPages);
     return this.#send(request, openOut.bytes);
   }
 
   created(request: Request, parent: number, attributes: Attributes, handle: number): boolean {
-    this.#putOpened(outHeader.bytes + entryOut.bytes, handle);
+    this.#putOpened(outHeader.bytes + entryOut.bytes, handle, false);
     return this.#entry(request, parent, attributes, 0, entryOut.bytes + openOut.bytes);
   }
 
@@ -217,9 +223,9 @@ export class Replies {
     return this.keepsNames ? this.#fileSystem.nameValidMs(parent) : 0;
   }
 
-  #putOpened(at: number, handle: number): void {
+  #putOpened(at: number, handle: number, keepPages: boolean): void {
     putU64(this.#view, at + openOut.handle, handle);
-    this.#view.setUint32(at + openOut.openFlags, openReplyFlags, true);
+    this.#view.setUint32(at + openOut.openFlags, openReplyFlags | (keepPages ? openReply.KEEP_CACHE : 0), true);
     this.#view.setUint32(at + openOut.openFlags + 4, 0, true);
   }
 

@@ -27,7 +27,7 @@ export async function openFile(context: RequestContext, request: Request): Promi
   const flags = request.u32(openIn.flags);
   const killPrivileges = (request.u32(openIn.openFlags) & openKillPrivileges) !== 0;
   const handle = await openInode(context, request, inode, flags, killPrivileges);
-  await giveHandle(context, handle, flags, (number) => context.replies.opened(request, number));
+  giveHandle(context, handle, flags, (number, keepPages) => context.replies.opened(request, number, keepPages));
 }
 
 /** O_TRUNC comes with the open (ATOMIC_O_TRUNC). */
@@ -56,21 +56,18 @@ async function openInode(
  * Puts the handle into the table and answers; takes it back if the kernel no longer wants it.
  *
  * The kernel does not say when a page of mapped memory becomes dirty. So while a file that may write is open, pages are
- * read under an exclusive lease (readFile); and those that were read under a shared one before are dropped here.
+ * read under an exclusive lease (readFile); and the first such open makes the kernel drop those that were read before.
  */
-async function giveHandle(
-  context: RequestContext,
+function giveHandle(
+  { fileSystem, openFiles }: RequestContext,
   handle: Handle,
   flags: number,
-  answer: (number: number) => boolean,
-): Promise<void> {
-  const { openFiles, pages } = context;
+  answer: (number: number, keepPages: boolean) => boolean,
+): void {
   const write = (flags & openFlag.ACCESS_MODE) !== 0;
-  const file = new OpenFile(context.fileSystem, handle, { append: (flags & openFlag.APPEND) !== 0, write });
-  const number = openFiles.add(file);
-  const node = context.nodes.nodeOf(handle.inode);
-  if (write && pages.mayHave(node) && openFiles.writerCount(handle.inode) === 1) await pages.forget(node);
-  if (!answer(number) && openFiles.has(number)) openFiles.close(number);
+  const number = openFiles.add(new OpenFile(fileSystem, handle, { append: (flags & openFlag.APPEND) !== 0, write }));
+  const keepPages = !write || openFiles.writerCount(handle.inode) > 1;
+  if (!answer(number, keepPages)) openFiles.close(number);
 }
 
 export async function createFile(context: RequestContext, request: Request): Promise<void> {
@@ -84,14 +81,12 @@ export async function createFile(context: RequestContext, request: Request): Pro
   const { fileSystem, replies } = context;
   try {
     const made = await fileSystem.createAndOpen(parent, name, node, { append }, request.signal);
-    await giveHandle(context, made.handle, flags, (number) =>
-      replies.created(request, parent, made.attributes, number),
-    );
+    giveHandle(context, made.handle, flags, (number) => replies.created(request, parent, made.attributes, number));
   } catch (error) {
     const wasThere = error instanceof FileError && error.code === "EEXIST" && (flags & openFlag.EXCL) === 0;
     if (!wasThere) throw error;
     const { attributes, handle } = await openExisting(context, request, parent, name, flags, killPrivileges);
-    await giveHandle(context, handle, flags, (number) => replies.created(request, parent, attributes, number));
+    giveHandle(context, handle, flags, (number) => replies.created(request, parent, attributes, number));
   }
 }
 
@@ -145,7 +140,7 @@ export async function readFile(context: RequestContext, request: Request): Promi
   const { fileSystem, openFiles, replies } = context;
   let exclusive = false;
   if ((request.u32(readIn.readFlags) & readFlag.LOCKOWNER) === 0) {
-    const held = context.pages.reading(context.nodes.nodeOf(handle.inode));
+    const held = context.pages.reading(context.nodes.nodeOf(handle.inode), offset, size);
     if (held !== undefined) await held;
     exclusive = openFiles.writerCount(handle.inode) > 0;
   }

@@ -24,7 +24,7 @@ const usualNameBytes = 16;
 export async function openDirectory(context: RequestContext, request: Request): Promise<void> {
   const handle = await context.fileSystem.open(inodeOf(context, request), {}, request.signal);
   const number = context.openFiles.add(new OpenFile(context.fileSystem, handle, { append: false, write: false }));
-  if (!context.replies.opened(request, number)) context.openFiles.close(number);
+  if (!context.replies.opened(request, number, false)) context.openFiles.close(number);
 }
 
 export async function readDirectory(context: RequestContext, request: Request): Promise<void> {
