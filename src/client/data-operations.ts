@@ -60,7 +60,7 @@ export async function read(
 ): Promise<readonly Uint8Array[]> {
   const { mount, inode, pattern } = handle;
   if (length === 0) return [];
-  const node = await mount.leases.use(inode, mode, operation, true);
+  const node = await mount.leases.use(inode, mode, operation, "read");
   try {
     return await mount.contentOf(node).read(pattern, offset, length, operation);
   } finally {
@@ -97,7 +97,7 @@ async function usingContent<T>(
 ): Promise<T> {
   const room = mount.journal.room(operation);
   if (room !== undefined) await room;
-  const node = await mount.leases.use(inode, "exclusive", operation, true);
+  const node = await mount.leases.use(inode, "exclusive", operation, "write");
   try {
     if (node.record.attributes.type !== "file") {
       throw new FileError(node.record.attributes.type === "directory" ? "EISDIR" : "EINVAL");

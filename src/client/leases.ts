@@ -32,7 +32,7 @@ export const leaseTimeoutMs = 60_000;
 interface Waiter {
   readonly mode: LeaseMode;
   /** Reads or writes file data: served while the kernel gives up its pages, which may be waiting for this very request. */
-  readonly forData: boolean;
+  readonly forData: "read" | "write" | undefined;
   readonly resolve: (node: Node) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -94,7 +94,7 @@ export class Leases {
   }
 
   /** The node under a lease of at least `mode`, pinned until `done`. Errors: ENOENT, EIO (the session has ended). */
-  async use(inode: number, mode: LeaseMode, operation: Operation, forData = false): Promise<Node> {
+  async use(inode: number, mode: LeaseMode, operation: Operation, forData?: "read" | "write"): Promise<Node> {
     const node = this.held(inode, mode);
     if (node !== undefined) {
       node.uses += 1;
@@ -217,7 +217,7 @@ export class Leases {
   serveData(node: Node): void {
     const queue = this.#queues.get(node.inode);
     if (queue === undefined) return;
-    const served = queue.waiters.filter((one) => one.forData && satisfies(node.mode, one.mode));
+    const served = queue.waiters.filter((one) => servesNow(node, one));
     queue.waiters = queue.waiters.filter((one) => !served.includes(one));
     for (const waiter of served) this.#serve(node, waiter);
   }
@@ -237,13 +237,13 @@ export class Leases {
 
   // --- waiting ---
 
-  #wait(inode: number, mode: LeaseMode, operation: Operation, forData: boolean): Promise<Node> {
+  #wait(inode: number, mode: LeaseMode, operation: Operation, forData: "read" | "write" | undefined): Promise<Node> {
     operation.waitsFor = `lease (${mode}) on inode ${inode}`;
     return new Promise((resolve, reject) => {
       if (this.#session.ended) throw new FileError("EIO", "the session has ended");
       const waiter = { mode, forData, resolve, reject };
       const node = this.#nodes.get(inode);
-      if (forData && node?.servesData === true && satisfies(node.mode, mode)) {
+      if (node?.servesData === true && servesNow(node, waiter)) {
         this.#serve(node, waiter);
         return;
       }
@@ -345,6 +345,15 @@ export class Leases {
       this.#parts.giveBackUnknown(inode, grant);
     } else if (node.grant < grant) this.#leave(node, "exclusive");
   }
+}
+
+/**
+ * While the kernel gives up its pages: pages that are read now go with the others, so it does not matter that whoever reads
+ * them might want to change them.
+ */
+function servesNow(node: Node, { forData, mode }: Waiter): boolean {
+  if (forData === undefined || node.mode === undefined) return false;
+  return forData === "read" || satisfies(node.mode, mode);
 }
 
 export function satisfies(held: LeaseMode | undefined, wanted: LeaseMode): boolean {
