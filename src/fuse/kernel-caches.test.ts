@@ -3,69 +3,16 @@
  * Files are changed behind the kernel's back; it must go on saying what it keeps, until it is told to forget.
  */
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { existsSync } from "node:fs";
 import { test } from "node:test";
 import { isMounted, MountedChild } from "./testing/mounted-child.ts";
 import { UserProcess } from "./testing/user-process.ts";
+import { pause, promptly, skipUsers as skip, withUsers } from "./testing/with-users.ts";
 
-const skip = canRun() ? false : "needs root, /dev/fuse and python3";
 const timeout = 60_000;
-/** Waits that should be short, and must not be the mark of a hang that ends by itself. */
-const promptMs = 3_000;
-
-function canRun(): boolean {
-  try {
-    execFileSync("python3", ["--version"], { stdio: "ignore" });
-    return process.getuid?.() === 0 && existsSync("/dev/fuse");
-  } catch {
-    return false;
-  }
-}
-
-interface Mounted {
-  readonly child: MountedChild;
-  readonly user: UserProcess;
-  /** A second process, for what blocks. */
-  readonly other: UserProcess;
-}
-
-async function withMount(words: readonly string[], body: (mounted: Mounted) => Promise<void>): Promise<void> {
-  const child = await MountedChild.start(words);
-  const users: UserProcess[] = [];
-  try {
-    assert.equal(child.output, "mounted\n");
-    const [user, other] = [new UserProcess(child.directory), new UserProcess(child.directory)];
-    users.push(user, other);
-    for (const one of users) await one.ask("0"); // its start looks around in the directory
-    await body({ child, user, other });
-    for (const one of users) await one.end();
-    assert.match(await child.end(), /ended: unmounted, 0 handles open\n$/);
-    assert.equal(isMounted(child.directory), false);
-  } finally {
-    await child.end("SIGKILL"); // first: it may hold answers that the users wait for
-    for (const one of users) await one.kill();
-    await child.clear();
-  }
-}
-
-async function promptly<T>(promise: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error("it blocks")), promptMs);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-const pause = (ms: number) => new Promise((done) => setTimeout(done, ms));
 const mode = (path: string) => `oct(os.stat(${JSON.stringify(path)}).st_mode & 0o7777)`;
 
 test("names are kept until INC_EPOCH, those that are not there too", { skip, timeout }, () =>
-  withMount(["valid"], async ({ child, user }) => {
+  withUsers(["valid"], async ({ child, user }) => {
     await child.ask({ do: "write", path: "a", text: "x" });
     assert.equal(await user.ask("os.path.exists('a')"), true);
     assert.equal(await user.ask("os.path.exists('b')"), false);
@@ -80,7 +27,7 @@ test("names are kept until INC_EPOCH, those that are not there too", { skip, tim
 );
 
 test("attributes are kept until INVAL_INODE, and for as long as was said", { skip, timeout }, () =>
-  withMount(["valid"], async ({ child, user }) => {
+  withUsers(["valid"], async ({ child, user }) => {
     await child.ask({ do: "write", path: "f", text: "x" });
     assert.equal(await user.ask(mode("f")), "0o644");
     await child.ask({ do: "chmod", path: "f", mode: 0o600 });
@@ -103,7 +50,7 @@ test("attributes are kept until INVAL_INODE, and for as long as was said", { ski
 );
 
 test("without INC_EPOCH (Linux 6.1) no name is kept, but attributes are", { skip, timeout }, () =>
-  withMount(["valid", "linux61"], async ({ child, user }) => {
+  withUsers(["valid", "linux61"], async ({ child, user }) => {
     await child.ask({ do: "write", path: "a", text: "x" });
     assert.equal(await user.ask("[os.path.exists('a'), os.path.exists('b')]").then(String), "true,false");
     await user.ask("keep(fd=os.open('a', os.O_RDONLY))");
@@ -119,7 +66,7 @@ test("without INC_EPOCH (Linux 6.1) no name is kept, but attributes are", { skip
 );
 
 test("attributes that the kernel takes without a look at its version are not kept", { skip, timeout }, () =>
-  withMount(["valid"], async ({ child, user }) => {
+  withUsers(["valid"], async ({ child, user }) => {
     await user.ask("os.mkdir('d', 0o755)");
     await child.ask({ do: "chmod", path: "d", mode: 0o700 });
     assert.equal(await user.ask(mode("d")), "0o700");
@@ -135,7 +82,7 @@ test("attributes that the kernel takes without a look at its version are not kep
 );
 
 test("an answer to GETATTR on its way when attributes are forgotten is not kept", { skip, timeout }, () =>
-  withMount(["valid"], async ({ child, user }) => {
+  withUsers(["valid"], async ({ child, user }) => {
     await child.ask({ do: "write", path: "f", text: "x" });
     await user.ask("keep(fd=os.open('f', os.O_RDONLY))");
     await child.ask({ do: "forget", what: "attributes", path: "f" });
@@ -152,7 +99,7 @@ test("an answer to GETATTR on its way when attributes are forgotten is not kept"
 );
 
 test("answers on their way when names are forgotten are not kept; nothing blocks", { skip, timeout }, () =>
-  withMount(["valid"], async ({ child, user, other }) => {
+  withUsers(["valid"], async ({ child, user, other }) => {
     await child.ask({ do: "write", path: "a", text: "x" });
     await child.ask({ do: "hold", method: "lookup" });
     const exists = user.ask("os.path.exists('a')");
@@ -177,7 +124,7 @@ test("answers on their way when names are forgotten are not kept; nothing blocks
 );
 
 test("a name that rename took to another directory is forgotten like all others", { skip, timeout }, () =>
-  withMount(["valid"], async ({ child, user }) => {
+  withUsers(["valid"], async ({ child, user }) => {
     await user.ask("[os.mkdir('a'), os.mkdir('b'), os.close(os.open('a/x', os.O_CREAT))]");
     await user.ask("os.rename('a/x', 'b/x')");
     await child.counts();
@@ -190,7 +137,7 @@ test("a name that rename took to another directory is forgotten like all others"
 );
 
 test("pages are kept until they are forgotten; dirty ones are written first", { skip, timeout }, () =>
-  withMount(["valid"], async ({ child, user }) => {
+  withUsers(["valid"], async ({ child, user }) => {
     await child.ask({ do: "write", path: "f", text: "old".padEnd(8192, ".") });
     await user.ask("keep(m=mapped('f', 8192))");
     assert.equal(await user.ask("get(m, 0, 3)"), "old");
@@ -212,7 +159,7 @@ test("pages are kept until they are forgotten; dirty ones are written first", { 
 );
 
 test("a file whose pages nobody has is forgotten at once", { skip, timeout }, () =>
-  withMount(["valid"], async ({ child, user }) => {
+  withUsers(["valid"], async ({ child, user }) => {
     await child.ask({ do: "write", path: "f", text: "x".repeat(8192) });
     assert.equal(await user.ask("len(open('f', 'rb').read())"), 8192);
     await child.ask({ do: "hold", method: "read" });
@@ -231,7 +178,7 @@ test(
     timeout,
   },
   () =>
-    withMount(["valid"], async ({ child, user, other }) => {
+    withUsers(["valid"], async ({ child, user, other }) => {
       const pageCount = 1024;
       await child.ask({ do: "write", path: "f", text: "a".repeat(pageCount * 4096) });
       await child.ask({ do: "write", path: "g", text: "g".repeat(4096) });
@@ -265,7 +212,7 @@ test(
 );
 
 test("pages that many tasks keep asking for are given up all the same", { skip, timeout }, () =>
-  withMount(["valid"], async ({ child, user, other }) => {
+  withUsers(["valid"], async ({ child, user, other }) => {
     const pageCount = 256;
     await child.ask({ do: "write", path: "f", text: "a".repeat(pageCount * 4096) });
     const readOn = `[keep(m=mapped('f', ${pageCount * 4096})), m.madvise(mmap.MADV_RANDOM),
@@ -281,7 +228,7 @@ test("pages that many tasks keep asking for are given up all the same", { skip, 
 );
 
 test("pages are forgotten while their write-back is outstanding", { skip, timeout }, () =>
-  withMount(["valid"], async ({ child, user, other }) => {
+  withUsers(["valid"], async ({ child, user, other }) => {
     await child.ask({ do: "write", path: "f", text: "a".repeat(8192) });
     await user.ask("keep(m=mapped('f', 8192, True))");
     await user.ask("put(m, 0, 'dirty')");
@@ -302,7 +249,7 @@ test("pages are forgotten while their write-back is outstanding", { skip, timeou
 );
 
 test("a first open for writing drops pages that were read before, others keep them", { skip, timeout }, () =>
-  withMount(["valid"], async ({ child, user, other }) => {
+  withUsers(["valid"], async ({ child, user, other }) => {
     const readCount = async () => {
       assert.equal(await user.ask("get(m, 0, 1)"), "a");
       return (await child.counts()).read ?? 0;
