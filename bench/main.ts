@@ -5,10 +5,10 @@
  * figure must reach. Absolute figures move with the machine.
  */
 import { mkdtempSync, rmSync } from "node:fs";
-import { cpus, release, totalmem } from "node:os";
+import { cpus, loadavg, release, totalmem } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
-import { givenPlace, localPlace, type Place, startBrine } from "./mount/environment.ts";
+import { costOfLast, givenPlace, localPlace, type Place, startBrine } from "./mount/environment.ts";
 import { type Figure, figures } from "./mount/figures.ts";
 
 interface BenchOptions {
@@ -49,16 +49,19 @@ function shown(value: number): string {
 }
 
 async function measured(figure: Figure, place: Place): Promise<string> {
-  const values: { value: number; note?: string }[] = [];
+  const values: { value: number; note: string }[] = [];
   try {
-    for (let count = 0; count < Number(options.runs); count++) values.push(await figure.measure(place));
+    for (let count = 0; count < Number(options.runs); count++) {
+      const { value, note } = await figure.measure(place);
+      values.push({ value, note: [note, costOfLast()].filter(Boolean).join("; ") });
+    }
   } catch (error) {
     return `failed: ${error instanceof Error ? error.message.slice(0, 300) : error}`;
   }
   values.sort((a, b) => a.value - b.value);
   const median = values[Math.floor(values.length / 2)]!;
   const range = values.length > 1 ? ` (${shown(values[0]!.value)}–${shown(values.at(-1)!.value)})` : "";
-  return `${shown(median.value)} ${figure.unit}${range}${median.note === undefined ? "" : ` [${median.note}]`}`;
+  return `${shown(median.value)} ${figure.unit}${range}${median.note === "" ? "" : ` [${median.note}]`}`;
 }
 
 function targetOf({ target, unit }: Figure): string {
@@ -89,7 +92,7 @@ undo.push(() => rmSync(scratch, { recursive: true, force: true }));
 try {
   const memory = Math.round(totalmem() / 1024 ** 3);
   console.log(
-    `${cpus().length} × ${cpus()[0]?.model.trim()}, ${memory} GiB, Linux ${release()}, Node ${process.version}, data in ${options.data}\n`,
+    `${cpus().length} × ${cpus()[0]?.model.trim()}, ${memory} GiB, Linux ${release()}, Node ${process.version}, data in ${options.data}, load ${loadavg()[0]!.toFixed(1)}\n`,
   );
   await measureAll(scratch);
 } finally {

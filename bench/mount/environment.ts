@@ -18,8 +18,56 @@ export interface Place {
   readonly other?: () => Promise<string>;
   /** Nothing of it is cached by client or kernel when this returns. */
   makeCold(): Promise<void>;
-  /** Resident MiB of all its processes, now and at most; a local directory has none. */
-  memory?(): { role: string; mebibytes: number; most: number }[];
+  /** Its processes; a local directory has none. */
+  processes(): { role: string; pid: number }[];
+}
+
+export interface Memory {
+  readonly role: string;
+  readonly mebibytes: number;
+  readonly most: number;
+}
+
+/** Resident memory of all processes, now and at most. */
+export function memoryOf(place: Place): Memory[] {
+  return place.processes().map(({ role, pid }) => {
+    const status = readFileSync(`/proc/${pid}/status`, "latin1");
+    const value = (key: string) => Number(new RegExp(`${key}:\\s+(\\d+)`).exec(status)?.[1]) / 1024;
+    return { role, mebibytes: value("VmRSS"), most: value("VmHWM") };
+  });
+}
+
+/** In the unit of /proc/PID/stat, which is a hundredth of a second on all machines that matter. */
+const ticksPerSecond = 100;
+
+function cpuSecondsOf(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "latin1")
+    .replace(/^.*\) /, "")
+    .split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
+}
+
+let lastCost = "";
+
+/** What the last timed work cost the processes of the place: that doesn't move with other load as the time does. */
+export function costOfLast(): string {
+  return lastCost;
+}
+
+/** Runs what is measured. */
+export async function timed<T>(place: Place, work: () => Promise<T>): Promise<T> {
+  const before = new Map(place.processes().map(({ pid }) => [pid, cpuSecondsOf(pid)]));
+  const result = await work();
+  const costs = place
+    .processes()
+    .map(({ role, pid }) => `${role} ${(cpuSecondsOf(pid) - (before.get(pid) ?? 0)).toFixed(2)}`);
+  lastCost = costs.length === 0 ? "" : `CPU s: ${costs.join(", ")}`;
+  return result;
+}
+
+/** Runs a shell command, which is to be measured, and returns the seconds it took. */
+export function measureShell(place: Place, command: string): Promise<number> {
+  return timed(place, () => timeShell(command));
 }
 
 /** Runs a shell command and returns the seconds it took. Throws with its output where it fails. */
@@ -32,7 +80,8 @@ export async function timeShell(command: string): Promise<number> {
 /** Runs a part of work.py and returns the numbers it prints. */
 export async function timePython(name: string, place: Place, ...values: (string | number)[]): Promise<number[]> {
   const script = join(repository, "bench/mount/work.py");
-  const { stdout } = await run("python3", [script, name, place.root, ...values.map(String)], { timeout: timeoutMs });
+  const args = [script, name, place.root, ...values.map(String)];
+  const { stdout } = await timed(place, () => run("python3", args, { timeout: timeoutMs }));
   return stdout.trim().split(/\s+/).map(Number);
 }
 
@@ -70,9 +119,9 @@ export async function startBrine(context: Context, directory: string): Promise<P
       dropKernelCaches();
       mount = await cluster.mount("mnt");
     },
-    memory: () => [
-      { role: "client", ...memoryOf(mount.program.pid) },
-      ...cluster.servers.map((server, index) => ({ role: `server ${index + 1}`, ...memoryOf(server.pid) })),
+    processes: () => [
+      { role: "client", pid: mount.program.pid },
+      ...cluster.servers.map((server, index) => ({ role: `server ${index + 1}`, pid: server.pid })),
     ],
   };
 }
@@ -83,6 +132,7 @@ export function localPlace(label: string, directory: string): Place {
   return {
     label,
     root: directory,
+    processes: () => [],
     syncCommand: `sync -f ${directory}`,
     makeCold: async () => {
       await timeShell("sync");
@@ -96,13 +146,8 @@ export function givenPlace(label: string, directory: string): Place {
   return {
     label,
     root: directory,
+    processes: () => [],
     syncCommand: `sync -f ${directory}; ${fsyncOf(directory)}`,
     makeCold: async () => dropKernelCaches(),
   };
-}
-
-function memoryOf(pid: number): { mebibytes: number; most: number } {
-  const status = readFileSync(`/proc/${pid}/status`, "latin1");
-  const value = (key: string) => Number(new RegExp(`${key}:\\s+(\\d+)`).exec(status)?.[1]) / 1024;
-  return { mebibytes: value("VmRSS"), most: value("VmHWM") };
 }

@@ -1,6 +1,6 @@
 /** The figures, one after the other in the order in which they are printed: what is done, how it is timed, what it must reach. */
 import { join } from "node:path";
-import { freshDirectory, type Place, timePython, timeShell } from "./environment.ts";
+import { freshDirectory, measureShell, memoryOf, type Place, timePython, timeShell } from "./environment.ts";
 import { gitRepository, repositoryFiles, smallTree, smallTreeFiles, wholeTree, wholeTreeEntries } from "./input.ts";
 import { randomAccess } from "./random-access.ts";
 
@@ -55,7 +55,7 @@ function untar(archive: () => Promise<string>): Figure["measure"] {
   return async (place) => {
     const input = await archive();
     const directory = freshDirectory(place);
-    const value = await timeShell(`tar xf ${input} -C ${directory}; ${place.syncCommand}`);
+    const value = await measureShell(place, `tar xf ${input} -C ${directory}; ${place.syncCommand}`);
     await remove(directory);
     return { value };
   };
@@ -73,7 +73,7 @@ function grep(options: { cold: boolean }): Figure["measure"] {
     const command = `! grep -r xyzzy_not_there ${directory}`;
     if (options.cold) await place.makeCold();
     else await timeShell(command);
-    const value = await timeShell(command);
+    const value = await measureShell(place, command);
     await remove(directory);
     return { value };
   };
@@ -168,7 +168,7 @@ export const figures: readonly Figure[] = [
     local: "memory",
     measure: async (place) => {
       const directory = await unpacked(place);
-      return { value: await timeShell(`rm -rf ${directory}; ${place.syncCommand}`) };
+      return { value: await measureShell(place, `rm -rf ${directory}; ${place.syncCommand}`) };
     },
   },
   {
@@ -221,7 +221,7 @@ export const figures: readonly Figure[] = [
       const repository = await gitRepository();
       const directory = freshDirectory(place);
       const clone = `git -c core.hooksPath=/dev/null clone -q --no-hardlinks ${repository} ${directory}/clone`;
-      const value = await timeShell(`${clone}; ${place.syncCommand}`);
+      const value = await measureShell(place, `${clone}; ${place.syncCommand}`);
       await remove(directory);
       return { value };
     },
@@ -280,7 +280,7 @@ export const figures: readonly Figure[] = [
     measure: async (place) => {
       const directory = freshDirectory(place);
       await timeShell(`tar xf ${await wholeTree()} -C ${directory}; ${place.syncCommand}`);
-      const processes = place.memory!();
+      const processes = memoryOf(place);
       await remove(directory);
       const note = processes.map((one) => `${one.role} ${one.mebibytes.toFixed(0)}, most ${one.most.toFixed(0)}`);
       return { value: processes.reduce((sum, one) => sum + one.mebibytes, 0), note: note.join("; ") };

@@ -2,7 +2,7 @@
 import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { type Place, timePython, timeShell } from "./environment.ts";
+import { type Place, timed, timePython, timeShell } from "./environment.ts";
 import type { Figure } from "./figures.ts";
 
 const run = promisify(execFile);
@@ -25,7 +25,7 @@ async function fio(place: Place, { kind, jobs, operations, direct, extra }: Acce
     `--name=x --filename=${path} --size=${fileMebibytes}m --rw=${kind} --bs=4k --ioengine=psync --direct=${direct ? 1 : 0} ` +
     `--numjobs=${jobs} --io_size=${Math.ceil(operations / jobs) * 4}k --thread --group_reporting --norandommap --randrepeat=1 ` +
     `--allow_file_create=0 --fallocate=none --output-format=json ${extra}`;
-  const { stdout } = await run("fio", list.trim().split(/\s+/), { timeout: 600_000 });
+  const { stdout } = await timed(place, () => run("fio", list.trim().split(/\s+/), { timeout: 600_000 }));
   const job = JSON.parse(stdout.slice(stdout.indexOf("{"))).jobs[0];
   const { total_ios: done, runtime } = kind === "randread" ? job.read : job.write;
   // job_runtime is the sum over all jobs and has the last fsync in it, runtime is that of the longest one and has not.
