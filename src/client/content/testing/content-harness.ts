@@ -2,7 +2,13 @@
  * Contents over fake stores in memory, with a journal and a leader that do what a test says. The leader's state is what a
  * crash of the client would leave: `committed` transactions, and what the stores have.
  */
-import { blockBytes, chunkBytes, chunkNumbersPerGroup, type InodeRecord } from "../../../namespace/model.ts";
+import {
+  blockBytes,
+  chunkBytes,
+  chunkNumbersPerGroup,
+  type InodeRecord,
+  type MemberState,
+} from "../../../namespace/model.ts";
 import type { OperationOf } from "../../../namespace/operation.ts";
 import type { Platform } from "../../../platform/platform.ts";
 import { type GroupView, grantSpace, readGroups, readMappings, reportStore } from "../../../wire/catalogue/leader.ts";
@@ -139,6 +145,10 @@ export class ContentHarness {
   grantedBytes = 0;
   returnedBytes = 0;
   generation = 1;
+  reports = 0;
+  /** Why the session ended. */
+  endedBy: string | undefined;
+  readonly #states = new Map<number, MemberState>();
   readonly #groups: number;
   readonly #random: (limit: number) => number;
   #nextChunk = 1;
@@ -159,7 +169,7 @@ export class ContentHarness {
     this.session = { id: 7, ended: false, clusterId: "c".repeat(32), clientId: "client", volume: { name: "home" } };
     const session = Object.assign(this.session, {
       end: (reason: string) => {
-        throw new Error(`session ended: ${reason}`);
+        this.endedBy = reason;
       },
       request: (method: Method<unknown, unknown>, body: never) => this.#answer(method, body),
     }) as unknown as Session;
@@ -190,12 +200,21 @@ export class ContentHarness {
     return Array.from({ length: this.#groups }, (_, group) => ({
       group: group + 1,
       generation: this.generation,
-      members: this.stores.map(({ store, address }) => ({ store, state: "inSync" as const, address })),
+      members: this.stores.map(({ store, address }) => {
+        return { store, state: this.#states.get(store) ?? ("inSync" as const), address };
+      }),
     }));
   }
 
   tellStores(): void {
     for (const view of this.views()) for (const store of this.stores) store.views.set(view.group, view);
+  }
+
+  /** A new generation of all groups; the client learns of it when it meets it. */
+  changeMember(store: number, state: MemberState): void {
+    this.generation += 1;
+    this.#states.set(store, state);
+    this.tellStores();
   }
 
   /** A file that was made here, or one that the leader knows. */
@@ -288,9 +307,17 @@ export class ContentHarness {
     } as unknown as Ids;
   }
 
+  /** The leader looks itself. */
+  #report(store: number): boolean {
+    this.reports += 1;
+    if (this.stores[store - 1]!.isRunning) return false;
+    if (this.#states.get(store) !== "behind") this.changeMember(store, "behind");
+    return true;
+  }
+
   async #answer(method: Method<unknown, unknown>, body: unknown): Promise<unknown> {
     if ((method as unknown) === readGroups) return { views: this.views() };
-    if ((method as unknown) === reportStore) return { removed: false };
+    if ((method as unknown) === reportStore) return { removed: this.#report((body as { store: number }).store) };
     if ((method as unknown) === readMappings) throw new Error("the maps are whole here");
     if ((method as unknown) !== grantSpace) throw new Error(`${method.name} is not answered here`);
     const { used, returned, wanted } = body as Parameters<typeof grantSpace.request.write>[1];

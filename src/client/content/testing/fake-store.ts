@@ -68,6 +68,10 @@ export class FakeStore {
     this.#listener = listener;
   }
 
+  get isRunning(): boolean {
+    return this.#listener !== undefined;
+  }
+
   /** As a process that dies: connections end, nobody listens. What was acknowledged is still there. */
   async stop(): Promise<void> {
     await this.#listener?.close();
