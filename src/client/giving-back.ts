@@ -7,7 +7,8 @@
  *    asked for: so such requests are served meanwhile, under the lease that is leaving. What they changed is committed
  *    as in 1.
  * 3. Names and attributes: the kernel forgets without waiting for anything.
- * 4. The leader is told. One request is under way at a time; what comes meanwhile shares the next. A lease is ours until the
+ * 4. Advisory locks that were set under the lease are stated to the leader (lock-authority.ts).
+ * 5. The leader is told. One request is under way at a time; what comes meanwhile shares the next. A lease is ours until the
  *    request that gives it back is sent: whoever asks for it again comes after that. (Before it the leader would take the
  *    question for a sign that its answer was lost, and leave the lease here.)
  *
@@ -36,6 +37,8 @@ export interface GivingBackParts {
   readonly journal: Journal;
   readonly log: Logger;
   readonly caches: () => KernelCaches | undefined;
+  /** Tells the leader of advisory locks that it doesn't know. Undefined: there are none. */
+  readonly stateLocks: (inode: number) => Promise<void> | undefined;
 }
 
 export class GivingBack {
@@ -124,7 +127,11 @@ export class GivingBack {
       } else if (hasPages) {
         hasPages = false;
         await this.#forgetPages(node);
-      } else break;
+      } else {
+        const stated = this.#parts.stateLocks(node.inode);
+        if (stated === undefined) break;
+        await stated;
+      }
     }
     if (this.#session.ended) return;
     this.#ready.push(node);

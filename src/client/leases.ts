@@ -139,6 +139,7 @@ export class Leases {
     const isFresh = node.mode === undefined;
     node.mode = mode;
     node.grant = grant;
+    node.hasLocksElsewhere = leased.foreignLocks;
     node.isRecent = true;
     if (isFresh) {
       node.record = record;

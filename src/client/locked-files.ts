@@ -1,7 +1,7 @@
 /** The files on which this mount has or waits for advisory locks, and the owners of these. */
 import { LockQueue, type LockQueueParts } from "../locks/lock-queue.ts";
 import type { ByteRange, LockedRange, LockMode } from "../locks/range-locks.ts";
-import type { HeldLock, LockKind } from "../wire/catalogue/locks.ts";
+import type { LockKind } from "../wire/catalogue/locks.ts";
 import type { LockRange } from "./file-system.ts";
 import type { OpenHandle } from "./open-handle.ts";
 
@@ -34,21 +34,49 @@ export interface LockedFile {
   readonly flock: LockQueue<LockOwner>;
   /** Of each owner the handle through which it last set something. */
   readonly handles: Map<LockOwner, OpenHandle>;
-  /** Requests under way. */
+  /** Calls under way. */
   users: number;
+  /** Requests at the leader, waits included. */
+  requests: number;
+  /** Something was set or released here of which the leader has not been told. */
+  isUnstated: boolean;
+  /** The leader may have locks of this mount on the file. */
+  isKnown: boolean;
+  /** The leader is being told. */
+  stating: Promise<void> | undefined;
+  /** The leader said last that nobody else is concerned. */
+  isAlone: boolean;
+  /** Ranges as they were counted last. */
+  counted: number;
 }
+
+/** Locks of a mount: the leader takes no more than a few times this, and an array of locks goes in one message. */
+export const mountLocksMax = 131_072;
 
 /** Of what was set while requests of the owner wait: more than can be between a grant and the message that tells it. */
 const setSinceMax = 64;
 
 export class LockedFiles {
-  readonly #queueParts: LockQueueParts<LockOwner>;
+  readonly #startTimer: LockQueueParts<LockOwner>["startTimer"];
+  readonly #grantOf: (inode: number) => number;
   readonly #files = new Map<number, LockedFile>();
   readonly #owners: Record<LockKind, Map<bigint, LockOwner>> = { posix: new Map(), flock: new Map() };
   #lastNumber = 0;
+  #count = 0;
 
-  constructor(queueParts: LockQueueParts<LockOwner>) {
-    this.#queueParts = queueParts;
+  /** @param grantOf the number for what is set under the inode's lease */
+  constructor(startTimer: LockQueueParts<LockOwner>["startTimer"], grantOf: (inode: number) => number) {
+    this.#startTimer = startTimer;
+    this.#grantOf = grantOf;
+  }
+
+  all(): LockedFile[] {
+    return [...this.#files.values()];
+  }
+
+  /** Locks held. */
+  get count(): number {
+    return this.#count;
   }
 
   find(inode: number): LockedFile | undefined {
@@ -69,13 +97,7 @@ export class LockedFiles {
   use(inode: number, { kind, owner: id, pid }: Pick<LockRange, "kind" | "owner" | "pid">) {
     let file = this.#files.get(inode);
     if (file === undefined) {
-      file = {
-        inode,
-        posix: new LockQueue(this.#queueParts),
-        flock: new LockQueue(this.#queueParts),
-        handles: new Map(),
-        users: 0,
-      };
+      file = this.#make(inode);
       this.#files.set(inode, file);
     }
     let owner = this.#owners[kind].get(id);
@@ -94,11 +116,12 @@ export class LockedFiles {
   doneWith(file: LockedFile, owner: LockOwner): void {
     file.users -= 1;
     owner.users -= 1;
+    this.#settle(file);
     if (owner.users === 0 && !file[owner.kind].held.has(owner)) {
       file.handles.delete(owner);
       if (!this.#hasAny(owner)) this.#owners[owner.kind].delete(owner.id);
     }
-    if (file.users === 0 && file.posix.isEmpty && file.flock.isEmpty) this.#files.delete(file.inode);
+    this.forget(file);
   }
 
   /** Something was set, or (without a mode) released. */
@@ -112,24 +135,44 @@ export class LockedFiles {
     else owner.setSince = [...owner.setSince.slice(1 - setSinceMax), { file, range, mode, grant }];
   }
 
-  /** All that is held. */
-  held(): HeldLock[] {
-    const all: HeldLock[] = [];
-    for (const { inode, posix, flock } of this.#files.values()) {
-      for (const { held } of [posix, flock]) {
-        for (const owner of held.owners()) {
-          const { kind, number, pid } = owner;
-          for (const range of held.of(owner)) all.push({ inode, kind, owner: number, pid, ...range });
-        }
-      }
-    }
-    return all;
+  /** A file without locks, unless the leader has still to be told that there are none any more. */
+  forget(file: LockedFile): void {
+    if (file.users > 0 || !file.posix.isEmpty || !file.flock.isEmpty) return;
+    if (file.stating !== undefined || (file.isUnstated && file.isKnown)) return;
+    this.#files.delete(file.inode);
   }
 
   clear(): void {
     this.#files.clear();
     this.#owners.posix.clear();
     this.#owners.flock.clear();
+  }
+
+  #make(inode: number): LockedFile {
+    const queueParts: LockQueueParts<LockOwner> = {
+      startTimer: this.#startTimer,
+      isSameProcess: (left, right) => left.pid === right.pid && left.pid !== 0,
+      nextGrant: () => this.#grantOf(inode),
+    };
+    return {
+      inode,
+      posix: new LockQueue(queueParts),
+      flock: new LockQueue(queueParts),
+      handles: new Map(),
+      users: 0,
+      requests: 0,
+      isUnstated: false,
+      isKnown: false,
+      stating: undefined,
+      isAlone: false,
+      counted: 0,
+    };
+  }
+
+  #settle(file: LockedFile): void {
+    const count = file.posix.held.count + file.flock.held.count;
+    this.#count += count - file.counted;
+    file.counted = count;
   }
 
   #hasAny(owner: LockOwner): boolean {

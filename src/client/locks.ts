@@ -1,21 +1,24 @@
 /**
  * Advisory locks of this mount: fcntl(2), of processes and open file descriptions, and flock(2).
  *
- * The leader decides. The mount keeps what it has: it is what the leader is told on each new connection, in place of all
- * that it knew. So what was released here is gone then, and what the leader has set without this mount's knowing is, too.
+ * The mount decides by itself, or the leader (lock-authority.ts). The mount keeps what it has: it is what the leader is told
+ * on each new connection, in place of all that it knew. So what was released here is gone then, and what the leader has set
+ * without this mount's knowing is, too.
  *
  * Requests of one owner come one after the other, apart from those that wait for a lock: these may be told of late, and what
  * was set after them counts (LockedFiles.record).
  *
  * Locks end with the session. Handles of that session fail from then on, so nobody goes on in the belief that it holds one.
  */
-import type { FileError } from "../errors/file-error.ts";
-import type { ByteRange } from "../locks/range-locks.ts";
+import { FileError } from "../errors/file-error.ts";
+import type { ByteRange, LockMode } from "../locks/range-locks.ts";
 import type { Platform } from "../platform/platform.ts";
 import { type HeldLock, type SetLockAnswer, setLock, testLock } from "../wire/catalogue/locks.ts";
 import { type LockRange, lockEnd } from "./file-system.ts";
+import type { Leases } from "./leases.ts";
+import { heldOn, LockAuthority } from "./lock-authority.ts";
 import { LockRequest } from "./lock-request.ts";
-import { type LockedFile, LockedFiles, type LockOwner, piecesIn } from "./locked-files.ts";
+import { type LockedFile, LockedFiles, type LockOwner, mountLocksMax, piecesIn } from "./locked-files.ts";
 import type { OpenHandle } from "./open-handle.ts";
 import type { Session } from "./session.ts";
 import type { Operation } from "./waits.ts";
@@ -29,18 +32,26 @@ export class Locks {
   readonly #platform: Platform;
   readonly #session: Session;
   readonly #files: LockedFiles;
+  readonly #authority: LockAuthority;
   /** Under way, those that wait by their numbers. */
   readonly #requests = new Set<LockRequest>();
   readonly #waits = new Map<number, LockRequest>();
   #lastWait = 0;
 
-  constructor(platform: Platform, session: Session) {
+  constructor(platform: Platform, session: Session, leases: Leases) {
     this.#platform = platform;
     this.#session = session;
-    this.#files = new LockedFiles({
-      startTimer: (delayMs, callback) => platform.clock.startTimer(delayMs, callback),
-      isSameProcess: (left, right) => left.pid === right.pid,
-      nextGrant: () => 0,
+    this.#files = new LockedFiles(
+      (delayMs, callback) => platform.clock.startTimer(delayMs, callback),
+      (inode) => leases.get(inode)?.grant ?? 0,
+    );
+    this.#authority = new LockAuthority({
+      session,
+      leases,
+      files: this.#files,
+      sendWaits: (file) => {
+        for (const request of this.#requests) if (request.file === file) request.sendWait();
+      },
     });
   }
 
@@ -48,13 +59,8 @@ export class Locks {
   async test(inode: number, lock: LockRange, operation: Operation): Promise<LockRange | undefined> {
     const { file, owner } = this.#files.use(inode, lock);
     try {
-      const { kind, mode, start, end } = lock;
-      const request = { session: this.#session.id, inode, kind, owner: owner.number, pid: lock.pid, start, end, mode };
-      const { conflict } = await this.#session.request(testLock, request, operation);
-      if (conflict === undefined) return undefined;
-      const own = conflict.owner === 0 ? undefined : this.#files.ownerNumbered(kind, conflict.owner);
-      const { pid } = own === undefined ? { pid: 0 } : conflict;
-      return { kind, owner: own?.id ?? 0n, mode: conflict.mode, start: conflict.start, end: conflict.end, pid };
+      if (this.#authority.isHere(file)) return described(lock.kind, file[lock.kind].conflict({ ...lock, owner }));
+      return await this.#testAtLeader(file, owner, lock, operation);
     } finally {
       this.#files.doneWith(file, owner);
     }
@@ -68,6 +74,7 @@ export class Locks {
     operation: Operation,
     signal: AbortSignal | undefined,
   ): Promise<void> {
+    if (this.#files.count >= mountLocksMax) throw new FileError("ENOLCK", "too many locks");
     const { file, owner } = this.#files.use(handle.inode, lock);
     const { mode } = lock;
     const range = { start: lock.start, end: lock.end };
@@ -76,6 +83,7 @@ export class Locks {
     const request = new LockRequest({
       session: this.#session,
       clock: this.#platform.clock,
+      authority: this.#authority,
       operation,
       file,
       owner,
@@ -85,6 +93,7 @@ export class Locks {
       inTurn: (body) => this.#inTurn(owner, body),
       record: (grant) => this.#files.record(file, owner, range, mode, grant),
       restore: () => this.#restore(file, owner, range),
+      waitingHere: (other) => [...this.#requests].filter((one) => one.isWaitingHere && one.owner === other),
     });
     const onAbort = () => request.abort();
     signal?.addEventListener("abort", onAbort, { once: true });
@@ -130,7 +139,16 @@ export class Locks {
 
   /** What is held, for the leader to know. */
   held(): HeldLock[] {
-    return this.#files.held();
+    return this.#files.all().flatMap((file) => {
+      const locks = heldOn(file);
+      if (locks.length > 0) file.isKnown = true;
+      return locks;
+    });
+  }
+
+  /** The lease on the inode is about to be given back. Undefined: the leader knows of all locks on it. */
+  handOver(inode: number): Promise<void> | undefined {
+    return this.#authority.handOver(inode);
   }
 
   /** The leader has set what was waited for. */
@@ -166,6 +184,30 @@ export class Locks {
     }
   }
 
+  async #testAtLeader(
+    file: LockedFile,
+    owner: LockOwner,
+    { kind, mode, pid, start, end }: LockRange,
+    operation: Operation,
+  ): Promise<LockRange | undefined> {
+    const request = { session: this.#session.id, inode: file.inode, kind, owner: owner.number, pid, start, end, mode };
+    file.requests += 1;
+    try {
+      for (;;) {
+        await this.#authority.leaderDecides(file);
+        const { conflict, leased } = await this.#session.request(testLock, request, operation);
+        if (leased) await this.#authority.askForLocks(file, operation);
+        else if (conflict === undefined) return undefined;
+        else {
+          const own = conflict.owner === 0 ? undefined : this.#files.ownerNumbered(kind, conflict.owner);
+          return described(kind, { owner: own, range: conflict });
+        }
+      }
+    } finally {
+      file.requests -= 1;
+    }
+  }
+
   /**
    * Releases at once here, and waits for the leader as long as the connection lasts: on the next one the leader is told of
    * what is left.
@@ -173,13 +215,29 @@ export class Locks {
   async #release(file: LockedFile, owner: LockOwner, range: ByteRange): Promise<void> {
     const queue = file[owner.kind];
     if (piecesIn(queue.held.of(owner), range).every(({ mode }) => mode === undefined)) return;
+    const isHere = this.#authority.isHere(file);
     queue.put({ owner, ...range }, undefined);
-    const { kind, number, pid } = owner;
+    if (isHere) {
+      file.isUnstated = true;
+      return;
+    }
+    file.requests += 1;
+    try {
+      await this.#releaseAtLeader(file, owner, range);
+    } finally {
+      file.requests -= 1;
+    }
+  }
+
+  async #releaseAtLeader(file: LockedFile, owner: LockOwner, range: ByteRange): Promise<void> {
     const session = this.#session;
-    const asked = { inode: file.inode, kind, owner: number, pid, ...range, mode: undefined, wait: 0 };
-    const request = { session: session.id, ...asked };
     const { peer } = session;
     if (peer === undefined) return;
+    await this.#authority.leaderDecides(file);
+    const { kind, number, pid } = owner;
+    const asked = { inode: file.inode, kind, owner: number, pid, ...range, mode: undefined, wait: 0 };
+    const request = { session: session.id, ...asked };
+    const grant = this.#authority.grantOf(file);
     let answer: SetLockAnswer;
     try {
       answer = (await peer.request(setLock, request, { timeoutMs: releaseTimeoutMs })).body;
@@ -187,6 +245,7 @@ export class Locks {
       if (session.ended || session.peer !== peer) return;
       answer = await session.request(setLock, request);
     }
+    this.#authority.answered(file, answer.alone, grant);
     this.#files.record(file, owner, range, undefined, answer.grant);
   }
 
@@ -201,4 +260,14 @@ export class Locks {
       this.#files.record(file, owner, piece, mode, grant);
     }
   }
+}
+
+/** For F_GETLK: who is on another machine has no process here. */
+function described(
+  kind: LockRange["kind"],
+  conflict: { readonly owner: LockOwner | undefined; readonly range: ByteRange & { mode: LockMode } } | undefined,
+): LockRange | undefined {
+  if (conflict === undefined) return undefined;
+  const { owner, range } = conflict;
+  return { kind, owner: owner?.id ?? 0n, mode: range.mode, start: range.start, end: range.end, pid: owner?.pid ?? 0 };
 }

@@ -81,7 +81,13 @@ export class MountSession {
       for (const node of nodes) this.leases.letGo(node);
     };
     this.ids = new Ids((operation) => this.transactions.submit(operation));
-    this.#givingBack = new GivingBack({ session, journal: this.journal, log, caches });
+    this.#givingBack = new GivingBack({
+      session,
+      journal: this.journal,
+      log,
+      caches,
+      stateLocks: (inode) => this.locks.handOver(inode),
+    });
     this.leases = new Leases({
       platform,
       session,
@@ -90,7 +96,7 @@ export class MountSession {
       fresh: (node, { mappings, mappedBelow }) => this.#equip(node, false, { mappings, mappedBelow }),
     });
     this.#givingBack.attach(this.leases);
-    this.locks = new Locks(platform, session);
+    this.locks = new Locks(platform, session, this.leases);
     this.fetcher = new Fetcher(this.leases, session);
     this.contents = new Contents({
       platform,

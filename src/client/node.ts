@@ -50,6 +50,8 @@ export class Node {
   /** The kernel was allowed to keep names of this directory, or its attributes, under the present lease. */
   kernelHasNames = false;
   kernelHasAttributes = false;
+  /** Others have advisory locks on it, or want some: also under an exclusive lease they are set at the leader. */
+  hasLocksElsewhere = false;
   /** Used since the last look at what is idle. */
   isRecent = false;
   /** Errors of write-back, for fsync and close: those that a handle has not seen yet are the ones above its own count. */

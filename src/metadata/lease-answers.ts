@@ -173,12 +173,22 @@ export class LeaseAnswers {
     const mode = this.#leases(session).modeOf(session.id, inode, grant);
     const record = mode === undefined ? undefined : this.#record(session, inode);
     if (mode === undefined || record === undefined) return undefined;
-    if (record.attributes.chunkCount === 0) return { grant, mode, record, mappings: [], mappedBelow: mappedToEnd };
+    const foreignLocks = mode === "exclusive" && this.#foreignLocks(session, inode);
+    const leased = { grant, mode, record, foreignLocks };
+    if (record.attributes.chunkCount === 0) return { ...leased, mappings: [], mappedBelow: mappedToEnd };
     const limit = Math.min(mappingsPerReply, budget.mappings);
-    if (limit === 0) return { grant, mode, record, mappings: [], mappedBelow: 0 };
+    if (limit === 0) return { ...leased, mappings: [], mappedBelow: 0 };
     const mapped = this.#parts.leader.namespace.mappings(session.volume, inode, 0, limit);
     budget.mappings -= mapped.mappings.length;
-    return { grant, mode, record, ...mapped };
+    return { ...leased, ...mapped };
+  }
+
+  /** For an answer that brings an exclusive lease: from now on this is what its client goes by. */
+  #foreignLocks(session: Session, inode: number): boolean {
+    const { leases, locks } = this.#parts.holdings.of(session.volume);
+    const areForeign = locks.isForeign(session.id, inode);
+    leases.tellLocks(session.id, inode, areForeign);
+    return areForeign;
   }
 
   #record(session: Session, inode: number): InodeRecord | undefined {

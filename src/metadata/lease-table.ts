@@ -16,6 +16,7 @@ const isExclusiveFlag = 1;
 const recalledToSharedFlag = 2;
 const recalledFlag = 4;
 const markFlag = 8;
+const locksElsewhereFlag = 16;
 const recallFlags = recalledToSharedFlag | recalledFlag;
 
 const initialCapacity = 256;
@@ -100,6 +101,15 @@ export class LeaseTable {
 
   mark(slot: number, marked: boolean): void {
     this.#flags[slot] = marked ? this.#flags[slot]! | markFlag : this.#flags[slot]! & ~markFlag;
+  }
+
+  /** Its client was told that others may have advisory locks: it sets none by itself under this lease. */
+  hasLocksElsewhere(slot: number): boolean {
+    return (this.#flags[slot]! & locksElsewhereFlag) !== 0;
+  }
+
+  setLocksElsewhere(slot: number, elsewhere: boolean): void {
+    this.#flags[slot] = elsewhere ? this.#flags[slot]! | locksElsewhereFlag : this.#flags[slot]! & ~locksElsewhereFlag;
   }
 
   /** The same lease goes on with another grant or mode, not recalled. */

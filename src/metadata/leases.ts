@@ -199,6 +199,21 @@ export class Leases {
     return this.#table.first(inode) !== none || this.#waiters.has(inode);
   }
 
+  /** Whether another client may be setting advisory locks on the inode by itself. */
+  othersSetLocks(session: number, inode: number): boolean {
+    for (let slot = this.#table.first(inode); slot !== none; slot = this.#table.next(slot)) {
+      if (this.#table.session(slot) === session) continue;
+      if (this.#table.isExclusive(slot) && !this.#table.hasLocksElsewhere(slot)) return true;
+    }
+    return false;
+  }
+
+  /** What the session is being told with its exclusive lease: whether it may set advisory locks by itself. */
+  tellLocks(session: number, inode: number, areElsewhere: boolean): void {
+    const slot = this.#table.find(session, inode);
+    if (slot !== none) this.#table.setLocksElsewhere(slot, areElsewhere);
+  }
+
   /** Who has the inode. */
   holders(inode: number): Holder[] {
     return this.#table.holders(inode);

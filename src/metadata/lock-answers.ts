@@ -1,6 +1,6 @@
 /**
- * Answers about advisory locks. Who asks has a lease on the inode, or locks there: so no other client has locks on it that
- * the leader doesn't know (locks.ts).
+ * Answers about advisory locks. While another client may have locks that the leader doesn't know, who asks is told to take
+ * a lease first: that brings them (locks.ts).
  */
 import { BrineError } from "../errors/brine-error.ts";
 import type { ByteRange, LockMode } from "../locks/range-locks.ts";
@@ -18,7 +18,7 @@ export interface LockAnswersParts {
 }
 
 export interface SetAnswer {
-  readonly outcome: "done" | "conflict" | "waiting" | "deadlock" | "full";
+  readonly outcome: "done" | "conflict" | "waiting" | "deadlock" | "full" | "leased";
   readonly grant: number;
   readonly conflict: LockConflict | undefined;
   readonly alone: boolean;
@@ -34,19 +34,23 @@ export class LockAnswers {
   set(session: Session, asked: AskedLock): Answer<SetAnswer> {
     return afterGrace(this.#parts, session, () => {
       checkRange(asked);
+      const answer = { grant: 0, conflict: undefined, alone: false };
+      if (asked.mode !== undefined && this.#isLeased(session, asked.inode)) return { ...answer, outcome: "leased" };
       const { locks } = this.#parts.holdings.of(session.volume);
-      const answer = { grant: 0, conflict: undefined, ...locks.set(session.id, asked) };
-      return { ...answer, alone: this.#isAlone(session, asked.inode) };
+      const outcome = locks.set(session.id, asked);
+      return { ...answer, ...outcome, alone: this.#isAlone(session, asked.inode) };
     });
   }
 
   test(
     session: Session,
     asked: LockedBy & ByteRange & { readonly mode: LockMode },
-  ): Answer<{ conflict: LockConflict | undefined }> {
+  ): Answer<{ conflict: LockConflict | undefined; leased: boolean }> {
     return afterGrace(this.#parts, session, () => {
       checkRange(asked);
-      return { conflict: this.#parts.holdings.of(session.volume).locks.test(session.id, asked) };
+      if (this.#isLeased(session, asked.inode)) return { conflict: undefined, leased: true };
+      const { locks } = this.#parts.holdings.of(session.volume);
+      return { conflict: locks.test(session.id, asked), leased: false };
     });
   }
 
@@ -59,10 +63,19 @@ export class LockAnswers {
     this.#parts.holdings.of(session.volume).locks.state(session.id, inode, stated);
   }
 
+  #isLeased(session: Session, inode: number): boolean {
+    const { leases, locks } = this.#parts.holdings.of(session.volume);
+    locks.asks(session.id, inode);
+    return leases.othersSetLocks(session.id, inode);
+  }
+
+  /** Then the session may set locks by itself if it has the exclusive lease. */
   #isAlone(session: Session, inode: number): boolean {
     const { leases, locks } = this.#parts.holdings.of(session.volume);
     if (locks.isForeign(session.id, inode)) return false;
-    return leases.holders(inode).every((holder) => holder.session === session.id);
+    if (leases.holders(inode).some((holder) => holder.session !== session.id)) return false;
+    leases.tellLocks(session.id, inode, false);
+    return true;
   }
 }
 

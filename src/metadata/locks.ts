@@ -19,6 +19,9 @@ import { type HeldLock, type LockConflict, type LockKind, locksMax } from "../wi
 import type { Grants } from "./grants.ts";
 import type { Lifetime } from "./lifetime.ts";
 
+/** Of two clients that lock the same file none gets it for itself so soon: each would take it from the other again. */
+const contestedMs = 10_000;
+
 /** Waits in a volume. */
 const waitsMax = 65_536;
 
@@ -83,6 +86,8 @@ export class Locks {
   readonly #queueParts: LockQueueParts<Owner>;
   readonly #files: Record<LockKind, Map<number, LockedFile>> = { posix: new Map(), flock: new Map() };
   readonly #sessions = new Map<number, LockingSession>();
+  /** Who has asked about locks on an inode, and when. */
+  readonly #asked = new Map<number, Map<number, number>>();
   #count = 0;
   #waitCount = 0;
 
@@ -93,6 +98,7 @@ export class Locks {
       isSameProcess: (left, right) => left.session === right.session && left.pid === right.pid && left.pid !== 0,
       nextGrant: () => parts.grants.next(),
     };
+    parts.lifetime.repeat(contestedMs, () => this.#forgetAsked());
   }
 
   /** Locks held. */
@@ -190,15 +196,26 @@ export class Locks {
 
   // --- asking ---
 
-  /** Whether the session has or waits for locks on the inode: then no lease lets others set any by themselves. */
-  isConcerned(session: number, inode: number): boolean {
-    return this.#some(inode, (owner) => owner.session === session);
+  /** The session asks about locks on the inode. */
+  asks(session: number, inode: number): void {
+    const nowMs = this.#parts.lifetime.nowMs();
+    const asked = this.#asked.get(inode);
+    if (asked === undefined) this.#asked.set(inode, new Map([[session, nowMs]]));
+    else asked.set(session, nowMs);
   }
 
-  /** Whether others have locks on the inode, or anybody waits for one. */
+  /** Whether others have locks on the inode or have asked for some lately, or anybody waits for one. */
   isForeign(session: number, inode: number): boolean {
-    if (this.#some(inode, (owner) => owner.session !== session)) return true;
-    return this.#filesOf(inode).some(({ queue }) => queue.waitCount > 0);
+    const asked = this.#asked.get(inode);
+    if (asked !== undefined) {
+      const sinceMs = this.#parts.lifetime.nowMs() - contestedMs;
+      for (const [other, askedMs] of asked) if (other !== session && askedMs >= sinceMs) return true;
+    }
+    return this.#filesOf(inode).some(({ queue }) => {
+      if (queue.waitCount > 0) return true;
+      for (const owner of queue.held.owners()) if (owner.session !== session) return true;
+      return false;
+    });
   }
 
   /** Who is in the way of those of the session that wait for locks on the inode, for people. */
@@ -304,12 +321,12 @@ export class Locks {
     return owner;
   }
 
-  #some(inode: number, isMeant: (owner: Owner) => boolean): boolean {
-    return this.#filesOf(inode).some(({ queue }) => {
-      for (const owner of queue.held.owners()) if (isMeant(owner)) return true;
-      for (const { owner } of queue.waits()) if (isMeant(owner)) return true;
-      return false;
-    });
+  #forgetAsked(): void {
+    const sinceMs = this.#parts.lifetime.nowMs() - contestedMs;
+    for (const [inode, asked] of this.#asked) {
+      for (const [session, askedMs] of asked) if (askedMs < sinceMs) asked.delete(session);
+      if (asked.size === 0) this.#asked.delete(inode);
+    }
   }
 
   /** It waits no more. */

@@ -149,6 +149,8 @@ export const leasedInode = struct({
   /** A file's chunk map as far as it fits, and the first index that it does not speak of; 2^32 − 1: it is complete. */
   mappings: list(mapping, mappingsPerReply),
   mappedBelow: u32,
+  /** Others have advisory locks on the inode, or want some: with an exclusive lease, too, the leader is asked for them. */
+  foreignLocks: boolean,
 });
 export type LeasedInode = Infer<typeof leasedInode>;
 

@@ -1,9 +1,9 @@
 /**
  * Advisory locks: what clients ask of the metadata leader, and what it tells them. Numbers 150–159 of the leader's.
  *
- * The leader has all locks of a volume but those that a client sets by itself under an exclusive lease (leasedInode's
- * `foreignLocks`). So who asks for a lock has at least the shared lease on the inode, or has locks or waits there already:
- * then nobody sets locks by itself.
+ * The leader has all locks of a volume but those that a client sets by itself: it may, while it has an exclusive lease that
+ * came without `foreignLocks` (leasedInode), or is `alone` since. Before it gives the lease back it states them. So who is
+ * answered `leased` takes the shared lease, and asks again.
  *
  * Owners are numbered by their session, each one (of one kind) with a number of its own while it has or waits for anything.
  */
@@ -41,7 +41,7 @@ export const lockConflict = struct({
 export type LockConflict = Infer<typeof lockConflict>;
 
 const setLockAnswer = struct({
-  outcome: oneOf("done", "conflict", "waiting", "deadlock", "full"),
+  outcome: oneOf("done", "conflict", "waiting", "deadlock", "full", "leased"),
   /** With `done`: when it was set. Later locks have higher numbers, leases too. */
   grant: u64,
   /** With `conflict` and `waiting`. */
@@ -55,10 +55,11 @@ export type SetLockAnswer = Infer<typeof setLockAnswer>;
  * has given to no other wait: `waiting` is then the answer when somebody is in the way, and `lockGranted` follows. The same
  * request may be sent again.
  *
- * `conflict`: nothing was changed. `deadlock`: nor was it, and it doesn't wait (kind `posix`). `full`: too many locks.
+ * With all other outcomes nothing was changed. `deadlock`: it doesn't wait (kind `posix`). `full`: too many locks. `leased`:
+ * another client may have locks under its exclusive lease.
  *
- * `alone`: no other session has a lock or lease on the inode, or waits for a lock.
- * Errors: invalid (no lease, no locks there), sessionExpired.
+ * `alone`: no other session has a lock or lease on the inode, waits for a lock, or has asked for one lately.
+ * Errors: sessionExpired.
  */
 export const setLock = method(
   150,
@@ -67,12 +68,12 @@ export const setLock = method(
   setLockAnswer,
 );
 
-/** The lock that is in the way of such a one. Errors: invalid (no lease, no locks there), sessionExpired. */
+/** The lock that is in the way of such a one. `leased`: see setLock. Errors: sessionExpired. */
 export const testLock = method(
   151,
   "leader.testLock",
   struct({ session: u64, inode: u64, ...owner, ...range, mode: lockMode }),
-  struct({ conflict: optional(lockConflict) }),
+  struct({ conflict: optional(lockConflict), leased: boolean }),
 );
 
 /** Ends a wait. False: there is none; it was granted, and `lockGranted` is on its way. */
