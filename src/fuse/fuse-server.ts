@@ -23,14 +23,12 @@ import { LockOwners } from "./lock-owners.ts";
 import { MappedPages } from "./mapped-pages.ts";
 import { Notifications } from "./notifications.ts";
 import {
-  allFeatures,
   batchForgetIn,
   forgetIn,
   forgetOne,
   incEpochMinor,
   interruptIn,
   keepPagesMinor,
-  lockFeatures,
   opcode,
   opcodeName,
 } from "./protocol.ts";
@@ -194,10 +192,7 @@ class Server implements FuseServer {
 
   #onInit(request: Request): void {
     try {
-      // A file system without locks leaves them to the kernel: then they are this machine's own.
-      const hasLocks = "setLock" in this.#context.fileSystem;
-      const { featureMask = allFeatures, minorMax } = this.#options;
-      const agreement = negotiate(request, hasLocks ? featureMask : featureMask & ~lockFeatures, minorMax);
+      const agreement = negotiate(request, this.#options.featureMask, this.#options.minorMax);
       const { caches, replies } = this.#context;
       replies.bytes(request, agreement.reply);
       replies.keepsPages = agreement.minor >= keepPagesMinor;

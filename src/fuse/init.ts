@@ -44,7 +44,11 @@ export interface Agreement {
  * Reads fuse_init_in and builds the answer. `featureMask`, `minorMax`: take no more than these, to run as on an older
  * kernel. Errors: BrineError `versionMismatch` for a kernel that is too old.
  */
-export function negotiate(request: Request, featureMask: bigint, minorMax: number = protocolMinorMax): Agreement {
+export function negotiate(
+  request: Request,
+  featureMask: bigint = wantedFeatures,
+  minorMax: number = protocolMinorMax,
+): Agreement {
   request.expect(initIn.bytes);
   const major = request.u32(initIn.major);
   const minor = request.u32(initIn.minor);

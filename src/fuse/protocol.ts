@@ -90,8 +90,6 @@ export const feature = {
   DIRECT_IO_ALLOW_MMAP: 1n << 36n,
 } as const;
 
-export const allFeatures = (1n << 64n) - 1n;
-export const lockFeatures = feature.POSIX_LOCKS | feature.FLOCK_LOCKS;
 /** What Linux 6.1 (Debian 12, protocol 7.37) offers: bits 0 to 30, and of the upper word SECURITY_CTX, HAS_INODE_DAX. */
 export const linux61Features = 0x7fff_ffffn | (0b11n << 32n);
 
