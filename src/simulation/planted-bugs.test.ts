@@ -1,7 +1,7 @@
 /** The checkers can fail: bugs are planted around the code under test, and each must be found. */
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
-import type { FileSystem } from "../client/file-system.ts";
+import type { FileSystem, Handle } from "../client/file-system.ts";
 import type { DiskFile } from "../platform/disk.ts";
 import type { Platform } from "../platform/platform.ts";
 import { acquireLease } from "../wire/catalogue/leader.ts";
@@ -10,7 +10,7 @@ import type { Handler } from "../wire/peer.ts";
 import type { Hooks } from "./hooks.ts";
 import { SimulatedRandom } from "./simulated-random.ts";
 import { simulate } from "./simulation.ts";
-import { mustBeFound, replaced, withHandler } from "./testing/planting.ts";
+import { mustBeFound, replaced, withFileSystem, withHandler } from "./testing/planting.ts";
 
 /** Files whose path fits are "synced" at once, without a sync. */
 function withoutSync(path: RegExp): Hooks {
@@ -61,15 +61,20 @@ test("a member that answers reads from old copies", () => {
 
 test("an append that takes effect twice, as a resend without memory would", () => {
   const random = new SimulatedRandom("twice");
-  const hooks = (): Hooks => ({
-    fileSystem: (_client, real) =>
-      replaced<FileSystem>(real, {
-        async write(handle, offset, data, options) {
-          if (offset === 0 && random.chance(0.3)) await real.write(handle, offset, data, options);
-          return real.write(handle, offset, data, options);
-        },
-      }),
-  });
+  const hooks = (): Hooks => {
+    const appends = new WeakSet<Handle>();
+    return withFileSystem((real) => ({
+      async open(inode, flags, signal) {
+        const handle = await real.open(inode, flags, signal);
+        if (flags.append) appends.add(handle);
+        return handle;
+      },
+      async write(handle, offset, data, options) {
+        if (appends.has(handle) && random.chance(0.3)) await real.write(handle, offset, data, options);
+        return real.write(handle, offset, data, options);
+      },
+    }));
+  };
   return mustBeFound(hooks, /not linearizable/);
 });
 

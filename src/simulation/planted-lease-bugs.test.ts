@@ -1,8 +1,15 @@
 /** The checkers can fail: bugs of leases, of writing back and of the end of sessions are planted, and each must be found. */
 import { test } from "node:test";
 import type { FileSystem, Handle, KernelCaches } from "../client/file-system.ts";
-import { acquireLease, heartbeat, type LeaseMode, lookup, releaseLeases } from "../wire/catalogue/leader.ts";
-import { equalize, fenceSession, writeBlocks } from "../wire/catalogue/store.ts";
+import {
+  acquireLease,
+  heartbeat,
+  type LeaseMode,
+  lookup,
+  registerStore,
+  releaseLeases,
+} from "../wire/catalogue/leader.ts";
+import { writeBlocks } from "../wire/catalogue/store.ts";
 import type { Peer, Work } from "../wire/peer.ts";
 import type { Hooks } from "./hooks.ts";
 import { SimulatedRandom } from "./simulated-random.ts";
@@ -117,24 +124,6 @@ test("an fsync that is answered early", () => {
   return mustBeFound(hooks, lost, search);
 });
 
-test("a write after fencing", () => {
-  const hooks = () =>
-    withService((service) => {
-      service.plant(fenceSession, () => () => ({}));
-    });
-  const search = { faults: { longClientIsolation: 2, longClientPause: 1 }, more: ["write"], seeds: 60 } as const;
-  return mustBeFound(hooks, lost, search);
-});
-
-test("a client killed between its two member writes, and nobody makes them equal", () => {
-  const hooks = () =>
-    withService((service) => {
-      service.plant(equalize, () => () => ({ copiedBlocks: 0 }) as never);
-    });
-  const search = { faults: { clientCrash: 1 }, more: ["write"], seeds: 60 } as const;
-  return mustBeFound(hooks, /not linearizable|in-sync members are equal/, search);
-});
-
 test("metadata sent before its data", () => {
   const hooks = (): Hooks => {
     const { hooks: clocks, clockOf } = withClocks();
@@ -155,13 +144,16 @@ test("metadata sent before its data", () => {
 
 test("a rename that takes effect twice, as a resend without memory would", () => {
   const random = new SimulatedRandom("twice");
-  const hooks = () =>
-    withFileSystem((real) => ({
+  const hooks = (): Hooks => {
+    const { hooks: clocks, clockOf } = withClocks();
+    const plants = withFileSystem((real, client) => ({
       async rename(...call) {
         await real.rename(...call);
-        if (random.chance(0.5)) void real.lookup(real.root, "a").then(() => real.rename(...call).catch(() => {}));
+        if (random.chance(0.5)) clockOf(client).startTimer(30, () => void real.rename(...call).catch(() => {}));
       },
     }));
+    return { ...clocks, ...plants };
+  };
   return mustBeFound(hooks, lost, { more: ["rename", "createFile", "lookup"], seeds: 20 });
 });
 

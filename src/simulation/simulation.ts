@@ -352,9 +352,20 @@ class Simulation {
   }
 
   async #unmount(): Promise<void> {
-    for (const client of this.#cluster.clients) await (await client.mount()).client.unmount();
-    const { sessions } = await this.#cluster.status();
-    if (sessions.length > 0) throw new Violation("unmount ends the session", `${sessions.length} are left`);
+    const names: string[] = [];
+    for (const client of this.#cluster.clients) {
+      const { client: mounted, name } = await client.mount();
+      names.push(name);
+      await mounted.unmount();
+    }
+    for (;;) {
+      const { sessions } = await this.#cluster.status();
+      const left = sessions.filter(({ host }) => names.includes(host));
+      if (left.length > 0) throw new Violation("unmount ends the session", `${left.length} are left`);
+      // Those of clients that were killed while they mounted end when their time is over.
+      if (sessions.length === 0) return;
+      await this.#wait(pollMs);
+    }
   }
 
   /** Liveness: what is waited for must happen within a bound. */

@@ -86,6 +86,10 @@ export function leasedInodes(model: Model, invocation: Invocation, prediction: P
     if (prediction.errnos.some((errno) => knownWithoutLease.has(errno))) return none;
     return keyOf(model, "parent" in operation ? operation.parent : (operation as { inode: number }).inode);
   }
+  if (operation.kind === "rename" && isSameFile(model, operation)) {
+    // Nothing happens, which the directories tell.
+    return new Set([...keyOf(model, operation.parent), ...keyOf(model, operation.newParent)]);
+  }
   return readsInode(operation) ?? changedInodes(model, invocation);
 
   function readsInode(one: FileOperation): Set<number> | undefined {
@@ -104,6 +108,12 @@ export function leasedInodes(model: Model, invocation: Invocation, prediction: P
         return undefined;
     }
   }
+}
+
+function isSameFile(model: Model, rename: Extract<FileOperation, { kind: "rename" }>): boolean {
+  const from = model.numbered(rename.parent)?.entries.get(rename.name);
+  const to = model.numbered(rename.newParent)?.entries.get(rename.newName);
+  return from !== undefined && from === to;
 }
 
 function keyOf(model: Model, number: number): Set<number> {
