@@ -1,14 +1,7 @@
 /** The checkers can fail: bugs of leases, of writing back and of the end of sessions are planted, and each must be found. */
 import { test } from "node:test";
 import type { FileSystem, Handle, KernelCaches } from "../client/file-system.ts";
-import {
-  acquireLease,
-  heartbeat,
-  type LeaseMode,
-  lookup,
-  registerStore,
-  releaseLeases,
-} from "../wire/catalogue/leader.ts";
+import { acquireLease, heartbeat, type LeaseMode, lookup, releaseLeases } from "../wire/catalogue/leader.ts";
 import { writeBlocks } from "../wire/catalogue/store.ts";
 import type { Peer, Work } from "../wire/peer.ts";
 import type { Hooks } from "./hooks.ts";
