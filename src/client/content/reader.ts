@@ -74,7 +74,7 @@ export class FileReader {
       }
       if (aheadBytes > 0) this.#readAhead(content, end, aheadBytes, operation);
       const isWhole = parts.every((part) => part instanceof Uint8Array);
-      return isWhole ? (parts as Uint8Array[]) : await allOf(parts);
+      return isWhole ? (parts as Uint8Array[]) : await Promise.all(parts);
     } finally {
       unlock();
     }
@@ -85,7 +85,7 @@ export class FileReader {
     const start = index * chunkBytes;
     const parts: Part[] = [];
     this.#gather(content, start + first * blockBytes, start + end * blockBytes, parts, operation);
-    return Buffer.concat(await allOf(parts));
+    return Buffer.concat(await Promise.all(parts));
   }
 
   /** Bytes that lie in one chunk. */
@@ -198,9 +198,4 @@ export class FileReader {
       if (piece.dirt === undefined && piece.end <= stop) this.#contents.cache.drop(piece);
     }
   }
-}
-
-/** All of them, when the last has arrived: nobody is left to read on when one has failed. */
-async function allOf(parts: readonly Part[]): Promise<Uint8Array[]> {
-  return Promise.all(parts);
 }
