@@ -2,27 +2,34 @@
  * Pages of mapped memory that the kernel may have, and how they are taken from it.
  *
  * All files are opened for direct I/O, so only mmap(2) and exec make pages, and each is read before it is used: by a READ
- * of whole pages that, other than read(2), names no lock owner. Nodes of which no such READ was answered have none.
+ * of whole pages that, other than read(2), names no lock owner. What was answered to such READs the kernel may have; of
+ * nothing else it has pages.
  *
  * INVAL_INODE of pages
  * - makes the kernel write what is dirty, by WRITEs that must be answered meanwhile;
- * - waits for each page that the kernel has asked for and not been given;
+ * - waits for each page in its range that the kernel has asked for and not been given;
  * - drops the rest.
  *
- * So it blocks, and goes out on a thread of its own (transport/notifier.ts). The difficulty are READs that come while it
- * runs. Answered, their pages may stay in the kernel, if it has passed them already. Not answered, it may wait for them for
- * ever. Hence:
+ * So it blocks, and goes out on a thread of its own (transport/notifier.ts). The difficulty are READs without an answer.
+ * Those that came before wait for a lease, and won't get it before the present one is given back (a READ for memory that
+ * may be written to needs the exclusive one, when only the shared one may be here): who waits for them waits for ever.
+ * Those that come while it runs may be answered or not: answered, their pages may stay in the kernel, if it has passed
+ * them already. Hence:
  *
  * 1. From the start on, READs for pages that come are held here.
- * 2. In rounds: everything is invalidated but the pages of READs that are held now. Nobody can see those.
- * 3. If a round has not finished after 2 ms, it may be waiting for a READ that came after its start: those go on to the
- *    file system, under the lease that is leaving. Then there is another round.
- * 4. The tasks whose READs are held stand still, and whoever could disturb a round is held by the next. So it ends.
- * 5. READs that are still held go on when the lease has been given back, and wait for the next one.
+ * 2. Answers that are decided on go out: they take no more than the microtasks of this turn.
+ * 3. Only ranges that were given are invalidated, without those of READs that have no answer. Nobody can see those pages:
+ *    the kernel asks for what it hasn't got.
+ * 4. If one takes longer than 2 ms, it may be waiting for a page that the kernel has dropped by itself, short of memory, and
+ *    asked for again since the start of this very range: such READs go on to the file system, under the lease that is
+ *    leaving.
+ * 5. What was answered meanwhile is invalidated in another round. The tasks whose READs are held stand still, so it ends.
+ * 6. READs that are still held go on when the lease has been given back, and are answered under the next one.
  */
 import type { Clock } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
 import { pageInvalidation } from "./notify-messages.ts";
+import { type ByteRange, overlap, PageRanges, without } from "./page-ranges.ts";
 import type { FuseTransport } from "./transport.ts";
 import { within } from "./within.ts";
 
@@ -32,24 +39,35 @@ const patienceLastMs = 50;
 /** From then on the log says every so often that the kernel has not given up its pages. */
 const reportAfterMs = 5_000;
 
-interface HeldRead {
-  readonly start: number;
-  readonly end: number;
+/** A READ for pages. */
+export interface PageRead {
+  /** Resolves when the file system may be asked; undefined: at once. */
+  readonly held: Promise<void> | undefined;
+  /** Call it in the turn in which the answer is written. */
+  answered(): void;
+  /** There is no data in the answer. */
+  failed(): void;
+}
+
+interface HeldRead extends ByteRange {
   readonly go: () => void;
 }
 
-interface Forgetting {
-  readonly done: Promise<void>;
+/** What the kernel has of one node, and is waiting for. */
+interface NodePages {
+  readonly given: PageRanges;
+  /** With the file system. */
+  readonly unanswered: Set<ByteRange>;
   readonly held: Set<HeldRead>;
+  forgetting: Promise<void> | undefined;
 }
 
 export class MappedPages {
   readonly #transport: FuseTransport;
   readonly #clock: Clock;
   readonly #logger: Logger;
-  /** Nodes of which pages were given to the kernel. At most as many as it knows. */
-  readonly #paged = new Set<number>();
-  readonly #forgetting = new Map<number, Forgetting>();
+  /** Nodes that have pages, or are about to. At most as many as the kernel knows. */
+  readonly #nodes = new Map<number, NodePages>();
 
   constructor(parts: { transport: FuseTransport; clock: Clock; logger: Logger }) {
     this.#transport = parts.transport;
@@ -57,67 +75,93 @@ export class MappedPages {
     this.#logger = parts.logger;
   }
 
-  /** A READ for pages has come. Wait for the promise, if there is one, before asking the file system. */
-  reading(node: number, offset: number, size: number): Promise<void> | undefined {
-    const forgetting = this.#forgetting.get(node);
-    if (forgetting === undefined) {
-      if (this.#paged.size === 0) this.#transport.prepareNotify();
-      this.#paged.add(node);
-      return undefined;
+  /** A READ for pages has come. */
+  reading(node: number, offset: number, size: number): PageRead {
+    const pages = this.#pagesOf(node);
+    const range = { start: offset, end: offset + size };
+    let held: Promise<void> | undefined;
+    if (pages.forgetting === undefined) pages.unanswered.add(range);
+    else {
+      held = new Promise((resolve) => {
+        const go = () => {
+          pages.unanswered.add(range);
+          resolve();
+        };
+        pages.held.add({ ...range, go });
+      });
     }
-    return new Promise((resolve) => {
-      const go = () => {
-        this.#paged.add(node);
-        resolve();
-      };
-      forgetting.held.add({ start: offset, end: offset + size, go });
-    });
+    const end = (given: boolean) => {
+      pages.unanswered.delete(range);
+      if (given) pages.given.add(range);
+      else this.#drop(node, pages);
+    };
+    return { held, answered: () => end(true), failed: () => end(false) };
   }
 
   /** The kernel has forgotten the node, and its pages with it. */
   gone(node: number): void {
-    this.#paged.delete(node);
+    const pages = this.#nodes.get(node);
+    if (pages === undefined) return;
+    pages.given.take();
+    this.#drop(node, pages);
   }
 
   /** Resolves when the kernel has no page of the node that was given to it before. Never rejects. */
   forget(node: number): Promise<void> {
-    const underWay = this.#forgetting.get(node);
-    if (underWay !== undefined) return underWay.done;
-    if (!this.#paged.has(node)) return Promise.resolve();
-    const done = Promise.withResolvers<void>();
-    const forgetting = { done: done.promise, held: new Set<HeldRead>() };
-    this.#forgetting.set(node, forgetting);
-    void this.#run(node, forgetting).then(() => {
-      done.resolve();
-      // Whoever waits for us ends the lease in the microtasks that follow. Only then do the others go on.
-      this.#clock.startTimer(0, () => {
-        this.#forgetting.delete(node);
-        letGo(forgetting.held, forgetting.held);
-      });
-    });
-    return done.promise;
+    const pages = this.#nodes.get(node);
+    if (pages === undefined) return Promise.resolve();
+    pages.forgetting ??= this.#forget(node, pages);
+    return pages.forgetting;
   }
 
   /** The connection has ended: nothing is held any more. */
   stop(): void {
-    for (const { held } of this.#forgetting.values()) letGo(held, held);
+    for (const { held } of this.#nodes.values()) letGo(held, held);
   }
 
-  async #run(node: number, { held }: Forgetting): Promise<void> {
+  #pagesOf(node: number): NodePages {
+    let pages = this.#nodes.get(node);
+    if (pages === undefined) {
+      if (this.#nodes.size === 0) this.#transport.prepareNotify();
+      pages = { given: new PageRanges(), unanswered: new Set(), held: new Set(), forgetting: undefined };
+      this.#nodes.set(node, pages);
+    }
+    return pages;
+  }
+
+  #drop(node: number, { given, unanswered, held, forgetting }: NodePages): void {
+    if (given.isEmpty && unanswered.size + held.size === 0 && forgetting === undefined) this.#nodes.delete(node);
+  }
+
+  #turn(): Promise<void> {
+    return new Promise((resolve) => this.#clock.startTimer(0, resolve));
+  }
+
+  async #forget(node: number, pages: NodePages): Promise<void> {
+    if (pages.unanswered.size > 0) await this.#turn();
     const report = this.#reporter(node);
-    for (let disturbed = true; disturbed; ) {
-      disturbed = false;
-      this.#paged.delete(node);
-      const left = new Set(held);
-      for (const { offset, length } of rangesBeside(left)) {
-        const sent = this.#transport.notifyBlocking(pageInvalidation(node, offset, length)).then(() => true);
-        for (let patienceMs = patienceFirstMs; !(await within(sent, this.#clock, patienceMs)); ) {
-          report();
-          const late = [...held].filter((one) => !left.has(one));
-          disturbed ||= late.length > 0;
-          letGo(held, late);
-          patienceMs = late.length > 0 ? patienceFirstMs : Math.min(patienceMs * 2, patienceLastMs);
-        }
+    while (!pages.given.isEmpty) {
+      for (const range of pages.given.take()) await this.#invalidate(node, pages, range, report);
+    }
+    // Whoever waits for us ends the lease in the microtasks that follow. Only then do the others go on.
+    void this.#turn().then(() => {
+      pages.forgetting = undefined;
+      letGo(pages.held, pages.held);
+      this.#drop(node, pages);
+    });
+  }
+
+  async #invalidate(node: number, pages: NodePages, range: ByteRange, report: () => void): Promise<void> {
+    const { unanswered, held } = pages;
+    for (const part of without(range, [...unanswered, ...held])) {
+      const before = new Set(held);
+      const sent = this.#transport.notifyBlocking(pageInvalidation(node, part.start, part.end - part.start));
+      const done = sent.then(() => true);
+      for (let patienceMs = patienceFirstMs; !(await within(done, this.#clock, patienceMs)); ) {
+        report();
+        const late = [...held].filter((one) => !before.has(one) && overlap(one, part));
+        letGo(held, late);
+        patienceMs = late.length > 0 ? patienceFirstMs : Math.min(patienceMs * 2, patienceLastMs);
       }
     }
   }
@@ -139,16 +183,4 @@ function letGo(held: Set<HeldRead>, which: Iterable<HeldRead>): void {
     held.delete(one);
     one.go();
   }
-}
-
-/** What lies between and behind these. A length of 0 reaches to the end of all files. */
-function rangesBeside(reads: ReadonlySet<HeldRead>): { offset: number; length: number }[] {
-  const ranges: { offset: number; length: number }[] = [];
-  let offset = 0;
-  for (const { start, end } of [...reads].sort((a, b) => a.start - b.start)) {
-    if (start > offset) ranges.push({ offset, length: start - offset });
-    offset = Math.max(offset, end);
-  }
-  ranges.push({ offset, length: 0 });
-  return ranges;
 }

@@ -137,14 +137,33 @@ export async function readFile(context: RequestContext, request: Request): Promi
     return;
   }
   request.heldBytes = size;
-  const { fileSystem, openFiles, replies } = context;
-  let exclusive = false;
   if ((request.u32(readIn.readFlags) & readFlag.LOCKOWNER) === 0) {
-    const held = context.pages.reading(context.nodes.nodeOf(handle.inode), offset, size);
-    if (held !== undefined) await held;
-    exclusive = openFiles.writerCount(handle.inode) > 0;
+    await readPages(context, request, handle, offset, size);
+    return;
   }
-  replies.data(request, await fileSystem.read(handle, offset, size, request.signal, exclusive));
+  context.replies.data(request, await context.fileSystem.read(handle, offset, size, request.signal, false));
+}
+
+/** For mapped memory: the kernel keeps it. While the file is open for writing, memory may be written to: see giveHandle. */
+async function readPages(
+  { fileSystem, nodes, openFiles, pages, replies }: RequestContext,
+  request: Request,
+  handle: Handle,
+  offset: number,
+  size: number,
+): Promise<void> {
+  const read = pages.reading(nodes.nodeOf(handle.inode), offset, size);
+  if (read.held !== undefined) await read.held;
+  const exclusive = openFiles.writerCount(handle.inode) > 0;
+  let data: readonly Uint8Array[];
+  try {
+    data = await fileSystem.read(handle, offset, size, request.signal, exclusive);
+  } catch (error) {
+    read.failed();
+    throw error;
+  }
+  read.answered();
+  replies.data(request, data);
 }
 
 export async function writeFile(context: RequestContext, request: Request): Promise<void> {
