@@ -76,16 +76,20 @@ export class LockAuthority {
    * @param grant of the lease when it was asked
    */
   answered(file: LockedFile, alone: boolean, grant: number): void {
-    file.isAlone = alone;
-    const node = alone ? this.#parts.leases.held(file.inode, "exclusive") : undefined;
-    if (node?.grant === grant) node.hasLocksElsewhere = false;
+    const node = this.#parts.leases.get(file.inode);
+    if (node === undefined) return;
+    node.isAloneInLocking = alone;
+    if (alone && node.grant === grant && this.#parts.leases.held(file.inode, "exclusive") === node) {
+      node.hasLocksElsewhere = false;
+    }
   }
 
   /** Takes the exclusive lease, if the leader has said that nobody would miss it. */
   async takeLease(file: LockedFile, operation: Operation): Promise<void> {
     const { leases } = this.#parts;
-    if (!file.isAlone || file.requests > 0 || leases.get(file.inode)?.mode === "exclusive") return;
-    file.isAlone = false;
+    const node = leases.get(file.inode);
+    if (node?.isAloneInLocking !== true || file.requests > 0 || node.mode === "exclusive") return;
+    node.isAloneInLocking = false;
     leases.done(await leases.use(file.inode, "exclusive", operation));
   }
 

@@ -44,8 +44,6 @@ export interface LockedFile {
   isKnown: boolean;
   /** The leader is being told. */
   stating: Promise<void> | undefined;
-  /** The leader said last that nobody else is concerned. */
-  isAlone: boolean;
   /** Ranges as they were counted last. */
   counted: number;
 }
@@ -164,7 +162,6 @@ export class LockedFiles {
       isUnstated: false,
       isKnown: false,
       stating: undefined,
-      isAlone: false,
       counted: 0,
     };
   }

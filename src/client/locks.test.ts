@@ -82,3 +82,82 @@ test("a circle of waits over two mounts is a deadlock", async (context) => {
   await two.unlock(second, lock(2));
   await waiting;
 });
+
+/** Requests of this method that any client has made so far. */
+function requests(cluster: TestCluster, method: string): number {
+  const series = cluster.platform.metrics.series();
+  return series
+    .filter(({ name, labels }) => name === "brine_request_seconds" && labels.method === method)
+    .reduce((sum, { count }) => sum + count, 0);
+}
+
+test("under an exclusive lease locks cost no request, waiting included; others see them all the same", async (context) => {
+  const cluster = await TestCluster.start(context);
+  const [one, first, two, second] = await twoClients(cluster);
+  // Written to: the lease is exclusive.
+  await one.write(first, 0, Buffer.from("x"), { killPrivileges: false });
+  for (let round = 0; round < 50; round++) {
+    await one.setLock(first, lock(1, "exclusive", round, round), true);
+    const waiting = one.setLock(first, lock(2, "shared", round, round), true);
+    await one.unlock(first, lock(1));
+    await waiting;
+  }
+  await assert.rejects(one.setLock(first, lock(1, "exclusive"), false), failsWith("EAGAIN"));
+  assert.equal((await one.testLock(first, lock(1, "exclusive")))?.owner, 2n);
+  for (const method of ["leader.setLock", "leader.stateLocks", "leader.testLock"]) {
+    assert.equal(requests(cluster, method), 0, method);
+  }
+  await assert.rejects(two.setLock(second, lock(9, "exclusive", 49, 49), false), failsWith("EAGAIN"));
+  assert.equal(requests(cluster, "leader.stateLocks"), 1);
+  await two.setLock(second, lock(9, "exclusive", 50, 50), false);
+  await one.unlock(first, lock(2));
+  await two.setLock(second, lock(9, "exclusive", 49, 49), false);
+  await assert.rejects(one.setLock(first, lock(1, "exclusive", 50, 50), false), failsWith("EAGAIN"));
+});
+
+test("a file that is only locked gets the lease on the way", async (context) => {
+  const cluster = await TestCluster.start(context);
+  const [one, , two, second] = await twoClients(cluster);
+  await one.unmount();
+  for (let round = 0; round < 50; round++) {
+    await two.setLock(second, { ...lock(1), kind: "flock" }, true);
+    await two.unlock(second, { ...lock(1), kind: "flock" });
+  }
+  assert.ok(requests(cluster, "leader.setLock") <= 3);
+});
+
+test("who waits under a lease that goes waits on, before those who come later", async (context) => {
+  const [one, first, two, second] = await twoClients(await TestCluster.start(context));
+  await one.write(first, 0, Buffer.from("x"), { killPrivileges: false });
+  await one.setLock(first, lock(1), true);
+  const local = one.setLock(first, lock(2), true);
+  const foreign = two.setLock(second, lock(3), true);
+  assert.equal(await settles(Promise.race([local, foreign])), false);
+  await one.unlock(first, lock(1));
+  await local;
+  assert.equal(await settles(foreign), false);
+  await one.unlock(first, lock(2));
+  await foreign;
+});
+
+test("deadlocks are found under leases, and where a circle leads through other mounts", async (context) => {
+  const cluster = await TestCluster.start(context);
+  const [one, two] = [await cluster.mount(), await cluster.mount()];
+  const { handle: mine } = await one.createAndOpen(one.root, "mine", file, {});
+  const { handle: theirs } = await two.createAndOpen(two.root, "theirs", file, {});
+  await one.setLock(mine, lock(1, "exclusive", 0, 0), true);
+  await one.setLock(mine, lock(2, "exclusive", 1, 1), true);
+  const waiting = one.setLock(mine, lock(1, "exclusive", 1, 1), true);
+  await assert.rejects(one.setLock(mine, lock(2, "exclusive", 0, 0), true), failsWith("EDEADLK"));
+  // 1 waits for 2 here, 2 for 3 at the leader, and 3 for 1, who has a lock that was set here.
+  await two.setLock(theirs, lock(3), true);
+  const found = await one.lookup(one.root, "theirs");
+  const elsewhere = one.setLock(await one.open(found!.inode, {}), lock(2), true);
+  assert.equal(await settles(elsewhere), false);
+  const back = await two.open(mine.inode, {});
+  await assert.rejects(two.setLock(back, lock(3, "exclusive", 0, 0), true), failsWith("EDEADLK"));
+  await two.unlock(theirs, lock(3));
+  await elsewhere;
+  await one.unlock(mine, lock(2));
+  await waiting;
+});

@@ -52,6 +52,8 @@ export class Node {
   kernelHasAttributes = false;
   /** Others have advisory locks on it, or want some: also under an exclusive lease they are set at the leader. */
   hasLocksElsewhere = false;
+  /** The leader said last, when it was asked for a lock, that no other client is concerned with the inode. */
+  isAloneInLocking = false;
   /** Used since the last look at what is idle. */
   isRecent = false;
   /** Errors of write-back, for fsync and close: those that a handle has not seen yet are the ones above its own count. */
