@@ -121,8 +121,11 @@ export class GivingBack {
   async #run(node: Node): Promise<void> {
     let hasPages = node.record.attributes.type === "file";
     for (;;) {
-      if (node.uses > 0) await new Promise<void>((resolve) => this.#under.set(node, resolve));
-      else if (this.#parts.journal.committedPosition < node.lastPosition) {
+      if (node.uses > 0) {
+        await new Promise<void>((resolve) => this.#under.set(node, resolve));
+        // Reads for pages may have been among them, served while the kernel gave up its pages.
+        hasPages = node.record.attributes.type === "file";
+      } else if (this.#parts.journal.committedPosition < node.lastPosition) {
         await this.#parts.journal.committed(node.lastPosition);
       } else if (hasPages) {
         hasPages = false;
