@@ -60,6 +60,8 @@ interface NodePages {
   readonly unanswered: Set<ByteRange>;
   readonly held: Set<HeldRead>;
   forgetting: Promise<void> | undefined;
+  /** How many forgettings, and turns after them, there are in which READs are held. */
+  holders: number;
 }
 
 export class MappedPages {
@@ -80,7 +82,7 @@ export class MappedPages {
     const pages = this.#pagesOf(node);
     const range = { start: offset, end: offset + size };
     let held: Promise<void> | undefined;
-    if (pages.forgetting === undefined) pages.unanswered.add(range);
+    if (pages.holders === 0) pages.unanswered.add(range);
     else {
       held = new Promise((resolve) => {
         const go = () => {
@@ -110,7 +112,10 @@ export class MappedPages {
   forget(node: number): Promise<void> {
     const pages = this.#nodes.get(node);
     if (pages === undefined) return Promise.resolve();
-    pages.forgetting ??= this.#forget(node, pages);
+    if (pages.forgetting === undefined) {
+      if (pages.given.isEmpty && pages.unanswered.size === 0) return Promise.resolve();
+      pages.forgetting = this.#forget(node, pages);
+    }
     return pages.forgetting;
   }
 
@@ -123,14 +128,14 @@ export class MappedPages {
     let pages = this.#nodes.get(node);
     if (pages === undefined) {
       if (this.#nodes.size === 0) this.#transport.prepareNotify();
-      pages = { given: new PageRanges(), unanswered: new Set(), held: new Set(), forgetting: undefined };
+      pages = { given: new PageRanges(), unanswered: new Set(), held: new Set(), forgetting: undefined, holders: 0 };
       this.#nodes.set(node, pages);
     }
     return pages;
   }
 
-  #drop(node: number, { given, unanswered, held, forgetting }: NodePages): void {
-    if (given.isEmpty && unanswered.size + held.size === 0 && forgetting === undefined) this.#nodes.delete(node);
+  #drop(node: number, { given, unanswered, held, holders }: NodePages): void {
+    if (given.isEmpty && unanswered.size + held.size + holders === 0) this.#nodes.delete(node);
   }
 
   #turn(): Promise<void> {
@@ -138,14 +143,17 @@ export class MappedPages {
   }
 
   async #forget(node: number, pages: NodePages): Promise<void> {
+    pages.holders += 1;
     if (pages.unanswered.size > 0) await this.#turn();
     const report = this.#reporter(node);
     while (!pages.given.isEmpty) {
       for (const range of pages.given.take()) await this.#invalidate(node, pages, range, report);
     }
-    // Whoever waits for us ends the lease in the microtasks that follow. Only then do the others go on.
+    pages.forgetting = undefined;
+    // Whoever waits for us ends the lease in the microtasks that follow, or calls us again. Only then do the others go on.
     void this.#turn().then(() => {
-      pages.forgetting = undefined;
+      pages.holders -= 1;
+      if (pages.holders > 0) return;
       letGo(pages.held, pages.held);
       this.#drop(node, pages);
     });
