@@ -39,7 +39,7 @@ export function mountCommand(): Command {
     .argument("<directory>", "an empty directory")
     .option(
       "-o, --options <list>",
-      "mount options: ro; soft=SECONDS (waits fail with EIO instead of going on); as-kernel=6.1 (use no more than Linux 6.1 offers, for tests)",
+      "mount options: ro; soft=SECONDS (waits fail with EIO instead of going on); mounts-inside (other file systems can be mounted inside; names are then asked for each time); as-kernel=6.1 (use no more than Linux 6.1 offers, for tests)",
       splitOptions,
       [],
     )
@@ -100,7 +100,7 @@ async function mountHere(source: string, directory: string, options: MountOption
   const log = platform.logger.for("mount");
   try {
     const { addresses, volume } = parseSource(source);
-    const { featureMask, ...settings } = parseMountOptions(options.options);
+    const { featureMask, keepNames, ...settings } = parseMountOptions(options.options);
     await startMetrics(platform, metricsAddress(options));
     const fileSystem = await Client.mount(platform, {
       leaders: addresses,
@@ -125,6 +125,7 @@ async function mountHere(source: string, directory: string, options: MountOption
       readOnly: settings.readOnly,
       fileSystem,
       platform,
+      keepNames,
       ...(featureMask !== undefined && { featureMask }),
     }).catch(async (error) => {
       await fileSystem.unmount();
@@ -150,20 +151,22 @@ interface MountSettings {
   readonly readOnly: boolean;
   readonly softTimeoutMs?: number;
   readonly featureMask?: bigint;
+  readonly keepNames: boolean;
 }
 
-/** `ro`, `rw`, `soft=30s`, `as-kernel=6.1`. Error: invalid, for an option that is not known. */
+/** `ro`, `rw`, `soft=30s`, `mounts-inside`, `as-kernel=6.1`. Error: invalid, for an option that is not known. */
 function parseMountOptions(options: readonly string[]): MountSettings {
-  let settings: MountSettings = { readOnly: false };
+  let settings: MountSettings = { readOnly: false, keepNames: true };
   for (const option of options) {
     const soft = /^soft=(\d+)s?$/.exec(option);
     if (option === "ro") settings = { ...settings, readOnly: true };
     else if (option === "rw") settings = { ...settings, readOnly: false };
     else if (soft !== null) settings = { ...settings, softTimeoutMs: Number(soft[1]) * 1000 };
+    else if (option === "mounts-inside") settings = { ...settings, keepNames: false };
     else if (option === "as-kernel=6.1") settings = { ...settings, featureMask: linux61Features };
     else {
       throw new BrineError("invalid", `mount option "${option}" is not known`, {
-        advice: "known are ro, rw, soft=SECONDS and as-kernel=6.1",
+        advice: "known are ro, rw, soft=SECONDS, mounts-inside and as-kernel=6.1",
       });
     }
   }

@@ -26,7 +26,13 @@ interface Setup {
 }
 
 async function setup(
-  options: { minor?: number; minorMax?: number; featureMask?: bigint; change?: Partial<FileSystem> } = {},
+  options: {
+    minor?: number;
+    minorMax?: number;
+    featureMask?: bigint;
+    keepNames?: boolean;
+    change?: Partial<FileSystem>;
+  } = {},
 ): Promise<Setup> {
   const kernel = new FakeKernel();
   const clock = new HandClock();
@@ -45,8 +51,7 @@ async function setup(
       return typeof value === "function" ? value.bind(target) : value;
     },
   });
-  const { featureMask, minorMax } = options;
-  serveFuse(served, kernel, { platform: { clock, logger }, tasks: { isEnding: () => false }, featureMask, minorMax });
+  serveFuse(served, kernel, { platform: { clock, logger }, tasks: { isEnding: () => false }, ...options });
   const features = (1n << 42n) - 1n;
   const init = [7, options.minor ?? 45, 131072, Number(features & 0xffff_ffffn), Number(features >> 32n)];
   await kernel.ask("INIT", { node: 0, body: join(...init.map(u32), Buffer.alloc(44)) });
@@ -110,7 +115,7 @@ test("how long the kernel may keep what: it is asked when the answer is written"
 
 test("a kernel without INC_EPOCH keeps no names, and is never told to forget them", async () => {
   const masked = { featureMask: linux61Features, minorMax: linux61Minor };
-  for (const options of [{ minor: 43 }, { minor: 37 }, masked]) {
+  for (const options of [{ minor: 43 }, { minor: 37 }, masked, { keepNames: false }]) {
     const { kernel, files, told } = await setup(options);
     await makeFile(files, "f");
     assert.deepEqual(validOf((await kernel.ask("LOOKUP", { body: name("f") })).body), [0, 60_000]);

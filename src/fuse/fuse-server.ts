@@ -47,6 +47,11 @@ export interface FuseServerOptions {
   /** Take no more than these of the features that the kernel offers (`linux61Features`), and no later protocol. */
   readonly featureMask?: bigint | undefined;
   readonly minorMax?: number | undefined;
+  /**
+   * False: the kernel keeps no names. With INC_EPOCH, a name that it asks for again takes with it whatever is mounted on
+   * that directory or below (d_invalidate): file systems mounted inside this one would be detached. Default: true.
+   */
+  readonly keepNames?: boolean | undefined;
 }
 
 export interface FuseServer {
@@ -196,7 +201,8 @@ class Server implements FuseServer {
       const { caches, replies } = this.#context;
       replies.bytes(request, agreement.reply);
       replies.keepsPages = agreement.minor >= keepPagesMinor;
-      replies.keepsNames = agreement.minor >= incEpochMinor && caches.tryEpochs();
+      const mayKeepNames = this.#options.keepNames !== false && agreement.minor >= incEpochMinor;
+      replies.keepsNames = mayKeepNames && caches.tryEpochs();
       this.#logger.debug("agreed with the kernel", {
         protocol: `7.${agreement.minor}`,
         features: `0x${agreement.features.toString(16)}`,

@@ -3,12 +3,16 @@
  * Files are changed behind the kernel's back; it must go on saying what it keeps, until it is told to forget.
  */
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { join } from "node:path";
 import { test } from "node:test";
+import { promisify } from "node:util";
 import { isMounted, MountedChild } from "./testing/mounted-child.ts";
 import { UserProcess } from "./testing/user-process.ts";
 import { pause, promptly, skipUsers as skip, withUsers } from "./testing/with-users.ts";
 
 const timeout = 60_000;
+const run = promisify(execFile);
 const mode = (path: string) => `oct(os.stat(${JSON.stringify(path)}).st_mode & 0o7777)`;
 
 test("names are kept until INC_EPOCH, those that are not there too", { skip, timeout }, () =>
@@ -120,6 +124,24 @@ test("answers on their way when names are forgotten are not kept; nothing blocks
     await made;
     await child.ask({ do: "unlink", path: "d/sub/c" });
     assert.equal(await user.ask("os.path.exists('d/sub/c')"), false); // it was made in the epoch before
+  }),
+);
+
+test("what is mounted inside stays with that option, because no names are kept then", { skip, timeout }, () =>
+  withUsers(["valid", "mounts-inside"], async ({ child, user }) => {
+    await user.ask("[os.mkdir('d'), os.mkdir('d/inside')]");
+    const inside = join(child.directory, "d/inside");
+    await run("mount", ["-t", "tmpfs", "-o", "size=64k", "none", inside]);
+    try {
+      await child.ask({ do: "write", path: "a", text: "x" });
+      assert.equal(await user.ask("os.path.exists('a')"), true);
+      await child.ask({ do: "rename", from: "a", to: "b" });
+      await child.ask({ do: "forget", what: "names", path: "" });
+      assert.equal(await user.ask("[os.path.exists('a'), os.path.exists('b')]").then(String), "false,true");
+      assert.equal(await user.ask("os.path.ismount('d/inside')"), true);
+    } finally {
+      await run("umount", [inside]);
+    }
   }),
 );
 

@@ -34,6 +34,8 @@ export interface MountFuseOptions {
   readonly platform: Pick<Platform, "clock" | "logger">;
   /** Take no more than these of the kernel's features, to run as on an older kernel. */
   readonly featureMask?: bigint;
+  /** False: other file systems can be mounted inside, and names are asked for each time. Default: true. */
+  readonly keepNames?: boolean;
   /** False: read /dev/fuse through the thread pool, as where Node does not give out its Pipe class. */
   readonly usePipe?: boolean;
 }
@@ -73,6 +75,7 @@ export async function mountFuse(options: MountFuseOptions): Promise<FuseMount> {
     platform: options.platform,
     tasks: kernelTasks,
     featureMask: options.featureMask,
+    keepNames: options.keepNames,
     minorMax: options.featureMask === undefined ? undefined : linux61Minor,
   });
   void startGuard(entry?.device ?? "").then((guard) => server.ended.then(() => guard?.dismiss()));

@@ -1,6 +1,6 @@
 /**
- * Mounts a memory file system until a signal comes: `node mount-memory.ts DIR [linux61] [thread-pool] [ro] [valid]`.
- * `valid`: the kernel may keep names and attributes for a minute. Prints `mounted` when it is; at the end
+ * Mounts a memory file system until a signal comes: `node mount-memory.ts DIR [WORD…]` with the words linux61,
+ * thread-pool, ro, mounts-inside and valid. `valid`: the kernel may keep names and attributes for a minute. Prints `mounted` when it is; at the end
  * `ended: REASON` and how many handles were left open. A line of its input is `{ id, command }` and answered by a line of
  * JSON with that id. Tests and measurements start it as a child, since a process must not use its own mount.
  */
@@ -11,7 +11,7 @@ import { linux61Features } from "../protocol.ts";
 import { type Command, ControlledFileSystem, counted } from "./controlled-file-system.ts";
 
 const [directory, ...words] = process.argv.slice(2);
-if (directory === undefined) throw new Error("usage: mount-memory.ts DIR [linux61] [thread-pool] [ro] [valid]");
+if (directory === undefined) throw new Error("usage: mount-memory.ts DIR [WORD…]");
 const platform = realPlatform({ logLevel: "warn" });
 const fileSystem = new ControlledFileSystem(() => platform.clock.wallNs());
 if (words.includes("valid")) fileSystem.validMs = 60_000;
@@ -22,6 +22,7 @@ try {
     readOnly: words.includes("ro"),
     fileSystem: counted(fileSystem),
     platform,
+    keepNames: !words.includes("mounts-inside"),
     usePipe: !words.includes("thread-pool"),
     ...(words.includes("linux61") && { featureMask: linux61Features }),
   });
