@@ -218,7 +218,9 @@ export class Leases {
   serveData(node: Node): void {
     const queue = this.#queues.get(node.inode);
     if (queue === undefined) return;
-    const served = queue.waiters.filter((one) => servesNow(node, one));
+    // Reads that need more than the present lease wait on: the kernel's pages don't wait for them (fuse/mapped-pages.ts),
+    // and memory that was read under a shared lease must not be written to.
+    const served = queue.waiters.filter((one) => one.forData !== undefined && satisfies(node.mode, one.mode));
     queue.waiters = queue.waiters.filter((one) => !served.includes(one));
     for (const waiter of served) this.#serve(node, waiter);
   }
@@ -349,8 +351,8 @@ export class Leases {
 }
 
 /**
- * While the kernel gives up its pages: pages that are read now go with the others, so it does not matter that whoever reads
- * them might want to change them.
+ * For those who come while the kernel gives up its pages: only the one READ comes then that this may be waiting for, and its
+ * page goes with the others; so it does not matter that whoever reads it might want to change it.
  */
 function servesNow(node: Node, { forData, mode }: Waiter): boolean {
   if (forData === undefined || node.mode === undefined) return false;
