@@ -30,7 +30,7 @@ import { match, type Prediction } from "../model-prediction.ts";
 import type { TornWrite } from "../tagged-data.ts";
 import { type Configuration, keep, lossName, nothingLost, without } from "./configuration.ts";
 import { type Candidate, endFootprint, footprint, relevant, withLeases } from "./conflicts.ts";
-import { leasedInodes } from "./touched.ts";
+import { changesNothing, leasedInodes } from "./touched.ts";
 import { UnsyncedLog } from "./unsynced-log.ts";
 import { Undecided, Violation } from "./violation.ts";
 
@@ -376,26 +376,6 @@ export class LinearizabilityChecker {
       effective,
       losses: survived ? new Map([...losses, [lossName(client, id), remains.lost]]) : losses,
     }));
-  }
-}
-
-/** What it saw, nobody has been told. */
-function changesNothing(operation: FileOperation): boolean {
-  switch (operation.kind) {
-    case "lookup":
-    case "getAttributes":
-    case "readLink":
-    case "read":
-    case "load":
-    case "readDirectory":
-    case "sync":
-    case "getExtended":
-    case "listExtended":
-      return true;
-    case "open":
-      return !operation.truncate;
-    default:
-      return false;
   }
 }
 

@@ -51,6 +51,26 @@ export function changedInodes(model: Model, { id, operation }: Invocation): Set<
   return keys;
 }
 
+/** True if it only looks: what it saw, nobody has been told when it has no return. */
+export function changesNothing(operation: FileOperation): boolean {
+  switch (operation.kind) {
+    case "lookup":
+    case "getAttributes":
+    case "readLink":
+    case "read":
+    case "load":
+    case "readDirectory":
+    case "sync":
+    case "getExtended":
+    case "listExtended":
+      return true;
+    case "open":
+      return !operation.truncate;
+    default:
+      return false;
+  }
+}
+
 /** The inode that an operation is about: made, moved, changed, removed. */
 export function subjectOf(model: Model, { id, operation }: Invocation): number {
   if (operation.kind === "create") return id;
