@@ -69,15 +69,27 @@ export function list<T>(item: Codec<T>, maxItems: number): Codec<T[]> {
       w.u32(checkedLength(v.length, maxItems));
       for (const one of v) item.write(w, one);
     },
-    read: (r) => {
-      const count = checkedLength(r.u32(), maxItems);
-      // Every item takes at least one byte: a count above what is left is a lie, and would make us allocate for it.
-      if (count > r.remaining) throw new CodecError(`${count} items in ${r.remaining} bytes`);
-      const items: T[] = [];
-      for (let index = 0; index < count; index++) items.push(item.read(r));
-      return items;
-    },
+    read: (r) => readItems(r, item, checkedLength(r.u32(), maxItems)),
   };
+}
+
+/** The same with two bytes for the number of items, for what is nearly always empty. */
+export function shortList<T>(item: Codec<T>, maxItems: number): Codec<T[]> {
+  return {
+    write: (w, v) => {
+      w.u16(checkedLength(v.length, maxItems));
+      for (const one of v) item.write(w, one);
+    },
+    read: (r) => readItems(r, item, checkedLength(r.u16(), maxItems)),
+  };
+}
+
+function readItems<T>(reader: Reader, item: Codec<T>, count: number): T[] {
+  // Every item takes at least one byte: a count above what is left is a lie, and would make us allocate for it.
+  if (count > reader.remaining) throw new CodecError(`${count} items in ${reader.remaining} bytes`);
+  const items: T[] = [];
+  for (let index = 0; index < count; index++) items.push(item.read(reader));
+  return items;
 }
 
 export function optional<T>(inner: Codec<T>): Codec<T | undefined> {

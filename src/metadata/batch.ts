@@ -7,8 +7,8 @@ import { type Transaction, transaction } from "../namespace/operation.ts";
 export const batchBytesMax = 1024 * 1024;
 /** Enough to share one sync among everyone who waits; few enough that applying them takes some tens of milliseconds. */
 export const batchTransactionsMax = 4096;
-/** The largest: chunksDeleted with 4,096 ids. */
-const transactionBytesMax = 64 * 1024;
+/** The largest: setExtendedAttribute with a value of 64 KiB. */
+const transactionBytesMax = 72 * 1024;
 
 const batchCodec = list(transaction, batchTransactionsMax);
 const writer = new Writer(batchBytesMax);

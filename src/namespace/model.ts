@@ -12,6 +12,7 @@ import {
   i64,
   list,
   oneOf,
+  shortList,
   struct,
   text,
   u8,
@@ -75,8 +76,7 @@ export const extendedNameBytesMax = 255;
 export const extendedValueBytesMax = 65_536;
 /** All names and values of an inode: they travel with its record. ext4 has a block of 4 KiB, XFS no bound. */
 export const extendedBytesMax = 65_536;
-/** With a name and a value of one byte each there are fewer. */
-const extendedCountMax = 4096;
+export const extendedCountMax = 4096;
 
 /** One extended attribute, xattr(7): the name with its namespace (`user.`, `security.`, …). */
 export const extendedAttribute = struct({
@@ -97,7 +97,7 @@ export const inodeRecord = struct({
   /** Cookie that the next entry of this directory gets. */
   nextCookie: u64,
   /** In the order in which they were set first. */
-  extendedAttributes: list(extendedAttribute, extendedCountMax),
+  extendedAttributes: shortList(extendedAttribute, extendedCountMax),
 });
 export type InodeRecord = Infer<typeof inodeRecord>;
 

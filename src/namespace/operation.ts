@@ -87,7 +87,7 @@ export const operation = union({
   write: struct({ inode: u64, mappings: list(mapping, mappingsMax), end: u64, killPrivileges: boolean }),
   /**
    * setxattr(2). `create`: EEXIST if it is there; `replace`: ENODATA if it isn't. ENOSPC when the inode's would be more than
-   * `extendedBytesMax`.
+   * `extendedBytesMax`, or more than `extendedCountMax`.
    */
   setExtendedAttribute: struct({
     inode: u64,

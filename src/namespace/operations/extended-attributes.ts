@@ -8,7 +8,7 @@
 import { FileError } from "../../errors/file-error.ts";
 import type { FileContext } from "../context.ts";
 import { draftOf, inodeOf, markChanged } from "../inodes.ts";
-import { type ExtendedAttribute, extendedBytesMax } from "../model.ts";
+import { type ExtendedAttribute, extendedBytesMax, extendedCountMax } from "../model.ts";
 import type { OperationOf, Result } from "../operation.ts";
 
 export function setExtendedAttribute(context: FileContext, operation: OperationOf<"setExtendedAttribute">): Result {
@@ -21,7 +21,8 @@ export function setExtendedAttribute(context: FileContext, operation: OperationO
   const set = { name, value };
   const after = before.extendedAttributes.map((one, index) => (index === at ? set : one));
   if (at < 0) after.push(set);
-  if (bytesOf(after) > extendedBytesMax) throw new FileError("ENOSPC", "too many extended attributes");
+  if (bytesOf(after) > extendedBytesMax || after.length > extendedCountMax)
+    throw new FileError("ENOSPC", "too many extended attributes");
   return replace(context, operation.inode, after);
 }
 
@@ -42,6 +43,7 @@ function replace(context: FileContext, inode: number, extendedAttributes: Extend
   return { kind: "attributes", attributes: record.attributes };
 }
 
-function bytesOf(all: readonly ExtendedAttribute[]): number {
-  return all.reduce((sum, { name, value }) => sum + name.length + value.byteLength, 0);
+/** Of all names and values. A byte is added to each name, so that listxattr(2) can list them (XATTR_LIST_MAX). */
+export function bytesOf(all: readonly ExtendedAttribute[]): number {
+  return all.reduce((sum, { name, value }) => sum + name.length + 1 + value.byteLength, 0);
 }

@@ -3,7 +3,7 @@
  * and the tree changed. Written apart from the operations, so that a mistake in one shows.
  */
 import type { ErrnoName } from "../../errors/errno.ts";
-import { chunkBytes, type FileType } from "../model.ts";
+import { chunkBytes, extendedBytesMax, type FileType } from "../model.ts";
 
 export interface ModelNode {
   readonly inode: number;
@@ -14,6 +14,8 @@ export interface ModelNode {
   /** Entries in the order of a listing. */
   readonly entries: Map<string, ModelNode>;
   readonly chunks: Map<number, number>;
+  /** Extended attributes: the length of each value. */
+  readonly extended: Map<string, number>;
   /** Directories: undefined for a removed one. */
   parent: ModelNode | undefined;
 }
@@ -136,6 +138,24 @@ export class Model {
     return undefined;
   }
 
+  setExtended(inode: number, name: string, length: number, mode: "set" | "create" | "replace"): Outcome {
+    const node = this.nodes.get(inode);
+    if (node === undefined) return "ENOENT";
+    const isThere = node.extended.has(name);
+    if (mode !== "set" && isThere !== (mode === "replace")) return isThere ? "EEXIST" : "ENODATA";
+    const after = new Map(node.extended).set(name, length);
+    const bytes = [...after].reduce((sum, [one, value]) => sum + one.length + 1 + value, 0);
+    if (bytes > extendedBytesMax) return "ENOSPC";
+    node.extended.set(name, length);
+    return undefined;
+  }
+
+  removeExtended(inode: number, name: string): Outcome {
+    const node = this.nodes.get(inode);
+    if (node === undefined) return "ENOENT";
+    return node.extended.delete(name) ? undefined : "ENODATA";
+  }
+
   /** Removes `limit` chunks, lowest index first, and the node with the last of them. */
   reap(inode: number, limit: number): Outcome {
     const node = this.nodes.get(inode);
@@ -170,7 +190,17 @@ export class Model {
 }
 
 function emptyNode(inode: number, type: FileType, mode: number, gid: number): ModelNode {
-  return { inode, type, mode, gid, size: 0, entries: new Map(), chunks: new Map(), parent: undefined };
+  return {
+    inode,
+    type,
+    mode,
+    gid,
+    size: 0,
+    entries: new Map(),
+    chunks: new Map(),
+    extended: new Map(),
+    parent: undefined,
+  };
 }
 
 /** True if `node` is `ancestor` or below it. */

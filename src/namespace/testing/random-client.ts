@@ -4,7 +4,7 @@
  */
 import { strict as assert } from "node:assert";
 import { type ErrnoName, errno } from "../../errors/errno.ts";
-import { chunkBytes } from "../model.ts";
+import { chunkBytes, extendedBytesMax } from "../model.ts";
 import type { Operation, Transaction } from "../operation.ts";
 import { change, type DrivenSession, Driver, describe, renaming, writing } from "./driver.ts";
 import { Model, type Outcome } from "./model.ts";
@@ -12,10 +12,12 @@ import { Model, type Outcome } from "./model.ts";
 export type Step = readonly [kind: number, first: number, second: number, third: number];
 
 /** Actions that the first number of a step chooses from; the last one ends the session. */
-export const actionCount = 14;
+export const actionCount = 16;
 
 const names = ["a", "b", "c", "\xfe"];
 const types = ["file", "directory", "file", "symlink"] as const;
+const extendedNames = ["user.a", "user.b", "security.c"];
+const extendedModes = ["set", "create", "set", "replace"] as const;
 const modes = [0o644, 0o2755, 0o4777, 0o755];
 
 export class RandomClient {
@@ -55,6 +57,8 @@ export class RandomClient {
       () => this.#write(first, second, third),
       () => this.#truncate(first, second, third),
       () => this.#chmod(first, second),
+      () => this.#setExtended(first, second, third),
+      () => this.#removeExtended(first, second),
       () => this.#reap(first, second),
       () => this.#confirmDeletions(first, second),
       () => this.#replaceSession(first),
@@ -67,7 +71,8 @@ export class RandomClient {
   compare(): void {
     const { namespace } = this.driver;
     for (const node of this.model.nodes.values()) {
-      const { attributes } = namespace.inode(1, node.inode)!;
+      const { attributes, extendedAttributes } = namespace.inode(1, node.inode)!;
+      assert.deepEqual(new Map(extendedAttributes.map(({ name, value }) => [name, value.byteLength])), node.extended);
       const expected = [node.type, node.mode, node.gid, this.model.linkCount(node), node.chunks.size];
       const { type, mode, gid, linkCount, chunkCount } = attributes;
       assert.deepEqual([type, mode, gid, linkCount, chunkCount], expected);
@@ -148,6 +153,24 @@ export class RandomClient {
   #chmod(first: number, second: number): void {
     const [inode, mode] = [this.#inode(first), pick(modes, second)];
     this.#expect(this.model.chmod(inode, mode), change(inode, { mode }));
+  }
+
+  #setExtended(first: number, second: number, third: number): void {
+    const [inode, name, mode] = [this.#inode(first), pick(extendedNames, second), pick(extendedModes, third)];
+    const length = third % 5 === 0 ? extendedBytesMax - 100 : third % 50;
+    const value = Buffer.alloc(length, second % 256);
+    this.#expect(this.model.setExtended(inode, name, length, mode), {
+      kind: "setExtendedAttribute",
+      inode,
+      name,
+      value,
+      mode,
+    });
+  }
+
+  #removeExtended(first: number, second: number): void {
+    const [inode, name] = [this.#inode(first), pick(extendedNames, second)];
+    this.#expect(this.model.removeExtended(inode, name), { kind: "removeExtendedAttribute", inode, name });
   }
 
   #reap(first: number, second: number): void {
