@@ -71,6 +71,23 @@ test("a lookup waits for the directory, not for the child", async () => {
   assert.ok(recalled.flatMap(({ leases }) => leases).every((lease) => lease.inode === client.root));
 });
 
+test("a lookup doesn't wait for others behind a lease that the client may not know of", async () => {
+  const { harness, client, other } = await mounted();
+  await files(client, ["a"]);
+  // The client keeps the lease until its lookup is answered: it must not wait for those who want it.
+  const unseen = await client.ask(client.root, "exclusive", 0);
+  client.isStubborn = true;
+  const wanted = other.ask(other.root, "exclusive", 0);
+  const { parent } = await lookup(harness, client, "a");
+  assert.equal(parent!.mode, "exclusive");
+  assert.ok(parent!.grant > unseen.grant);
+  const last = (await list(harness, client)).parent!;
+  assert.equal(last.mode, "exclusive");
+  client.held.set(client.root, { inode: client.root, mode: last.mode, grant: last.grant });
+  client.release(client.root);
+  assert.equal((await wanted).mode, "exclusive");
+});
+
 test("lookups in what is no directory, or gone", async () => {
   const { harness, client, other } = await mounted();
   const [inode] = await files(client, ["a"]);
@@ -241,4 +258,25 @@ test("the tree that a batch makes can be listed by another client", async () => 
   const many = harness.parts.answers.acquireMany(other.session, { mode: "shared", inodes });
   await harness.clock.advance(0);
   assert.equal((await many).leases.length, 512);
+});
+
+test("an answer brings no more leases than there is room for their extended attributes", async () => {
+  const { harness, client, other } = await mounted();
+  const names = Array.from({ length: 100 }, (_, number) => String(number));
+  const inodes: number[] = [];
+  for (const name of names) {
+    const inode = await client.create(name);
+    inodes.push(inode);
+    // The largest there can be: it has to go through the ledger, too.
+    const value = Buffer.alloc(65_536 - 7, 1);
+    await client.transact({ kind: "setExtendedAttribute", inode, name: "user.a", value, mode: "set" });
+    client.release(inode);
+  }
+  client.release(client.root);
+  const { entries } = await list(harness, other);
+  const brought = entries.filter(({ child }) => child !== undefined).length;
+  assert.equal(entries.length, names.length);
+  assert.ok(brought > 90 && brought < names.length, `${brought} leases`);
+  const { leases } = await harness.parts.answers.acquireMany(client.session, { mode: "shared", inodes });
+  assert.equal(leases.length, brought);
 });

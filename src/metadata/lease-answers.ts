@@ -4,13 +4,17 @@
  * changed before it gives the lease back.
  *
  * An answer never waits for one lease while it has taken another: a directory's may be waited for, its children's are only
- * taken when they can be had at once. A lease that was replaced between its granting and the answer is left out (leases.ts,
- * 3): the client has been told of the other one.
+ * taken when they can be had at once. Nor does an answer about names wait for the directory's lease if the session has it
+ * under a grant that the client doesn't know yet: it may keep that lease until the answer comes.
+ *
+ * A lease that was replaced between its granting and the answer is left out (leases.ts, 3): the client has been told of the
+ * other one.
  */
 import { BrineError } from "../errors/brine-error.ts";
 import { FileError } from "../errors/file-error.ts";
 import type { EntryRecord, InodeRecord, Mapping } from "../namespace/model.ts";
 import { mappedToEnd } from "../namespace/namespace.ts";
+import { bytesOf } from "../namespace/operations/extended-attributes.ts";
 import { directoryEntriesMax, type LeasedInode, type LeaseMode, mappingsPerReply } from "../wire/catalogue/leader.ts";
 import { type Answer, afterGrace } from "./grace.ts";
 import { type Holdings, isInUse } from "./holdings.ts";
@@ -23,6 +27,8 @@ import type { Session, Sessions } from "./sessions.ts";
 const soonMs = 50;
 /** Mappings in an answer about many inodes, 12 bytes each: they leave room for a thousand records. */
 const mappingsPerAnswerMax = 65_536;
+/** Extended attributes in such an answer: what goes with them is about as much again, and it has to fit into 16 MiB. */
+const extendedPerAnswerMax = 6 * 1024 * 1024;
 
 export interface LeaseAnswersParts {
   readonly leader: Leader;
@@ -32,9 +38,10 @@ export interface LeaseAnswersParts {
   readonly onFreed: () => void;
 }
 
-/** How many mappings still fit into an answer. */
+/** What still fits into an answer: mappings, and bytes of extended attributes. */
 interface Budget {
   mappings: number;
+  extended: number;
 }
 
 interface NamedInode {
@@ -73,10 +80,13 @@ export class LeaseAnswers {
     { mode, inodes }: { mode: LeaseMode; inodes: readonly number[] },
   ): Answer<{ leases: LeasedInode[] }> {
     return this.#served(session, async () => {
-      const there = inodes.filter((inode) => this.#reachable(session, inode) !== undefined);
+      const budget = { mappings: mappingsPerAnswerMax, extended: extendedPerAnswerMax };
+      const there = inodes.filter((inode) => {
+        const record = this.#reachable(session, inode);
+        return record !== undefined && takes(budget, record);
+      });
       const request = { session: session.id, inodes: there, mode, withinMs: soonMs };
       const grants = await takeSoon(this.#leases(session), this.#parts.leader.lifetime, request);
-      const budget = { mappings: mappingsPerAnswerMax };
       const leases = there.map((inode, index) => this.#leased(session, inode, grants[index]!, budget));
       return { leases: leases.filter((leased) => leased !== undefined) };
     });
@@ -86,7 +96,7 @@ export class LeaseAnswers {
     const { parent, held, name } = request;
     const answer = (taken: LeasedInode | undefined): NamedInode => {
       const entry = this.#parts.leader.namespace.lookup(session.volume, parent, name);
-      const budget = { mappings: mappingsPerReply };
+      const budget = { mappings: mappingsPerReply, extended: extendedPerAnswerMax };
       const grant = this.#leases(session).nextGrant();
       const child = entry === undefined ? undefined : this.#child(session, entry.inode, grant, budget);
       return { parent: taken, entry, child };
@@ -100,7 +110,7 @@ export class LeaseAnswers {
     const answer = (taken: LeasedInode | undefined): ReadDirectoryAnswer => {
       const { namespace } = this.#parts.leader;
       const listed = limit === 0 ? [] : namespace.readDirectory(session.volume, directory, request.after, limit);
-      const budget = { mappings: mappingsPerAnswerMax };
+      const budget = { mappings: mappingsPerAnswerMax, extended: extendedPerAnswerMax };
       const grant = this.#leases(session).nextGrant();
       const entries = listed.map(({ name, inode, type, cookie }) => {
         const child = withLeases ? this.#child(session, inode, grant, budget) : undefined;
@@ -149,7 +159,7 @@ export class LeaseAnswers {
       this.#leases(session).release(session.id, inode, grant);
       throw new FileError("ENOENT", `inode ${inode} was removed`);
     }
-    const leased = this.#leased(session, inode, grant, { mappings: mappingsPerReply });
+    const leased = this.#leased(session, inode, grant, { mappings: mappingsPerReply, extended: 0 });
     if (leased === undefined) throw new BrineError("busy", `the lease on inode ${inode} was replaced`);
     return leased;
   }
@@ -160,10 +170,14 @@ export class LeaseAnswers {
     if (record === undefined) throw new FileError("ENOENT", `there is no inode ${directory}`);
     if (record.attributes.type !== "directory") throw new FileError("ENOTDIR");
     if (held !== 0 && this.#leases(session).modeOf(session.id, directory, held) !== undefined) return undefined;
+    const renewed = this.#leases(session).renew(session.id, directory);
+    if (renewed !== undefined) return this.#granted(session, directory, renewed);
     return this.#acquire(session, directory, "shared", held);
   }
 
   #child(session: Session, inode: number, grant: number, budget: Budget): LeasedInode | undefined {
+    const record = this.#record(session, inode);
+    if (record === undefined || !takes(budget, record)) return undefined;
     if (!this.#leases(session).takeNow(session.id, inode, "shared", grant)) return undefined;
     return this.#leased(session, inode, grant, budget);
   }
@@ -210,6 +224,15 @@ export class LeaseAnswers {
   #served<T>(session: Session, answer: () => Answer<T>): Answer<T> {
     return afterGrace(this.#parts, session, answer);
   }
+}
+
+/** Whether the record's extended attributes fit; they are taken off. */
+function takes(budget: Budget, { extendedAttributes }: InodeRecord): boolean {
+  if (extendedAttributes.length === 0) return true;
+  const bytes = bytesOf(extendedAttributes);
+  if (bytes > budget.extended) return false;
+  budget.extended -= bytes;
+  return true;
 }
 
 function after<T, R>(value: Answer<T>, then: (value: T) => R): Answer<R> {

@@ -161,6 +161,8 @@ class World {
       if (client.earlyRecall?.grant === grant) while (client.answers.length > 0) this.deliver(client, "answers");
       if (client.mode !== undefined && client.grant === grant) this.#leave(client, wanted);
       else if (client.earlyRecall?.grant !== grant) client.earlyRecall = { grant, wanted };
+      // What it has of an earlier grant goes first; it is recalled once more.
+      else if (client.mode !== undefined) this.#leave(client, "exclusive");
       else client.releases.push(() => void this.leases.release(client.session, inode, grant));
     }
   }

@@ -89,13 +89,22 @@ export class Leases {
     }
     const waiter = this.#waiters.find(session, inode);
     if (waiter?.promise !== undefined) {
-      // Its client has waited too long for the answer and asks again: it keeps its place.
+      // Its client asks again, or for something else as well: it keeps its place. Two answers never bring the same grant.
       if (mode === "exclusive") waiter.mode = mode;
-      return waiter.promise;
+      return waiter.promise.then(() => this.renew(session, inode) ?? 0);
     }
     if (waiter !== undefined) this.withdraw(waiter);
     if (!this.#waiters.has(inode) && this.#fits(session, inode, mode)) return this.#grant(session, inode, mode);
     return this.#wait(session, inode, mode);
+  }
+
+  /** The session's lease, as it is, under another grant; undefined if it has none. */
+  renew(session: number, inode: number): number | undefined {
+    const slot = this.#table.find(session, inode);
+    if (slot === none) return undefined;
+    this.#table.replace(slot, this.#parts.grants.next(), this.#table.mode(slot));
+    this.#serve(inode);
+    return this.#table.grant(slot);
   }
 
   /** A number for leases on different inodes that go out in one answer. */
