@@ -211,7 +211,8 @@ export const readMappings = method(
 );
 
 /**
- * A name in a directory, under at least the shared lease of the directory: taken first (and brought) if `held` is 0.
+ * A name in a directory, under at least the shared lease of the directory: taken first (and brought) if `held` is 0. If the
+ * session has it under another grant than `held`, it is brought as it is, under a third one, without waiting for anybody.
  * `child`: its shared lease, if the session has none and it can be had at once.
  * FileError ENOENT (the directory is gone), ENOTDIR.
  */
