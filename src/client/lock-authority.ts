@@ -47,21 +47,20 @@ export class LockAuthority {
     return kind === "flock" || this.#parts.files.all().every((one) => one === file || this.#isNothingElsewhere(one));
   }
 
-  /** Resolves when the leader knows all locks on the file, and decides from now on. */
+  /** Resolves when the leader knows all locks on the file, and decides from now on: it is about to be asked. */
   async leaderDecides(file: LockedFile): Promise<void> {
     this.#decideWaits(file);
     await this.#state(file);
+    file.isKnown = true;
   }
 
   /** The lease on the inode is about to be given back. Undefined: there is nothing to tell. */
   handOver(inode: number): Promise<void> | undefined {
     const file = this.#parts.files.find(inode);
     if (file === undefined) return undefined;
-    if (file.stating === undefined && !file.isUnstated && !hasWaits(file)) {
-      this.#decideWaits(file);
-      return undefined;
-    }
-    return this.leaderDecides(file);
+    this.#decideWaits(file);
+    const isTold = file.stating === undefined && !file.isUnstated && !hasWaits(file);
+    return isTold ? undefined : this.#state(file);
   }
 
   /** Of the lease on the file's inode. */

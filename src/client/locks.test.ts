@@ -115,6 +115,14 @@ test("under an exclusive lease locks cost no request, waiting included; others s
   await assert.rejects(one.setLock(first, lock(1, "exclusive", 50, 50), false), failsWith("EAGAIN"));
 });
 
+test("what was set at the leader and is released under a lease is gone at the leader, too", async (context) => {
+  const [one, first, two, second] = await twoClients(await TestCluster.start(context));
+  await one.setLock(first, lock(1), true);
+  await one.write(first, 0, Buffer.from("x"), { killPrivileges: false });
+  await one.unlock(first, lock(1));
+  await two.setLock(second, lock(2), false);
+});
+
 test("a file that is only locked gets the lease on the way", async (context) => {
   const cluster = await TestCluster.start(context);
   const [one, , two, second] = await twoClients(cluster);
