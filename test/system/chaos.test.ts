@@ -10,7 +10,7 @@ import { Agent } from "./agent.ts";
 import { Cluster, full, type Mount, type Output, root, runProgram, startPython } from "./cluster.ts";
 import { type Place, TestNetwork, whyNoNetwork } from "./test-network.ts";
 
-const seconds = full ? 600 : 20;
+const seconds = full ? 600 : 15;
 /** Long enough to end sessions, in the full run. */
 const longestFaultMs = full ? 16_000 : 2_500;
 const worker = join(root, "test/system/chaos-worker.py");

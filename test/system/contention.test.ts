@@ -13,7 +13,7 @@ test("names in one directory and bytes of one page are fought for", { skip }, as
   const mounts = [await cluster.mount("one"), await cluster.mount("two")];
   await prepareFight(join(mounts[0]!.point, "fight"));
   const directories = mounts.map(({ point }) => join(point, "fight"));
-  const seconds = full ? 600 : 10;
+  const seconds = full ? 600 : 6;
   const names = startFight(context, "names", directories, { seconds, seed });
   const page = startFight(context, "page", directories, { seconds, seed });
   const [nameOutcomes, pageOutcomes] = [await names.outcomes, await page.outcomes];
@@ -28,7 +28,7 @@ test("a page is fought for by memory that is mapped on both mounts", { skip }, a
   const mounts = [await cluster.mount("one"), await cluster.mount("two")];
   await prepareFight(join(mounts[0]!.point, "fight"));
   const directories = mounts.map(({ point }) => join(point, "fight"));
-  const memory = startFight(context, "memory", directories, { seconds: full ? 120 : 5, seed });
+  const memory = startFight(context, "memory", directories, { seconds: full ? 120 : 3, seed });
   const outcomes = await memory.outcomes;
   context.diagnostic(`seed ${seed}; ${summary(outcomes)}`);
   judgePage(directories, outcomes, "memory");
@@ -41,7 +41,7 @@ test("a log that both mounts append to has every line once, in order, whole", { 
   await prepareFight(join(mounts[0]!.point, "fight"));
   const points = mounts.map(({ point }) => join(point, "fight"));
   const directories = [...points, ...points];
-  const log = startFight(context, "log", directories, { seconds: full ? 120 : 4, seed });
+  const log = startFight(context, "log", directories, { seconds: full ? 120 : 3, seed });
   const outcomes = await log.outcomes;
   context.diagnostic(`seed ${seed}; ${summary(outcomes)}`);
   judgeLog(directories, outcomes);

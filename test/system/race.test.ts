@@ -96,7 +96,7 @@ for (const kernel of ["this kernel", "6.1"]) {
       .filter((way) => kernel !== "6.1" || way !== "map")
       .map((way) => watch(context, way, two.point, files));
     await waitFor("the readers", () => watches.every((one) => one.observations.length > 0));
-    const endMs = performance.now() + (full ? 120_000 : 6_000);
+    const endMs = performance.now() + (full ? 120_000 : 4_000);
     let version = 1;
     for (; performance.now() < endMs; version++) await writer.write(version);
     for (const one of watches) {
