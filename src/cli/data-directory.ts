@@ -28,10 +28,17 @@ export interface DataDirectory {
   release(): void;
 }
 
-/** Takes the directory for this process, and reads who it belongs to. Errors: busy, versionMismatch, invalid. */
-export async function openDataDirectory(disk: Disk, path: string): Promise<DataDirectory> {
+/**
+ * Takes the directory for this process, and reads who it belongs to. `ours`: what may be in it without an identity.
+ * Errors: busy, versionMismatch, invalid.
+ */
+export async function openDataDirectory(
+  disk: Disk,
+  path: string,
+  ours: readonly string[] = [],
+): Promise<DataDirectory> {
   await disk.makeDirectory(path);
-  const identity = await readIdentity(disk, path);
+  const identity = await readIdentity(disk, path, ours);
   const lock = await lockDirectory(disk, path);
   return { path, identity, release: () => lock.release() };
 }
@@ -62,10 +69,10 @@ export async function lockDirectory(disk: Disk, path: string): Promise<{ release
   }
 }
 
-async function readIdentity(disk: Disk, path: string): Promise<DataIdentity | undefined> {
+async function readIdentity(disk: Disk, path: string, ours: readonly string[]): Promise<DataIdentity | undefined> {
   const value = (await readJson(disk, `${path}/format.json`)) as Partial<DataIdentity> | undefined;
   if (value === undefined) {
-    await refuseForeignFiles(disk, path);
+    await refuseForeignFiles(disk, path, ours);
     return undefined;
   }
   if (typeof value.format !== "number" || typeof value.clusterId !== "string" || typeof value.serverId !== "string") {
@@ -94,8 +101,9 @@ async function readIdentity(disk: Disk, path: string): Promise<DataIdentity | un
 }
 
 /** A directory with somebody else's files in it must not become a data directory by a typing error. */
-async function refuseForeignFiles(disk: Disk, path: string): Promise<void> {
-  const foreign = (await disk.list(path)).filter((name) => name !== "lock" && name !== "lost+found");
+async function refuseForeignFiles(disk: Disk, path: string, ours: readonly string[]): Promise<void> {
+  const known = ["lock", "lost+found", ...ours];
+  const foreign = (await disk.list(path)).filter((name) => !known.includes(name));
   if (foreign.length > 0) {
     throw new BrineError("invalid", `${path} is not empty and not a brinefs data directory (it has ${foreign[0]})`, {
       advice: "choose an empty directory",

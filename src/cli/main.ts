@@ -1,9 +1,11 @@
 /** The program `brine`: one file a subcommand, this one puts them together. */
 import { Command, CommanderError } from "commander";
 import { exitNow, thisProcess } from "../platform/processes.ts";
+import { backupMetadataCommand } from "./backup-metadata.ts";
 import { mountCommand } from "./mount.ts";
 import { exitCodes, reportError } from "./output.ts";
 import { quickstartCommand } from "./quickstart.ts";
+import { restoreMetadataCommand } from "./restore-metadata.ts";
 import { serverCommand } from "./server.ts";
 import { statusCommand } from "./status.ts";
 import { stopCommand } from "./stop.ts";
@@ -45,6 +47,8 @@ for (const command of [
   whyCommand(),
   topCommand(),
   syncCommand(),
+  backupMetadataCommand(),
+  restoreMetadataCommand(),
 ]) {
   // Subcommands that were built apart don't inherit exitOverride; without it usage errors would exit with 1.
   for (const each of [command, ...command.commands]) each.exitOverride();

@@ -14,6 +14,7 @@ import { Service } from "../wire/service.ts";
 import { type DataDirectory, type DataIdentity, initialiseDataDirectory, openDataDirectory } from "./data-directory.ts";
 import { parseMetricsAddress, startMetrics } from "./metrics-endpoint.ts";
 import { isLoopback, parseAddress } from "./options.ts";
+import { allRoles } from "./roles.ts";
 import { removeRunning, writeRunning } from "./running.ts";
 
 export interface ServerOptions {
@@ -25,8 +26,6 @@ export interface ServerOptions {
   readonly metrics?: string;
   readonly logLevel: LogLevel;
 }
-
-export const allRoles: readonly string[] = ["metadata", "store"];
 
 export interface RunningServer {
   readonly address: Address;

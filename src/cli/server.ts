@@ -6,7 +6,8 @@ import { realPlatform } from "../platform/real.ts";
 import { metricsOption } from "./metrics-endpoint.ts";
 import { defaultPort, logLevelOption } from "./options.ts";
 import { exitCodes, oneLine, reportError } from "./output.ts";
-import { allRoles, type ServerOptions, startServer } from "./server-start.ts";
+import { parseRoles } from "./roles.ts";
+import { type ServerOptions, startServer } from "./server-start.ts";
 
 export function serverCommand(): Command {
   return new Command("server")
@@ -33,15 +34,6 @@ Example:
   brine server --data /srv/brine-2 --listen 127.0.0.1:7412 --join 127.0.0.1:7411`,
     )
     .action(runServer);
-}
-
-function parseRoles(text: string): string[] {
-  const roles = text.split(",");
-  const unknown = roles.find((role) => !allRoles.includes(role));
-  if (unknown !== undefined) {
-    throw new BrineError("invalid", `"${unknown}" is no role`, { advice: "roles are metadata and store" });
-  }
-  return roles;
 }
 
 async function runServer(options: ServerOptions): Promise<void> {

@@ -15,8 +15,10 @@ import type { KeyValue } from "../platform/key-value.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
+import { backupMetadata } from "../wire/catalogue/admin.ts";
 import type { Service } from "../wire/service.ts";
 import { assemble, startParts } from "./assemble.ts";
+import { Backups } from "./backups.ts";
 import { Committer } from "./committer.ts";
 import type { Leader } from "./leader.ts";
 import type { Holder } from "./lease-table.ts";
@@ -46,6 +48,7 @@ export class MetadataServer {
   #parts: Parts | undefined;
   #ledger: Ledger | undefined;
   #state: KeyValue | undefined;
+  #backups: Backups | undefined;
   /** What is answered while there are no parts. */
   #notServing = new BrineError("notServing", "the metadata server is starting");
   #stopping: Promise<void> | undefined;
@@ -77,6 +80,15 @@ export class MetadataServer {
       if (this.#parts === undefined) throw this.#notServing;
       return this.#parts;
     });
+    service.handle(
+      backupMetadata,
+      async (body) => {
+        const [backups, ledger] = [this.#backups, this.#ledger];
+        if (this.#parts === undefined || backups === undefined || ledger === undefined) throw this.#notServing;
+        return { ...(await backups.read(body)), clusterId: this.#options.clusterId, term: ledger.term };
+      },
+      { roles: ["admin"] },
+    );
   }
 
   /** Who has leases on an inode, and what the namespace has of it, for the simulation's checkers; undefined: not serving. */
@@ -106,6 +118,10 @@ export class MetadataServer {
     const timeouts: Timeouts = { ...defaultTimeouts, ...this.#options.timeouts };
     const lifetime = this.#lifetime;
     const log = this.#log;
+    const { keyValue: engine } = platform;
+    const backups = new Backups({ engine, state, path: `${directory}/backup.sqlite`, lifetime });
+    await backups.start();
+    this.#backups = backups;
     const space = new SpaceGuard({ disk: platform.disk, directory, lifetime, log });
     const onFailure = (error: BrineError) => this.#stepDown(error);
     const waits = new Waits(lifetime, log, timeouts.waitWarningMs);
@@ -149,6 +165,7 @@ export class MetadataServer {
     this.#parts = undefined;
     this.#lifetime.stop();
     await parts?.leader.committer.stop();
+    await this.#backups?.stop();
     // After a failure what stands in memory may not be what is in the ledger: the last commit is the truth.
     if (!failed) await this.#state?.close();
     await this.#ledger?.close();

@@ -192,3 +192,35 @@ test("sqlite: a file that is no database is EUCLEAN, a directory that cannot be 
   await assert.rejects(sqliteEngine.open(path), { name: "DiskError", code: "EUCLEAN" });
   await assert.rejects(sqliteEngine.open(`${path}/x/y.sqlite`), { name: "DiskError", code: "ENOTDIR" });
 });
+
+for (const [name, engine] of Object.entries(engines)) {
+  test(`${name}: a copy is one moment of a database that is written to, and doesn't hinder checkpoints`, async () => {
+    const [path, copyPath] = [freshPath(), freshPath()];
+    const source = await engine.open(path);
+    const numberKey = (number: number) => Buffer.from(String(number).padStart(6, "0"));
+    for (let number = 0; number < 20_000; number++) source.put(numberKey(number), Buffer.alloc(100, 1));
+    source.commit();
+    const copying = engine.copy(source, copyPath);
+    let isDone = false;
+    void copying.then(() => (isDone = true));
+    // Two rows that are always equal, far from each other.
+    for (let round = 1; !isDone || round < 3; round++) {
+      source.put(numberKey(0), Buffer.alloc(100, round % 256));
+      source.put(numberKey(19_999), Buffer.alloc(100, round % 256));
+      source.commit();
+      if (round % 10 === 0) await source.checkpoint();
+      else await new Promise((resolve) => setImmediate(resolve));
+    }
+    await copying;
+    const copy = await engine.open(copyPath);
+    assert.deepEqual(copy.get(numberKey(0)), copy.get(numberKey(19_999)));
+    assert.equal(copy.scan(numberKey(0), numberKey(999_999), 1000).length, 1000);
+    assert.ok(copy.get(numberKey(12_345)) !== undefined);
+    await copy.close();
+    await engine.remove(copyPath);
+    const anew = await engine.open(copyPath);
+    assert.equal(anew.get(numberKey(0)), undefined);
+    await anew.close();
+    await source.close();
+  });
+}

@@ -26,4 +26,11 @@ export type KeyValueEntry = readonly [key: Uint8Array, value: Uint8Array];
 export interface KeyValueEngine {
   /** Opens or creates the database file at `path`. Errors: DiskError; EBADF-like corruption is DiskError EUCLEAN. */
   open(path: string): Promise<KeyValue>;
+  /**
+   * Makes the database at `path`, which must not be there, a copy of an open one: of everything committed before some moment
+   * between call and end. The source is used meanwhile, but not closed. Errors: DiskError.
+   */
+  copy(source: KeyValue, path: string): Promise<void>;
+  /** Removes the database at `path`, which nobody has open; no error if it is missing. Errors: DiskError. */
+  remove(path: string): Promise<void>;
 }

@@ -7,6 +7,10 @@ import { DiskError } from "./disk.ts";
 import type { KeyValue, KeyValueEngine, KeyValueEntry } from "./key-value.ts";
 import { OrderedMap } from "./ordered-map.ts";
 
+/** Bounds of the contract (key-value.ts). */
+const keyBytesMax = 1024;
+const scanRowsMax = 1000;
+
 /** What changed keys were before; undefined: not there. */
 type Undo = Map<string, Uint8Array | undefined>;
 
@@ -25,6 +29,23 @@ export class MemoryKeyValueEngine implements KeyValueEngine {
 
   async open(path: string): Promise<KeyValue> {
     return this.database(path).open();
+  }
+
+  async copy(source: KeyValue, path: string): Promise<void> {
+    const copy = this.database(path).open();
+    const end = Buffer.alloc(keyBytesMax + 1, 0xff);
+    let from: Uint8Array = new Uint8Array(0);
+    for (;;) {
+      const rows = source.scan(from, end, scanRowsMax);
+      for (const [key, value] of rows) copy.put(key, value);
+      if (rows.length < scanRowsMax) break;
+      from = Buffer.concat([rows.at(-1)![0], Buffer.of(0)]);
+    }
+    await copy.close();
+  }
+
+  async remove(path: string): Promise<void> {
+    this.#databases.delete(path);
   }
 }
 

@@ -26,6 +26,16 @@ export class HostDatabases {
     return database;
   }
 
+  copy(source: KeyValue, path: string): Promise<void> {
+    this.database(path);
+    return this.#engine.copy(source, path);
+  }
+
+  remove(path: string): Promise<void> {
+    this.#databases.delete(path);
+    return this.#engine.remove(path);
+  }
+
   processDied(): void {
     for (const database of this.#databases.values()) database.crash(0);
   }
@@ -53,6 +63,16 @@ export class SimulatedKeyValueEngine implements KeyValueEngine {
     await this.#incarnation.delay(this.#random.below(openUsMax), "database open");
     const database = this.#databases.database(path);
     return new SimulatedKeyValue(this.#incarnation, this.#medium, database, this.#random);
+  }
+
+  async copy(source: KeyValue, path: string): Promise<void> {
+    await this.#incarnation.delay(this.#random.below(checkpointUsMax), "database copy");
+    await this.#databases.copy(source, path);
+  }
+
+  async remove(path: string): Promise<void> {
+    await this.#incarnation.delay(this.#random.below(openUsMax), "database removal");
+    await this.#databases.remove(path);
   }
 }
 

@@ -49,6 +49,25 @@ export async function openFileLedger(platform: Platform, directory: string): Pro
   }
 }
 
+/**
+ * Makes the ledger that belongs to a state from a backup: it goes on behind `index` with terms above `term`. Its only entry
+ * is `last`, an empty batch, which stands for the one at `index`. The directory must be missing or empty.
+ * Errors: noSpace, diskFailed.
+ */
+export async function createFileLedger(
+  platform: Platform,
+  directory: string,
+  { term, index, last }: { term: number; index: number; last: Uint8Array },
+): Promise<void> {
+  const log = await SegmentLog.open(platform, { directory, kind: "LDGR", segmentBytes, onRecord: () => {} });
+  try {
+    await log.append(encode(ledgerRecord, { kind: "term", term, lastIndex: index - 1 }));
+    await log.append(encode(ledgerRecord, { kind: "entry", term, index, batch: Buffer.from(last) }));
+  } finally {
+    await log.close();
+  }
+}
+
 /** Which entries are there, and in which segments; checks that nothing is missing between them. */
 class Contents {
   readonly #directory: string;

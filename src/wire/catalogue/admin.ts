@@ -1,6 +1,7 @@
 /** What the command line and the console ask of a server. Numbers 300–399. */
 import {
   boolean,
+  bytes,
   type Infer,
   i64,
   list,
@@ -68,6 +69,32 @@ export const createVolume = method(
 
 /** Errors: notFound, busy (mounted somewhere). */
 export const deleteVolume = method(302, "admin.deleteVolume", struct({ name: text(64) }), nothing);
+
+/** Most bytes of rows in one answer of backupMetadata, unless a single row has more. */
+export const backupPageBytes = 512 * 1024;
+
+export const backupRow = struct({ key: bytes(1024), value: bytes(1024 * 1024) });
+export type BackupRow = Infer<typeof backupRow>;
+
+/**
+ * The namespace's state as it was at one moment, page by page in the order of keys. `backup` 0 begins a backup, its number
+ * goes with the following requests, together with the last key that has come. Without a request for a minute it is given up.
+ * Errors: busy (another one is under way), notFound (it was given up), noSpace (the copy has no room beside the state).
+ */
+export const backupMetadata = method(
+  310,
+  "admin.backupMetadata",
+  struct({ backup: u32, after: bytes(1024) }),
+  struct({
+    backup: u32,
+    clusterId: text(64),
+    /** The ledger's index that the state has applied, and a term that no entry of it is above. */
+    index: u64,
+    term: u64,
+    rows: list(backupRow, 65_536),
+    done: boolean,
+  }),
+);
 
 /** The server process ends cleanly. */
 export const stopServer = method(303, "admin.stop", struct({ force: boolean }), nothing);

@@ -34,7 +34,7 @@ export function testPlatform(): TestPlatform {
     logger: lineLogger(lines, ""),
     metrics: new Metrics(),
     random: { bytes: absent, below: absent },
-    keyValue: { open: absent },
+    keyValue: { open: absent, copy: absent, remove: absent },
     disk: undefined as never,
     lines,
   };

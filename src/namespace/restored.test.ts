@@ -1,0 +1,42 @@
+/** A state from a backup gives no number for a second time. */
+import { strict as assert } from "node:assert";
+import { test } from "node:test";
+import { MemoryDatabase, MemoryKeyValueEngine } from "../platform/memory-key-value.ts";
+import { checkInvariants } from "./invariants.ts";
+import { Namespace } from "./namespace.ts";
+import { raiseNumbers } from "./restored.ts";
+import { Driver } from "./testing/driver.ts";
+
+test("numbers given after the backup are not given again", async () => {
+  const driver = new Driver();
+  driver.makeVolume();
+  const engine = new MemoryKeyValueEngine();
+  await engine.copy(driver.state, "backup");
+  const restored = engine.database("backup").open();
+
+  const { sessionsBelow } = driver.namespace;
+  for (let n = 0; n < 100; n++) driver.leader({ kind: "openSession", clientId: `c${n}`, volume: 1, host: "h" });
+  const lastSession = driver.namespace.sessionsBelow;
+  const groups = driver.namespace.groups();
+  raiseNumbers(restored);
+  assert.deepEqual(checkInvariants(restored), []);
+  const namespace = new Namespace(restored);
+  assert.ok(namespace.sessionsBelow > lastSession && lastSession > sessionsBelow);
+  assert.equal(namespace.groups().length, groups.length);
+  for (const [at, group] of namespace.groups().entries()) {
+    assert.ok(group.generation > groups[at]!.generation + 1000 && group.nextNumber > groups[at]!.nextNumber + 1e9);
+    assert.deepEqual(group.members, groups[at]!.members);
+  }
+});
+
+test("an empty state, and one whose numbers are used up, are refused", () => {
+  assert.throws(() => raiseNumbers(new MemoryDatabase("empty").open()), { code: "invalid" });
+  const driver = new Driver();
+  driver.makeVolume();
+  let restores = 0;
+  const until = () => {
+    for (; restores < 10_000; restores++) raiseNumbers(driver.state);
+  };
+  assert.throws(until, { code: "invalid", message: /used up/ });
+  assert.ok(restores > 500);
+});

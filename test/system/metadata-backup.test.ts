@@ -1,0 +1,73 @@
+/** The metadata is backed up under load, its server is lost with its disk, and a fresh one goes on from the backup. */
+import { strict as assert } from "node:assert";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { brine, Cluster, Program, runBrine, shell, waitFor, whyNoMount } from "./cluster.ts";
+
+const skip = whyNoMount() ?? false;
+
+test("a fresh server goes on from a backup that was made under load", { skip }, async (context) => {
+  const cluster = await Cluster.start(context, { servers: 3, metadataAlone: true });
+  const [leader] = cluster.addresses as [string];
+  const mount = await cluster.mount("mnt");
+  await shell(
+    `mkdir ${mount.point}/before && cd ${mount.point}/before && for i in $(seq 200); do echo kept $i > $i; done`,
+  );
+  await shell(`ln -s before ${mount.point}/link && sync ${mount.point}/before/200 && ${brineSync(mount.point)}`);
+
+  const loop = `i=0; while :; do echo $i > ${mount.point}/load$i; i=$((i+1)); done`;
+  const writer = new Program(context, "/bin/bash", ["-c", loop], join(cluster.directory, "load.log"));
+  await waitFor("load", () => readdirSync(mount.point).length > 100);
+  const file = join(cluster.directory, "metadata.backup");
+  const made = await runBrine(["backup-metadata", file, leader]);
+  assert.equal(made.code, 0, made.stderr);
+  assert.match(made.stdout, /\d+ rows as of entry \d+/);
+  assert.equal((await runBrine(["backup-metadata", file, leader])).code, 1, "an old backup is not overwritten");
+  process.kill(-writer.pid, "SIGKILL");
+  await writer.ended;
+  // What is younger than the backup uses numbers that the backup takes for new ones.
+  await shell(`for i in $(seq 50); do echo lost $i > ${mount.point}/after$i; done; ${brineSync(mount.point)}`);
+  assert.deepEqual(
+    readdirSync(join(cluster.data(0), "metadata")).filter((name) => name.startsWith("backup")),
+    [],
+    "the copy that was read is gone",
+  );
+
+  await cluster.killServer(0);
+  await mount.kill();
+  rmSync(cluster.data(0), { recursive: true });
+  const damaged = join(cluster.directory, "damaged.backup");
+  const bytes = readFileSync(file);
+  writeFileSync(damaged, Buffer.concat([bytes.subarray(0, 5_000), Buffer.from("x"), bytes.subarray(5_001)]));
+  const refused = await runBrine(["restore-metadata", damaged, "--data", cluster.data(0)]);
+  assert.equal(refused.code, 1);
+  assert.match(refused.stderr, /damaged\.backup is damaged: the checksum of section \d+ is wrong/);
+  const restored = await runBrine(["restore-metadata", file, "--data", cluster.data(0), "--roles", "metadata"]);
+  assert.equal(restored.code, 0, restored.stderr);
+  const twice = await runBrine(["restore-metadata", file, "--data", cluster.data(0)]);
+  assert.equal(twice.code, 2, "metadata that is there is not replaced");
+  assert.match(twice.stderr, /has metadata/);
+
+  await cluster.startServer(0);
+  await cluster.waitOnline(2);
+  await cluster.waitInSync();
+  const again = await cluster.mount("mnt");
+  assert.equal(Number(await shell(`cat ${again.point}/link/* | grep -c kept`)), 200);
+  assert.equal(readdirSync(again.point).filter((name) => name.startsWith("after")).length, 0);
+  await shell(
+    `for i in $(seq 200); do head -c 5000 /dev/zero | tr '\\0' n > ${again.point}/new$i; done; ${brineSync(again.point)}`,
+  );
+  await again.unmount();
+  await cluster.killServer(1);
+  const last = await cluster.mount("mnt");
+  for (let number = 1; number <= 200; number++) {
+    assert.equal(readFileSync(join(last.point, `new${number}`), "latin1"), "n".repeat(5000));
+    assert.equal(readFileSync(join(last.point, "before", `${number}`), "latin1"), `kept ${number}\n`);
+  }
+  await last.unmount();
+});
+
+function brineSync(point: string): string {
+  return `${brine} sync ${point}`;
+}
