@@ -14,6 +14,7 @@ test("a fresh server goes on from a backup that was made under load", { skip }, 
   await shell(
     `mkdir ${mount.point}/before && cd ${mount.point}/before && for i in $(seq 200); do echo kept $i > $i; done`,
   );
+  await shell(`echo deleted later > ${mount.point}/deleted`);
   await shell(`ln -s before ${mount.point}/link && sync ${mount.point}/before/200 && ${brineSync(mount.point)}`);
 
   const loop = `i=0; while :; do echo $i > ${mount.point}/load$i; i=$((i+1)); done`;
@@ -27,6 +28,8 @@ test("a fresh server goes on from a backup that was made under load", { skip }, 
   process.kill(-writer.pid, "SIGKILL");
   await writer.ended;
   // What is younger than the backup uses numbers that the backup takes for new ones.
+  await shell(`rm ${mount.point}/deleted && ${brineSync(mount.point)}`);
+  await waitFor("its chunks to be deleted", async () => (await cluster.status()).chunksToDelete === 0);
   await shell(`for i in $(seq 50); do echo lost $i > ${mount.point}/after$i; done; ${brineSync(mount.point)}`);
   assert.deepEqual(
     readdirSync(join(cluster.data(0), "metadata")).filter((name) => name.startsWith("backup")),
@@ -54,6 +57,7 @@ test("a fresh server goes on from a backup that was made under load", { skip }, 
   await cluster.waitInSync();
   const again = await cluster.mount("mnt");
   assert.equal(Number(await shell(`cat ${again.point}/link/* | grep -c kept`)), 200);
+  assert.throws(() => readFileSync(join(again.point, "deleted")), { code: "EIO" });
   assert.equal(readdirSync(again.point).filter((name) => name.startsWith("after")).length, 0);
   await shell(
     `for i in $(seq 200); do head -c 5000 /dev/zero | tr '\\0' n > ${again.point}/new$i; done; ${brineSync(again.point)}`,
