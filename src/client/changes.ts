@@ -12,9 +12,6 @@ import type { Node } from "./node.ts";
 import { expectResult } from "./results.ts";
 import type { Operation } from "./waits.ts";
 
-/** Siblings whose leases are asked for together, when a directory is being emptied. */
-const siblingsAtOnce = 256;
-
 /**
  * Executes a change. Errors: FileError, as the operation says.
  *
@@ -120,28 +117,4 @@ function decideAtLeader(
       for (const node of pins) leases.done(node);
     });
   return { made };
-}
-
-/**
- * Before a name is removed: when a directory is being emptied, the leases of the next siblings are asked for together. So
- * removing a tree that another client has made costs few round trips.
- */
-export async function takeSiblings(
-  mount: MountSession,
-  parent: number,
-  name: string,
-  operation: Operation,
-): Promise<void> {
-  const directory = mount.leases.get(parent);
-  const entry = directory?.names?.knows(name) === true ? directory.names.get(name) : undefined;
-  if (directory?.names === undefined || entry === undefined) return;
-  if (mount.leases.get(entry.inode)?.mode !== undefined) return;
-  directory.removedInRow += 1;
-  if (directory.removedInRow < 2) return;
-  const siblings = directory.names.list(entry.cookie - 1, siblingsAtOnce) ?? [];
-  await mount.leases.acquireMany(
-    siblings.map((sibling) => sibling.entry.inode),
-    "exclusive",
-    operation,
-  );
 }

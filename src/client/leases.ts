@@ -166,14 +166,25 @@ export class Leases {
     return node;
   }
 
-  /** Asks for the leases of many inodes at once; those that can be had soon are there afterwards. */
-  async acquireMany(inodes: readonly number[], mode: LeaseMode, operation: Operation): Promise<void> {
+  /**
+   * Asks for the leases of many inodes at once, or for the exclusive ones in place of shared ones; those that can be had
+   * soon are there afterwards. Resolves with whether all were.
+   */
+  async acquireMany(inodes: readonly number[], mode: LeaseMode, operation: Operation): Promise<boolean> {
     const session = this.#session.id;
-    const wanted = inodes.filter((inode) => this.#nodes.get(inode)?.mode === undefined && !this.#queues.has(inode));
-    if (wanted.length === 0) return;
+    const wanted = inodes.filter((inode) => this.#isLacking(inode, mode));
+    if (wanted.length === 0) return true;
     const body = { session, mode, inodes: wanted };
     const answer = await this.#session.request(acquireLeases, body, operation, { timeoutMs: leaseTimeoutMs });
     for (const leased of answer.leases) this.learn(leased);
+    return answer.leases.length === wanted.length;
+  }
+
+  #isLacking(inode: number, mode: LeaseMode): boolean {
+    if (this.#queues.has(inode)) return false;
+    const node = this.#nodes.get(inode);
+    if (node?.mode === undefined) return true;
+    return !satisfies(node.mode, mode) && node.leaving === undefined && !node.isBlocked;
   }
 
   /** The leader wants these back. */

@@ -7,25 +7,28 @@ import {
   readDirectory as readDirectoryMethod,
   statVolume as statVolumeMethod,
 } from "../wire/catalogue/leader.ts";
-import { change, takeSiblings } from "./changes.ts";
+import { change } from "./changes.ts";
 import type { DirectoryNames, NamedEntry } from "./directory-names.ts";
 import type { DirectoryEntry, NewNode, VolumeSpace } from "./file-system.ts";
 import { leaseTimeoutMs } from "./leases.ts";
 import type { MountSession } from "./mount-session.ts";
 import type { Node } from "./node.ts";
 import { expectResult } from "./results.ts";
+import { takeSiblings } from "./siblings.ts";
 import type { Operation } from "./waits.ts";
 
 export { rename } from "./changes.ts";
 
-export function lookup(
-  { fetcher }: MountSession,
+export async function lookup(
+  mount: MountSession,
   parent: number,
   name: string,
   operation: Operation,
 ): Promise<Attributes | undefined> {
   checkName(name);
-  return fetcher.run(operation, (access) => {
+  const siblings = takeSiblings(mount, parent, name, "shared", operation);
+  if (siblings !== undefined) await siblings;
+  return mount.fetcher.run(operation, (access) => {
     const directory = access.directory(parent, name);
     if (directory.names === undefined) throw new FileError("ENOTDIR");
     const entry = access.entry(directory, name);
@@ -86,7 +89,8 @@ export async function remove(
   operation: Operation,
 ): Promise<void> {
   checkName(name);
-  await takeSiblings(mount, parent, name, operation);
+  const siblings = takeSiblings(mount, parent, name, "exclusive", operation);
+  if (siblings !== undefined) await siblings;
   await change(mount, { kind, parent, name }, operation, () => {});
 }
 

@@ -61,8 +61,8 @@ export class Node {
   lastUsedMs = 0;
   /** A page of the directory's names is being asked for. */
   loading: Promise<void> | undefined;
-  /** Entries of this directory that were removed while their leases were elsewhere. */
-  removedInRow = 0;
+  /** Entries of this directory that were looked up, or removed, while their leases were elsewhere: see siblings.ts. */
+  readonly lackedInRow: Record<LeaseMode, number> = { shared: 0, exclusive: 0 };
 
   constructor(inode: number, record: InodeRecord) {
     this.inode = inode;

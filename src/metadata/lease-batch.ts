@@ -27,8 +27,8 @@ export function takeSoon(leases: Leases, lifetime: Lifetime, request: BatchReque
   const grant = leases.nextGrant();
   for (const [index, inode] of inodes.entries()) {
     if (leases.isFull(session)) break;
-    if (leases.isConcerned(session, inode)) continue;
-    if (leases.takeNow(session, inode, mode, grant)) {
+    if (leases.isConcerned(session, inode, mode)) continue;
+    if (leases.takeNow(session, inode, mode, grant) || leases.upgradeNow(session, inode, grant)) {
       grants[index] = grant;
       continue;
     }

@@ -120,9 +120,17 @@ export class Leases {
     return true;
   }
 
-  /** Whether the session has a lease on the inode, or waits for one. */
-  isConcerned(session: number, inode: number): boolean {
-    return this.#table.find(session, inode) !== none || this.#waiters.find(session, inode) !== undefined;
+  /** Converts the session's shared lease into the exclusive one, under this grant, if it can be had at once. */
+  upgradeNow(session: number, inode: number, grant: number): boolean {
+    const slot = this.#table.find(session, inode);
+    if (slot === none || this.#waiters.has(inode) || !this.#fits(session, inode, "exclusive")) return false;
+    this.#table.replace(slot, grant, "exclusive");
+    return true;
+  }
+
+  /** Whether the session has such a lease on the inode, or waits for one. */
+  isConcerned(session: number, inode: number, mode: LeaseMode): boolean {
+    return this.has(session, inode, mode) || this.#waiters.find(session, inode) !== undefined;
   }
 
   /** Takes a place in the queue. Check `isConcerned` first. */

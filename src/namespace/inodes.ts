@@ -105,6 +105,16 @@ export function modeWithoutPrivileges(attributes: Attributes): number {
   return (withoutUser & groupExecute) !== 0 ? withoutUser & ~setGroupId : withoutUser;
 }
 
+/** Whatever a file's capabilities vouched for has changed or has another owner: they go, whoever did it (capabilities(7)). */
+export function dropCapabilities(draft: InodeRecord): void {
+  if (!draft.extendedAttributes.some(isCapability)) return;
+  draft.extendedAttributes = draft.extendedAttributes.filter((one) => !isCapability(one));
+}
+
+function isCapability({ name }: { readonly name: string }): boolean {
+  return name === "security.capability";
+}
+
 /** A new inode with one link (a directory: two) and no entries. */
 export function newInode(
   node: Pick<Attributes, "inode" | "type" | "mode" | "uid" | "gid" | "device"> & { target: string },

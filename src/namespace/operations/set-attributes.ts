@@ -10,7 +10,7 @@
 import { FileError } from "../../errors/file-error.ts";
 import { applyMappings, chunksOfSize, type PlannedMapping, planMappings, unmapFrom } from "../chunk-maps.ts";
 import type { FileContext } from "../context.ts";
-import { draftOf, inodeOf, modeWithoutPrivileges, permissionBits, stampNs } from "../inodes.ts";
+import { draftOf, dropCapabilities, inodeOf, modeWithoutPrivileges, permissionBits, stampNs } from "../inodes.ts";
 import { fileBytesMax, type InodeRecord } from "../model.ts";
 import type { OperationOf, Result, TimeChange } from "../operation.ts";
 
@@ -22,6 +22,7 @@ export function setAttributes(context: FileContext, operation: OperationOf<"setA
   const record = draftOf(before);
   const { attributes } = record;
   if (operation.killPrivileges) attributes.mode = modeWithoutPrivileges(attributes);
+  if ([operation.size, operation.uid, operation.gid].some((change) => change !== undefined)) dropCapabilities(record);
   if (operation.mode !== undefined) attributes.mode = operation.mode & permissionBits;
   if (operation.uid !== undefined) attributes.uid = operation.uid;
   if (operation.gid !== undefined) attributes.gid = operation.gid;

@@ -7,7 +7,7 @@
 import { FileError } from "../../errors/file-error.ts";
 import { applyMappings, planMappings } from "../chunk-maps.ts";
 import type { FileContext } from "../context.ts";
-import { draftOf, inodeOf, markModified, modeWithoutPrivileges } from "../inodes.ts";
+import { draftOf, dropCapabilities, inodeOf, markModified, modeWithoutPrivileges } from "../inodes.ts";
 import { fileBytesMax } from "../model.ts";
 import type { OperationOf, Result } from "../operation.ts";
 
@@ -21,6 +21,7 @@ export function write(context: FileContext, operation: OperationOf<"write">): Re
   const record = draftOf(before);
   record.attributes.size = size;
   if (operation.killPrivileges) record.attributes.mode = modeWithoutPrivileges(before.attributes);
+  dropCapabilities(record);
   applyMappings(context, record, planned);
   markModified(context, record);
   context.tables.inodes.put(context.volume, record);
