@@ -172,6 +172,40 @@ export const figures: readonly Figure[] = [
     },
   },
   {
+    name: "remove-tree-cold",
+    what: "the same, cold",
+    unit: "s",
+    local: "none",
+    measure: async (place) => {
+      const directory = await unpacked(place);
+      await place.makeCold();
+      return { value: await measureShell(place, `rm -rf ${directory}; ${place.syncCommand}`) };
+    },
+  },
+  {
+    name: "remove-tree-elsewhere",
+    what: "the same, in a second mount, while the first has the leases",
+    unit: "s",
+    local: "none",
+    measure: async (place) => {
+      const directory = await unpacked(place);
+      const there = join(await place.other!(), directory.slice(place.root.length));
+      return { value: await measureShell(place, `rm -rf ${there}; ${place.syncCommand}`) };
+    },
+  },
+  {
+    name: "remove-whole-tree",
+    what: `rm -rf of the whole Linux tree, ${wholeTreeEntries} entries, cold, fsync of the root`,
+    unit: "s",
+    local: "memory",
+    measure: async (place) => {
+      const directory = freshDirectory(place);
+      await timeShell(`tar xf ${await wholeTree()} -C ${directory}; ${place.syncCommand}`);
+      await place.makeCold();
+      return { value: await measureShell(place, `rm -rf ${directory}; ${place.syncCommand}`) };
+    },
+  },
+  {
     name: "stat-cold",
     what: "stat, cold",
     unit: "/s",

@@ -3,7 +3,6 @@ import { Command } from "commander";
 import { Client } from "../client/client.ts";
 import { BrineError } from "../errors/brine-error.ts";
 import { mountFuse } from "../fuse/mount.ts";
-import { linux61Features } from "../fuse/protocol.ts";
 import type { LogLevel } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
 import {
@@ -18,6 +17,7 @@ import {
 } from "../platform/processes.ts";
 import { realPlatform } from "../platform/real.ts";
 import { metricsOption, parseMetricsAddress, startMetrics } from "./metrics-endpoint.ts";
+import { mountOptionsHelp, parseMountOptions, splitMountOptions } from "./mount-options.ts";
 import { registerMount, unregisterMount } from "./mounts.ts";
 import { logLevelOption, parseSource } from "./options.ts";
 import { exitCodes, oneLine, reportError } from "./output.ts";
@@ -37,12 +37,7 @@ export function mountCommand(): Command {
     .description("Mount a volume. Returns when it is mounted.")
     .argument("<source>", "HOST:PORT[,HOST:PORT…]/VOLUME")
     .argument("<directory>", "an empty directory")
-    .option(
-      "-o, --options <list>",
-      "mount options: ro; soft=SECONDS (waits fail with EIO instead of going on); mounts-inside (other file systems can be mounted inside; names are then asked for each time); as-kernel=6.1 (use no more than Linux 6.1 offers, for tests)",
-      splitOptions,
-      [],
-    )
+    .option("-o, --options <list>", "mount options, see below", splitMountOptions, [])
     .option(...metricsOption)
     .option("--foreground", "stay in the foreground; SIGTERM unmounts", false)
     .option("--log <file>", `log file of a mount in the background (default: under ${logDirectory})`)
@@ -50,8 +45,14 @@ export function mountCommand(): Command {
     .addHelpText(
       "after",
       `
+Mount options:
+${mountOptionsHelp()}
+
+Sizes are written like 512K, 256M, 1G, times like 500ms, 30s, 2m.
+
 Example:
   brine mount 127.0.0.1:7411/home /mnt/home
+  brine mount -o soft=30s,dirty-bytes=512M 127.0.0.1:7411/home /mnt/home
   brine unmount /mnt/home`,
     )
     .action(mount);
@@ -59,10 +60,6 @@ Example:
 
 function metricsAddress({ metrics }: MountOptions): Address | undefined {
   return metrics === undefined ? undefined : parseMetricsAddress(metrics, false);
-}
-
-function splitOptions(text: string, before: string[]): string[] {
-  return [...before, ...text.split(",").filter(Boolean)];
 }
 
 async function mount(source: string, directoryText: string, options: MountOptions): Promise<void> {
@@ -145,30 +142,4 @@ async function mountHere(source: string, directory: string, options: MountOption
     tellParent({ failed: error instanceof BrineError ? oneLine(error) : String(error) });
     exitNow(reportError(error));
   }
-}
-
-interface MountSettings {
-  readonly readOnly: boolean;
-  readonly softTimeoutMs?: number;
-  readonly featureMask?: bigint;
-  readonly keepNames: boolean;
-}
-
-/** `ro`, `rw`, `soft=30s`, `mounts-inside`, `as-kernel=6.1`. Error: invalid, for an option that is not known. */
-function parseMountOptions(options: readonly string[]): MountSettings {
-  let settings: MountSettings = { readOnly: false, keepNames: true };
-  for (const option of options) {
-    const soft = /^soft=(\d+)s?$/.exec(option);
-    if (option === "ro") settings = { ...settings, readOnly: true };
-    else if (option === "rw") settings = { ...settings, readOnly: false };
-    else if (soft !== null) settings = { ...settings, softTimeoutMs: Number(soft[1]) * 1000 };
-    else if (option === "mounts-inside") settings = { ...settings, keepNames: false };
-    else if (option === "as-kernel=6.1") settings = { ...settings, featureMask: linux61Features };
-    else {
-      throw new BrineError("invalid", `mount option "${option}" is not known`, {
-        advice: "known are ro, rw, soft=SECONDS, mounts-inside and as-kernel=6.1",
-      });
-    }
-  }
-  return settings;
 }

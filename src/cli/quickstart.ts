@@ -23,6 +23,7 @@ import { createVolume, readStatus } from "../wire/catalogue/admin.ts";
 import { askLeader } from "./admin.ts";
 import { lockDirectory } from "./data-directory.ts";
 import { metricsPath } from "./metrics-endpoint.ts";
+import { parseMountOptions, splitMountOptions } from "./mount-options.ts";
 import { defaultPort, logLevelOption, wholeNumber } from "./options.ts";
 import { exitCodes, reportError } from "./output.ts";
 import { checkPorts, findMetricsAddresses, type QuickstartPlan, readPlan } from "./quickstart-plan.ts";
@@ -34,6 +35,7 @@ interface QuickstartOptions {
   readonly mount: string;
   readonly servers?: number;
   readonly port?: number;
+  readonly options: string[];
   readonly run?: string;
   readonly logLevel: LogLevel;
 }
@@ -56,6 +58,7 @@ export function quickstartCommand(): Command {
       `port of the first server; the others follow (default: ${defaultPort})`,
       wholeNumber(1, 65_500),
     )
+    .option("-o, --options <list>", "mount options: see brine mount --help", splitMountOptions, [])
     .option("--run <command>", "run a shell command in the mount point, then stop with its exit code")
     .addOption(logLevelOption())
     .addHelpText(
@@ -105,6 +108,7 @@ class Quickstart {
 
   /** All that can be refused is refused here, before anything is made. */
   async #prepare(): Promise<QuickstartPlan> {
+    parseMountOptions(this.#options.options);
     const { disk } = this.#platform;
     const running = await readRunning(disk, this.#data);
     if (running !== undefined) {
@@ -153,7 +157,11 @@ class Quickstart {
     await first!.start();
     await Promise.all(others.map((server) => server.start()));
     await this.#ensureVolume(plan);
-    const mount = supervise("mount", "mount", ["mount", `${plan.addresses[0]}/${volume}`, this.#mount, "--foreground"]);
+    const list = this.#options.options.length === 0 ? [] : ["-o", this.#options.options.join(",")];
+    const mount = supervise("mount", "mount", [
+      ...["mount", `${plan.addresses[0]}/${volume}`, this.#mount, "--foreground"],
+      ...list,
+    ]);
     this.#undo.push(() => mount.stop());
     await mount.start();
     await writeRunning(this.#platform.disk, this.#data, { addresses: [plan.addresses[0]!], mount: this.#mount });

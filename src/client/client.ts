@@ -69,8 +69,8 @@ export class Client implements FileSystem {
   static async mount(platform: Platform, options: MountOptions): Promise<Client> {
     const log = platform.logger.for("client");
     const waits = new Waits(platform.clock, log, options.softTimeoutMs, new OperationMeter(platform));
-    const { leaders, volume, host } = options;
-    const sessions = await MountSessions.open(platform, { leaders, volume, host }, waits);
+    const { leaders, volume, host, limits } = options;
+    const sessions = await MountSessions.open(platform, { leaders, volume, host, limits }, waits);
     registerClientGauges(platform.metrics, waits, () => sessions.current);
     return new Client(platform, options, sessions, waits);
   }

@@ -27,15 +27,9 @@ import type { Logger } from "../platform/logger.ts";
 import type { Node } from "./node.ts";
 import type { Outgoing, OutgoingSource } from "./transactions.ts";
 import type { Operation } from "./waits.ts";
+import { type WriteBackLimits, writeBackLimits } from "./write-back-limits.ts";
 
-export interface JournalLimits {
-  /** Entries that are not committed; at the limit changes wait. */
-  readonly entriesMax: number;
-  /** An entry is sent at the latest when it is so old. */
-  readonly ageMsMax: number;
-}
-
-export const journalLimits: JournalLimits = { entriesMax: 8_192, ageMsMax: 200 };
+type JournalLimits = Pick<WriteBackLimits, "dirtyOperationsMax" | "dirtyAgeMs">;
 
 /** So many together are a batch that is worth sending. */
 const releasedAtOnce = 128;
@@ -91,7 +85,7 @@ export class Journal implements OutgoingSource {
   /** What is cached of these nodes is not what the leader has. */
   onMismatch: (nodes: readonly Node[]) => void = () => {};
 
-  constructor(clock: Clock, log: Logger, limits: JournalLimits = journalLimits) {
+  constructor(clock: Clock, log: Logger, limits: JournalLimits = writeBackLimits) {
     this.#clock = clock;
     this.#log = log;
     this.#limits = limits;
@@ -114,7 +108,7 @@ export class Journal implements OutgoingSource {
 
   /** Undefined if there is room for another entry; else resolves when there is. */
   room(operation: Operation): Promise<void> | undefined {
-    if (this.length < this.#limits.entriesMax) return undefined;
+    if (this.length < this.#limits.dirtyOperationsMax) return undefined;
     operation.waitsFor = "the leader, to commit earlier changes";
     this.#release(this.#position);
     return new Promise((resolve, reject) => {
@@ -253,7 +247,8 @@ export class Journal implements OutgoingSource {
     }
     // What waited for everything before it may overwrite its data now.
     if (this.#sentPosition === position && position < this.#position) this.onReady();
-    while (this.#roomWaiters.length > 0 && this.length < this.#limits.entriesMax) this.#roomWaiters.shift()!.resolve();
+    while (this.#roomWaiters.length > 0 && this.length < this.#limits.dirtyOperationsMax)
+      this.#roomWaiters.shift()!.resolve();
     while (this.#waiters.length > 0 && this.#waiters[0]!.position <= position) this.#waiters.shift()!.resolve();
   }
 
@@ -274,7 +269,7 @@ export class Journal implements OutgoingSource {
 
   #arm(): void {
     if (this.#timer !== undefined || this.#failure !== undefined) return;
-    this.#timer = this.#clock.startTimer(this.#limits.ageMsMax, () => {
+    this.#timer = this.#clock.startTimer(this.#limits.dirtyAgeMs, () => {
       this.#timer = undefined;
       this.#release(this.#position);
     });

@@ -41,6 +41,7 @@ import type { Node } from "./node.ts";
 import { Session, type SessionOptions } from "./session.ts";
 import { Transactions } from "./transactions.ts";
 import type { WaitView } from "./waits.ts";
+import { type WriteBackLimits, writeBackLimits } from "./write-back-limits.ts";
 
 /** For giving back leases, and for the leader's answer to the end of the session. */
 const closeTimeoutMs = 10_000;
@@ -51,6 +52,7 @@ export interface MountSessionOptions extends Omit<SessionOptions, "service"> {
   readonly caches: () => KernelCaches | undefined;
   /** Operations under way, for `brine waits`; the session adds what it does itself. */
   readonly waits: () => readonly WaitView[];
+  readonly limits?: WriteBackLimits | undefined;
 }
 
 export class MountSession {
@@ -69,12 +71,18 @@ export class MountSession {
   readonly #caches: () => KernelCaches | undefined;
   #isLost = false;
 
-  private constructor(platform: Platform, log: Logger, session: Session, caches: () => KernelCaches | undefined) {
+  private constructor(
+    platform: Platform,
+    log: Logger,
+    session: Session,
+    caches: () => KernelCaches | undefined,
+    limits: WriteBackLimits,
+  ) {
     this.#platform = platform;
     this.#log = log;
     this.session = session;
     this.#caches = caches;
-    this.journal = new Journal(platform.clock, log);
+    this.journal = new Journal(platform.clock, log, limits);
     this.transactions = new Transactions(platform, session, log, this.journal);
     this.journal.onReady = () => this.transactions.pump();
     this.journal.onMismatch = (nodes) => {
@@ -104,6 +112,7 @@ export class MountSession {
       session,
       ids: this.ids,
       journal: this.journal,
+      limits,
       execute: (node, operation, data) => changeContent(this, node, operation, data),
     });
     const { volume, root } = session.volume;
@@ -139,7 +148,7 @@ export class MountSession {
         if (session === mount?.session.id) mount.session.end(reason);
         return {};
       });
-    const { caches, waits, ...sessionOptions } = options;
+    const { caches, waits, limits = writeBackLimits, ...sessionOptions } = options;
     registerProcessMethods(service, platform, () => clientWaits(waits(), mount));
     const session = await Session.open(
       platform,
@@ -150,7 +159,7 @@ export class MountSession {
         lost: (reason) => mount?.lost(reason),
       },
     );
-    mount = new MountSession(platform, log, session, caches);
+    mount = new MountSession(platform, log, session, caches, limits);
     if (session.peer !== undefined) mount.transactions.connected(session.peer);
     return mount;
   }

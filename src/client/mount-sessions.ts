@@ -4,6 +4,7 @@ import type { Platform } from "../platform/platform.ts";
 import type { KernelCaches } from "./file-system.ts";
 import { MountSession } from "./mount-session.ts";
 import type { Operation, Waits } from "./waits.ts";
+import type { WriteBackLimits } from "./write-back-limits.ts";
 
 /** Servers that are just being started answer within it; a wrong address is told to whoever mounts after it. */
 const mountPatienceMs = 5_000;
@@ -13,6 +14,8 @@ export interface MountTarget {
   readonly volume: string;
   /** Host, process and directory, for people. */
   readonly host: string;
+  /** Default: `writeBackLimits`. */
+  readonly limits?: WriteBackLimits | undefined;
 }
 
 export class MountSessions {

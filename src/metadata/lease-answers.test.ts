@@ -168,6 +168,25 @@ test("many leases at once: those held by others are recalled together", async ()
   assert.ok(client.leases.release(client.session.id, keep, grant));
 });
 
+test("many leases at once: shared ones are converted, and what others share with them is recalled", async () => {
+  const { harness, client, other } = await mounted();
+  const inodes = await files(client, ["a", "b", "c"]);
+  const answers = harness.parts.answers;
+  const shared = await answers.acquireMany(client.session, { mode: "shared", inodes });
+  const grants = shared.leases.map(({ grant }) => grant);
+  await other.acquire(inodes[1]!, "shared");
+  const asked = answers.acquireMany(client.session, { mode: "exclusive", inodes });
+  await harness.clock.advance(60);
+  const { leases } = await asked;
+  assert.deepEqual(
+    leases.map(({ record, mode }) => [record.attributes.inode, mode]),
+    inodes.map((inode) => [inode, "exclusive"]),
+  );
+  for (const [index, { grant }] of leases.entries()) assert.ok(grant > grants[index]!, "under another grant");
+  assert.ok(!other.leases.has(other.session.id, inodes[1]!, "shared"));
+  assert.deepEqual((await answers.acquireMany(client.session, { mode: "shared", inodes })).leases, []);
+});
+
 test("a lease that was replaced while others were waited for is not in the answer", async () => {
   const { harness, client, other } = await mounted();
   const inodes = await files(client, ["a", "b"]);

@@ -28,7 +28,7 @@ export function takeSoon(leases: Leases, lifetime: Lifetime, request: BatchReque
   for (const [index, inode] of inodes.entries()) {
     if (leases.isFull(session)) break;
     if (leases.isConcerned(session, inode, mode)) continue;
-    if (leases.takeNow(session, inode, mode, grant) || leases.upgradeNow(session, inode, grant)) {
+    if (leases.takeNow(session, inode, mode, grant)) {
       grants[index] = grant;
       continue;
     }

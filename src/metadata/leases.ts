@@ -112,19 +112,13 @@ export class Leases {
     return this.#parts.grants.next();
   }
 
-  /** A lease under this grant, if the session has none and waits for none and it can be had at once. */
+  /** A lease under this grant, or the exclusive one in place of the shared one, if it can be had at once. */
   takeNow(session: number, inode: number, mode: LeaseMode, grant: number): boolean {
-    if (this.#waiters.has(inode) || this.isFull(session)) return false;
-    if (!this.#fits(session, inode, mode) || this.#table.find(session, inode) !== none) return false;
-    this.#add(session, inode, grant, mode);
-    return true;
-  }
-
-  /** Converts the session's shared lease into the exclusive one, under this grant, if it can be had at once. */
-  upgradeNow(session: number, inode: number, grant: number): boolean {
+    if (this.#waiters.has(inode) || !this.#fits(session, inode, mode) || this.has(session, inode, mode)) return false;
     const slot = this.#table.find(session, inode);
-    if (slot === none || this.#waiters.has(inode) || !this.#fits(session, inode, "exclusive")) return false;
-    this.#table.replace(slot, grant, "exclusive");
+    if (slot !== none) this.#table.replace(slot, grant, mode);
+    else if (this.isFull(session)) return false;
+    else this.#add(session, inode, grant, mode);
     return true;
   }
 

@@ -4,9 +4,6 @@
  */
 import type { Piece } from "./chunk-view.ts";
 
-/** A source tree of some thousand files fits; far less than what else a machine that mounts has. */
-export const cacheBytesMaxDefault = 128 * 1024 * 1024;
-
 /** Of the cache, when it is full. */
 const droppedFraction = 1 / 32;
 
@@ -17,7 +14,7 @@ export class BlockCache {
   #bytes = 0;
   #loadingBytes = 0;
 
-  constructor(bytesMax: number = cacheBytesMaxDefault) {
+  constructor(bytesMax: number) {
     this.bytesMax = bytesMax;
   }
 

@@ -17,6 +17,7 @@ import type { EntryData } from "../journal.ts";
 import type { Node } from "../node.ts";
 import type { Session } from "../session.ts";
 import type { Operation, WaitView } from "../waits.ts";
+import { dataAgeFactor, type WriteBackLimits, writeBackLimits } from "../write-back-limits.ts";
 import { BlockCache } from "./block-cache.ts";
 import { BlockReader } from "./block-reader.ts";
 import { BlockWriter } from "./block-writer.ts";
@@ -56,14 +57,8 @@ export type Execute = (
   data: EntryData | undefined,
 ) => number;
 
-export interface ContentOptions {
-  /** Bytes that are written and not on the stores yet; at the limit writers wait. Default: 128 MiB. */
-  readonly dirtyBytesMax?: number;
-  /** Bytes that are kept to be read again. Default: 128 MiB. */
-  readonly cacheBytesMax?: number;
-  /** Data goes to the stores at the latest after so long. Default: 1 s. */
-  readonly dirtyAgeMs?: number;
-}
+/** Data goes to the stores at the latest after `dataAgeFactor` times the age. */
+export type ContentLimits = Pick<WriteBackLimits, "dirtyBytesMax" | "cacheBytesMax" | "dirtyAgeMs">;
 
 export interface ContentsParts {
   readonly platform: Platform;
@@ -72,7 +67,8 @@ export interface ContentsParts {
   readonly ids: Ids;
   readonly journal: DataJournal;
   readonly execute: Execute;
-  readonly options?: ContentOptions;
+  /** Default: `writeBackLimits`. */
+  readonly limits?: Partial<ContentLimits>;
 }
 
 export class Contents {
@@ -100,7 +96,8 @@ export class Contents {
   #sequence = 0;
   #failure: FileError | undefined;
 
-  constructor({ platform, log, session, ids, journal, execute, options = {} }: ContentsParts) {
+  constructor({ platform, log, session, ids, journal, execute, limits }: ContentsParts) {
+    const { dirtyBytesMax, cacheBytesMax, dirtyAgeMs } = { ...writeBackLimits, ...limits };
     this.platform = platform;
     this.log = log;
     this.session = session;
@@ -111,8 +108,8 @@ export class Contents {
       if (this.#failure !== undefined) throw this.#failure;
       return execute(node, operation, data);
     };
-    this.cache = new BlockCache(options.cacheBytesMax);
-    this.budget = new DirtyBudget(options.dirtyBytesMax);
+    this.cache = new BlockCache(cacheBytesMax);
+    this.budget = new DirtyBudget(dirtyBytesMax);
     this.space = new SpaceGrants(platform.clock, log, session);
     this.#groups = new Groups(session);
     this.#stores = new Stores(platform, {
@@ -126,7 +123,7 @@ export class Contents {
     this.blockReader = new BlockReader(platform, log, session, members);
     const { replication, blockReader } = this;
     this.blockWriter = new BlockWriter({ platform, log, session, members, replication, reader: blockReader });
-    this.writeBack = new WriteBack(this, options.dirtyAgeMs);
+    this.writeBack = new WriteBack(this, dirtyAgeMs * dataAgeFactor);
     this.budget.onPressure = () => this.writeBack.press();
     this.extender = new Extender(this);
     this.reader = new FileReader(this);

@@ -5,9 +5,6 @@
 import type { FileError } from "../../errors/file-error.ts";
 import type { Operation } from "../waits.ts";
 
-/** A quarter of a second of two 10 Gbit/s links to the stores: they never idle for want of data. */
-export const dirtyBytesMaxDefault = 128 * 1024 * 1024;
-
 interface Waiter {
   readonly bytes: number;
   readonly resolve: () => void;
@@ -22,7 +19,7 @@ export class DirtyBudget {
   /** There is little room left, or somebody waits for it: what may go out should. */
   onPressure: () => void = () => {};
 
-  constructor(bytesMax: number = dirtyBytesMaxDefault) {
+  constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;
   }
 

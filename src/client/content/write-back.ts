@@ -30,8 +30,6 @@ const batchesPerGroupMax = 4;
 const batchesMax = 16;
 /** Data of one file that is as good as complete: the rest of a batch need not be awaited. */
 export const streamBytes = 1024 * 1024;
-/** Data that nobody asks for goes out after so long; the journal asks earlier as a rule. */
-export const dirtyAgeMsDefault = 1_000;
 /** Between tries of what a full member refused. */
 const retryDelayMsMax = 1_000;
 
@@ -59,7 +57,7 @@ export class WriteBack {
   #timer: Timer | undefined;
   #isLost = false;
 
-  constructor(contents: Contents, ageMs: number = dirtyAgeMsDefault) {
+  constructor(contents: Contents, ageMs: number) {
     this.#contents = contents;
     this.#ageMs = ageMs;
   }

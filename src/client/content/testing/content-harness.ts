@@ -20,7 +20,7 @@ import { Node } from "../../node.ts";
 import type { Session } from "../../session.ts";
 import { Operation } from "../../waits.ts";
 import { wholeMap } from "../chunk-map.ts";
-import { type ContentOptions, Contents } from "../contents.ts";
+import { type ContentLimits, Contents } from "../contents.ts";
 import type { FileContent } from "../file-content.ts";
 import { ReadPattern } from "../reader.ts";
 import { FakeStore } from "./fake-store.ts";
@@ -125,7 +125,7 @@ function mayJoin(first: EntryData, second: EntryData): boolean {
   return first.effect === second.effect && first.effect !== "both";
 }
 
-export interface HarnessOptions extends ContentOptions {
+export interface HarnessOptions extends Partial<ContentLimits> {
   readonly stores?: number;
   readonly groups?: number;
   /** Numbers from 0 to below the limit. */
@@ -180,7 +180,7 @@ export class ContentHarness {
       ids: this.#ids(),
       journal: this.journal,
       execute: (node, operation, data) => this.#execute(node, operation, data),
-      options,
+      limits: options,
     });
   }
 

@@ -1,0 +1,60 @@
+/** What `-o` takes, and what it says about what it doesn't. */
+import { strict as assert } from "node:assert";
+import { test } from "node:test";
+import { writeBackLimits } from "../client/write-back-limits.ts";
+import type { BrineError } from "../errors/brine-error.ts";
+import { mountOptionsHelp, parseMountOptions, splitMountOptions } from "./mount-options.ts";
+
+function refusal(option: string): string {
+  try {
+    parseMountOptions([option]);
+  } catch (error) {
+    return `${(error as BrineError).message}: ${(error as BrineError).advice}`;
+  }
+  return "";
+}
+
+test("without options a mount has the defaults", () => {
+  assert.deepEqual(parseMountOptions([]), { readOnly: false, keepNames: true, limits: writeBackLimits });
+});
+
+test("sizes, times and counts are read with their units, and only what is named is changed", () => {
+  const { limits, softTimeoutMs, readOnly } = parseMountOptions(
+    splitMountOptions("dirty-bytes=256M,dirty-age=500ms,soft=2m", ["ro", "dirty-operations=1000", "cache-bytes=1GiB"]),
+  );
+  assert.deepEqual(limits, {
+    dirtyBytesMax: 256 * 1024 * 1024,
+    dirtyOperationsMax: 1_000,
+    dirtyAgeMs: 500,
+    cacheBytesMax: 1024 ** 3,
+  });
+  assert.equal(softTimeoutMs, 120_000);
+  assert.equal(readOnly, true);
+  assert.equal(parseMountOptions(["soft=30"]).softTimeoutMs, 30_000);
+  assert.equal(parseMountOptions(["cache-bytes=0"]).limits.cacheBytesMax, 0);
+});
+
+test("what is wrong is refused with what is allowed", () => {
+  assert.match(refusal("dirty-bytes=1M"), /can't be "1M": allowed is 4M to 64G, for example dirty-bytes=128M/);
+  assert.match(refusal("dirty-bytes=many"), /can't be "many"/);
+  assert.match(refusal("dirty-bytes"), /can't be ""/);
+  assert.match(refusal("dirty-bytes=-4M"), /can't be "-4M"/);
+  assert.match(refusal("dirty-age=200"), /allowed is 10ms to 60s/);
+  assert.match(refusal("dirty-operations=1.5"), /allowed is 256 to 1000000/);
+  assert.match(refusal("soft=0"), /allowed is 1s to 86400s/);
+  assert.match(refusal("ro=1"), /has no value: write "ro"/);
+  assert.match(refusal("as-kernel=5.4"), /allowed is 6.1/);
+  assert.match(refusal("dirty"), /is not known: known are ro, rw, soft, dirty-bytes,/);
+});
+
+test("the help shows each option with its default", () => {
+  for (const shown of [
+    "dirty-bytes=128M",
+    "dirty-operations=8192",
+    "dirty-age=200ms",
+    "cache-bytes=128M",
+    "soft=30s",
+  ]) {
+    assert.ok(mountOptionsHelp().includes(`  ${shown} `), shown);
+  }
+});

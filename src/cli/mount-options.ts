@@ -1,0 +1,157 @@
+/** What may stand behind `brine mount -o`: names, values and their units, and what each means to client and kernel. */
+import { type WriteBackLimits, writeBackLimits } from "../client/write-back-limits.ts";
+import { BrineError } from "../errors/brine-error.ts";
+import { linux61Features } from "../fuse/protocol.ts";
+
+export interface MountSettings {
+  readonly readOnly: boolean;
+  readonly softTimeoutMs?: number;
+  readonly featureMask?: bigint;
+  readonly keepNames: boolean;
+  readonly limits: WriteBackLimits;
+}
+
+/** The values of one option, in its unit. */
+interface Values {
+  readonly least: number;
+  readonly most: number;
+  /** How they are written, as `parse` reads them. */
+  show(value: number): string;
+  /** Undefined: not such a value. */
+  parse(text: string): number | undefined;
+}
+
+interface MountOption {
+  /** `NAME`, or `NAME=VALUE` as it is shown to people. */
+  readonly shown: string;
+  readonly what: string;
+  /** Undefined for a flag. */
+  readonly values?: Values;
+  set(value: number): Partial<MountSettings>;
+  /** For what belongs to the limits, instead. */
+  limit?(value: number): Partial<WriteBackLimits>;
+}
+
+const mebibyte = 1024 * 1024;
+const unitBytes: Readonly<Record<string, number>> = { "": 1, K: 1024, M: mebibyte, G: 1024 * mebibyte };
+const unitMs: Readonly<Record<string, number>> = { ms: 1, "": 1_000, s: 1_000, m: 60_000 };
+
+function withUnit(text: string, pattern: RegExp, units: Readonly<Record<string, number>>): number | undefined {
+  const match = pattern.exec(text);
+  return match === null ? undefined : Number(match[1]) * units[match[2] ?? ""]!;
+}
+
+function bytes(least: number, most: number): Values {
+  const show = (value: number) => {
+    const unit = ["G", "M", "K"].find((one) => value > 0 && value % unitBytes[one]! === 0) ?? "";
+    return `${value / unitBytes[unit]!}${unit}`;
+  };
+  return { least, most, show, parse: (text) => withUnit(text, /^(\d{1,12})([KMG])?(?:iB)?$/, unitBytes) };
+}
+
+function duration(least: number, most: number): Values {
+  const show = (value: number) => (value % 1_000 === 0 ? `${value / 1_000}s` : `${value}ms`);
+  return { least, most, show, parse: (text) => withUnit(text, /^(\d{1,9})(ms|s|m)?$/, unitMs) };
+}
+
+function count(least: number, most: number): Values {
+  const parse = (text: string) => (/^\d{1,12}$/.test(text) ? Number(text) : undefined);
+  return { least, most, show: String, parse };
+}
+
+/** By name, in the order in which `--help` shows them. */
+const mountOptions: ReadonlyMap<string, MountOption> = new Map<string, MountOption>([
+  ["ro", { shown: "ro", what: "read-only", set: () => ({ readOnly: true }) }],
+  ["rw", { shown: "rw", what: "read and write (default)", set: () => ({ readOnly: false }) }],
+  [
+    "soft",
+    {
+      shown: "soft=30s",
+      what: "operations that wait longer fail with EIO (default: they wait as long as it takes)",
+      values: duration(1_000, 86_400_000),
+      set: (softTimeoutMs) => ({ softTimeoutMs }),
+    },
+  ],
+  limit(
+    "dirty-bytes",
+    "bytes that were written and are not on the stores; at the limit writers wait",
+    bytes(4 * mebibyte, 65_536 * mebibyte),
+    "dirtyBytesMax",
+  ),
+  limit(
+    "dirty-operations",
+    "the same for changes of names and attributes",
+    count(256, 1_000_000),
+    "dirtyOperationsMax",
+  ),
+  limit("dirty-age", "a change is sent at the latest after it", duration(10, 60_000), "dirtyAgeMs"),
+  limit("cache-bytes", "bytes of files that are kept to be read again", bytes(0, 65_536 * mebibyte), "cacheBytesMax"),
+  [
+    "mounts-inside",
+    {
+      shown: "mounts-inside",
+      what: "other file systems can be mounted inside; names are then asked for each time",
+      set: () => ({ keepNames: false }),
+    },
+  ],
+  [
+    "as-kernel",
+    {
+      shown: "as-kernel=6.1",
+      what: "use no more than Linux 6.1 offers, for tests",
+      values: { least: 6.1, most: 6.1, show: String, parse: (text) => (text === "6.1" ? 6.1 : undefined) },
+      set: () => ({ featureMask: linux61Features }),
+    },
+  ],
+]);
+
+function limit(name: string, what: string, values: Values, key: keyof WriteBackLimits): [string, MountOption] {
+  const shown = `${name}=${values.show(writeBackLimits[key])}`;
+  const set = () => ({});
+  return [name, { shown, what: `${what} (default)`, values, set, limit: (value) => ({ [key]: value }) }];
+}
+
+/** For `--help`: one line an option. */
+export function mountOptionsHelp(): string {
+  const shown = [...mountOptions.values()];
+  const width = Math.max(...shown.map((option) => option.shown.length)) + 2;
+  return shown.map((option) => `  ${option.shown.padEnd(width)}${option.what}`).join("\n");
+}
+
+/** `a,b=1` as a list, added to those that came before. */
+export function splitMountOptions(text: string, before: readonly string[]): string[] {
+  return [...before, ...text.split(",").filter(Boolean)];
+}
+
+/** Error: invalid, for an option that is not known and for a value that is not allowed, with what is. */
+export function parseMountOptions(options: readonly string[]): MountSettings {
+  let settings: MountSettings = { readOnly: false, keepNames: true, limits: writeBackLimits };
+  for (const text of options) {
+    const equals = text.indexOf("=");
+    const name = equals < 0 ? text : text.slice(0, equals);
+    const option = mountOptions.get(name);
+    if (option === undefined) {
+      throw new BrineError("invalid", `mount option "${name}" is not known`, {
+        advice: `known are ${[...mountOptions.keys()].join(", ")}`,
+      });
+    }
+    const value = parsedValue(name, option, equals < 0 ? undefined : text.slice(equals + 1));
+    settings = { ...settings, ...option.set(value) };
+    if (option.limit !== undefined) settings = { ...settings, limits: { ...settings.limits, ...option.limit(value) } };
+  }
+  return settings;
+}
+
+function parsedValue(name: string, { values, shown }: MountOption, text: string | undefined): number {
+  if (values === undefined) {
+    if (text === undefined) return 0;
+    throw new BrineError("invalid", `mount option "${name}" has no value`, { advice: `write "${shown}"` });
+  }
+  const value = text === undefined ? undefined : values.parse(text);
+  if (value !== undefined && value >= values.least && value <= values.most) return value;
+  const { least, most, show } = values;
+  const allowed = least === most ? show(least) : `${show(least)} to ${show(most)}`;
+  throw new BrineError("invalid", `mount option "${name}" can't be "${text ?? ""}"`, {
+    advice: `allowed is ${allowed}, for example ${shown}`,
+  });
+}

@@ -1,0 +1,69 @@
+/** Going through and removing whole trees takes few requests, whoever has made them and still has their leases. */
+import { strict as assert } from "node:assert";
+import { test } from "node:test";
+import type { Client } from "./client.ts";
+import { directory, file, TestCluster } from "./testing/test-cluster.ts";
+
+const directories = 10;
+const filesEach = 60;
+/** A listing, a batch for its entries, and the first names alone: for each directory. Not one for each file. */
+const requestsEachMax = 5;
+
+async function makeTree(client: Client): Promise<void> {
+  const top = await client.create(client.root, "tree", directory);
+  for (let index = 0; index < directories; index++) {
+    const { inode } = await client.create(top.inode, `d${index}`, directory);
+    for (let number = 0; number < filesEach; number++) await client.create(inode, `f${number}`, file);
+  }
+}
+
+/** Looks each entry up, as the kernel does before it removes or reads one, and does `work` with it. */
+async function walk(client: Client, inode: number, work: (parent: number, name: string, isFile: boolean) => unknown) {
+  const handle = await client.open(inode, {});
+  for (let after = 0; ; ) {
+    const entries = await client.readDirectory(handle, after, 100, true);
+    if (entries.length === 0) break;
+    for (const { name, type, cookie } of entries) {
+      const found = await client.lookup(inode, name);
+      assert.ok(found !== undefined, name);
+      if (type === "directory") await walk(client, found.inode, work);
+      await work(inode, name, type === "file");
+      after = cookie;
+    }
+  }
+  client.close(handle);
+}
+
+function requestsForNames({ platform }: TestCluster): number {
+  return platform.metrics
+    .series()
+    .filter(
+      ({ name, labels }) => name === "brine_request_seconds" && /^leader\.(acquire|lookup|read)/.test(labels.method!),
+    )
+    .reduce((sum, { count }) => sum + count, 0);
+}
+
+for (const what of ["another client has the leases", "nobody has the leases"] as const) {
+  test(`a tree is read and removed in few requests: ${what}`, async (context) => {
+    const cluster = await TestCluster.start(context);
+    const maker = await cluster.mount();
+    await makeTree(maker);
+    if (what === "nobody has the leases") await maker.unmount();
+    const client = await cluster.mount();
+    const found = await client.lookup(client.root, "tree");
+    let before = requestsForNames(cluster);
+    let count = 0;
+    await walk(client, found!.inode, () => (count += 1));
+    assert.equal(count, directories * (filesEach + 1));
+    const forReading = requestsForNames(cluster) - before;
+    assert.ok(forReading <= (directories + 1) * requestsEachMax, `${forReading} requests to read it`);
+    before = requestsForNames(cluster);
+    await walk(client, found!.inode, (parent, name, isFile) =>
+      isFile ? client.unlink(parent, name) : client.removeDirectory(parent, name),
+    );
+    await client.removeDirectory(client.root, "tree");
+    const forRemoving = requestsForNames(cluster) - before;
+    assert.ok(forRemoving <= (directories + 1) * requestsEachMax, `${forRemoving} requests to remove it`);
+    assert.equal(await client.lookup(client.root, "tree"), undefined);
+  });
+}
