@@ -241,11 +241,8 @@ export class Leases {
 
   /** Inodes to which the session may have unfinished writes. */
   exclusiveInodes(session: number): number[] {
-    const inodes: number[] = [];
-    for (const slot of this.#table.ofSession(session)) {
-      if (this.#table.isExclusive(slot)) inodes.push(this.#table.inode(slot));
-    }
-    return inodes;
+    const exclusive = [...this.#table.ofSession(session)].filter((slot) => this.#table.isExclusive(slot));
+    return exclusive.map((slot) => this.#table.inode(slot));
   }
 
   // --- the rules ---
