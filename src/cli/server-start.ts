@@ -9,6 +9,7 @@ import { randomId } from "../platform/random.ts";
 import { StoreServer } from "../store/store-server.ts";
 import { stopServer } from "../wire/catalogue/admin.ts";
 import { connectPeer } from "../wire/connect.ts";
+import type { ServerIdentity } from "../wire/handshake.ts";
 import { listenPeers } from "../wire/listen.ts";
 import { Service } from "../wire/service.ts";
 import { type DataDirectory, type DataIdentity, initialiseDataDirectory, openDataDirectory } from "./data-directory.ts";
@@ -59,6 +60,7 @@ export async function startServer(platform: Platform, options: ServerOptions): P
       { roles: ["admin"] },
     );
     const ids = { clusterId: identity.clusterId, serverId: identity.serverId };
+    let leader: MetadataServer | undefined;
     if (identity.roles.includes("metadata")) {
       const metadata = await MetadataServer.start(platform, {
         directory: `${directory.path}/metadata`,
@@ -69,6 +71,7 @@ export async function startServer(platform: Platform, options: ServerOptions): P
       });
       undo.push(() => metadata.stop());
       metadata.register(service);
+      leader = metadata;
     }
     if (identity.roles.includes("store")) {
       const store = await StoreServer.start(platform, {
@@ -85,7 +88,7 @@ export async function startServer(platform: Platform, options: ServerOptions): P
     const metrics = await startMetrics(platform, metricsAddress);
     undo.push(() => metrics.close());
     // Only now: who connects before the roles are there would be refused instead of having to wait.
-    const listener = await listenAt(platform, address, service, ids);
+    const listener = await listenAt(platform, address, service, { ...ids, term: leader?.term ?? 0 });
     undo.push(() => listener.close());
     await writeRunning(platform.disk, directory.path, {
       addresses: identity.roles.includes("metadata") ? [address] : [...leaders, address],
@@ -204,7 +207,7 @@ async function listenAt(
   platform: Platform,
   address: Address,
   service: Service,
-  identity: { clusterId: string; serverId: string },
+  identity: ServerIdentity,
 ): Promise<{ address: Address; close(): Promise<void> }> {
   try {
     return await listenPeers(platform, address, { identity: () => identity, service });

@@ -68,6 +68,7 @@ export class MountSessions {
     return MountSession.open(this.#platform, {
       ...this.#target,
       clusterId,
+      term: this.#current?.session.term ?? 0,
       patienceMs,
       wanted: () => !this.#ended,
       caches: () => this.caches,

@@ -47,6 +47,8 @@ export interface SessionOptions {
   readonly leaders: readonly Address[];
   readonly volume: string;
   readonly host: string;
+  /** The highest term of a leader that the mount has met; 0: none yet. */
+  readonly term: number;
   /** Undefined until the first connection; then others are refused. */
   readonly clusterId: string | undefined;
   /** What the leader may ask of this client. */
@@ -91,6 +93,9 @@ export class Session {
   #ended: string | undefined;
   #heartbeatTimer: Timer | undefined;
   #addressIndex = 0;
+  #term: number;
+  /** Of the leader that was refused last: it is told once. */
+  #refusedTerm = 0;
 
   private constructor(platform: Platform, options: SessionOptions, owner: SessionOwner) {
     this.#platform = platform;
@@ -98,6 +103,7 @@ export class Session {
     this.#options = options;
     this.#owner = owner;
     this.#clusterId = options.clusterId ?? "";
+    this.#term = options.term;
     this.clientId = randomId(platform.random);
     this.clock = new LeaderClock(platform.clock);
     this.#backoff = new Backoff(platform, reconnectDelayMsMax);
@@ -149,6 +155,11 @@ export class Session {
   get liveForMs(): number {
     if (this.#ended !== undefined) return 0;
     return Math.max(0, this.#liveUntilMs - this.#platform.clock.nowMs());
+  }
+
+  /** The highest term of a leader that was met. */
+  get term(): number {
+    return this.#term;
   }
 
   get clusterId(): string {
@@ -288,6 +299,7 @@ export class Session {
     };
     const peer = await connectPeer(this.#platform, address, identity, service, connectTimeoutMs);
     try {
+      this.#checkTerm(peer.term, address);
       if (this.#id === 0) await this.#openOn(peer);
       await this.#stateOn(peer);
       if (this.#ended !== undefined) throw new BrineError("closed", "unmounted meanwhile");
@@ -298,6 +310,21 @@ export class Session {
     this.#clusterId = peer.clusterId;
     this.#begin(peer, address);
     void this.#lifeline.renew(address, { ...identity, clusterId: peer.clusterId }, this.#id);
+  }
+
+  /** What an outdated leader says is not believed, not even that the session has ended. Error: notLeader. */
+  #checkTerm(term: number, address: Address): void {
+    if (term < this.#term) {
+      if (term > 0 && term !== this.#refusedTerm) {
+        this.#log.error("an outdated leader is refused", { address, term, known: this.#term });
+        this.#refusedTerm = term;
+      }
+      throw new BrineError(
+        "notLeader",
+        `${address} leads under term ${term}, and one with term ${this.#term} is known`,
+      );
+    }
+    this.#term = term;
   }
 
   async #openOn(peer: Peer): Promise<void> {

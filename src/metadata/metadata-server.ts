@@ -74,6 +74,11 @@ export class MetadataServer {
     }
   }
 
+  /** Under which it leads: higher than that of every leader before it. */
+  get term(): number {
+    return this.#ledger?.term ?? 0;
+  }
+
   /** Answers the metadata server's methods on this service. */
   register(service: Service): void {
     registerMethods(service, () => {

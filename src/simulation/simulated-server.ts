@@ -110,6 +110,7 @@ export class SimulatedServer {
     await platform.disk.lockDirectory(directory);
     const service = this.#hooks.service?.(this.plan.name) ?? new Service();
     const ids = { clusterId: clusterId, serverId: `server ${this.plan.name}` };
+    let term = 0;
     const common = { ...ids, address: this.address, pid };
     if (this.plan.roles.includes("metadata")) {
       // A start that failed half-way may have made the cluster or not: only what was served is known to be there.
@@ -122,6 +123,7 @@ export class SimulatedServer {
       this.#parts.push(metadata);
       this.#metadata = metadata;
       metadata.register(service);
+      term = metadata.term;
     }
     if (this.plan.roles.includes("store")) {
       const store = await StoreServer.start(platform, {
@@ -134,7 +136,7 @@ export class SimulatedServer {
       this.#parts.push(store);
       store.register(service);
     }
-    const listener = await listenPeers(platform, this.address, { identity: () => ids, service });
+    const listener = await listenPeers(platform, this.address, { identity: () => ({ ...ids, term }), service });
     this.#parts.push({ stop: () => listener.close() });
   }
 }

@@ -2,6 +2,9 @@
  * The store's tie to the metadata leader: finds it among the addresses, registers, sends heartbeats. What the leader asks
  * of the store comes in over the same connection, through the same handlers as over those that others open.
  *
+ * A leader whose term is below that of another one that was met is outdated: it was restored from a backup, or its machine came
+ * back after another took its place. Nothing of it is believed. The term is durable before the store does what its leader says.
+ *
  * A tie that breaks is made anew, at once the first time and then ever more slowly. Meanwhile the store goes on serving
  * until its lease ends (admission.ts).
  */
@@ -16,6 +19,7 @@ import type { Peer } from "../wire/peer.ts";
 import type { Service } from "../wire/service.ts";
 import type { Admission } from "./admission.ts";
 import type { Store } from "./store.ts";
+import { writeLeaderTerm } from "./store-directory.ts";
 
 /** On one machine or in one room an answer takes milliseconds; a leader that is busy with a take-over, longer. */
 const connectTimeoutMs = 2_000;
@@ -27,6 +31,8 @@ const retryMsMax = 1_000;
 const steadyMs = 1_000;
 
 export interface LeaderLinkOptions {
+  /** Of the store. */
+  readonly directory: string;
   readonly serverId: string;
   readonly clusterId: string;
   /** Where others reach this store. */
@@ -51,12 +57,16 @@ export class LeaderLink {
   #heartbeatMs = 0;
   #cutOffTimer: Timer | undefined;
   #stopped = false;
+  /** The highest that was met. */
+  #term: number;
+  /** Of the leader that was refused last: it is told once. */
+  #refusedTerm = 0;
   #running: Promise<void> = Promise.resolve();
 
   constructor(
     platform: Platform,
     options: LeaderLinkOptions,
-    parts: { store: Store; admission: Admission; service: Service },
+    parts: { store: Store; admission: Admission; service: Service; term: number },
   ) {
     this.#platform = platform;
     this.#logger = platform.logger.for("store");
@@ -64,6 +74,7 @@ export class LeaderLink {
     this.#store = parts.store;
     this.#admission = parts.admission;
     this.#service = parts.service;
+    this.#term = parts.term;
   }
 
   /** Begins to look for the leader; returns at once. */
@@ -123,6 +134,7 @@ export class LeaderLink {
     const identity: Identity = { role: "store", clusterId, peerId: serverId, description: `store pid ${pid}` };
     const peer = await connectPeer(this.#platform, address, identity, this.#service, connectTimeoutMs);
     try {
+      await this.#checkTerm(peer.term, address);
       const { totalBytes, freeBytes } = this.#store.space;
       const body = { serverId, address: this.#options.address, pid, roles: [...roles], totalBytes, freeBytes };
       const sentMs = this.#platform.clock.nowMs();
@@ -142,6 +154,21 @@ export class LeaderLink {
       peer.close("not registered");
       throw error;
     }
+  }
+
+  /** Errors: notLeader (outdated), DiskError. */
+  async #checkTerm(term: number, address: Address): Promise<void> {
+    if (term < this.#term) {
+      const outdated = `${address} leads under term ${term}, and a leader with term ${this.#term} is known`;
+      if (term > 0 && term !== this.#refusedTerm) {
+        this.#logger.error("an outdated leader is refused", { leader: address, term, known: this.#term });
+        this.#refusedTerm = term;
+      }
+      throw new BrineError("notLeader", outdated, { advice: "never start the server again that was replaced" });
+    }
+    if (term === this.#term) return;
+    await writeLeaderTerm(this.#platform, this.#options.directory, term);
+    this.#term = term;
   }
 
   /** Sends heartbeats until the connection ends. */

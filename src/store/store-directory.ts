@@ -5,8 +5,10 @@
  *     index.sqlite    the index: a checkpoint of what the log says
  *     indexed         there once a checkpoint is durable: from then on segments are removed, with the deletions and clones
  *                     that they held, and an index that is lost can't be built again from the rest
+ *     leader-term     the highest term under which a leader was met: those with a lower one are not believed any more
  */
-import { encode, struct, u16 } from "../codec/schema.ts";
+import { CodecError } from "../codec/buffers.ts";
+import { decode, encode, struct, u16, u64 } from "../codec/schema.ts";
 import { BrineError } from "../errors/brine-error.ts";
 import { DiskError } from "../platform/disk.ts";
 import type { KeyValue } from "../platform/key-value.ts";
@@ -59,4 +61,30 @@ export function lostIndex(directory: string): BrineError {
       advice: newDirectoryAdvice,
     },
   );
+}
+
+const leaderTerm = struct({ format: u16, term: u64 });
+
+function leaderTermPath(directory: string): string {
+  return `${directory}/leader-term`;
+}
+
+/** 0: no leader was met yet. Errors: badChecksum (the file is damaged), DiskError. */
+export async function readLeaderTerm(platform: Platform, directory: string): Promise<number> {
+  const content = await platform.disk.readFile(leaderTermPath(directory));
+  if (content === undefined) return 0;
+  try {
+    return decode(leaderTerm, content).term;
+  } catch (error) {
+    if (!(error instanceof CodecError)) throw error;
+    throw new BrineError("badChecksum", `${leaderTermPath(directory)} is damaged`, {
+      cause: error,
+      advice: newDirectoryAdvice,
+    });
+  }
+}
+
+/** Durable when it resolves. Errors: DiskError. */
+export async function writeLeaderTerm(platform: Platform, directory: string, term: number): Promise<void> {
+  await platform.disk.writeFile(leaderTermPath(directory), encode(leaderTerm, { format: 1, term }));
 }

@@ -211,3 +211,25 @@ test("a bad block that is reported is counted, and replaced by the other member'
     cluster.heartbeats.some(({ store, badBlocks }) => store === 1 && badBlocks === 1),
   );
 });
+
+test("a leader whose term is below that of another one is not believed, also after a restart of the store", async (context) => {
+  const cluster = new TestCluster();
+  context.after(() => cluster.stop());
+  const address = await cluster.startLeader("127.0.0.1:0", 5);
+  let store = await cluster.startStore(1, [address]);
+  await until("a heartbeat", () => cluster.heartbeats.length > 0);
+  const replaceLeader = async (term: number) => {
+    await cluster.stopLeader();
+    cluster.heartbeats.length = 0;
+    await cluster.startLeader(address, term);
+  };
+  const isRefused = () => store.lines.some((line) => /outdated leader is refused/.test(line));
+  await replaceLeader(4);
+  await until("the refusal", isRefused);
+  await store.stop();
+  store = await cluster.startStore(1, [address]);
+  await until("the refusal after the restart", isRefused);
+  assert.equal(cluster.heartbeats.length, 0);
+  await replaceLeader(6);
+  await until("a heartbeat to the new leader", () => cluster.heartbeats.length > 0);
+});

@@ -13,6 +13,7 @@ import { registerHandlers } from "./handlers.ts";
 import { LeaderLink } from "./leader-link.ts";
 import { Repair } from "./repair.ts";
 import { Store } from "./store.ts";
+import { readLeaderTerm } from "./store-directory.ts";
 import { registerStoreGauges, storeWaits } from "./store-waits.ts";
 
 /** Of other members; on one machine or in one room a connection is there in milliseconds. */
@@ -50,10 +51,15 @@ export class StoreServer {
   static async start(platform: Platform, options: StoreServerOptions): Promise<StoreServer> {
     const { directory, segmentBytes } = options;
     const store = await Store.open(platform, { directory, ...(segmentBytes !== undefined && { segmentBytes }) });
-    return new StoreServer(platform, options, store);
+    try {
+      return new StoreServer(platform, options, store, await readLeaderTerm(platform, directory));
+    } catch (error) {
+      await store.close();
+      throw error;
+    }
   }
 
-  private constructor(platform: Platform, options: StoreServerOptions, store: Store) {
+  private constructor(platform: Platform, options: StoreServerOptions, store: Store, term: number) {
     this.#store = store;
     this.#admission = new Admission(platform.clock, store);
     const { serverId, clusterId, pid } = options;
@@ -67,7 +73,7 @@ export class StoreServer {
     this.register(service);
     registerProcessMethods(service, platform, () => storeWaits(this.#services, store, platform.clock.nowMs()));
     registerStoreGauges(platform.metrics, store);
-    this.#link = new LeaderLink(platform, options, { store, admission: this.#admission, service });
+    this.#link = new LeaderLink(platform, options, { store, admission: this.#admission, service, term });
     store.onFailure = () => this.#link.tellFailure();
     this.#link.start();
   }

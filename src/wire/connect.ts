@@ -33,7 +33,7 @@ export async function connectPeer(
   identity: Identity,
   service: Service,
   timeoutMs: number,
-): Promise<Peer & { readonly serverId: string; readonly clusterId: string }> {
+): Promise<Peer & { readonly serverId: string; readonly clusterId: string; readonly term: number }> {
   const deadlineMs = platform.clock.nowMs() + timeoutMs;
   const connection = await platform.network.connect(address, timeoutMs).catch((error) => {
     throw unreachable(address, error);
@@ -110,10 +110,10 @@ class Greeting implements LinkReceiver {
         throw new CodecError("something else than an answer to the hello");
       }
       if (frame.kind === kindFailure) throw errorOf(decode(failure, frame.body));
-      const { serverId, clusterId } = readWelcome(frame, this.#identity, this.#address);
+      const { serverId, clusterId, term } = readWelcome(frame, this.#identity, this.#address);
       this.#timer?.cancel();
       const remote = { address: this.#address, peerId: serverId, role: "server", description: "server" };
-      const peer = new ConnectedPeer(this.#platform, this.#link, this.#service, remote, { serverId, clusterId });
+      const peer = new ConnectedPeer(this.#platform, this.#link, this.#service, remote, { serverId, clusterId, term });
       this.#link.open(peer, serverId);
       this.#resolve(peer);
     } catch (error) {

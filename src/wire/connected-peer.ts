@@ -2,6 +2,7 @@
 import type { Platform } from "../platform/platform.ts";
 import { kindRequest } from "./frame.ts";
 import type { Frame } from "./frame-parser.ts";
+import type { ServerIdentity } from "./handshake.ts";
 import { IncomingRequests } from "./incoming-requests.ts";
 import type { Link, LinkReceiver } from "./link.ts";
 import type { Method } from "./method.ts";
@@ -15,6 +16,8 @@ export class ConnectedPeer implements Peer, LinkReceiver {
   /** Of the side that listens; on that side its own. */
   readonly serverId: string;
   readonly clusterId: string;
+  /** Under which it leads the cluster; 0: it has no metadata. */
+  readonly term: number;
   readonly localAddress: string;
   readonly #link: Link;
   readonly #outgoing: OutgoingRequests;
@@ -22,16 +25,11 @@ export class ConnectedPeer implements Peer, LinkReceiver {
   #closeReason: string | undefined;
   #closeCallbacks: ((reason: string) => void)[] = [];
 
-  constructor(
-    platform: Platform,
-    link: Link,
-    service: Service,
-    remote: Peer["remote"],
-    server: { readonly serverId: string; readonly clusterId: string },
-  ) {
+  constructor(platform: Platform, link: Link, service: Service, remote: Peer["remote"], server: ServerIdentity) {
     this.remote = remote;
     this.serverId = server.serverId;
     this.clusterId = server.clusterId;
+    this.term = server.term ?? 0;
     this.localAddress = link.localAddress;
     this.#link = link;
     const name = remote.peerId === "" ? remote.address : `${remote.address} (${remote.peerId})`;

@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { Writer } from "../codec/buffers.ts";
 import { nothing, struct, u32 } from "../codec/schema.ts";
 import { type BrineError, hasCode } from "../errors/brine-error.ts";
-import { hello, helloRequest } from "./catalogue/handshake.ts";
+import { hello, helloRequest, protocolVersion } from "./catalogue/handshake.ts";
 import { connectPeer, type Identity } from "./connect.ts";
 import { writeFrame } from "./frame.ts";
 import { acceptHello, helloOf } from "./handshake.ts";
@@ -53,7 +53,7 @@ function frameOf(kind: number, requestId: number, methodId: number, body: Uint8A
   return Buffer.from(writeFrame(new Writer(), { kind, requestId, methodId }, (writer) => writer.raw(body), 0));
 }
 
-function helloFrame(version = 1): Buffer {
+function helloFrame(version = protocolVersion): Buffer {
   const body = new Writer();
   helloRequest.write(body, { ...helloOf(identity), version });
   return frameOf(0, 0, hello.id, body.view());
@@ -106,7 +106,10 @@ test("another version is told both versions, even if the rest of its hello is un
     const { connection, state } = await raw(platform);
     connection.send([frame]);
     await settle();
-    assert.match(state.received.toString("latin1"), /versionMismatch.*version 1 .*speaks 7/s);
+    assert.match(
+      state.received.toString("latin1"),
+      new RegExp(`versionMismatch.*version ${protocolVersion} .*speaks 7`, "s"),
+    );
     assert.equal(state.ended, "", "left open until it was read");
     await platform.clock.advance(1000);
     assert.equal(state.ended, "closed by peer");

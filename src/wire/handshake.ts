@@ -29,6 +29,14 @@ export interface Identity {
   readonly demanded?: readonly string[];
 }
 
+/** Who listens. */
+export interface ServerIdentity {
+  readonly clusterId: string;
+  readonly serverId: string;
+  /** The term under which it leads; none: it doesn't. */
+  readonly term?: number;
+}
+
 export function helloOf(identity: Identity): HelloRequest {
   return {
     version: protocolVersion,
@@ -58,14 +66,15 @@ export function readHello(frame: Frame): HelloRequest {
 /** Throws BrineError wrongCluster or refused. */
 export function acceptHello(
   request: HelloRequest,
-  server: { readonly clusterId: string; readonly serverId: string },
+  server: ServerIdentity,
   supported: readonly string[] = supportedCapabilities,
 ): HelloResponse {
   checkCluster(request.clusterId, server.clusterId, `server ${server.serverId}`);
   const missing = request.demanded.filter((capability) => !supported.includes(capability));
   if (missing.length > 0) throw missingCapability(missing, supported, `server ${server.serverId}`);
   const granted = supported.filter((one) => request.demanded.includes(one) || request.wanted.includes(one));
-  return { version: protocolVersion, clusterId: server.clusterId, serverId: server.serverId, granted };
+  const { clusterId, serverId, term = 0 } = server;
+  return { version: protocolVersion, clusterId, serverId, granted, term };
 }
 
 /** The answer to our hello, checked as strictly as if the server hadn't. Throws BrineError, CodecError. */

@@ -8,7 +8,7 @@ import { ConnectedPeer } from "./connected-peer.ts";
 import { failure, failureOf } from "./failure.ts";
 import { kindFailure, kindResponse } from "./frame.ts";
 import type { Frame } from "./frame-parser.ts";
-import { acceptHello, helloTimeoutMs, readHello } from "./handshake.ts";
+import { acceptHello, helloTimeoutMs, readHello, type ServerIdentity } from "./handshake.ts";
 import { Link, type LinkReceiver } from "./link.ts";
 import type { Peer } from "./peer.ts";
 import type { Service } from "./service.ts";
@@ -25,7 +25,7 @@ const farewellStepMs = 5;
 
 export interface ListenOptions {
   /** Asked at each hello: a server may learn its cluster while it runs. */
-  readonly identity: () => { readonly clusterId: string; readonly serverId: string };
+  readonly identity: () => ServerIdentity;
   readonly service: Service;
   /** Called for each peer after its hello, before any of its requests is handled. */
   readonly onPeer?: (peer: Peer) => void;

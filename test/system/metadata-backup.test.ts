@@ -1,6 +1,6 @@
 /** The metadata is backed up under load, its server is lost with its disk, and a fresh one goes on from the backup. */
 import { strict as assert } from "node:assert";
-import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { brine, Cluster, Program, runBrine, shell, waitFor, whyNoMount } from "./cluster.ts";
@@ -39,7 +39,8 @@ test("a fresh server goes on from a backup that was made under load", { skip }, 
 
   await cluster.killServer(0);
   await mount.kill();
-  rmSync(cluster.data(0), { recursive: true });
+  const lost = join(cluster.directory, "lost");
+  renameSync(cluster.data(0), lost);
   const damaged = join(cluster.directory, "damaged.backup");
   const bytes = readFileSync(file);
   writeFileSync(damaged, Buffer.concat([bytes.subarray(0, 5_000), Buffer.from("x"), bytes.subarray(5_001)]));
@@ -62,6 +63,24 @@ test("a fresh server goes on from a backup that was made under load", { skip }, 
   await shell(
     `for i in $(seq 200); do head -c 5000 /dev/zero | tr '\\0' n > ${again.point}/new$i; done; ${brineSync(again.point)}`,
   );
+
+  // The lost server comes back after all, at its address: neither stores nor clients believe it.
+  await cluster.killServer(0);
+  const log = join(cluster.directory, "zombie.log");
+  const args = ["server", "--data", lost, "--listen", leader];
+  const zombie = new Program(context, brine, args, log);
+  const stored = cluster.servers.slice(1);
+  const refusal = /an outdated leader is refused/;
+  await waitFor("the zombie to be refused by the stores", () => stored.every((server) => refusal.test(server.log())));
+  await waitFor("the zombie to be refused by the mount", () => refusal.test(again.program.log()));
+  const { servers } = await cluster.status();
+  assert.ok(servers.every((one: { store: number; state: string }) => one.store === 0 || one.state === "offline"));
+  zombie.signal("SIGKILL");
+  await zombie.ended;
+  await cluster.startServer(0);
+  await cluster.waitInSync();
+  assert.equal(readFileSync(join(again.point, "new1"), "latin1"), "n".repeat(5000));
+  await shell(`echo more > ${again.point}/more && ${brineSync(again.point)}`);
   await again.unmount();
   await cluster.killServer(1);
   const last = await cluster.mount("mnt");

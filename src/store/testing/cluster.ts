@@ -44,7 +44,7 @@ export class TestCluster {
   /** What outlives a restart of a store. */
   readonly #disks = new Map<number, { disk: MemoryDisk; keyValue: MemoryKeyValueEngine }>();
 
-  async startLeader(address = "127.0.0.1:0"): Promise<string> {
+  async startLeader(address = "127.0.0.1:0", term = 1): Promise<string> {
     const service = new Service()
       .handle(registerStore, (body) => ({
         store: Number(body.serverId),
@@ -62,7 +62,7 @@ export class TestCluster {
         this.caughtUp.push(body);
         return {};
       });
-    const identity = () => ({ clusterId, serverId: "leader" });
+    const identity = () => ({ clusterId, serverId: "leader", term });
     this.#leader = await listenPeers(quietPlatform([]), address, { identity, service });
     return this.#leader.address;
   }

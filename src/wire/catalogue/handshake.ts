@@ -1,9 +1,9 @@
 /** The first message on every connection, from the side that connected; its answer opens the connection. */
-import { type Infer, list, oneOf, struct, text, u16 } from "../../codec/schema.ts";
+import { type Infer, list, oneOf, struct, text, u16, u64 } from "../../codec/schema.ts";
 import { method } from "../method.ts";
 
 /** Grows with every incompatible change of frames or catalogue. */
-export const protocolVersion = 1;
+export const protocolVersion = 2;
 
 export const role = oneOf("client", "store", "leader", "admin");
 export type Role = Infer<typeof role>;
@@ -33,6 +33,8 @@ export const helloResponse = struct({
   serverId: text(64),
   /** Wanted and demanded ones that hold from here on. */
   granted: capabilities,
+  /** Under which it leads the cluster; 0: it has no metadata. Who knows a higher one believes nothing that comes after. */
+  term: u64,
 });
 export type HelloResponse = Infer<typeof helloResponse>;
 
