@@ -20,6 +20,7 @@ import type { Platform } from "../platform/platform.ts";
 import { randomId } from "../platform/random.ts";
 import { closeSession, heartbeat, openSession } from "../wire/catalogue/leader.ts";
 import { connectPeer } from "../wire/connect.ts";
+import { KnownTerm } from "../wire/known-term.ts";
 import type { Method } from "../wire/method.ts";
 import type { Peer, RequestOptions } from "../wire/peer.ts";
 import type { Service } from "../wire/service.ts";
@@ -93,9 +94,7 @@ export class Session {
   #ended: string | undefined;
   #heartbeatTimer: Timer | undefined;
   #addressIndex = 0;
-  #term: number;
-  /** Of the leader that was refused last: it is told once. */
-  #refusedTerm = 0;
+  readonly #known: KnownTerm;
 
   private constructor(platform: Platform, options: SessionOptions, owner: SessionOwner) {
     this.#platform = platform;
@@ -103,7 +102,7 @@ export class Session {
     this.#options = options;
     this.#owner = owner;
     this.#clusterId = options.clusterId ?? "";
-    this.#term = options.term;
+    this.#known = new KnownTerm(this.#log, options.term);
     this.clientId = randomId(platform.random);
     this.clock = new LeaderClock(platform.clock);
     this.#backoff = new Backoff(platform, reconnectDelayMsMax);
@@ -159,7 +158,7 @@ export class Session {
 
   /** The highest term of a leader that was met. */
   get term(): number {
-    return this.#term;
+    return this.#known.term;
   }
 
   get clusterId(): string {
@@ -299,7 +298,9 @@ export class Session {
     };
     const peer = await connectPeer(this.#platform, address, identity, service, connectTimeoutMs);
     try {
-      this.#checkTerm(peer.term, address);
+      // What an outdated leader says is not believed, not even that the session has ended.
+      this.#known.check(peer.term, address);
+      this.#known.met(peer.term);
       if (this.#id === 0) await this.#openOn(peer);
       await this.#stateOn(peer);
       if (this.#ended !== undefined) throw new BrineError("closed", "unmounted meanwhile");
@@ -310,21 +311,6 @@ export class Session {
     this.#clusterId = peer.clusterId;
     this.#begin(peer, address);
     void this.#lifeline.renew(address, { ...identity, clusterId: peer.clusterId }, this.#id);
-  }
-
-  /** What an outdated leader says is not believed, not even that the session has ended. Error: notLeader. */
-  #checkTerm(term: number, address: Address): void {
-    if (term < this.#term) {
-      if (term > 0 && term !== this.#refusedTerm) {
-        this.#log.error("an outdated leader is refused", { address, term, known: this.#term });
-        this.#refusedTerm = term;
-      }
-      throw new BrineError(
-        "notLeader",
-        `${address} leads under term ${term}, and one with term ${this.#term} is known`,
-      );
-    }
-    this.#term = term;
   }
 
   async #openOn(peer: Peer): Promise<void> {

@@ -15,6 +15,7 @@ import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { caughtUp, registerStore, storeHeartbeat } from "../wire/catalogue/leader.ts";
 import { connectPeer, type Identity } from "../wire/connect.ts";
+import { KnownTerm } from "../wire/known-term.ts";
 import type { Peer } from "../wire/peer.ts";
 import type { Service } from "../wire/service.ts";
 import type { Admission } from "./admission.ts";
@@ -57,10 +58,7 @@ export class LeaderLink {
   #heartbeatMs = 0;
   #cutOffTimer: Timer | undefined;
   #stopped = false;
-  /** The highest that was met. */
-  #term: number;
-  /** Of the leader that was refused last: it is told once. */
-  #refusedTerm = 0;
+  readonly #known: KnownTerm;
   #running: Promise<void> = Promise.resolve();
 
   constructor(
@@ -74,7 +72,7 @@ export class LeaderLink {
     this.#store = parts.store;
     this.#admission = parts.admission;
     this.#service = parts.service;
-    this.#term = parts.term;
+    this.#known = new KnownTerm(this.#logger, parts.term);
   }
 
   /** Begins to look for the leader; returns at once. */
@@ -134,7 +132,7 @@ export class LeaderLink {
     const identity: Identity = { role: "store", clusterId, peerId: serverId, description: `store pid ${pid}` };
     const peer = await connectPeer(this.#platform, address, identity, this.#service, connectTimeoutMs);
     try {
-      await this.#checkTerm(peer.term, address);
+      await this.#learnTerm(peer.term, address);
       const { totalBytes, freeBytes } = this.#store.space;
       const body = { serverId, address: this.#options.address, pid, roles: [...roles], totalBytes, freeBytes };
       const sentMs = this.#platform.clock.nowMs();
@@ -157,18 +155,11 @@ export class LeaderLink {
   }
 
   /** Errors: notLeader (outdated), DiskError. */
-  async #checkTerm(term: number, address: Address): Promise<void> {
-    if (term < this.#term) {
-      const outdated = `${address} leads under term ${term}, and a leader with term ${this.#term} is known`;
-      if (term > 0 && term !== this.#refusedTerm) {
-        this.#logger.error("an outdated leader is refused", { leader: address, term, known: this.#term });
-        this.#refusedTerm = term;
-      }
-      throw new BrineError("notLeader", outdated, { advice: "never start the server again that was replaced" });
-    }
-    if (term === this.#term) return;
+  async #learnTerm(term: number, address: Address): Promise<void> {
+    this.#known.check(term, address);
+    if (term === this.#known.term) return;
     await writeLeaderTerm(this.#platform, this.#options.directory, term);
-    this.#term = term;
+    this.#known.met(term);
   }
 
   /** Sends heartbeats until the connection ends. */
