@@ -23,11 +23,11 @@ import { connectPeer } from "../wire/connect.ts";
 import { KnownTerm } from "../wire/known-term.ts";
 import type { Method } from "../wire/method.ts";
 import type { Peer, RequestOptions } from "../wire/peer.ts";
-import type { Service } from "../wire/service.ts";
-import { type Holdings, stateAll } from "./holdings.ts";
+import { stateAll } from "./holdings.ts";
 import { LeaderClock } from "./leader-clock.ts";
 import { Lifeline } from "./lifeline.ts";
 import { Backoff, isTransient } from "./retry.ts";
+import type { SessionOptions, SessionOwner } from "./session-options.ts";
 import type { Operation } from "./waits.ts";
 
 /** A leader that is alive takes a connection and answers an opening in a few milliseconds. */
@@ -43,30 +43,6 @@ const reconnectDelayMsMax = 250;
 /** Bounds of the protocol: a longer name can't be a volume's; of a long host line the beginning says enough. */
 const volumeNameBytesMax = 64;
 const hostLengthMax = 80;
-
-export interface SessionOptions {
-  readonly leaders: readonly Address[];
-  readonly volume: string;
-  readonly host: string;
-  /** The highest term of a leader that the mount has met; 0: none yet. */
-  readonly term: number;
-  /** Undefined until the first connection; then others are refused. */
-  readonly clusterId: string | undefined;
-  /** What the leader may ask of this client. */
-  readonly service: Service;
-  /** How long `open` goes on while nobody can be reached or nobody is ready; Infinity: as long as `wanted` says so. */
-  readonly patienceMs: number;
-  readonly wanted: () => boolean;
-}
-
-export interface SessionOwner {
-  /** What is held now; stated to a leader before anything else. */
-  holdings(): Holdings;
-  /** A connection is ready: unanswered transactions are sent again, in the same turn. */
-  connected(peer: Peer): void;
-  /** The session has ended without its owner's wish. */
-  lost(reason: string): void;
-}
 
 export class Session {
   /** The client's own id; a new one for each session, so that a resent opening can't meet an older session. */

@@ -1,0 +1,29 @@
+/** What a session is opened with, and what it tells its owner. */
+import type { Address } from "../platform/network.ts";
+import type { Peer } from "../wire/peer.ts";
+import type { Service } from "../wire/service.ts";
+import type { Holdings } from "./holdings.ts";
+
+export interface SessionOptions {
+  readonly leaders: readonly Address[];
+  readonly volume: string;
+  readonly host: string;
+  /** The highest term of a leader that the mount has met; 0: none yet. */
+  readonly term: number;
+  /** Undefined until the first connection; then others are refused. */
+  readonly clusterId: string | undefined;
+  /** What the leader may ask of this client. */
+  readonly service: Service;
+  /** How long `open` goes on while nobody can be reached or nobody is ready; Infinity: as long as `wanted` says so. */
+  readonly patienceMs: number;
+  readonly wanted: () => boolean;
+}
+
+export interface SessionOwner {
+  /** What is held now; stated to a leader before anything else. */
+  holdings(): Holdings;
+  /** A connection is ready: unanswered transactions are sent again, in the same turn. */
+  connected(peer: Peer): void;
+  /** The session has ended without its owner's wish. */
+  lost(reason: string): void;
+}
