@@ -19,6 +19,8 @@ test("a paused client that others wait for is named, and what it holds", { skip 
   const reader = await cluster.mount("reader");
   await shell(`mkdir ${join(holder.point, "dir")} && echo hello > ${join(holder.point, "dir", "file")}`);
   const path = join(reader.point, "dir", "file");
+  // The directory is known there: so it is the name itself that cat and stat both wait for, and not even SIGKILL ends the stat.
+  assert.equal(await shell(`ls ${join(reader.point, "dir")}`), "file\n");
 
   assert.deepEqual((await ask("waits", cluster.addresses[0]!)).silent, []);
   holder.program.signal("SIGSTOP");

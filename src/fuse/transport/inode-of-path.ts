@@ -11,10 +11,17 @@ const timeoutMs = 2_000;
 /** The number; `missing` if there is nothing at the path; `hangs` if the kernel had no answer in time. */
 export function inodeOfPath(path: string): Promise<number | "missing" | "hangs"> {
   return new Promise((resolve) => {
-    const args = ["--format=%i", "--", path];
-    execFile("stat", args, { timeout: timeoutMs, killSignal: "SIGKILL" }, (error, output) => {
-      if (error === null) resolve(Number(output.trim()));
-      else resolve(error.killed === true ? "hangs" : "missing");
+    const child = execFile("stat", ["--format=%i", "--", path], (error, output) => {
+      clearTimeout(timer);
+      resolve(error === null ? Number(output.trim()) : "missing");
     });
+    // Its end is not waited for: if another process looks up the same name, it can't be killed before that has an answer.
+    const timer = setTimeout(() => {
+      resolve("hangs");
+      child.kill("SIGKILL");
+      child.stdout?.destroy();
+      child.stderr?.destroy();
+      child.unref();
+    }, timeoutMs);
   });
 }
