@@ -25,6 +25,9 @@
  *    died before its sync, or because a sync failed, after which the kernel takes the pages for clean.
  * 7. The first block of an unfinished commit is zeroed, so that it is never found again; what is left of the segment is
  *    given back to the disk, because the log goes on in a new one.
+ *
+ * One case is left: a last commit that was acknowledged, and has rotted before a start after a crash, looks like an
+ * unfinished one. The log's owner is told of every one that is dropped (`onUnfinished`), and can ask others who have a copy.
  */
 import { BrineError } from "../errors/brine-error.ts";
 import type { DiskFile } from "../platform/disk.ts";
@@ -50,6 +53,8 @@ export interface RecoveryOptions {
   readonly kind: string;
   readonly from?: LogPosition | undefined;
   readonly onRecord: (record: LoggedRecord) => void;
+  /** Called before an unfinished commit is dropped: it may have been acknowledged once, and rotted since. */
+  readonly onUnfinished?: (() => Promise<void>) | undefined;
 }
 
 /** Where the first commit of a new log will be. */
@@ -68,7 +73,7 @@ export async function recover(platform: Platform, files: SegmentFiles, options: 
   }
   let found: SegmentEnd | undefined;
   for (const [index, header] of headers.entries()) {
-    const replay = new SegmentReplay(files, header, from, options.onRecord);
+    const replay = new SegmentReplay(files, header, from, options);
     found = await files.use(header.segment, (file) => replay.run(file, headers[index + 1]));
   }
   const { lastCommit, offset, sequence } = found!;
@@ -132,13 +137,18 @@ class SegmentReplay {
   readonly #files: SegmentFiles;
   readonly #header: SegmentHeader;
   readonly #from: LogPosition;
-  readonly #onRecord: (record: LoggedRecord) => void;
+  readonly #options: Pick<RecoveryOptions, "onRecord" | "onUnfinished">;
 
-  constructor(files: SegmentFiles, header: SegmentHeader, from: LogPosition, onRecord: (record: LoggedRecord) => void) {
+  constructor(
+    files: SegmentFiles,
+    header: SegmentHeader,
+    from: LogPosition,
+    options: Pick<RecoveryOptions, "onRecord" | "onUnfinished">,
+  ) {
     this.#files = files;
     this.#header = header;
     this.#from = from;
-    this.#onRecord = onRecord;
+    this.#options = options;
   }
 
   async run(file: DiskFile, next: SegmentHeader | undefined): Promise<SegmentEnd> {
@@ -171,7 +181,7 @@ class SegmentReplay {
 
   #deliver(commit: Commit): void {
     const wanted = commit.segment > this.#from.segment || commit.start >= this.#from.offset;
-    if (wanted) for (const record of recordsOf(commit)) this.#onRecord(record);
+    if (wanted) for (const record of recordsOf(commit)) this.#options.onRecord(record);
   }
 
   #checkStart(end: number, ends: Set<number>): void {
@@ -221,7 +231,10 @@ class SegmentReplay {
         at += count;
       }
     }
-    if (!(await scanner.isBlank(offset))) await file.write([Buffer.alloc(blockBytes)], offset);
+    if (!(await scanner.isBlank(offset))) {
+      await this.#options.onUnfinished?.();
+      await file.write([Buffer.alloc(blockBytes)], offset);
+    }
     await file.syncData();
     if (offset < sizeBytes) await file.punch(offset, sizeBytes - offset);
   }

@@ -19,6 +19,7 @@ import { BrineError, hasCode } from "../errors/brine-error.ts";
 import type { Platform } from "../platform/platform.ts";
 import { LogMeter } from "./log-meter.ts";
 import { recover } from "./recovery.ts";
+import { salvage } from "./salvage.ts";
 import { asBrineError, SegmentFiles } from "./segment-files.ts";
 import {
   areaBytesFor,
@@ -60,6 +61,13 @@ export interface SegmentLogOptions {
   readonly from?: LogPosition | undefined;
   /** Called for each record found, in order, before `open` resolves. */
   readonly onRecord: (record: LoggedRecord) => void;
+  /** See recovery.ts. */
+  readonly onUnfinished?: (() => Promise<void>) | undefined;
+  /**
+   * Takes what is left of a damaged log instead of refusing it, tells what is missing, and goes on in a new segment: later
+   * opens must ask for a replay from there.
+   */
+  readonly onDamage?: ((damages: readonly string[]) => void) | undefined;
 }
 
 interface Append {
@@ -100,11 +108,17 @@ export class SegmentLog {
     const files = new SegmentFiles(platform.disk, directory);
     try {
       await platform.disk.makeDirectory(directory);
-      const { lastHeader, lastCommit, ...found } = await recover(platform, files, options);
+      const salvaged = options.onDamage === undefined ? undefined : await salvage(platform, files, options);
+      const { lastHeader, lastCommit, ...found } = salvaged ?? (await recover(platform, files, options));
       const { segment, offset } = found.end;
       const lastCommitStart = { segment, offset: lastCommit?.start ?? offset };
       const logId = lastHeader?.logId ?? platform.random.bytes(8);
-      return new SegmentLog(platform, files, { kind, segmentBytes, logId, lastCommitStart, ...found });
+      const log = new SegmentLog(platform, files, { kind, segmentBytes, logId, lastCommitStart, ...found });
+      if (salvaged !== undefined) {
+        await log.#beginSegment();
+        options.onDamage?.(salvaged.damages);
+      }
+      return log;
     } catch (error) {
       await files.close();
       throw asBrineError(error);
