@@ -44,7 +44,15 @@ async function serve(directory: string): Promise<void> {
   const service = new Service();
   const { address } = await listenPeers(platform, "127.0.0.1:0", { identity, service });
   const views = [{ group, generation: 1, members: [{ store: 1, state: "inSync" as const, address }] }];
-  const registered = { store: 1, views, liveSessions: [], sessionsBelow: 0, heartbeatMs: 1000, serveMs: 60_000 };
+  const registered = {
+    store: 1,
+    lossSettled: true,
+    views,
+    liveSessions: [],
+    sessionsBelow: 0,
+    heartbeatMs: 1000,
+    serveMs: 60_000,
+  };
   const ready = Promise.withResolvers<void>();
   service.handle(registerStore, () => registered);
   service.handle(storeHeartbeat, () => {

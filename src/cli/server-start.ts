@@ -24,6 +24,7 @@ export interface ServerOptions {
   readonly roles?: readonly string[];
   readonly join?: string;
   readonly insecure: boolean;
+  readonly acceptLoss: boolean;
   readonly metrics?: string;
   readonly logLevel: LogLevel;
 }
@@ -81,6 +82,7 @@ export async function startServer(platform: Platform, options: ServerOptions): P
         leaders: identity.roles.includes("metadata") ? [address] : leaders,
         pid: thisProcess.pid,
         roles: identity.roles,
+        acceptLoss: options.acceptLoss,
       });
       undo.push(() => store.stop());
       store.register(service);

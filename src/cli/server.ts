@@ -24,6 +24,7 @@ export function serverCommand(): Command {
       "metadata server(s) of the cluster to join; without it a cluster of its own is made",
     )
     .option(...metricsOption)
+    .option("--accept-loss", "serve what is left of a damaged store, where it has the only copy", false)
     .option("--insecure", "listen on addresses that other machines can reach, without authentication", false)
     .addOption(logLevelOption())
     .addHelpText(

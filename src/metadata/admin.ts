@@ -194,6 +194,10 @@ export class Admin {
       problems.push(
         `${who} has a failed disk (${failure})${behind}. Replace the disk and start the server on an empty directory.`,
       );
+    } else if (state.lost !== undefined) {
+      problems.push(
+        `${who} has lost data of which it has the only copy (${state.lost}): it waits. Bring a store back that has another copy, or start it with --accept-loss.`,
+      );
     } else if (condition === "offline") {
       const since = offlineSinceNs === undefined ? "" : ` since ${timeText(offlineSinceNs)}`;
       problems.push(`${who} is offline${since}${behind}. Start its server again.`);

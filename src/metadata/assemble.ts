@@ -50,6 +50,8 @@ export function assemble(leader: Leader, options: { own: OwnIdentity; term: numb
   const stores: Stores = new Stores(leader, {
     onChange: () => groups.look(),
     settled: () => groups.settled(),
+    hasLost: (store, loss) => groups.hasLost(store, loss),
+    acceptLoss: (store) => groups.acceptLoss(store),
     isMounted: () => sessions.all().length > 0,
   });
   const clients = (): Peer[] => sessions.all().flatMap(({ peer }) => (peer === undefined ? [] : [peer]));

@@ -26,7 +26,8 @@ function statesOf(harness: Harness, store: number): Record<string, number> {
   return counts;
 }
 
-const registration = { pid: 7, roles: ["store"], totalBytes: 100, freeBytes: 60 };
+const noLoss = { loss: "none" as const, lossReason: "" };
+const registration = { pid: 7, roles: ["store"], totalBytes: 100, freeBytes: 60, ...noLoss };
 
 function dies(harness: Harness, name: string, peer: FakePeer): void {
   harness.refusing.add(`${name}:1`);
@@ -175,4 +176,28 @@ test("after a start of the leader, stores have time to start too", async () => {
   assert.deepEqual(statesOf(harness, 2), { inSync: 32 });
   await harness.pass(1_000, { stores: [a] });
   assert.deepEqual(statesOf(harness, 2), { behind: 32 });
+});
+
+test("a store that has lost data leaves the groups in which others know better, and is refused where nobody does", async () => {
+  const { harness, a, b, client } = await cluster();
+  const lost = { ...registration, loss: "certain" as const, lossReason: "the index is damaged" };
+  const again = new FakePeer("store");
+  const told = harness.parts.stores.register(
+    { ...lost, serverId: "b", address: "b:1" },
+    again,
+    (_, settled) => settled,
+  );
+  await harness.pass(1_000, { stores: [a], sessions: [client] });
+  assert.equal(await told, true);
+  assert.notEqual(statesOf(harness, b.store).inSync, 32);
+  const alone = harness.parts.stores.register(
+    { ...lost, serverId: "a", address: "a:1" },
+    new FakePeer("store"),
+    (_, settled) => settled,
+  );
+  await assert.rejects(alone, { code: "refused", message: /the index is damaged.*only copy/ });
+  assert.ok(harness.parts.admin.status().problems.some((problem) => problem.includes("--accept-loss")));
+  const accepted = { ...lost, loss: "accepted" as const, serverId: "a", address: "a:1" };
+  assert.equal(await harness.parts.stores.register(accepted, new FakePeer("store"), (_, settled) => settled), true);
+  assert.deepEqual(statesOf(harness, a.store), { inSync: 32 });
 });

@@ -15,11 +15,12 @@ import { BrineError, hasCode } from "../errors/brine-error.ts";
 import { errno } from "../errors/errno.ts";
 import type { GroupMember, GroupRecord } from "../namespace/model.ts";
 import { chooseGroups, groupsPerRule } from "../placement/choose-groups.ts";
-import { nextMembers, type StoreFacts } from "../placement/next-members.ts";
+import { nextMembers, type StoreFacts, type StoreLoss } from "../placement/next-members.ts";
 import { type GroupView, groupsChanged } from "../wire/catalogue/leader.ts";
 import { catchUp, setGroups } from "../wire/catalogue/store.ts";
 import type { Peer } from "../wire/peer.ts";
 import type { Leader } from "./leader.ts";
+import { Losses } from "./losses.ts";
 import type { Stores } from "./stores.ts";
 
 /** Groups in one message to a store or a client: the bound of the catalogue. */
@@ -43,6 +44,7 @@ export class Groups {
   readonly #caughtUp = new Map<number, Map<number, number>>();
   /** Catching-up stores that failed to take a write. */
   readonly #missedWrite = new Set<number>();
+  readonly #losses = new Losses();
   readonly #rejoinAfterMs = new Map<number, number>();
   /** What clients were told: generation and addresses of each group. */
   readonly #announced = new Map<number, string>();
@@ -125,6 +127,29 @@ export class Groups {
     lifetime.startTimer(timeouts.catchUpRetryMs, () => this.look());
   }
 
+  /**
+   * A store says what it has lost. Resolves when it has left the groups in which others know better; with the groups in which
+   * it still matters.
+   */
+  async hasLost(store: number, loss: StoreLoss): Promise<readonly number[]> {
+    const { namespace, lifetime, timeouts } = this.#leader;
+    this.#losses.tell(store, loss, namespace.groups());
+    const mustLeave = (group: GroupRecord) =>
+      stateIn(group, store) === "inSync" &&
+      nextMembers(group, this.#facts())?.find((member) => member.store === store)?.state === "behind";
+    while (namespace.groups().some(mustLeave) && !lifetime.stopped) {
+      this.look();
+      await this.settled();
+      if (namespace.groups().some(mustLeave)) await lifetime.sleep(timeouts.retryMs);
+    }
+    return this.#losses.left(store, namespace.groups());
+  }
+
+  /** The loss is accepted: what the store has is all that there is. */
+  acceptLoss(store: number): void {
+    this.#losses.tell(store, "none", []);
+  }
+
   /** Makes the groups of a placement rule if there are none, on the stores that are online. Errors: noSpace, invalid. */
   create(replicas: number): Promise<void> {
     const creating = this.#creating.then(() => this.#create(replicas));
@@ -175,6 +200,7 @@ export class Groups {
 
   /** True if anything was committed. */
   async #commitChanges(): Promise<boolean> {
+    this.#losses.prune(this.#leader.namespace.groups());
     const facts = this.#facts();
     const changes: { group: GroupRecord; members: GroupMember[] }[] = [];
     for (const group of this.#leader.namespace.groups()) {
@@ -192,6 +218,7 @@ export class Groups {
       condition: (store) => this.#stores.condition(store),
       hasCaughtUp: (store, group) => this.#caughtUp.get(store)?.get(group.group) === group.generation,
       hasMissedWrite: (store) => this.#missedWrite.has(store),
+      loss: (store, { group }) => this.#losses.of(store, group),
       mayRejoin: (store) => nowMs >= (this.#rejoinAfterMs.get(store) ?? 0),
     };
   }

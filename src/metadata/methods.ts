@@ -171,8 +171,9 @@ function registerLockMethods(methods: Methods): void {
 
 function registerStoreMethods(methods: Methods): void {
   methods.on(["store"], registerStore, ({ leader, stores, groups, sessions }, body, peer) =>
-    stores.register(body, peer, ({ store }) => ({
+    stores.register(body, peer, ({ store }, lossSettled) => ({
       store,
+      lossSettled,
       views: groups.views(store),
       liveSessions: sessions.liveIds(),
       sessionsBelow: leader.namespace.sessionsBelow,

@@ -14,7 +14,7 @@
  * has mounted anything the whole cluster may be about to stop.
  */
 import { BrineError } from "../errors/brine-error.ts";
-import type { StoreCondition } from "../placement/next-members.ts";
+import type { StoreCondition, StoreLoss } from "../placement/next-members.ts";
 import { type Address, NetworkError } from "../platform/network.ts";
 import type { Peer } from "../wire/peer.ts";
 import type { Leader } from "./leader.ts";
@@ -36,6 +36,8 @@ export interface StoreState {
   badBlocks: number;
   /** What it says of its disk. */
   failure: string | undefined;
+  /** Why it isn't taken in: it has lost data of which it has the only copy. */
+  lost: string | undefined;
   heardMs: number;
   /** It has taken in the answer to its registration: it has sent a heartbeat since. */
   hasBeat: boolean;
@@ -59,6 +61,8 @@ export interface Registration {
   readonly roles: readonly string[];
   readonly totalBytes: number;
   readonly freeBytes: number;
+  readonly loss: StoreLoss | "accepted";
+  readonly lossReason: string;
 }
 
 export interface StoresHooks {
@@ -66,6 +70,9 @@ export interface StoresHooks {
   readonly onChange: () => void;
   /** Resolves when no change of groups is half done. */
   readonly settled: () => Promise<void>;
+  /** A store has lost data; resolves with the groups in which it is in sync all the same (see Groups). */
+  readonly hasLost: (store: number, loss: StoreLoss) => Promise<readonly number[]>;
+  readonly acceptLoss: (store: number) => void;
   /** Whether any client has a session. */
   readonly isMounted: () => boolean;
 }
@@ -115,9 +122,14 @@ export class Stores {
 
   /**
    * Takes a store in. `answer` is called when it is; what it returns must go out on the connection before anything else.
-   * Errors: noSpace, notServing, and closed if the connection ended meanwhile.
+   * Errors: noSpace, notServing, refused (it has lost the only copy of something), and closed if the connection ended
+   * meanwhile.
    */
-  async register<R>(request: Registration, peer: Peer, answer: (state: StoreState) => R): Promise<R> {
+  async register<R>(
+    request: Registration,
+    peer: Peer,
+    answer: (state: StoreState, lossSettled: boolean) => R,
+  ): Promise<R> {
     const { lifetime, namespace, committer, log } = this.#leader;
     const receivedMs = lifetime.nowMs();
     const { serverId, address } = request;
@@ -129,6 +141,7 @@ export class Stores {
       number = result.id;
     }
     // A change that takes it out of groups must not cross with a registration that says that it is in.
+    const concerned = await this.#considerLoss(number!, request);
     await this.#hooks.settled();
     if (lifetime.stopped) throw new BrineError("notServing", "the metadata server stops");
     if (peer.closed) throw new BrineError("closed", "the connection has ended");
@@ -150,7 +163,24 @@ export class Stores {
     peer.onClose((reason) => this.#disconnected(state, peer, reason));
     log.info("store registered", { store: state.store, address, pid });
     this.#hooks.onChange();
-    return answer(state);
+    return answer(state, concerned.length === 0);
+  }
+
+  /** Groups in which what the store has lost still matters. Errors: refused. */
+  async #considerLoss(store: number, { loss, lossReason }: Registration): Promise<readonly number[]> {
+    const wanted = loss === "accepted" ? "certain" : loss;
+    if (wanted !== "none") this.#leader.log.error("a store has lost data", { store, loss, reason: lossReason });
+    const state = this.#stores.get(store);
+    if (state !== undefined) state.lost = undefined;
+    const concerned = await this.#hooks.hasLost(store, wanted);
+    if (loss === "accepted") this.#hooks.acceptLoss(store);
+    if (loss !== "certain" || concerned.length === 0) return loss === "accepted" ? [] : concerned;
+    const what = `store ${store} has lost data (${lossReason}) and has the only copy of ${concerned.length} groups`;
+    if (state !== undefined) state.lost = lossReason;
+    throw new BrineError("refused", what, {
+      advice:
+        "bring a store back that has another copy; or start this one with --accept-loss: what is missing then fails with EIO or is zeros",
+    });
   }
 
   /** Errors: notServing if the store is not registered on this connection. */
@@ -199,6 +229,7 @@ export class Stores {
       freeBytes: 0,
       badBlocks: 0,
       failure: undefined,
+      lost: undefined,
       heardMs: this.#leader.lifetime.nowMs(),
       hasBeat: false,
       isRefused: false,

@@ -2,8 +2,8 @@
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
 import fc from "fast-check";
-import type { GroupRecord, MemberState } from "../namespace/model.ts";
-import { nextMembers, type StoreCondition, type StoreFacts } from "./next-members.ts";
+import type { GroupMember, GroupRecord, MemberState } from "../namespace/model.ts";
+import { nextMembers, type StoreCondition, type StoreFacts, type StoreLoss } from "./next-members.ts";
 
 function groupOf(...states: readonly MemberState[]): GroupRecord {
   const members = states.map((state, at) => ({ store: at + 1, state }));
@@ -100,11 +100,51 @@ const cases: readonly Case[] = [
     facts: { hasCaughtUp: () => true, hasMissedWrite: () => true },
     after: ["inSync", "behind"],
   },
+  {
+    name: "one has surely lost something: any other knows better, whether it is there or not",
+    before: ["inSync", "inSync"],
+    conditions: ["silent", "dead"],
+    facts: { loss: lossOf("certain", "none") },
+    after: ["behind", "inSync"],
+  },
+  {
+    name: "the only one in sync has lost something",
+    before: ["inSync", "behind"],
+    conditions: ["online", "online"],
+    facts: { loss: lossOf("certain", "none") },
+    after: undefined,
+  },
+  {
+    name: "one may have lost something: one that is whole can tell",
+    before: ["inSync", "inSync"],
+    conditions: ["silent", "online"],
+    facts: { loss: lossOf("possible", "none") },
+    after: ["behind", "inSync"],
+  },
+  {
+    name: "all may have lost something",
+    before: ["inSync", "inSync"],
+    conditions: ["online", "online"],
+    facts: { loss: lossOf("possible", "possible") },
+    after: undefined,
+  },
+  {
+    name: "one that has surely lost something is no reason to let the others go",
+    before: ["inSync", "inSync", "inSync"],
+    conditions: ["online", "dead", "dead"],
+    facts: { loss: lossOf("certain", "none", "none") },
+    after: ["behind", "inSync", "inSync"],
+  },
 ];
+
+function lossOf(...losses: StoreLoss[]): StoreFacts["loss"] {
+  return (store) => losses[store - 1]!;
+}
 
 const calm: Omit<StoreFacts, "condition"> = {
   hasCaughtUp: () => false,
   hasMissedWrite: () => false,
+  loss: () => "none",
   mayRejoin: () => true,
 };
 
@@ -124,6 +164,7 @@ test("whatever is the case, one member stays in sync, and none gets there but by
     hasCaughtUp: fc.boolean(),
     hasMissedWrite: fc.boolean(),
     mayRejoin: fc.boolean(),
+    loss: fc.constantFrom<StoreLoss>("none", "possible", "certain"),
   });
   const stores = fc
     .array(store, { minLength: 1, maxLength: 4 })
@@ -136,10 +177,16 @@ test("whatever is the case, one member stays in sync, and none gets there but by
         hasCaughtUp: (number) => all[number - 1]!.hasCaughtUp,
         hasMissedWrite: (number) => all[number - 1]!.hasMissedWrite,
         mayRejoin: (number) => all[number - 1]!.mayRejoin,
+        loss: (number) => all[number - 1]!.loss,
       });
       if (next === undefined) return;
       assert.notDeepEqual(next, group.members);
       assert.ok(next.some((member) => member.state === "inSync" && all[member.store - 1]!.state === "inSync"));
+      // The best of those in sync stays one: whole ones before those that may have lost something.
+      const lossesOf = (members: readonly GroupMember[]) =>
+        members.filter(({ state }) => state === "inSync").map(({ store }) => all[store - 1]!.loss);
+      const wasComplete = lossesOf(group.members).some((loss) => loss !== "certain");
+      if (wasComplete) assert.ok(lossesOf(next).some((loss) => loss !== "certain"));
       for (const member of next) {
         const before = all[member.store - 1]!;
         if (member.state === "inSync") assert.notEqual(before.state, "behind");

@@ -2,7 +2,7 @@
  * Which members a group should have, given what is known of its stores: pure decisions, each the next step from the
  * group as committed. So a leader that dies anywhere in between is followed by one that goes on from there.
  *
- *                    dead, and another in-sync member lives
+ *          dead (or has lost data), and another in-sync member lives (is whole)
  *        inSync ───────────────────────────────────────────► behind
  *           ▲                                                  │  ▲
  *           │ has caught up (in this generation)        online │  │ dead, or missed a write
@@ -14,6 +14,12 @@
  */
 import type { GroupMember, GroupRecord } from "../namespace/model.ts";
 
+/**
+ * What a store says of acknowledged data that it had. `possible`: another member that is online and whole can tell.
+ * `certain`: any other member that is in sync has more.
+ */
+export type StoreLoss = "none" | "possible" | "certain";
+
 /** Silent: not heard of, but it may still be serving. Dead: it serves nothing, until it registers again. */
 export type StoreCondition = "online" | "silent" | "dead";
 
@@ -23,6 +29,7 @@ export interface StoreFacts {
   readonly hasCaughtUp: (store: number, group: GroupRecord) => boolean;
   /** A catching-up store failed to take a write: what it has is no base to go on from. */
   readonly hasMissedWrite: (store: number) => boolean;
+  readonly loss: (store: number, group: GroupRecord) => StoreLoss;
   /** False for a while after a catch-up has failed. */
   readonly mayRejoin: (store: number) => boolean;
 }
@@ -30,26 +37,49 @@ export interface StoreFacts {
 /** The group's next members, for a changeGroup transaction, or undefined if they are as they should be. */
 export function nextMembers(group: GroupRecord, facts: StoreFacts): GroupMember[] | undefined {
   const inSync = group.members.filter((member) => member.state === "inSync");
-  // If all in-sync members are dead, any of them may be the first to come back, and each has everything.
-  const canLoseMembers = inSync.some((member) => facts.condition(member.store) !== "dead");
-  const hasSource = inSync.some((member) => facts.condition(member.store) === "online");
+  const isComplete = ({ store }: GroupMember) => facts.loss(store, group) !== "certain";
+  const isOnline = ({ store }: GroupMember) => facts.condition(store) === "online";
+  const known: InSyncFacts = {
+    // If all in-sync members are dead, any of them may be the first to come back, and each has everything.
+    canLoseMembers: inSync.some((member) => facts.condition(member.store) !== "dead" && isComplete(member)),
+    hasSource: inSync.some((member) => isOnline(member) && isComplete(member)),
+    complete: inSync.filter(isComplete).map(({ store }) => store),
+    whole: inSync
+      .filter((member) => isOnline(member) && facts.loss(member.store, group) === "none")
+      .map(({ store }) => store),
+  };
   let changed = false;
   const members = group.members.map((member) => {
-    const state = nextState(member, group, facts, { canLoseMembers, hasSource });
+    const state = nextState(member, group, facts, known);
     changed ||= state !== member.state;
     return { store: member.store, state };
   });
   return changed ? members : undefined;
 }
 
+/** What all members' decisions depend on. */
+interface InSyncFacts {
+  readonly canLoseMembers: boolean;
+  readonly hasSource: boolean;
+  /** Members in sync that have not surely lost anything. */
+  readonly complete: readonly number[];
+  /** Those that have surely lost nothing, and can be asked. */
+  readonly whole: readonly number[];
+}
+
 function nextState(
   { store, state }: GroupMember,
   group: GroupRecord,
   facts: StoreFacts,
-  { canLoseMembers, hasSource }: { canLoseMembers: boolean; hasSource: boolean },
+  { canLoseMembers, hasSource, complete, whole }: InSyncFacts,
 ): GroupMember["state"] {
   const condition = facts.condition(store);
-  if (state === "inSync") return condition === "dead" && canLoseMembers ? "behind" : "inSync";
+  if (state === "inSync") {
+    const loss = facts.loss(store, group);
+    const others = loss === "certain" ? complete : loss === "possible" ? whole : [];
+    const mustCompare = others.some((other) => other !== store);
+    return mustCompare || (condition === "dead" && canLoseMembers) ? "behind" : "inSync";
+  }
   if (state === "catchingUp") {
     if (condition === "dead" || facts.hasMissedWrite(store)) return "behind";
     return facts.hasCaughtUp(store, group) ? "inSync" : "catchingUp";

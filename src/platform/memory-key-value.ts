@@ -56,12 +56,15 @@ export class MemoryDatabase {
   readonly #undoOfCommits: Undo[] = [];
   #undo: Undo = new Map();
   #opened: MemoryKeyValue | undefined;
+  /** Its bytes make no sense any more: it can't be opened until it was removed. */
+  damaged = false;
 
   constructor(path: string) {
     this.path = path;
   }
 
   open(): MemoryKeyValue {
+    if (this.damaged) throw new DiskError("EUCLEAN", "open", this.path);
     if (this.#opened !== undefined) throw new DiskError("EBUSY", "open", this.path);
     this.#opened = new MemoryKeyValue(this);
     return this.#opened;

@@ -139,8 +139,7 @@ export class Checkpointer {
 
 /** Everything that has changed in memory, and the position up to which it is true, in one commit. */
 export function commitIndex(keyValue: KeyValue, state: State, position: LogPosition, badBlocks: number): void {
-  state.index.save();
-  state.space.save();
+  state.save();
   keyValue.put(groupsKey, encode(groupsRecord, { views: [...state.groups.values()] }));
   keyValue.put(metaKey, encode(metaRecord, { format: indexFormat, ...position, badBlocks }));
   keyValue.commit();

@@ -31,7 +31,7 @@ test("the list of chunks is the same whether they are saved or not", async () =>
   const step = fc.record({ kind: fc.constantFrom("set", "set", "delete", "save"), chunk: fc.nat(40) });
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
-      const index = new ExtentIndex(await new MemoryKeyValueEngine().open("index"));
+      const index = new ExtentIndex(await new MemoryKeyValueEngine().open("index"), assert.fail);
       const model = new Set<number>();
       for (const { kind, chunk } of steps) {
         if (kind === "save") index.save();

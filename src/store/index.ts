@@ -6,6 +6,7 @@
  * Owned by state.ts, which is the only one to change it; everyone may read. States and extents are never changed in
  * place: who holds one has a snapshot.
  */
+import { DiskError } from "../platform/disk.ts";
 import type { KeyValue } from "../platform/key-value.ts";
 import { type ChunkState, decodeChunk, encodeChunk } from "./chunk-row.ts";
 import { endBlock } from "./extents.ts";
@@ -23,6 +24,7 @@ const dirtyWeightMax = 300_000;
 
 export class ExtentIndex {
   readonly #keyValue: KeyValue;
+  readonly #onDamage: (reason: string) => void;
   /** Least recently used first. */
   readonly #clean = new Map<number, ChunkState>();
   #cleanWeight = 0;
@@ -30,8 +32,10 @@ export class ExtentIndex {
   readonly #dirty = new Map<number, ChunkState | undefined>();
   #dirtyWeight = 0;
 
-  constructor(keyValue: KeyValue) {
+  /** @param onDamage gets what is wrong with a row that makes no sense */
+  constructor(keyValue: KeyValue, onDamage: (reason: string) => void) {
     this.#keyValue = keyValue;
+    this.#onDamage = onDamage;
   }
 
   get(chunk: number): ChunkState | undefined {
@@ -45,7 +49,7 @@ export class ExtentIndex {
     }
     const row = this.#keyValue.get(chunkKey(chunk));
     if (row === undefined) return undefined;
-    const state = decodeChunk(row);
+    const state = this.#decode(chunk, row);
     this.#keepClean(chunk, state);
     return state;
   }
@@ -93,6 +97,17 @@ export class ExtentIndex {
     }
     this.#dirty.clear();
     this.#dirtyWeight = 0;
+  }
+
+  /** Errors: DiskError EUCLEAN. */
+  #decode(chunk: number, row: Uint8Array): ChunkState {
+    try {
+      return decodeChunk(row);
+    } catch (error) {
+      const reason = `the row of chunk ${chunk} is damaged: ${(error as Error).message}`;
+      this.#onDamage(reason);
+      throw new DiskError("EUCLEAN", "decode", reason, error);
+    }
   }
 
   #keepClean(chunk: number, state: ChunkState): void {

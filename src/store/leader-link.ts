@@ -41,6 +41,7 @@ export interface LeaderLinkOptions {
   readonly leaders: readonly Address[];
   readonly pid: number;
   readonly roles: readonly string[];
+  readonly acceptLoss?: boolean;
 }
 
 export class LeaderLink {
@@ -59,6 +60,8 @@ export class LeaderLink {
   #cutOffTimer: Timer | undefined;
   #stopped = false;
   readonly #known: KnownTerm;
+  /** Why the last try to register failed. */
+  #lastReason = "";
   #running: Promise<void> = Promise.resolve();
 
   constructor(
@@ -116,8 +119,7 @@ export class LeaderLink {
         if (this.#platform.clock.nowMs() - sinceMs >= steadyMs) retryMs = 0;
       } catch (error) {
         if (this.#stopped) return;
-        const level = hasCode(error, "notLeader", "unreachable") ? "debug" : "warn";
-        this.#logger[level]("not registered", { leader: address, reason: messageOf(error) });
+        this.#logNotRegistered(address, error);
       }
       if (this.#stopped) return;
       if (retryMs > 0 && round % this.#options.leaders.length !== 0) continue;
@@ -126,24 +128,35 @@ export class LeaderLink {
     }
   }
 
+  /** The same reason is said once, not at each try. */
+  #logNotRegistered(leader: Address, error: unknown): void {
+    const reason = messageOf(error);
+    const isNews = reason !== this.#lastReason && !hasCode(error, "notLeader", "unreachable");
+    this.#lastReason = reason;
+    this.#logger[isNews ? "warn" : "debug"]("not registered", { leader, reason });
+  }
+
   /** A connection on which the store is registered and serves. */
-  async #connect(address: Address): Promise<Peer> {
+  async #connect(leader: Address): Promise<Peer> {
     const { serverId, clusterId, pid, roles } = this.#options;
     const identity: Identity = { role: "store", clusterId, peerId: serverId, description: `store pid ${pid}` };
-    const peer = await connectPeer(this.#platform, address, identity, this.#service, connectTimeoutMs);
+    const peer = await connectPeer(this.#platform, leader, identity, this.#service, connectTimeoutMs);
     try {
-      await this.#learnTerm(peer.term, address);
+      await this.#learnTerm(peer.term, leader);
       const { totalBytes, freeBytes } = this.#store.space;
-      const body = { serverId, address: this.#options.address, pid, roles: [...roles], totalBytes, freeBytes };
+      const address = this.#options.address;
+      const loss = this.#loss();
+      const body = { serverId, address, pid, roles: [...roles], totalBytes, freeBytes, ...loss };
       const sentMs = this.#platform.clock.nowMs();
       const { body: registration } = await peer.request(registerStore, body, { timeoutMs: registerTimeoutMs });
       await this.#admission.register(registration);
+      if (registration.lossSettled) await this.#store.forgetDamage();
       if (this.#store.failure === undefined) await this.#store.setGroups(registration.views);
       this.#serveMs = registration.serveMs;
       this.#heartbeatMs = registration.heartbeatMs;
       this.#serveFrom(sentMs);
       this.#logger.info("registered", {
-        leader: address,
+        leader,
         store: registration.store,
         groups: registration.views.length,
       });
@@ -152,6 +165,13 @@ export class LeaderLink {
       peer.close("not registered");
       throw error;
     }
+  }
+
+  #loss(): { loss: "none" | "possible" | "certain" | "accepted"; lossReason: string } {
+    const { damage } = this.#store;
+    if (damage === undefined) return { loss: "none", lossReason: "" };
+    const isAccepted = damage.loss === "certain" && this.#options.acceptLoss === true;
+    return { loss: isAccepted ? "accepted" : damage.loss, lossReason: damage.reason.slice(0, 200) };
   }
 
   /** Errors: notLeader (outdated), DiskError. */

@@ -3,7 +3,8 @@
  * the record's payload. Replaying the records in order onto the state of a checkpoint gives the state again, so whatever
  * decides what a record does is in the record or in the state, never in time, connections or sessions.
  */
-import { boolean, type Infer, list, optional, struct, u8, u16, u32, u64, union } from "../codec/schema.ts";
+import { boolean, decode, type Infer, list, optional, struct, u8, u16, u32, u64, union } from "../codec/schema.ts";
+import { BrineError } from "../errors/brine-error.ts";
 import { blocksPerChunk } from "../namespace/model.ts";
 import { groupView } from "../wire/catalogue/leader.ts";
 import { version } from "../wire/catalogue/store.ts";
@@ -50,3 +51,12 @@ export type RecordOf<K extends StoreRecord["kind"]> = Extract<StoreRecord, { kin
 
 /** The bytes in front of each record. */
 export const recordDescriptor = struct({ format: u8, record });
+
+/** Errors: versionMismatch; CodecError for bytes that are no record. */
+export function decodeRecord(descriptor: Uint8Array): StoreRecord {
+  const { format, record } = decode(recordDescriptor, descriptor);
+  if (format === recordFormat) return record;
+  throw new BrineError("versionMismatch", `the store's log has records of format ${format}, known is ${recordFormat}`, {
+    advice: "start the server with the version of brinefs that wrote them, or a newer one",
+  });
+}

@@ -8,6 +8,7 @@
  * Changed by state.ts for each record in log order; kept with the index, in the same commits. Reclaiming is reclaim.ts's.
  */
 import { decode, encode, type Infer, list, struct, u16, u32, u64 } from "../codec/schema.ts";
+import { BrineError } from "../errors/brine-error.ts";
 import type { LogPosition } from "../log/segment-log.ts";
 import { blockBytes } from "../namespace/model.ts";
 import type { KeyValue } from "../platform/key-value.ts";
@@ -103,12 +104,13 @@ export class Space {
     if (this.#segments.delete(segment)) this.#dirty.add(segment);
   }
 
-  /** After replay: forgets segments that were removed before a crash could tell. */
+  /** After replay: forgets segments that were removed before a crash could tell. Errors: badChecksum (one with data is gone). */
   keepOnly(existing: ReadonlySet<number>): void {
     for (const [number, segment] of [...this.#segments]) {
       if (existing.has(number)) continue;
-      if (segment.liveBytes > 0)
-        throw new RangeError(`segment ${number} is missing: ${segment.liveBytes} bytes are lost`);
+      if (segment.liveBytes > 0) {
+        throw new BrineError("badChecksum", `segment ${number} is missing: ${segment.liveBytes} bytes are lost`);
+      }
       this.removed(number);
     }
   }

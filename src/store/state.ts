@@ -37,8 +37,9 @@ export class State {
   readonly space: Space;
   readonly groups = new Map<number, GroupView>();
 
-  constructor(keyValue: KeyValue, groups: readonly GroupView[]) {
-    this.index = new ExtentIndex(keyValue);
+  /** @param onDamage gets what is wrong with a row that makes no sense */
+  constructor(keyValue: KeyValue, groups: readonly GroupView[], onDamage: (reason: string) => void) {
+    this.index = new ExtentIndex(keyValue, onDamage);
     this.space = new Space(keyValue);
     for (const view of groups) this.groups.set(view.group, view);
   }
@@ -62,6 +63,12 @@ export class State {
         for (const view of record.views) this.#setGroup(view);
         return "done";
     }
+  }
+
+  /** Puts what has changed into the KeyValue; the caller commits. Groups are kept by checkpointer.ts. */
+  save(): void {
+    this.index.save();
+    this.space.save();
   }
 
   #write(record: RecordOf<"write">, location: Location): Outcome {

@@ -1,10 +1,11 @@
 /**
- * The store's directory, and what makes it unusable:
+ * The store's directory:
  *
  *     segments/       the log
  *     index.sqlite    the index: a checkpoint of what the log says
  *     indexed         there once a checkpoint is durable: from then on segments are removed, with the deletions and clones
- *                     that they held, and an index that is lost can't be built again from the rest
+ *                     that they held, and an index that is lost can't be built again from the rest without loss
+ *     damage          there while something is lost that the leader doesn't know of: damage.ts
  *     leader-term     the highest term under which a leader was met: those with a lower one are not believed any more
  */
 import { CodecError } from "../codec/buffers.ts";
@@ -13,6 +14,8 @@ import { BrineError } from "../errors/brine-error.ts";
 import { DiskError } from "../platform/disk.ts";
 import type { KeyValue } from "../platform/key-value.ts";
 import type { Platform } from "../platform/platform.ts";
+import type { DamageNote } from "./damage.ts";
+import { WatchedKeyValue } from "./watched-key-value.ts";
 
 const newDirectoryAdvice =
   "start this server with a new, empty data directory: it joins as a new store, and the other members fill it";
@@ -30,14 +33,14 @@ function markPath(directory: string): string {
 }
 
 /** Errors: diskFailed, badChecksum (the file is damaged). */
-export async function openIndex(platform: Platform, directory: string): Promise<KeyValue> {
+export async function openIndex(platform: Platform, directory: string, note: DamageNote): Promise<KeyValue> {
   const path = indexPath(directory);
   try {
-    return await platform.keyValue.open(path);
+    return new WatchedKeyValue(await platform.keyValue.open(path), (reason) => note.noteIndex(reason));
   } catch (error) {
     if (!(error instanceof DiskError)) throw error;
-    if (error.code !== "EUCLEAN") throw new BrineError("diskFailed", error.message, { cause: error });
-    throw new BrineError("badChecksum", `the index ${path} is damaged`, { cause: error, advice: newDirectoryAdvice });
+    if (error.code === "EUCLEAN") throw new BrineError("badChecksum", `the index ${path} is damaged`, { cause: error });
+    throw new BrineError("diskFailed", error.message, { cause: error, advice: newDirectoryAdvice });
   }
 }
 
@@ -54,13 +57,7 @@ export async function writeMark(platform: Platform, directory: string): Promise<
 }
 
 export function lostIndex(directory: string): BrineError {
-  return new BrineError(
-    "badChecksum",
-    `the index ${indexPath(directory)} is gone, and the segments alone don't say enough`,
-    {
-      advice: newDirectoryAdvice,
-    },
-  );
+  return new BrineError("badChecksum", `the index ${indexPath(directory)} is gone`);
 }
 
 const leaderTerm = struct({ format: u16, term: u64 });

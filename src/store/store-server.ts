@@ -33,6 +33,8 @@ export interface StoreServerOptions {
   readonly roles: readonly string[];
   /** Default: by the size of the disk. */
   readonly segmentBytes?: number;
+  /** Serve what is left where it has lost data of the only copy (damage.ts). Default: no. */
+  readonly acceptLoss?: boolean;
 }
 
 export class StoreServer {
@@ -46,7 +48,7 @@ export class StoreServer {
 
   /**
    * Opens the disk, then looks for the leader in the background; requests are refused with notServing until it is found.
-   * Errors: diskFailed, badChecksum (log or index is damaged), versionMismatch.
+   * Errors: diskFailed, versionMismatch.
    */
   static async start(platform: Platform, options: StoreServerOptions): Promise<StoreServer> {
     const { directory, segmentBytes } = options;

@@ -219,7 +219,7 @@ test("a block that rotted on disk is found, counted once and remembered", async 
   await store.close();
 });
 
-test("an index that is lost or of a newer format is refused clearly", async () => {
+test("an index of a newer format is refused clearly", async () => {
   const platform = new MemoryPlatform();
   const store = await openStore(platform);
   await put(store, chunk, 1, 0, 1, 1);
@@ -230,6 +230,65 @@ test("an index that is lost or of a newer format is refused clearly", async () =
   const meta = database.rows.get("m")!;
   database.rows.set("m", Buffer.concat([Buffer.from([9, 0]), meta.subarray(2)]));
   await assert.rejects(openStore(platform), failsWith("versionMismatch"));
-  for (const key of [...database.snapshot().keys()]) database.rows.delete(key);
-  await assert.rejects(openStore(platform), /the index store.index.sqlite is gone/);
+});
+
+/** Damages of a store that has run for a while: each must lead to a start with what is left, and a word about it. */
+const damages: Record<string, (platform: MemoryPlatform) => void> = {
+  "the index is gone": ({ keyValue }) => void keyValue.remove("store/index.sqlite"),
+  "the index is damaged": ({ keyValue }) => {
+    keyValue.database("store/index.sqlite").damaged = true;
+  },
+  "a segment is gone": ({ disk }) => {
+    const [path] = [...disk.files.keys()].filter((name) => name.endsWith(".segment"));
+    disk.files.delete(path!);
+  },
+};
+
+for (const [name, damage] of Object.entries(damages)) {
+  test(`${name}: the store starts with what the segments say, and says that it has lost something`, async () => {
+    const platform = new MemoryPlatform();
+    let store = await openStore(platform);
+    for (let number = 0; number < 10; number++) await put(store, chunk + number, number, 0, 16, 1);
+    await store.checkpoint();
+    await put(store, chunk + 9, 200, 0, 1, 2);
+    await settle();
+    platform.crash();
+    damage(platform);
+    for (let start = 0; start < 2; start++) {
+      store = await openStore(platform);
+      assert.equal(store.damage?.loss, "certain");
+      assert.equal(store.damage?.rebuild, false);
+      assert.deepEqual((await contentOf(store, chunk + 9, 3)).slice(0, 3), [200, 10, 11]);
+      const { length } = store.listChunks(3, 0, 100);
+      assert.ok(name === "a segment is gone" ? length >= 5 : length === 10 + start, `${length} chunks`);
+      await put(store, chunk + 50, start, 0, 1, 5 + start);
+      await store.close();
+    }
+    store = await openStore(platform);
+    await store.forgetDamage();
+    await store.close();
+    store = await openStore(platform);
+    assert.equal(store.damage, undefined);
+    assert.deepEqual(await contentOf(store, chunk + 50, 1), [1]);
+    await store.close();
+  });
+}
+
+test("a row of the index that makes no sense: the store steps down, and the next start builds the index again", async () => {
+  const platform = new MemoryPlatform();
+  let store = await openStore(platform);
+  await put(store, chunk, 7, 0, 4, 1);
+  await store.checkpoint();
+  await store.close();
+  const database = platform.keyValue.database("store/index.sqlite");
+  for (const [key, row] of database.snapshot()) if (key.startsWith("c")) database.rows.set(key, row.subarray(0, 20));
+  store = await openStore(platform);
+  await assert.rejects(store.read(chunk, 0, 4));
+  assert.match(store.failure ?? "", /index is damaged/);
+  await settle();
+  await store.close();
+  store = await openStore(platform);
+  assert.deepEqual(await contentOf(store, chunk, 4), [7, 8, 9, 10]);
+  assert.equal(store.damage?.loss, "certain");
+  await store.close();
 });

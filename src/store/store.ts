@@ -20,6 +20,7 @@ import type { Version } from "../wire/catalogue/store.ts";
 import { verifyBlocks } from "../wire/checksum.ts";
 import { BlockReader } from "./block-reader.ts";
 import type { ChunkState } from "./chunk-row.ts";
+import type { Damage, DamageNote } from "./damage.ts";
 import { digestOf } from "./digest.ts";
 import { DiskRoom } from "./disk-room.ts";
 import { overlapping, type StoredExtent, standing } from "./extents.ts";
@@ -65,6 +66,7 @@ export class Store {
   readonly #reader: BlockReader;
   readonly #upkeep: Upkeep;
   readonly #journal: Journal;
+  readonly #note: DamageNote;
   /** Writes that are not applied yet, so that a retry waits for the first try instead of being written again. */
   readonly #writing = new Map<string, Promise<Outcome>>();
   readonly #changingGroups = new Set<number>();
@@ -76,8 +78,9 @@ export class Store {
   onFailure: (reason: string) => void = () => {};
 
   /**
-   * Opens or makes the store and replays the log onto the last checkpoint of the index.
-   * Errors: diskFailed, badChecksum (log or index is damaged), versionMismatch.
+   * Opens or makes the store and replays the log onto the last checkpoint of the index. With a damaged log or index it
+   * has what could be saved, and `damage` says so.
+   * Errors: diskFailed, versionMismatch.
    */
   static async open(platform: Platform, options: StoreOptions): Promise<Store> {
     const { directory, segmentBytes } = options;
@@ -87,7 +90,9 @@ export class Store {
   }
 
   private constructor(platform: Platform, options: StoreOptions, opened: Opened, room: DiskRoom) {
-    const { log, keyValue, state, badBlocks, marked } = opened;
+    const { log, keyValue, state, badBlocks, marked, note } = opened;
+    this.#note = note;
+    note.onIndexDamage = (reason) => this.#fail(`the index is damaged: ${reason}`);
     const { directory, checkpointBytes } = options;
     const logger = platform.logger.for("store");
     this.#logger = logger;
@@ -122,6 +127,16 @@ export class Store {
   /** Why the store has stepped down, if it has. */
   get failure(): string | undefined {
     return this.#failure;
+  }
+
+  /** What the store has lost, as long as the leader doesn't know. */
+  get damage(): Damage | undefined {
+    return this.#note.damage;
+  }
+
+  /** The leader knows of the damage. Errors: DiskError. */
+  forgetDamage(): Promise<void> {
+    return this.#note.forget();
   }
 
   /** Groups as of the last durable change, by number. */

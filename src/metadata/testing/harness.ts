@@ -114,7 +114,9 @@ export class Harness {
 
   async registerStore(name: string, peer: FakePeer): Promise<number> {
     this.refusing.delete(`${name}:1`);
-    const request = { serverId: name, address: `${name}:1`, pid: 7, roles: ["store"], totalBytes: 100, freeBytes: 60 };
+    const space = { totalBytes: 100, freeBytes: 60 };
+    const whole = { loss: "none" as const, lossReason: "" };
+    const request = { serverId: name, address: `${name}:1`, pid: 7, roles: ["store"], ...space, ...whole };
     const store = await this.parts.stores.register(request, peer, (state) => state.store);
     this.beat(store, peer);
     await this.clock.advance(0);

@@ -48,6 +48,7 @@ export class TestCluster {
     const service = new Service()
       .handle(registerStore, (body) => ({
         store: Number(body.serverId),
+        lossSettled: true,
         views: this.views,
         liveSessions: this.liveSessions,
         sessionsBelow: 10,

@@ -299,7 +299,10 @@ export const reportStore = method(
 
 // --- stores ---
 
-/** A store presents itself. Its groups come back; it serves from now on, as long as heartbeats are answered. */
+/**
+ * A store presents itself. Its groups come back; it serves from now on, as long as heartbeats are answered.
+ * Errors: refused (it has lost data of which nobody else has a copy).
+ */
 export const registerStore = method(
   130,
   "leader.registerStore",
@@ -311,9 +314,17 @@ export const registerStore = method(
     roles: list(text(16), 4),
     totalBytes: u64,
     freeBytes: u64,
+    /**
+     * What the store has lost of acknowledged data. `possible`: it compares itself with a member that is whole, if there is
+     * one. `certain`: it is taken out of its groups; where it has the only copy, it is refused, unless that is `accepted`.
+     */
+    loss: oneOf("none", "possible", "certain", "accepted"),
+    lossReason: text(512),
   }),
   struct({
     store: u32,
+    /** What it has lost concerns nobody any more: it is in sync only where nobody knows better. */
+    lossSettled: boolean,
     views: list(groupView, 8192),
     /** Requests of sessions up to `sessionsBelow` (exclusive) that are not listed are refused: they are fenced. */
     liveSessions: list(u64, 65_536),
