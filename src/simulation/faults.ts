@@ -27,6 +27,7 @@ export const faultKinds = [
   "diskStall",
   "diskFull",
   "syncFailure",
+  "indexDamage",
 ] as const;
 export type FaultKind = (typeof faultKinds)[number];
 
@@ -53,6 +54,7 @@ const weightsOf: Readonly<Record<FaultLevel, Weights>> = {
     diskStall: 2,
     diskFull: 1,
     syncFailure: 1,
+    indexDamage: 1,
   },
 };
 
@@ -183,6 +185,7 @@ export class Faults {
       diskStall: () => this.#disturbDisk("diskStall"),
       diskFull: () => this.#disturbDisk("diskFull"),
       syncFailure: () => this.#disturbDisk("syncFailure"),
+      indexDamage: () => void this.#damageIndex(pick(stores)),
     };
     faults[kind]();
   }
@@ -303,6 +306,28 @@ export class Faults {
       victim.kill({ power: this.#random.chance(0.5) });
       this.#lasts(this.#durationMs(), () => victim.start());
     });
+  }
+
+  /**
+   * A store dies, and its index makes no sense any more. Only while all members are in sync, and with nothing else until they
+   * are again: what only one store has must not be lost.
+   */
+  async #damageIndex(victim: SimulatedServer): Promise<void> {
+    if (this.#lasting > 0) return;
+    this.#lasting += lastingMax;
+    const isWhole = async () => {
+      const { groups } = await this.#cluster.status();
+      return groups.every(({ members }) => members.every(({ state }) => state === "inSync"));
+    };
+    if ((await isWhole()) && this.#cluster.servers.every(({ serving }) => serving)) {
+      this.#log("indexDamage", { host: victim.host.name });
+      victim.kill({ power: this.#random.chance(0.5) });
+      victim.damageIndex();
+      await this.#wait(this.#durationMs());
+      victim.start();
+      while (!victim.serving || !(await isWhole())) await this.#wait(100);
+    }
+    this.#lasting -= lastingMax;
   }
 
   #lasts(forMs: number, end: () => void): void {

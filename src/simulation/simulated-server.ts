@@ -32,6 +32,8 @@ export class SimulatedServer {
   readonly #leader: Address;
   readonly #onDefect: (error: Error) => void;
   #everStarted = false;
+  /** A fault has damaged its store, which doesn't know the end of it yet. */
+  #isDamaged = false;
   #serving = false;
   /** True while somebody wants it down. */
   #down = true;
@@ -65,6 +67,12 @@ export class SimulatedServer {
   /** The metadata server that runs now, for checkers. */
   get metadata(): MetadataServer | undefined {
     return this.#serving ? this.#metadata : undefined;
+  }
+
+  /** Its store's index makes no sense any more; the server must be down. */
+  damageIndex(): void {
+    this.host.database(`${directory}/store/index.sqlite`).damaged = true;
+    this.#isDamaged = true;
   }
 
   /** Boots the host and starts the roles; again and again, until they run. */
@@ -134,6 +142,11 @@ export class SimulatedServer {
         segmentBytes,
       });
       this.#parts.push(store);
+      const { damage } = store;
+      if (damage?.loss === "certain" && !this.#isDamaged) {
+        throw new Error(`a store has lost data, and nobody has damaged it: ${damage.reason}`);
+      }
+      this.#isDamaged &&= damage !== undefined;
       store.register(service);
     }
     const listener = await listenPeers(platform, this.address, { identity: () => ({ ...ids, term }), service });

@@ -9,6 +9,7 @@ import { registerProcessMethods } from "../wire/process-methods.ts";
 import { Service } from "../wire/service.ts";
 import { Admission } from "./admission.ts";
 import { CatchUps } from "./catch-up.ts";
+import type { Damage } from "./damage.ts";
 import { registerHandlers } from "./handlers.ts";
 import { LeaderLink } from "./leader-link.ts";
 import { Repair } from "./repair.ts";
@@ -78,6 +79,11 @@ export class StoreServer {
     this.#link = new LeaderLink(platform, options, { store, admission: this.#admission, service, term });
     store.onFailure = () => this.#link.tellFailure();
     this.#link.start();
+  }
+
+  /** What the store has lost, as long as the leader doesn't know. */
+  get damage(): Damage | undefined {
+    return this.#store.damage;
   }
 
   /** Adds the store's methods to those of its server. */

@@ -271,13 +271,24 @@ export class Cluster {
     return this.#dataOf(index);
   }
 
-  async startServer(index: number): Promise<void> {
+  async startServer(index: number, options: readonly string[] = []): Promise<void> {
     const address = this.addresses[index]!;
     const first = this.#metadataAlone ? ["--roles", "metadata"] : [];
     const place = index === 0 ? first : ["--join", this.addresses[0]!];
     const { enter } = this.#place(index);
     const insecure = this.#places.length > 0 ? ["--insecure"] : [];
-    const args = [...enter, brine, "server", "--data", this.data(index), "--listen", address, ...place, ...insecure];
+    const args = [
+      ...enter,
+      brine,
+      "server",
+      "--data",
+      this.data(index),
+      "--listen",
+      address,
+      ...place,
+      ...insecure,
+      ...options,
+    ];
     const logFile = join(this.directory, `server-${index + 1}.log`);
     const mark = existsSync(logFile) ? readFileSync(logFile, "utf8").length : 0;
     const server = new Program(this.#context, args[0]!, args.slice(1), logFile);
