@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 import { exitNow, thisProcess } from "../platform/processes.ts";
 import { backupMetadataCommand } from "./backup-metadata.ts";
+import { checkCommand } from "./check.ts";
 import { mountCommand } from "./mount.ts";
 import { exitCodes, reportError } from "./output.ts";
 import { quickstartCommand } from "./quickstart.ts";
@@ -47,6 +48,7 @@ for (const command of [
   whyCommand(),
   topCommand(),
   syncCommand(),
+  checkCommand(),
   backupMetadataCommand(),
   restoreMetadataCommand(),
 ]) {

@@ -3,6 +3,7 @@ import { recallLeases } from "../wire/catalogue/leader.ts";
 import { lockGranted } from "../wire/catalogue/locks.ts";
 import type { Peer } from "../wire/peer.ts";
 import { Admin, type OwnIdentity } from "./admin.ts";
+import { ChunkCheck } from "./chunk-check.ts";
 import { Ending } from "./ending.ts";
 import { Grants } from "./grants.ts";
 import { Groups } from "./groups.ts";
@@ -79,6 +80,7 @@ export function assemble(leader: Leader, options: { own: OwnIdentity; term: numb
   const lockAnswers = new LockAnswers({ leader, sessions, holdings });
   const queries = new Queries(leader, stores);
   const reports = new StoreReports(leader, stores, groups);
+  const chunkCheck = new ChunkCheck(leader, stores);
   const admin = new Admin({ leader, own, stores, groups, sessions, holdings, reaper, space });
   return {
     leader,
@@ -95,6 +97,7 @@ export function assemble(leader: Leader, options: { own: OwnIdentity; term: numb
     reports,
     reaper,
     admin,
+    chunkCheck,
     ...observe({ leader, own, sessions, stores, holdings }),
   };
 }

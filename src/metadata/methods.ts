@@ -1,6 +1,7 @@
 /** The metadata server's methods on the wire: who may call them, and which part answers. */
 import { BrineError } from "../errors/brine-error.ts";
 import {
+  checkChunks,
   createVolume,
   deleteVolume,
   explainInode,
@@ -36,6 +37,7 @@ import type { Method } from "../wire/method.ts";
 import type { Handler, Peer, Work } from "../wire/peer.ts";
 import type { Service } from "../wire/service.ts";
 import type { Admin } from "./admin.ts";
+import type { ChunkCheck } from "./chunk-check.ts";
 import type { Groups } from "./groups.ts";
 import type { Holdings } from "./holdings.ts";
 import type { Leader } from "./leader.ts";
@@ -69,6 +71,7 @@ export interface Parts {
   readonly reports: StoreReports;
   readonly reaper: Reaper;
   readonly admin: Admin;
+  readonly chunkCheck: ChunkCheck;
   readonly clusterWaits: ClusterWaits;
   readonly inodeReports: InodeReports;
   readonly clusterMetrics: ClusterMetrics;
@@ -198,6 +201,7 @@ function registerAdminMethods(methods: Methods): void {
   methods.on(["admin"], readClusterWaits, ({ clusterWaits }) => clusterWaits.read());
   methods.on(["admin"], explainInode, ({ inodeReports }, body) => inodeReports.explain(body));
   methods.on(["admin"], readClusterMetrics, ({ clusterMetrics }, body) => clusterMetrics.read(body));
+  methods.on(["admin"], checkChunks, ({ chunkCheck }, body) => chunkCheck.part(body));
   methods.on(["admin"], createVolume, ({ admin }, body) => admin.createVolume(body));
   methods.on(["admin"], deleteVolume, async ({ admin }, body) => {
     await admin.deleteVolume(body.name);

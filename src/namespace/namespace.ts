@@ -23,6 +23,7 @@ import type {
   StoreRecord,
   VolumeRecord,
 } from "./model.ts";
+import { chunkNumbersPerGroup } from "./model.ts";
 import type { Result, Transaction } from "./operation.ts";
 import { formatRow, formatVersion, type Owner } from "./rows.ts";
 import { CountedState, type State } from "./state.ts";
@@ -136,6 +137,19 @@ export class Namespace {
 
   get chunksToDeleteCount(): number {
     return this.#tables.header.chunksToDelete;
+  }
+
+  /** Chunks of a group that files map, above `after`, in order. */
+  mappedChunks(group: number, after: number, limit: number): number[] {
+    const first = Math.max(group * chunkNumbersPerGroup, after + 1);
+    return this.#tables.chunks.mappedIn(first, (group + 1) * chunkNumbersPerGroup, limit);
+  }
+
+  /** Mapped, to be deleted, or granted and not used yet: else a store that has it has it for nothing, for ever. */
+  isChunkKnown(chunk: number): boolean {
+    const { chunks, sessions } = this.#tables;
+    if (chunks.owner(chunk) !== undefined || chunks.isToDelete(chunk)) return true;
+    return sessions.all().some((session) => session.chunkGrants.has(chunk));
   }
 
   /** The file and index that a chunk is mapped at. */

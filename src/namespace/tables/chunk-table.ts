@@ -78,6 +78,15 @@ export class ChunkTable {
     return row === undefined ? undefined : decodeRow(ownerRow, row, key);
   }
 
+  /** Mapped chunks with numbers in [from, to), in order. */
+  mappedIn(from: number, to: number, limit: number): number[] {
+    return scanUpTo(this.#state, kept(ownerKey(from)), kept(ownerKey(to)), limit).map(([key]) => numberOfKey(key));
+  }
+
+  isToDelete(chunk: number): boolean {
+    return this.#state.get(deletionKey(chunk)) !== undefined || (this.retiredGrant(chunk)?.has(chunk) ?? false);
+  }
+
   addDeletion(chunk: number): void {
     this.#state.put(deletionKey(chunk), noValue);
     this.#header.addChunksToDelete(1);

@@ -96,6 +96,39 @@ export const backupMetadata = method(
   }),
 );
 
+/** Chunks that one request of checkChunks looks at, at most. */
+export const checkedChunksMax = 1000;
+
+export const missingChunk = struct({
+  chunk: u64,
+  store: u32,
+  volume: text(64),
+  /** Empty for a file without a name. */
+  path: text(8192),
+  inode: u64,
+  offset: u64,
+});
+export type MissingChunk = Infer<typeof missingChunk>;
+
+/**
+ * Compares the next part of a group, behind the chunk `after`, with what its members in sync have. `repair`: chunks that nothing
+ * refers to are removed there. `unasked`: members that are not in sync, or offline. Errors: notFound, busy (ask again).
+ */
+export const checkChunks = method(
+  311,
+  "admin.checkChunks",
+  struct({ group: u16, after: u64, repair: boolean }),
+  struct({
+    upTo: u64,
+    done: boolean,
+    mapped: u32,
+    orphaned: u32,
+    removed: u32,
+    missing: list(missingChunk, checkedChunksMax),
+    unasked: list(u32, 16),
+  }),
+);
+
 /** The server process ends cleanly. */
 export const stopServer = method(303, "admin.stop", struct({ force: boolean }), nothing);
 

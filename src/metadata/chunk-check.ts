@@ -1,0 +1,148 @@
+/**
+ * Namespace against stores, for `brine check`: chunks that files map and a member doesn't have, and chunks on members that
+ * nothing refers to. Both are looked for while everything goes on, so each finding is made twice:
+ *
+ * 1. The members in sync list their chunks of a part of the group.
+ * 2. In one moment after that, the namespace is asked. A chunk is known to it if it is mapped, to be deleted, or granted and not
+ *    used yet; ids are never used again, so one that is unknown stays so.
+ * 3. What doesn't fit may have been written or deleted since the list was made. The member is asked for that chunk alone, and
+ *    then the namespace again: only what still doesn't fit counts.
+ *
+ * Repair deletes what nothing refers to. A chunk that is missing can't be repaired here.
+ */
+import { BrineError, hasCode } from "../errors/brine-error.ts";
+import type { GroupRecord } from "../namespace/model.ts";
+import { chunkBytes } from "../namespace/model.ts";
+import type { MissingChunk } from "../wire/catalogue/admin.ts";
+import { checkedChunksMax } from "../wire/catalogue/admin.ts";
+import { deleteChunks, listChunks, listExtents } from "../wire/catalogue/store.ts";
+import type { Peer } from "../wire/peer.ts";
+import type { Leader } from "./leader.ts";
+import { pathText } from "./observation/paths.ts";
+import type { Stores } from "./stores.ts";
+
+const answerMs = 10_000;
+
+export interface CheckRequest {
+  readonly group: number;
+  readonly after: number;
+  readonly repair: boolean;
+}
+
+export interface CheckedPart {
+  /** Chunks up to this one were checked. */
+  readonly upTo: number;
+  readonly done: boolean;
+  readonly mapped: number;
+  readonly orphaned: number;
+  readonly removed: number;
+  readonly missing: MissingChunk[];
+  /** Stores that are members, but could not be asked. */
+  readonly unasked: number[];
+}
+
+interface Member {
+  readonly store: number;
+  readonly peer: Peer;
+  readonly chunks: ReadonlySet<number>;
+}
+
+export class ChunkCheck {
+  readonly #leader: Leader;
+  readonly #stores: Stores;
+
+  constructor(leader: Leader, stores: Stores) {
+    this.#leader = leader;
+    this.#stores = stores;
+  }
+
+  /** Checks the next part of a group. Errors: notFound, busy (the group is changing: ask again), and those of stores. */
+  async part({ group: number, after, repair }: CheckRequest): Promise<CheckedPart> {
+    const { namespace } = this.#leader;
+    const group = namespace.groups().find((one) => one.group === number);
+    if (group === undefined) throw new BrineError("notFound", `there is no group ${number}`);
+    const { members, listedTo, unasked } = await this.#list(group, after);
+    const mapped = namespace.mappedChunks(number, after, checkedChunksMax);
+    const mappedTo = mapped.length < checkedChunksMax ? Number.MAX_SAFE_INTEGER : mapped.at(-1)!;
+    const upTo = Math.min(listedTo, mappedTo);
+    const wanted = mapped.filter((chunk) => chunk <= upTo);
+    const missing: MissingChunk[] = [];
+    let [orphaned, removed] = [0, 0];
+    for (const member of members) {
+      for (const chunk of wanted.filter((one) => !member.chunks.has(one))) {
+        if (await this.#has(member, group, chunk)) continue;
+        const found = this.#describe(chunk, member.store);
+        if (found !== undefined) missing.push(found);
+      }
+      const orphans: number[] = [];
+      for (const chunk of member.chunks) {
+        if (chunk > upTo || namespace.isChunkKnown(chunk)) continue;
+        if (await this.#has(member, group, chunk)) orphans.push(chunk);
+      }
+      orphaned += orphans.length;
+      if (!repair || orphans.length === 0) continue;
+      await member.peer.request(deleteChunks, { chunks: orphans }, { timeoutMs: this.#leader.timeouts.deleteChunksMs });
+      removed += orphans.length;
+      this.#leader.log.info("chunks removed that nothing refers to", { store: member.store, chunks: orphans.length });
+    }
+    const done = upTo === Number.MAX_SAFE_INTEGER;
+    return {
+      upTo,
+      done,
+      mapped: wanted.length,
+      orphaned,
+      removed,
+      missing: missing.slice(0, checkedChunksMax),
+      unasked,
+    };
+  }
+
+  /** What the members in sync have above `after`, up to where all lists speak. */
+  async #list(
+    { group, generation, members }: GroupRecord,
+    after: number,
+  ): Promise<{ members: Member[]; listedTo: number; unasked: number[] }> {
+    const found: Member[] = [];
+    const unasked: number[] = [];
+    let listedTo = Number.MAX_SAFE_INTEGER;
+    for (const { store, state } of members) {
+      const peer = this.#stores.peer(store);
+      if (state !== "inSync" || peer === undefined) {
+        unasked.push(store);
+        continue;
+      }
+      const request = { group, generation, after, limit: checkedChunksMax };
+      const { body } = await peer.request(listChunks, request, { timeoutMs: answerMs }).catch(changing);
+      const chunks = body.chunks.map(({ chunk }) => chunk);
+      if (chunks.length === checkedChunksMax) listedTo = Math.min(listedTo, chunks.at(-1)!);
+      found.push({ store, peer, chunks: new Set(chunks) });
+    }
+    return { members: found, listedTo, unasked };
+  }
+
+  async #has({ peer }: Member, { group, generation }: GroupRecord, chunk: number): Promise<boolean> {
+    try {
+      await peer.request(listExtents, { group, generation, chunk }, { timeoutMs: answerMs }).catch(changing);
+      return true;
+    } catch (error) {
+      if (hasCode(error, "unknownChunk")) return false;
+      throw error;
+    }
+  }
+
+  /** Undefined: it is not mapped any more. */
+  #describe(chunk: number, store: number): MissingChunk | undefined {
+    const { namespace } = this.#leader;
+    const owner = namespace.chunkOwner(chunk);
+    if (owner === undefined) return undefined;
+    const volume = namespace.volumes().find((one) => one.volume === owner.volume)?.name ?? "";
+    const path = pathText(namespace.pathOf(owner.volume, owner.inode));
+    return { chunk, store, volume, path, inode: owner.inode, offset: owner.index * chunkBytes };
+  }
+}
+
+/** A group that got another generation is asked for again. */
+function changing(error: unknown): never {
+  if (!hasCode(error, "wrongGeneration", "notServing", "closed")) throw error;
+  throw new BrineError("busy", `the group's members are changing: ${error.message}`, { cause: error });
+}
