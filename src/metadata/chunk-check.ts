@@ -71,6 +71,7 @@ export class ChunkCheck {
     for (const member of members) {
       for (const chunk of wanted.filter((one) => !member.chunks.has(one))) {
         if (await this.#has(member, group, chunk)) continue;
+        this.#mustBeUnchanged(group);
         const found = this.#describe(chunk, member.store);
         if (found !== undefined) missing.push(found);
       }
@@ -128,6 +129,12 @@ export class ChunkCheck {
       if (hasCode(error, "unknownChunk")) return false;
       throw error;
     }
+  }
+
+  /** A store that has just left the group may not know it yet, and misses what is written without it. Error: busy. */
+  #mustBeUnchanged({ group, generation }: GroupRecord): void {
+    const now = this.#leader.namespace.groups().find((one) => one.group === group);
+    if (now?.generation !== generation) throw new BrineError("busy", `group ${group} has changed meanwhile`);
   }
 
   /** Undefined: it is not mapped any more. */

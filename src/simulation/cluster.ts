@@ -1,7 +1,13 @@
 /** A whole cluster on simulated hosts: servers, clients, and the administrator who makes the volume and asks for the state. */
 import { sleep } from "../platform/clock.ts";
 import type { Platform } from "../platform/platform.ts";
-import { type ClusterStatus, createVolume, readStatus } from "../wire/catalogue/admin.ts";
+import {
+  type ClusterStatus,
+  checkChunks,
+  createVolume,
+  type MissingChunk,
+  readStatus,
+} from "../wire/catalogue/admin.ts";
 import { connectPeer } from "../wire/connect.ts";
 import type { Peer } from "../wire/peer.ts";
 import { Service } from "../wire/service.ts";
@@ -76,6 +82,26 @@ export class SimulatedCluster {
   async status(): Promise<ClusterStatus> {
     const { body } = await this.#ask((peer) => peer.request(readStatus, {}, { timeoutMs: adminTimeoutMs }));
     return body;
+  }
+
+  /** One look of `brine check --repair` at the whole cluster. Errors: those of the requests. */
+  async checkChunks(): Promise<MissingChunk[]> {
+    const peer = await this.#connect();
+    const missing: MissingChunk[] = [];
+    try {
+      const { body: status } = await peer.request(readStatus, {}, { timeoutMs: adminTimeoutMs });
+      for (const { group } of status.groups) {
+        for (let [after, done] = [0, false]; !done; ) {
+          const request = { group, after, repair: true };
+          const { body } = await peer.request(checkChunks, request, { timeoutMs: adminTimeoutMs });
+          for (const one of body.missing) missing.push(one);
+          ({ upTo: after, done } = body);
+        }
+      }
+      return missing;
+    } finally {
+      peer.close("checked");
+    }
   }
 
   /** Resolves when every store is a member in sync of all groups, and nothing is left to delete. */

@@ -14,6 +14,7 @@ import { hasCode } from "../errors/brine-error.ts";
 import type { LogLevel } from "../platform/logger.ts";
 import { Application } from "./application.ts";
 import { audit } from "./audit.ts";
+import { keepChecking } from "./checkers/chunks.ts";
 import { checkCaches, checkExclusive } from "./checkers/leases.ts";
 import { LinearizabilityChecker } from "./checkers/linearizability.ts";
 import { type ChunkPlaces, checkMembersEqual } from "./checkers/members.ts";
@@ -179,6 +180,9 @@ class Simulation {
     this.#faults.start();
     const mourning = this.#mourn(enough);
     mourning.catch((error: Error) => {
+      this.#failure ??= error;
+    });
+    keepChecking(this.#cluster, (ms) => this.#wait(ms), enough).catch((error: Error) => {
       this.#failure ??= error;
     });
     this.#watchLeases();
