@@ -40,7 +40,7 @@ async function why(text: string, options: { json: boolean }): Promise<void> {
   const { addresses, volume } = parseSource(mount.source);
   const relative = path.slice(mount.directory.length) || "/";
   // The root is known by its path; another inode is, even if the leader has not heard of it yet.
-  const inode = relative === "/" ? 0 : await inodeOfPath(path);
+  const inode = relative === "/" ? 0 : await inodeOfPath(path, platform.clock);
   if (inode === "missing") throw new BrineError("notFound", `there is nothing at ${path}`);
   const asked = { volume, inode: inode === "hangs" ? 0 : inode, path: relative };
   const report = await askLeader(platform, addresses, explainInode, asked);
