@@ -67,6 +67,28 @@ export class BlockReader {
     return bad;
   }
 
+  /** False if any block is bad or can't be read; `findBad` says which, and counts them. */
+  async isWhole(
+    chunk: number,
+    extents: readonly StoredExtent[],
+  ): Promise<{ readonly whole: boolean; readonly blockCount: number }> {
+    let blockCount = 0;
+    for (const { checksums } of extents) blockCount += checksums.length;
+    try {
+      const data = await this.read(chunk, extents);
+      let at = 0;
+      const whole = extents.every(({ firstBlock, origin, stamp, checksums }) => {
+        const blocks = data.subarray(at, at + checksums.length * blockBytes);
+        at += blocks.byteLength;
+        return verifyBlocks(blocks, origin, firstBlock, stamp.version, checksums) === -1;
+      });
+      return { whole, blockCount };
+    } catch (error) {
+      if (!hasCode(error, "diskFailed")) throw error;
+      return { whole: false, blockCount };
+    }
+  }
+
   async #isGood(chunk: number, block: StoredExtent): Promise<boolean> {
     const { firstBlock, origin, stamp, checksums, segment, offset } = block;
     try {

@@ -7,12 +7,14 @@
  *     b CHUNK BLK  a block whose data was found bad
  *     c CHUNK      extents of a chunk
  *     s SEGMENT    space of a segment
+ *     x            where the scrub is
  */
-const [badLetter, chunkLetter, groupsLetter, metaLetter, segmentLetter] = [..."bcgms"].map((letter) =>
+const [badLetter, chunkLetter, groupsLetter, metaLetter, segmentLetter, scrubLetter] = [..."bcgmsx"].map((letter) =>
   letter.charCodeAt(0),
-) as [number, number, number, number, number];
+) as [number, number, number, number, number, number];
 
 export const metaKey = Uint8Array.of(metaLetter);
+export const scrubKey = Uint8Array.of(scrubLetter);
 export const groupsKey = Uint8Array.of(groupsLetter);
 export const segmentKeysStart = Uint8Array.of(segmentLetter);
 export const segmentKeysEnd = Uint8Array.of(segmentLetter + 1);

@@ -92,6 +92,12 @@ export class State {
     const added = extentOf(record, location);
     const { stamp, expected } = record;
     const before = this.index.get(record.chunk);
+    if (before === undefined && expected !== undefined) {
+      // What was to be replaced went with its chunk: it must not come back.
+      this.space.take(placeOf(added));
+      this.space.release(placeOf(added));
+      return "done";
+    }
     const result = overlay(
       before?.extents ?? [],
       added,

@@ -13,6 +13,7 @@ import type { Damage } from "./damage.ts";
 import { registerHandlers } from "./handlers.ts";
 import { LeaderLink } from "./leader-link.ts";
 import { Repair } from "./repair.ts";
+import { defaultScrubMs, Scrub } from "./scrub.ts";
 import { Store } from "./store.ts";
 import { readLeaderTerm } from "./store-directory.ts";
 import { registerStoreGauges, storeWaits } from "./store-waits.ts";
@@ -44,6 +45,7 @@ export class StoreServer {
   readonly #catchUps: CatchUps;
   readonly #repair: Repair;
   readonly #link: LeaderLink;
+  readonly #scrub: Scrub;
   /** Over which requests come in. */
   readonly #services: Service[] = [];
 
@@ -72,6 +74,8 @@ export class StoreServer {
     this.#catchUps = new CatchUps({ platform, store, admission: this.#admission, connect, reportCaughtUp });
     const logger = platform.logger.for("store");
     this.#repair = new Repair({ store, logger, storeNumber: () => this.#admission.storeNumber, connect });
+    const { repair, clock } = { repair: this.#repair, clock: platform.clock };
+    this.#scrub = new Scrub({ store, repair, clock, logger, scrubMs: defaultScrubMs });
     const service = new Service();
     this.register(service);
     registerProcessMethods(service, platform, () => storeWaits(this.#services, store, platform.clock.nowMs()));
@@ -79,6 +83,7 @@ export class StoreServer {
     this.#link = new LeaderLink(platform, options, { store, admission: this.#admission, service, term });
     store.onFailure = () => this.#link.tellFailure();
     this.#link.start();
+    this.#scrub.start();
   }
 
   /** What the store has lost, as long as the leader doesn't know. */
@@ -95,6 +100,7 @@ export class StoreServer {
   /** Finishes what is under way and closes the disk. */
   async stop(): Promise<void> {
     await this.#link.stop();
+    await this.#scrub.stop();
     await this.#catchUps.stop();
     await this.#store.close();
   }

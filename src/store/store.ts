@@ -8,7 +8,7 @@
  *
  * One event loop owns it all: between two awaits nothing changes.
  */
-import { encode } from "../codec/schema.ts";
+import { boolean, decode, encode, struct, u64 } from "../codec/schema.ts";
 import { BrineError } from "../errors/brine-error.ts";
 import { type LogPosition, queueBytesMax, type SegmentLog } from "../log/segment-log.ts";
 import { blockBytes, blocksPerChunk, chunkNumbersPerGroup } from "../namespace/model.ts";
@@ -25,8 +25,10 @@ import { digestOf } from "./digest.ts";
 import { DiskRoom } from "./disk-room.ts";
 import { overlapping, type StoredExtent, standing } from "./extents.ts";
 import { diskFailed, Journal } from "./journal.ts";
+import { scrubKey } from "./keys.ts";
 import type { RecordOf, StoreRecord } from "./record.ts";
 import { type Opened, openDirectory } from "./replay.ts";
+import type { ScrubPosition } from "./scrub.ts";
 import { isNewer, type Outcome, type State } from "./state.ts";
 import { Upkeep } from "./upkeep.ts";
 
@@ -35,6 +37,8 @@ const listedChunksMax = 256;
 
 /** What a record takes in the log besides its data, roughly; several share the 4 KiB in front of a commit's data. */
 const recordBytes = 512;
+
+const scrubRecord = struct({ chunk: u64, beganMs: u64, done: boolean });
 
 export interface BlockWrite {
   readonly chunk: number;
@@ -279,6 +283,34 @@ export class Store {
       Math.min(limit, listedChunksMax),
     );
     return numbers.map((chunk) => ({ chunk, digest: digestOf(this.#chunk(chunk).extents) }));
+  }
+
+  /** Some chunks in the order of their ids, from `first` on; an empty list is the end. */
+  chunksFrom(first: number): number[] {
+    this.#check();
+    return this.#state.index.list(first, Number.MAX_SAFE_INTEGER, 1);
+  }
+
+  /** Whether all blocks of the range that are there have their checksums, and how many there are. Errors: unknownChunk. */
+  async isWhole(
+    chunk: number,
+    firstBlock: number,
+    blockCount: number,
+  ): Promise<{ whole: boolean; blockCount: number }> {
+    this.#check();
+    return this.#reader.isWhole(chunk, overlapping(this.#chunk(chunk).extents, firstBlock, firstBlock + blockCount));
+  }
+
+  /** Where the scrub is; kept with the index. */
+  get scrubbed(): ScrubPosition {
+    const row = this.#keyValue.get(scrubKey);
+    return row === undefined ? { chunk: 0, beganMs: 0, done: true } : decode(scrubRecord, row);
+  }
+
+  set scrubbed(position: ScrubPosition) {
+    this.#check();
+    this.#keyValue.put(scrubKey, encode(scrubRecord, position));
+    this.#upkeep.changed(0);
   }
 
   /** Reads blocks and compares them with their checksums; the bad ones are counted, logged and returned one by one. */
