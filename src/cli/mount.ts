@@ -116,22 +116,33 @@ async function mountHere(source: string, directory: string, options: MountOption
       log.info("unmounted");
       exitNow(exitCodes.done);
     };
-    const fuse = await mountFuse({
-      directory,
-      source,
-      readOnly: settings.readOnly,
-      fileSystem,
-      platform,
-      keepNames,
-      ...(featureMask !== undefined && { featureMask }),
-    }).catch(async (error) => {
+    const mountKernel = () =>
+      mountFuse({
+        directory,
+        source,
+        readOnly: settings.readOnly,
+        fileSystem,
+        platform,
+        keepNames,
+        ...(featureMask !== undefined && { featureMask }),
+      });
+    let fuse = await mountKernel().catch(async (error) => {
       await fileSystem.unmount();
       throw error;
     });
     await registerMount(platform.disk, directory, source);
     // A mount in the background outlives the command that started it; one that a quickstart owns ends with it.
     onStopRequest((reason) => void end(reason, () => fuse.unmount()));
-    void fuse.ended.then((reason) => end(reason, async () => {}));
+    const follow = async () => {
+      let reason = await fuse.ended;
+      while (fuse.wasCut && !stopping) {
+        log.warn("stopped for too long: the guard has cut the mount off, mounting anew", { directory });
+        fuse = await mountKernel();
+        reason = await fuse.ended;
+      }
+      await end(reason, async () => {});
+    };
+    void follow().catch((error) => end(`can't mount anew: ${String(error)}`, async () => {}));
     onDefect((error) => {
       log.error("defect: the process ends", { error: error instanceof Error ? error.stack : String(error) });
       exitNow(exitCodes.failed);

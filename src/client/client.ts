@@ -111,6 +111,8 @@ export class Client implements FileSystem {
 
   attach(caches: KernelCaches): void {
     this.#sessions.caches = caches;
+    const { liveForMs } = this.#sessions.current.session;
+    caches.standsUntil?.(this.#platform.clock.nowMs() + liveForMs);
   }
 
   nameValidMs(directory: number): number {

@@ -61,6 +61,8 @@ export interface VolumeSpace {
 
 /** What the kernel keeps of our answers. Called before the lease is given back under which they were given. */
 export interface KernelCaches {
+  /** The session is known to stand until then, on the platform's clock. */
+  standsUntil?(untilMs: number): void;
   /** All names of the mount have to be asked for again. Does not block. */
   forgetNames(): void;
   /** Does not block, and leaves pages alone. */

@@ -157,6 +157,7 @@ export class MountSession {
       {
         holdings: () => mount?.holdings() ?? { holds: [], leases: [], locks: [] },
         connected: (peer) => mount?.connected(peer),
+        extended: (untilMs) => options.caches()?.standsUntil?.(untilMs),
         lost: (reason) => mount?.lost(reason),
       },
     );

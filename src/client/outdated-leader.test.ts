@@ -53,6 +53,7 @@ test("an outdated leader can't end a session", async (context) => {
   const owner = {
     holdings: () => ({ holds: [], leases: [], locks: [] }),
     connected: () => {},
+    extended: () => {},
     lost: (reason: string) => lost.push(reason),
   };
   const session = await Session.open(platform, options, owner);

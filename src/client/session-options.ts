@@ -24,6 +24,8 @@ export interface SessionOwner {
   holdings(): Holdings;
   /** A connection is ready: unanswered transactions are sent again, in the same turn. */
   connected(peer: Peer): void;
+  /** It is known to stand until then. */
+  extended(untilMs: number): void;
   /** The session has ended without its owner's wish. */
   lost(reason: string): void;
 }

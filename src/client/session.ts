@@ -353,6 +353,7 @@ export class Session {
 
   #extend(sentMs: number): void {
     this.#liveUntilMs = Math.max(this.#liveUntilMs, sentMs + this.#sessionTimeoutMs * (1 - driftFraction));
+    this.#owner.extended(this.#liveUntilMs);
     this.#extended.resolve();
     this.#extended = Promise.withResolvers<void>();
     this.#extended.promise.catch(() => {});

@@ -22,6 +22,7 @@ import { NodeNumbers } from "./layout.ts";
 import { LockOwners } from "./lock-owners.ts";
 import { MappedPages } from "./mapped-pages.ts";
 import { Notifications } from "./notifications.ts";
+import type { PageWatch } from "./page-watch.ts";
 import {
   batchForgetIn,
   forgetIn,
@@ -61,6 +62,8 @@ export interface FuseServer {
   readonly ended: Promise<string>;
   /** Requests that have been read and whose work has not finished. */
   readonly inFlightCount: number;
+  /** Tells a guard from now on of pages and of the session's time. */
+  watchedBy(watch: PageWatch): void;
   /** From now on every request is answered with EIO at once, those under way as well. */
   abandon(): void;
 }
@@ -128,6 +131,10 @@ class Server implements FuseServer {
 
   get inFlightCount(): number {
     return this.#inFlight.size;
+  }
+
+  watchedBy(watch: PageWatch): void {
+    this.#context.caches.watchedBy(watch);
   }
 
   abandon(): void {

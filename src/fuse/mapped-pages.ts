@@ -30,6 +30,7 @@ import type { Clock } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
 import { pageInvalidation } from "./notify-messages.ts";
 import { type ByteRange, overlap, PageRanges, without } from "./page-ranges.ts";
+import type { PageWatch } from "./page-watch.ts";
 import type { FuseTransport } from "./transport.ts";
 import { within } from "./within.ts";
 
@@ -68,6 +69,8 @@ export class MappedPages {
   readonly #transport: FuseTransport;
   readonly #clock: Clock;
   readonly #logger: Logger;
+  /** Told which nodes have pages. */
+  #watch: PageWatch | undefined;
   /** Nodes that have pages, or are about to. At most as many as the kernel knows. */
   readonly #nodes = new Map<number, NodePages>();
 
@@ -75,6 +78,12 @@ export class MappedPages {
     this.#transport = parts.transport;
     this.#clock = parts.clock;
     this.#logger = parts.logger;
+  }
+
+  /** From now on this one is told. */
+  attach(watch: PageWatch): void {
+    this.#watch = watch;
+    for (const [node, { given }] of this.#nodes) if (!given.isEmpty) watch.hasPages(node);
   }
 
   /** A READ for pages has come. */
@@ -94,8 +103,10 @@ export class MappedPages {
     }
     const end = (given: boolean) => {
       pages.unanswered.delete(range);
-      if (given) pages.given.add(range);
-      else this.#drop(node, pages);
+      if (given) {
+        this.#watch?.hasPages(node);
+        pages.given.add(range);
+      } else this.#drop(node, pages);
     };
     return { held, answered: () => end(true), failed: () => end(false) };
   }
@@ -105,6 +116,7 @@ export class MappedPages {
     const pages = this.#nodes.get(node);
     if (pages === undefined) return;
     pages.given.take();
+    this.#watch?.hasNone(node);
     this.#drop(node, pages);
   }
 
@@ -117,6 +129,11 @@ export class MappedPages {
       pages.forgetting = this.#forget(node, pages);
     }
     return pages.forgetting;
+  }
+
+  /** Of all nodes. */
+  forgetAll(): void {
+    for (const node of [...this.#nodes.keys()]) void this.forget(node);
   }
 
   /** The connection has ended: nothing is held any more. */
@@ -150,6 +167,7 @@ export class MappedPages {
       for (const range of pages.given.take()) await this.#invalidate(node, pages, range, report);
     }
     pages.forgetting = undefined;
+    this.#watch?.hasNone(node);
     // Whoever waits for us ends the lease in the microtasks that follow, or calls us again. Only then do the others go on.
     void this.#turn().then(() => {
       pages.holders -= 1;

@@ -12,7 +12,7 @@ import type { Platform } from "../platform/platform.ts";
 import { type FuseServer, serveFuse } from "./fuse-server.ts";
 import { linux61Minor } from "./protocol.ts";
 import { type FuseDevice, openFuseDevice } from "./transport/device.ts";
-import { startGuard } from "./transport/guard.ts";
+import { type Guard, startGuard } from "./transport/guard.ts";
 import { kernelTasks } from "./transport/kernel-tasks.ts";
 import { canonicalDirectory, checkDirectory, clearStaleMounts, mountsOn } from "./transport/mount-directory.ts";
 import { runMount, runUnmount } from "./transport/mount-points.ts";
@@ -50,6 +50,8 @@ export interface FuseMount {
   unmount(): Promise<void>;
   /** Resolves with the reason when the mount has ended, by `unmount` or from outside. */
   readonly ended: Promise<string>;
+  /** The guard has cut it off, because this process was stopped for longer than its session lasts. */
+  readonly wasCut: boolean;
 }
 
 /**
@@ -71,6 +73,14 @@ export async function mountFuse(options: MountFuseOptions): Promise<FuseMount> {
     throw error;
   }
   const entry = (await mountsOn(directory)).at(-1);
+  const noGuard = (reason: string) => {
+    const what = "no guard: old pages of mapped memory would stay while this process is stopped";
+    logger.for("fuse").warn(what, { directory, reason });
+    return undefined;
+  };
+  const guard = await startGuard(entry?.device ?? "", descriptor, () => noGuard("its process has ended")).catch(
+    (error) => noGuard(String(error)),
+  );
   const server = serveFuse(options.fileSystem, device, {
     platform: options.platform,
     tasks: kernelTasks,
@@ -78,8 +88,8 @@ export async function mountFuse(options: MountFuseOptions): Promise<FuseMount> {
     keepNames: options.keepNames,
     minorMax: options.featureMask === undefined ? undefined : linux61Minor,
   });
-  void startGuard(entry?.device ?? "").then((guard) => server.ended.then(() => guard?.dismiss()));
-  const mount = new Mount(directory, entry?.device ?? "", device, server, clock);
+  if (guard !== undefined) server.watchedBy(guard);
+  const mount = new Mount(directory, entry?.device ?? "", { device, server, guard, clock });
   try {
     const ready = server.ready.then(() => true);
     if (!(await within(ready, clock, readyTimeoutMs))) {
@@ -119,20 +129,32 @@ class Mount implements FuseMount {
   readonly #deviceNumber: string;
   readonly #device: FuseDevice;
   readonly #server: FuseServer;
+  readonly #guard: Guard | undefined;
   readonly #clock: Clock;
   #unmounting: Promise<void> | undefined;
 
-  constructor(directory: string, deviceNumber: string, device: FuseDevice, server: FuseServer, clock: Clock) {
+  constructor(
+    directory: string,
+    deviceNumber: string,
+    parts: { device: FuseDevice; server: FuseServer; guard: Guard | undefined; clock: Clock },
+  ) {
+    const { device, server, guard, clock } = parts;
     this.directory = directory;
     this.#deviceNumber = deviceNumber;
     this.#device = device;
     this.#server = server;
+    this.#guard = guard;
     this.#clock = clock;
     this.ended = server.ended.then(async (reason) => {
+      guard?.dismiss();
       // After an abort (/sys/fs/fuse/connections) the dead mount would stay on its directory.
       const wasThere = await this.#detach().catch(() => false);
       return wasThere && reason === "unmounted" ? "aborted from outside" : reason;
     });
+  }
+
+  get wasCut(): boolean {
+    return this.#guard?.hasCut() ?? false;
   }
 
   unmount(): Promise<void> {
@@ -149,6 +171,8 @@ class Mount implements FuseMount {
       failure = error; // umount hangs or fails: cut the connection, then try again
     }
     await this.#unblock();
+    // It has the descriptor too: closing ours alone would not end the connection.
+    this.#guard?.dismiss();
     this.#device.close();
     await this.#server.ended;
     if (failure !== undefined) await this.#detach();

@@ -22,6 +22,7 @@ import type { KernelNodes } from "./kernel-nodes.ts";
 import type { NodeNumbers } from "./layout.ts";
 import type { MappedPages } from "./mapped-pages.ts";
 import { attributeInvalidation, incEpoch } from "./notify-messages.ts";
+import type { PageWatch } from "./page-watch.ts";
 import type { FuseTransport } from "./transport.ts";
 
 /** Nodes that are told of again. The kernel has far fewer answers on their way; beyond it the oldest counts as known. */
@@ -29,6 +30,8 @@ const uncertainMax = 4_096;
 /** A task that was answered runs within microseconds; on a busy machine it takes a while. */
 const retryFirstMs = 1;
 const retryLastMs = 100;
+/** Before the session's time runs out the pages go: nothing blocks a process that runs. */
+const pagesGoEarlierMs = 500;
 /** By then the task has its answer, or never gets it: the kernel throws it away with the task. */
 const uncertainForMs = 10_000;
 
@@ -48,6 +51,10 @@ export class Notifications implements KernelCaches {
   #retryMs = retryFirstMs;
   #timer: Timer | undefined;
   #hasEpochs = false;
+  /** Until when the session counts, as far as it is known. */
+  #untilMs = 0;
+  #lapse: Timer | undefined;
+  #watch: PageWatch | undefined;
 
   constructor(parts: NotificationParts) {
     this.#parts = parts;
@@ -58,6 +65,22 @@ export class Notifications implements KernelCaches {
   tryEpochs(): boolean {
     this.#hasEpochs = this.#transport.notify(incEpoch()) === "done";
     return this.#hasEpochs;
+  }
+
+  /** From now on this one is told as well. */
+  watchedBy(watch: PageWatch): void {
+    this.#watch = watch;
+    watch.standsUntil(this.#untilMs);
+    this.#parts.pages.attach(watch);
+  }
+
+  standsUntil(untilMs: number): void {
+    this.#untilMs = untilMs;
+    this.#watch?.standsUntil(untilMs);
+    this.#lapse?.cancel();
+    const { clock, pages } = this.#parts;
+    const leftMs = Math.max(0, untilMs - pagesGoEarlierMs - clock.nowMs());
+    this.#lapse = clock.startTimer(leftMs, () => pages.forgetAll());
   }
 
   forgetNames(): void {
@@ -85,6 +108,7 @@ export class Notifications implements KernelCaches {
 
   stop(): void {
     this.#uncertain.clear();
+    this.#lapse?.cancel();
     this.#timer?.cancel();
     this.#timer = undefined;
   }

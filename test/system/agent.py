@@ -89,6 +89,11 @@ def map_file(descriptor, length):
     return name
 
 
+def map_store(name, offset, characters):
+    """Changes memory only: the kernel writes it when it likes."""
+    maps[name][offset : offset + len(characters)] = data(characters)
+
+
 def map_write(name, offset, characters):
     memory = maps[name]
     memory[offset : offset + len(characters)] = data(characters)
@@ -236,6 +241,7 @@ calls = {
     "removexattr": os.removexattr,
     "map": map_file,
     "mapRead": lambda name, offset, length: text(maps[name][offset : offset + length]),
+    "mapStore": map_store,
     "mapWrite": map_write,
     "unmap": lambda name: maps.pop(name).close(),
     "syncDirectory": sync_directory,

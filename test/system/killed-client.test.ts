@@ -1,9 +1,10 @@
 /** A client is killed in the middle of an untar. What the other mount then finds is a prefix of what tar did. */
 import { strict as assert } from "node:assert";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { Agent } from "./agent.ts";
-import { Cluster, full, Program, runProgram, whyNoMount } from "./cluster.ts";
+import { Cluster, full, type Mount, Program, runProgram, waitFor, whyNoMount } from "./cluster.ts";
 import { sourceArchive } from "./source-tree.ts";
 
 test("a client killed during an untar leaves a prefix of it", { skip: whyNoMount() ?? false }, async (context) => {
@@ -37,4 +38,38 @@ test("a client killed during an untar leaves a prefix of it", { skip: whyNoMount
     assert.match(letters, /^c*p?m*$/, `${doubtful.join(", ")}, after ${letters.search(/[^c]/)} complete ones`);
     assert.ok(waitedMs < 15_000, "a dead client's leases are free in time");
   }
+});
+
+/** The guard of a mount: the child that runs its program. */
+async function guardOf({ program }: Mount): Promise<number> {
+  const isGuard = (pid: number) => readFileSync(`/proc/${pid}/cmdline`, "latin1").includes("guard-process");
+  let guard: number | undefined;
+  await waitFor("the guard to run", () => {
+    const children = readFileSync(`/proc/${program.pid}/task/${program.pid}/children`, "latin1");
+    guard = children.trim().split(" ").filter(Boolean).map(Number).find(isGuard);
+    return guard !== undefined;
+  });
+  return guard!;
+}
+
+function isGone(pid: number): boolean {
+  try {
+    return /^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "latin1"));
+  } catch {
+    return true;
+  }
+}
+
+test("a guard ends with its mount; without it the mount goes on", { skip: whyNoMount() ?? false }, async (context) => {
+  const cluster = await Cluster.start(context);
+  const agent = new Agent(context, "guarded");
+  const killed = await cluster.mount("killed");
+  const guard = await guardOf(killed);
+  await killed.kill();
+  await waitFor("the guard of the killed client to end", () => isGone(guard));
+
+  const guarded = await cluster.mount("guarded");
+  process.kill(await guardOf(guarded), "SIGKILL");
+  await agent.do("writeFile", join(guarded.point, "file"), "content", true);
+  assert.equal(await agent.do("readFile", join(guarded.point, "file")), "content");
 });

@@ -100,8 +100,7 @@ test("a client that is stopped for long shows nothing old, and wakes up to clean
   await write(1);
   const dirty = `${paused.point}/dirty`;
   await pausedAgent.do("writeFile", dirty, "on disk", true);
-  // Not `map`: memory that stays mapped on a stopped machine is not taken back from it (docs/promises.md).
-  const watches = ["path", "handle"].map((way) => watch(context, way, paused.point, files));
+  const watches = ["path", "handle", "map"].map((way) => watch(context, way, paused.point, files));
   await waitUntilSeen(watches, 1);
 
   const handle = await pausedAgent.do("open", dirty);
@@ -142,4 +141,34 @@ test("a client that is stopped for long shows nothing old, and wakes up to clean
     `the other mount's write waited ${waited.toFixed(1)} s, the mount works ${(monotonicSeconds() - woken).toFixed(1)} s ` +
       `after waking up; errors seen: ${[...new Set(errors)].join(", ") || "none"}; fsync of the dirty handle: ${synced.error ?? "done"}`,
   );
+});
+
+test("mapped memory that a stopped client has changed is cut off, and the mount comes back", {
+  skip,
+}, async (context) => {
+  const { paused, agent, awake, pausedAgent } = await setUp(context);
+  const path = `${paused.point}/mapped`;
+  await pausedAgent.do("writeFile", path, "a".repeat(4096), true);
+  const handle = await pausedAgent.do("open", path);
+  const map = await pausedAgent.do("map", handle, 4096);
+  await pausedAgent.do("mapStore", map, 0, "LOST");
+  pause(context, paused);
+  await agent.do("writeFile", `${awake.point}/mapped`, "new", true);
+
+  const woken = monotonicSeconds();
+  paused.program.signal("SIGCONT");
+  await waitFor(
+    "the mount to be made anew",
+    async () => {
+      const seen = await pausedAgent.try("readFile", path);
+      if (seen.error === undefined) assert.equal(seen.value, "new");
+      else assert.ok(cleanErrors.includes(seen.error), seen.error);
+      return seen.error === undefined;
+    },
+    30_000,
+  );
+  context.diagnostic(`the mount works ${(monotonicSeconds() - woken).toFixed(1)} s after waking up`);
+  const synced = await pausedAgent.try("fsync", handle);
+  assert.ok(cleanErrors.includes(synced.error ?? ""), `fsync of the old handle: ${synced.error}`);
+  assert.equal(await agent.do("readFile", `${awake.point}/mapped`), "new", "late write-back changes nothing");
 });
