@@ -7,7 +7,8 @@
  *
  * Uses process and fs directly: it runs beside the client, and is a way out to the kernel.
  */
-import { readFileSync, readSync, write, writeSync } from "node:fs";
+import { readSync, write, writeSync } from "node:fs";
+import { realClock } from "../../platform/real-clock.ts";
 import { incEpoch, pageInvalidation } from "../notify-messages.ts";
 import { stateLayout } from "../page-watch.ts";
 
@@ -22,11 +23,6 @@ const nodesAtOnce = 512;
 const done = new Set<number>();
 let busy = false;
 
-/** Seconds since boot, suspends included (proc(5)). */
-function nowMs(): number {
-  return Number.parseFloat(readFileSync("/proc/uptime", "latin1")) * 1000;
-}
-
 function numberAt(offset: number): number {
   const word = Buffer.alloc(stateLayout.slotBytes);
   return readSync(state, word, 0, word.length, offset) === word.length ? word.readDoubleLE(0) : 0;
@@ -34,7 +30,7 @@ function numberAt(offset: number): number {
 
 function isOver(): boolean {
   const deadlineMs = numberAt(stateLayout.deadline);
-  return deadlineMs !== 0 && nowMs() >= deadlineMs;
+  return deadlineMs !== 0 && realClock.nowMs() >= deadlineMs;
 }
 
 function* listedNodes(): Generator<number> {
@@ -67,9 +63,9 @@ function cutForStopped(): void {
 /** Errors say that the kernel does not know the node, or the message, or that the connection has ended: nothing is left. */
 function notify(message: Buffer): Promise<void> {
   return new Promise((resolve) => {
-    const patience = setTimeout(cutForStopped, patienceMs);
+    const patience = realClock.startTimer(patienceMs, cutForStopped);
     write(fuse, message, () => {
-      clearTimeout(patience);
+      patience.cancel();
       resolve();
     });
   });
@@ -87,6 +83,7 @@ async function takePages(): Promise<void> {
 }
 
 async function look(): Promise<void> {
+  realClock.startTimer(lookEveryMs, () => void look());
   if (busy) return;
   if (!isOver()) {
     done.clear();
@@ -106,4 +103,4 @@ function end(): void {
 process.on("SIGUSR2", end);
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
 process.stdin.on("end", end).on("error", end).resume();
-setInterval(() => void look(), lookEveryMs);
+void look();
