@@ -28,6 +28,15 @@ export interface CheckedExtent {
   readonly data: Uint8Array;
 }
 
+/** Why a member can't have the blocks; `isDamage`: it may have some of them. */
+interface Failure {
+  readonly reason: string;
+  readonly isDamage: boolean;
+}
+
+/** No member has all of the blocks, but one may have each. */
+class NoWholeCopy extends Error {}
+
 export class BlockReader {
   readonly #platform: Platform;
   readonly #log: Logger;
@@ -43,8 +52,16 @@ export class BlockReader {
 
   /** The blocks' bytes in order, zeros for holes. Errors: EIO (no good copy is left; the session has ended). */
   async read(chunk: number, firstBlock: number, blockCount: number, operation: Operation): Promise<Uint8Array[]> {
-    const extents = await this.#readSomewhere(chunk, firstBlock, blockCount, operation);
-    return fillHoles(extents, firstBlock, blockCount);
+    try {
+      const extents = await this.#readSomewhere(chunk, firstBlock, blockCount, operation);
+      return fillHoles(extents, firstBlock, blockCount);
+    } catch (error) {
+      if (!(error instanceof NoWholeCopy)) throw error;
+    }
+    // Each member has a bad block, but perhaps not the same one.
+    const half = Math.ceil(blockCount / 2);
+    const low = await this.read(chunk, firstBlock, half, operation);
+    return [...low, ...(await this.read(chunk, firstBlock + half, blockCount - half, operation))];
   }
 
   /** From one member, as of this view. Errors: BrineErrors of the store and connection, badChecksum. */
@@ -89,7 +106,7 @@ export class BlockReader {
     const backoff = new Backoff(this.#platform, retryDelayMsMax);
     let view = await this.#members.groups.view(group, operation);
     /** Members that can't have it in this generation, with the reason. */
-    const failed = new Map<number, string>();
+    const failed = new Map<number, Failure>();
     for (;;) {
       const links = this.#members.readable(view).filter((link) => !failed.has(link.store));
       const none = links.length === 0;
@@ -105,29 +122,34 @@ export class BlockReader {
       const before = view.generation;
       view = await this.#members.groups.refresh(group, operation);
       if (view.generation !== before) failed.clear();
-      else if (none && failed.size > 0) this.#giveUp(operation, chunk, firstBlock, failed);
+      else if (none && failed.size > 0) this.#giveUp(operation, { chunk, firstBlock, blockCount }, failed);
       else await backoff.wait();
       operation.check();
     }
   }
 
   /** Notes what the failure of a member means; throws if no other member can do better. */
-  #consider(link: StoreLink, error: unknown, failed: Map<number, string>): void {
+  #consider(link: StoreLink, error: unknown, failed: Map<number, Failure>): void {
     this.#members.judgeSession(error);
     if (!(error instanceof BrineError)) throw error;
     const kind = kindOfFailure(error);
     if (kind === "fatal") throw error;
     if (error.code === "unknownChunk" || error.code === "badChecksum" || error.code === "diskFailed") {
-      failed.set(link.store, error.message);
+      failed.set(link.store, { reason: error.message, isDamage: error.code !== "unknownChunk" });
       this.#log.warn("copy not readable: another one is taken", { store: link.store, reason: error.message });
     }
     // Not awaited: the other member answers now, whatever the leader finds out.
     if (kind === "unsent" || kind === "uncertain") void this.#members.report(link, error);
   }
 
-  #giveUp(operation: Operation, chunk: number, firstBlock: number, failed: ReadonlyMap<number, string>): never {
+  #giveUp(
+    operation: Operation,
+    { chunk, firstBlock, blockCount }: { chunk: number; firstBlock: number; blockCount: number },
+    failed: ReadonlyMap<number, Failure>,
+  ): never {
+    if (blockCount > 1 && [...failed.values()].some(({ isDamage }) => isDamage)) throw new NoWholeCopy();
     const { volume } = this.#session;
-    const reasons = [...failed].map(([store, reason]) => `store ${store}: ${reason}`).join("; ");
+    const reasons = [...failed].map(([store, { reason }]) => `store ${store}: ${reason}`).join("; ");
     const where = { volume: volume.name, inode: operation.inode, chunk, block: firstBlock };
     this.#log.error("no good copy is left: EIO", { ...where, reasons });
     throw new FileError("EIO", `no good copy of block ${firstBlock} of chunk ${chunk}`);

@@ -62,6 +62,11 @@ test("a bad copy is never returned: the other one is read, the bad one reported;
     assert.ok((await harness.until(harness.read(file, 0, 50_000))).equals(pattern(40_000, 1)));
   }
   assert.ok(harness.stores[0]!.counts.reportBad > 0);
+  harness.stores[1]!.corrupt(chunk!, 5);
+  assert.ok(
+    (await harness.until(harness.read(file, 0, 50_000))).equals(pattern(40_000, 1)),
+    "each has another bad one",
+  );
   harness.stores[1]!.corrupt(chunk!, 3);
   await assert.rejects(harness.until(harness.read(file, 2 * blockBytes, 9000)), { code: "EIO" });
   const behind = await harness.until(harness.read(file, 4 * blockBytes, 9000));
