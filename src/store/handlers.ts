@@ -1,5 +1,5 @@
 /** The store's methods on the wire: who may, then the engine, then the answer. */
-import { BrineError } from "../errors/brine-error.ts";
+import { BrineError, hasCode } from "../errors/brine-error.ts";
 import type { MemberState } from "../namespace/model.ts";
 import {
   catchUp,
@@ -78,6 +78,10 @@ function registerClientMethods(
       try {
         const { extents, payload } = await store.read(body.chunk, body.firstBlock, body.blockCount);
         return { body: { extents: extents.map(asExtent) }, payload: [payload] };
+      } catch (error) {
+        // The disk can't read it: others have it, and it is written anew elsewhere. The reader asks them meanwhile.
+        if (hasCode(error, "diskFailed") && store.failure === undefined) void repair.repairUnreadable(body);
+        throw error;
       } finally {
         leave();
       }

@@ -25,9 +25,26 @@ export interface RepairParts {
 
 export class Repair {
   readonly #parts: RepairParts;
+  /** Chunks with blocks that can't be read: their readers come again and again. */
+  readonly #repairing = new Set<number>();
 
   constructor(parts: RepairParts) {
     this.#parts = parts;
+  }
+
+  /** Blocks of a range that could not be read. One range of a chunk at a time; never rejects. */
+  async repairUnreadable(target: Target & { readonly firstBlock: number; readonly blockCount: number }): Promise<void> {
+    const { chunk, firstBlock, blockCount } = target;
+    if (this.#repairing.has(chunk)) return;
+    this.#repairing.add(chunk);
+    try {
+      const bad = await this.#parts.store.findBad(chunk, firstBlock, blockCount);
+      if (bad.length > 0) await this.repair(target, bad);
+    } catch (error) {
+      this.#parts.logger.warn("unreadable blocks are not repaired", { chunk, reason: String(error) });
+    } finally {
+      this.#repairing.delete(chunk);
+    }
   }
 
   /** `bad`: blocks of the target's chunk, each an extent of its own. Never rejects: what can't be repaired is logged. */

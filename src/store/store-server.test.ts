@@ -212,6 +212,20 @@ test("a bad block that is reported is counted, and replaced by the other member'
   );
 });
 
+test("blocks that the disk can't read are written anew from the other member's copy", async (context) => {
+  const { cluster, first, second } = await twoStores(context);
+  for (const [path, file] of first.disk.files) if (path.endsWith(".segment")) file.size = 4096;
+  await assert.rejects(readFrom(first, { generation: 1, chunk }, 8), failsWith("diskFailed"));
+  await until("told to the leader", () =>
+    cluster.heartbeats.some(({ store, badBlocks }) => store === 1 && badBlocks === 8),
+  );
+  await until("repaired", () => first.lines.some((line) => line.includes("bad blocks repaired")));
+  assert.deepEqual(
+    await readFrom(first, { generation: 1, chunk }, 8),
+    await readFrom(second, { generation: 1, chunk }, 8),
+  );
+});
+
 test("a leader whose term is below that of another one is not believed, also after a restart of the store", async (context) => {
   const cluster = new TestCluster();
   context.after(() => cluster.stop());
