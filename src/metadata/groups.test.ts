@@ -99,6 +99,20 @@ test("a store that comes back catches up, group by group, and is in sync when it
   assert.deepEqual(statesOf(harness, b.store), { catchingUp: 31, inSync: 1 });
 });
 
+test("a store with several to copy from catches up from all of them alike", async () => {
+  const harness = await Harness.start();
+  for (const name of ["a", "b"]) await harness.addStore(name);
+  const c = await harness.addStore("c");
+  await harness.addVolume("home", 3);
+  await harness.mount("one", "home");
+  dies(harness, "c", c.peer);
+  await harness.clock.advance(0);
+  const back = new FakePeer("store");
+  await harness.registerStore("c", back);
+  const begun = back.bodies<{ source: string }>("store.catchUp");
+  for (const address of ["a:1", "b:1"]) assert.equal(begun.filter(({ source }) => source === address).length, 16);
+});
+
 test("a catching-up store that missed a write begins again, a generation further", async () => {
   const { harness, b, client, a } = await cluster();
   dies(harness, "b", b.peer);

@@ -283,7 +283,11 @@ export class Groups {
   async #startCatchUps(): Promise<void> {
     const starts: Promise<void>[] = [];
     for (const group of this.#leader.namespace.groups()) {
-      const source = group.members.find(({ store, state }) => state === "inSync" && this.#knows(store, group));
+      const holders = group.members
+        .filter(({ store, state }) => state === "inSync" && this.#knows(store, group))
+        .sort((left, right) => left.store - right.store);
+      // By turns: a member that is behind in many groups is filled by all who hold them, not by one.
+      const source = holders[group.group % holders.length];
       if (source === undefined) continue;
       for (const { store, state } of group.members) {
         if (state === "catchingUp" && this.#knows(store, group))
