@@ -39,16 +39,6 @@ export interface ScrubParts {
   readonly scrubMs: number;
 }
 
-/** Where a pass is, in the index. */
-export interface ScrubPosition {
-  /** The last chunk that was read; 0: none of this pass. */
-  readonly chunk: number;
-  /** Wall clock; 0: there was no pass yet. */
-  readonly beganMs: number;
-  /** The pass is over. */
-  readonly done: boolean;
-}
-
 export class Scrub {
   readonly #parts: ScrubParts;
   #timer: Timer | undefined;

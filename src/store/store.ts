@@ -8,27 +8,26 @@
  *
  * One event loop owns it all: between two awaits nothing changes.
  */
-import { boolean, decode, encode, struct, u64 } from "../codec/schema.ts";
 import { BrineError } from "../errors/brine-error.ts";
 import { type LogPosition, queueBytesMax, type SegmentLog } from "../log/segment-log.ts";
 import { blockBytes, blocksPerChunk, chunkNumbersPerGroup } from "../namespace/model.ts";
 import type { KeyValue } from "../platform/key-value.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Platform } from "../platform/platform.ts";
-import { type GroupView, groupView } from "../wire/catalogue/leader.ts";
-import type { Version } from "../wire/catalogue/store.ts";
+import type { GroupView } from "../wire/catalogue/leader.ts";
 import { verifyBlocks } from "../wire/checksum.ts";
 import { BlockReader } from "./block-reader.ts";
+import { type BlockWrite, checkRange } from "./block-write.ts";
 import type { ChunkState } from "./chunk-row.ts";
 import type { Damage, DamageNote } from "./damage.ts";
 import { digestOf } from "./digest.ts";
 import { DiskRoom } from "./disk-room.ts";
 import { overlapping, type StoredExtent, standing } from "./extents.ts";
+import { GroupChanges } from "./group-changes.ts";
 import { diskFailed, Journal } from "./journal.ts";
-import { scrubKey } from "./keys.ts";
 import type { RecordOf, StoreRecord } from "./record.ts";
 import { type Opened, openDirectory } from "./replay.ts";
-import type { ScrubPosition } from "./scrub.ts";
+import { readScrubPosition, type ScrubPosition, writeScrubPosition } from "./scrub-position.ts";
 import { isNewer, type Outcome, type State } from "./state.ts";
 import { Upkeep } from "./upkeep.ts";
 
@@ -37,19 +36,6 @@ const listedChunksMax = 256;
 
 /** What a record takes in the log besides its data, roughly; several share the 4 KiB in front of a commit's data. */
 const recordBytes = 512;
-
-const scrubRecord = struct({ chunk: u64, beganMs: u64, done: boolean });
-
-export interface BlockWrite {
-  readonly chunk: number;
-  readonly firstBlock: number;
-  readonly version: Version;
-  readonly checksums: number[];
-  readonly generation: number;
-  readonly session: number;
-  /** May use half of the reserve: it was acknowledged already, or makes members equal again. */
-  readonly restores?: boolean;
-}
 
 export interface StoreOptions {
   /** Its own; made if it is missing. */
@@ -73,9 +59,7 @@ export class Store {
   readonly #note: DamageNote;
   /** Writes that are not applied yet, so that a retry waits for the first try instead of being written again. */
   readonly #writing = new Map<string, Promise<Outcome>>();
-  readonly #changingGroups = new Set<number>();
-  /** The change of groups that began last. */
-  #settingGroups: Promise<void> = Promise.resolve();
+  readonly #groupChanges: GroupChanges;
   #failure: string | undefined;
   #closed = false;
   /** Called once when the disk has failed. */
@@ -126,6 +110,9 @@ export class Store {
     const onCommitApplied = (position: LogPosition) => this.#upkeep.onCommitApplied(position);
     this.#journal = new Journal({ log, state, position: log.end, onCommitApplied, onFailure });
     this.#upkeep.start(this.#journal);
+    this.#groupChanges = new GroupChanges(state.groups, async (views) => {
+      await this.#append({ kind: "groups", views });
+    });
   }
 
   /** Why the store has stepped down, if it has. */
@@ -150,7 +137,7 @@ export class Store {
 
   /** True while a new generation of the group is on its way to the disk: neither it nor the old one holds. */
   isGroupChanging(group: number): boolean {
-    return this.#changingGroups.has(group);
+    return this.#groupChanges.isUnderWay(group);
   }
 
   /** For heartbeats. `freeBytes`: what clients can still write. */
@@ -247,10 +234,7 @@ export class Store {
   /** Remembers groups whose generation is higher than known (or equal, with new addresses). Errors: noSpace, diskFailed. */
   async setGroups(views: readonly GroupView[]): Promise<void> {
     this.#check();
-    // An older view must not come behind a newer one in the log: one change at a time.
-    const setting = this.#settingGroups.then(() => this.#setNewGroups(views));
-    this.#settingGroups = setting.catch(() => {});
-    await setting;
+    await this.#groupChanges.learn(views);
   }
 
   /** Lays blocks of another member into the chunk, see `replace` in record.ts. Errors: noSpace, diskFailed. */
@@ -303,13 +287,12 @@ export class Store {
 
   /** Where the scrub is; kept with the index. */
   get scrubbed(): ScrubPosition {
-    const row = this.#keyValue.get(scrubKey);
-    return row === undefined ? { chunk: 0, beganMs: 0, done: true } : decode(scrubRecord, row);
+    return readScrubPosition(this.#keyValue);
   }
 
   set scrubbed(position: ScrubPosition) {
     this.#check();
-    this.#keyValue.put(scrubKey, encode(scrubRecord, position));
+    writeScrubPosition(this.#keyValue, position);
     this.#upkeep.changed(0);
   }
 
@@ -338,23 +321,6 @@ export class Store {
   }
 
   // --- writing ---
-
-  async #setNewGroups(views: readonly GroupView[]): Promise<void> {
-    const news = views.filter((view) => this.#isNews(view));
-    if (news.length === 0) return;
-    for (const view of news) this.#changingGroups.add(view.group);
-    try {
-      await this.#append({ kind: "groups", views: news });
-    } finally {
-      for (const view of news) this.#changingGroups.delete(view.group);
-    }
-  }
-
-  #isNews(view: GroupView): boolean {
-    const known = this.#state.groups.get(view.group);
-    if (known === undefined || known.generation !== view.generation) return (known?.generation ?? -1) < view.generation;
-    return !encode(groupView, known).equals(encode(groupView, view));
-  }
 
   /** What would become of the write as far as durable blocks say; undefined if only the log's order can tell. */
   #knownOutcome(
@@ -420,11 +386,6 @@ export class Store {
     this.#logger.error("the disk has failed: the store steps down", { directory: this.#directory, reason });
     this.onFailure(reason);
   }
-}
-
-function checkRange(firstBlock: number, blockCount: number, byteCount: number): void {
-  if (blockCount >= 1 && firstBlock + blockCount <= blocksPerChunk && byteCount === blockCount * blockBytes) return;
-  throw new BrineError("invalid", `${blockCount} blocks from ${firstBlock} on with ${byteCount} bytes`);
 }
 
 function unknownChunk(chunk: number): BrineError {

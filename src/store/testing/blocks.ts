@@ -2,8 +2,9 @@
 import { blockBytes } from "../../namespace/model.ts";
 import type { Version } from "../../wire/catalogue/store.ts";
 import { blockChecksums, verifyBlocks } from "../../wire/checksum.ts";
+import type { BlockWrite } from "../block-write.ts";
 import type { StoredExtent } from "../extents.ts";
-import type { BlockWrite, Store } from "../store.ts";
+import type { Store } from "../store.ts";
 
 export const testChunk = 3 * 2 ** 40 + 17;
 

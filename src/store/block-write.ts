@@ -1,0 +1,21 @@
+/** Blocks of a chunk that come to be written, and which ranges of blocks there can be. */
+import { BrineError } from "../errors/brine-error.ts";
+import { blockBytes, blocksPerChunk } from "../namespace/model.ts";
+import type { Version } from "../wire/catalogue/store.ts";
+
+export interface BlockWrite {
+  readonly chunk: number;
+  readonly firstBlock: number;
+  readonly version: Version;
+  readonly checksums: number[];
+  readonly generation: number;
+  readonly session: number;
+  /** May use half of the reserve: it was acknowledged already, or makes members equal again. */
+  readonly restores?: boolean;
+}
+
+/** Errors: invalid. */
+export function checkRange(firstBlock: number, blockCount: number, byteCount: number): void {
+  if (blockCount >= 1 && firstBlock + blockCount <= blocksPerChunk && byteCount === blockCount * blockBytes) return;
+  throw new BrineError("invalid", `${blockCount} blocks from ${firstBlock} on with ${byteCount} bytes`);
+}
