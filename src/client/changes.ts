@@ -41,16 +41,25 @@ export function changeContent(
   fileOperation: OperationOf<"write" | "setAttributes">,
   data: EntryData | undefined,
 ): number {
-  execute(mount, fileOperation, Access.over(mount.fetcher, node), data);
+  execute(mount, fileOperation, Access.over(mount.fetcher, node), data, node);
   return node.lastPosition;
 }
 
-function execute(mount: MountSession, fileOperation: FileOperation, access: Access, data?: EntryData): Result {
+/** @param content of which the operation is: if that is a chunk's, it is executed on the chunk, and sent as one on the file */
+function execute(
+  mount: MountSession,
+  fileOperation: FileOperation,
+  access: Access,
+  data?: EntryData,
+  content?: Node,
+): Result {
   const timeNs = mount.session.clock.nowNs();
-  const { result, changed } = mount.tables.run(access, timeNs, (context) => applyFileOperation(context, fileOperation));
+  const own = content?.file === undefined ? fileOperation : ({ ...fileOperation, inode: content.inode } as FileOperation);
+  const { result, changed } = mount.tables.run(access, timeNs, (context) => applyFileOperation(context, own));
   // Without a change there is nothing to tell: a chmod of nothing, a rename onto itself.
   if (changed.length === 0) return result;
-  const position = mount.journal.append(fileOperation, timeNs, changed, data);
+  const nodes = content?.file === undefined ? changed : [...changed, content.file];
+  const position = mount.journal.append(fileOperation, timeNs, nodes, data);
   for (const { names } of changed) names?.forgetRemoved(mount.journal.committedPosition, position);
   return result;
 }

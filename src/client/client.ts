@@ -21,6 +21,7 @@ import type {
   LockRange,
   NewNode,
   OpenFlags,
+  PageUse,
   VolumeSpace,
 } from "./file-system.ts";
 import type { MountSession } from "./mount-session.ts";
@@ -105,7 +106,8 @@ export class Client implements FileSystem {
   cachedRecords(): InodeRecord[] {
     const { leases, journal } = this.#sessions.current;
     return [...leases.nodes()]
-      .filter((node) => node.mode !== undefined && !node.isBlocked && node.lastPosition <= journal.committedPosition)
+      .filter(({ mode, file }) => (mode === "shared" || mode === "exclusive") && file === undefined)
+      .filter((node) => !node.isBlocked && node.lastPosition <= journal.committedPosition)
       .map((node) => node.record);
   }
 
@@ -229,11 +231,10 @@ export class Client implements FileSystem {
     offset: number,
     length: number,
     signal?: AbortSignal,
-    exclusive = false,
+    pages?: PageUse,
   ): Promise<readonly Uint8Array[]> {
-    const mode = exclusive ? "exclusive" : "shared";
     return this.#waits.run("read", handle.inode, signal, async (operation) =>
-      files.read(this.#open(handle), offset, length, mode, operation),
+      files.read(this.#open(handle), offset, length, pages, operation),
     );
   }
 

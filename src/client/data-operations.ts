@@ -7,13 +7,13 @@
 import { FileError } from "../errors/file-error.ts";
 import { type Attributes, fileBytesMax } from "../namespace/model.ts";
 import type { OperationOf } from "../namespace/operation.ts";
-import type { LeaseMode } from "../wire/catalogue/leader.ts";
 import { change } from "./changes.ts";
-import type { AttributeChange } from "./file-system.ts";
+import type { AttributeChange, PageUse } from "./file-system.ts";
 import type { MountSession } from "./mount-session.ts";
 import type { Node } from "./node.ts";
 import type { OpenHandle } from "./open-handle.ts";
 import { expectResult } from "./results.ts";
+import { isWithinSize, readSplit, writeSplit } from "./split-data.ts";
 import type { Operation } from "./waits.ts";
 
 /** Opens an inode: a handle is counted under a lease, which is a hold. `then` runs in that moment. Errors: ENOENT. */
@@ -50,18 +50,20 @@ export async function setAttributes(
   return usingContent(mount, inode, operation, (node) => mount.contentOf(node).setSize({ ...fields, size }, operation));
 }
 
-/** @param mode what the reader needs: whoever may change what it has read, without a word, has to be alone */
+/** @param pages the kernel keeps what is read, under a lease of the file. If it may change it without a word, alone */
 export async function read(
   handle: OpenHandle,
   offset: number,
   length: number,
-  mode: LeaseMode,
+  pages: PageUse | undefined,
   operation: Operation,
 ): Promise<readonly Uint8Array[]> {
   const { mount, inode, pattern } = handle;
   if (length === 0) return [];
-  const node = await mount.leases.use(inode, mode, operation, "read");
+  const mode = pages === "change" ? "exclusive" : "shared";
+  const node = await mount.leases.use(inode, mode, operation, "read", pages === undefined);
   try {
+    if (node.mode === "split") return await readSplit(mount, node, pattern, offset, length, operation);
     return await mount.contentOf(node).read(pattern, offset, length, operation);
   } finally {
     mount.leases.done(node);
@@ -78,26 +80,39 @@ export async function write(
   const { mount, inode, append } = handle;
   if (bytes.byteLength === 0) return 0;
   if (!append && offset + bytes.byteLength > fileBytesMax) throw new FileError("EFBIG");
-  const request = { offset: append ? undefined : offset, bytes, killPrivileges };
-  return usingContent(mount, inode, operation, async (node) => {
+  const place = append ? undefined : offset;
+  const body = async (node: Node): Promise<number> => {
+    if (node.mode === "split") {
+      return writeSplit(mount, node, { offset, bytes, killPrivileges }, operation);
+    }
     const { mode } = node.record.attributes;
-    const written = await mount.contentOf(node).write(request, operation);
+    const written = await mount.contentOf(node).write({ offset: place, bytes, killPrivileges }, operation);
     // After a write the kernel asks for size and times again, but not for the mode.
     if (node.record.attributes.mode !== mode) mount.forgetAttributes(inode);
     return written;
-  });
+  };
+  return usingContent(mount, inode, operation, body, (node) => isWithinSize(node, place, bytes.byteLength));
 }
 
-/** Changes a file's content under its exclusive lease. */
+/**
+ * Changes a file's content under its exclusive lease.
+ *
+ * @param fitsSplit whether it can be done under the split lease as well, if there is one
+ */
 async function usingContent<T>(
   mount: MountSession,
   inode: number,
   operation: Operation,
   body: (node: Node) => Promise<T>,
+  fitsSplit?: (node: Node) => boolean,
 ): Promise<T> {
   const room = mount.journal.room(operation);
   if (room !== undefined) await room;
-  const node = await mount.leases.use(inode, "exclusive", operation, "write");
+  let node = await mount.leases.use(inode, "exclusive", operation, "write", mayFitSplit(mount, inode, fitsSplit));
+  if (node.mode === "split" && fitsSplit?.(node) !== true) {
+    mount.leases.done(node);
+    node = await mount.leases.use(inode, "exclusive", operation, "write");
+  }
   try {
     if (node.record.attributes.type !== "file") {
       throw new FileError(node.record.attributes.type === "directory" ? "EISDIR" : "EINVAL");
@@ -110,6 +125,13 @@ async function usingContent<T>(
   } finally {
     mount.leases.done(node);
   }
+}
+
+/** What moves the end of the file, as far as it is known, asks for the exclusive lease at once. */
+function mayFitSplit(mount: MountSession, inode: number, fitsSplit: ((node: Node) => boolean) | undefined): boolean {
+  if (fitsSplit === undefined) return false;
+  const known = mount.leases.get(inode);
+  return known === undefined || fitsSplit(known);
 }
 
 /**

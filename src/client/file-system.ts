@@ -74,6 +74,12 @@ export interface KernelCaches {
   forgetPages(inode: number): Promise<void>;
 }
 
+/**
+ * What becomes of data that is kept: it is only looked at, or it may be changed without a word before it is written, so that
+ * nobody else may have it then.
+ */
+export type PageUse = "keep" | "change";
+
 /** Locks of fcntl(2), of open file descriptions, and of flock(2), which covers the whole file. */
 export interface LockRange {
   readonly kind: "posix" | "flock";
@@ -132,15 +138,14 @@ export interface FileSystem {
   close(handle: Handle): void;
   /**
    * Reads up to `length` (≤ 1 MiB) bytes at `offset`; fewer only at the end of the file. The list of buffers is the
-   * data in order; they belong to the caller. `exclusive`: they are kept, and may be changed without a word before they
-   * are written (pages of mapped memory), so nobody else may have the data then.
+   * data in order; they belong to the caller. `pages`: they are kept (mapped memory).
    */
   read(
     handle: Handle,
     offset: number,
     length: number,
     signal?: AbortSignal,
-    exclusive?: boolean,
+    pages?: PageUse,
   ): Promise<readonly Uint8Array[]>;
   /**
    * Writes `data` (≤ 1 MiB) at `offset`, or at the end for an append handle. Returns the bytes written: all of

@@ -5,7 +5,7 @@
  * 1. The journal is committed up to the last change of the inode. That includes the file's data.
  * 2. The kernel gives up its pages of the file. It may have to write dirty ones first, and may wait for reads that it has
  *    asked for: so such requests are served meanwhile, under the lease that is leaving. What they changed is committed
- *    as in 1.
+ *    as in 1. (Under a split lease there are none; instead, all leases on chunks are given back before it.)
  * 3. Names and attributes: the kernel forgets without waiting for anything.
  * 4. Advisory locks that were set under the lease are stated to the leader (lock-authority.ts).
  * 5. The leader is told. One request is under way at a time; what comes meanwhile shares the next. A lease is ours until the
@@ -53,6 +53,8 @@ export class GivingBack {
   #unknown: Released[] = [];
   readonly #holdsToRelease = new Set<number>();
   #releasing = false;
+  /** Split leases on their way out, that wait for their chunks. */
+  readonly #chunkWaits = new Map<Node, () => void>();
   #onQuiet: (() => void)[] = [];
 
   constructor(parts: GivingBackParts) {
@@ -119,12 +121,15 @@ export class GivingBack {
   }
 
   async #run(node: Node): Promise<void> {
-    let hasPages = node.record.attributes.type === "file";
+    const mayHavePages = node.record.attributes.type === "file" && node.mode !== "split" && node.file === undefined;
+    let hasPages = mayHavePages;
     for (;;) {
       if (node.uses > 0) {
         await new Promise<void>((resolve) => this.#under.set(node, resolve));
         // Reads for pages may have been among them, served while the kernel gave up its pages.
-        hasPages = node.record.attributes.type === "file";
+        hasPages = mayHavePages;
+      } else if (this.#leases!.chunksOf(node).length > 0) {
+        await this.#chunksGone(node);
       } else if (this.#parts.journal.committedPosition < node.lastPosition) {
         await this.#parts.journal.committed(node.lastPosition);
       } else if (hasPages) {
@@ -139,6 +144,12 @@ export class GivingBack {
     if (this.#session.ended) return;
     this.#ready.push(node);
     if (!this.#releasing) void this.#release();
+  }
+
+  /** Lets the chunks under a split lease go; resolves when one more of them is gone. */
+  async #chunksGone(node: Node): Promise<void> {
+    for (const chunk of this.#leases!.chunksOf(node)) this.#leases!.letGo(chunk);
+    await new Promise<void>((resolve) => this.#chunkWaits.set(node, resolve));
   }
 
   async #forgetPages(node: Node): Promise<void> {
@@ -183,10 +194,18 @@ export class GivingBack {
     if (leases.released.length > 0) {
       const body = { session, leases: leases.released };
       const asked = this.#session.request(releaseLeases, body, undefined, { urgent: true });
-      for (const [node, keepShared] of leases.nodes) this.#leases!.left(node, keepShared);
+      for (const [node, keepShared] of leases.nodes) this.#left(node, keepShared);
       await asked;
     }
     if (inodes.length > 0) await this.#session.request(release, { session, inodes });
+  }
+
+  #left(node: Node, keepShared: boolean): void {
+    this.#leases!.left(node, keepShared);
+    const { file } = node;
+    if (file === undefined || this.#leases!.chunksOf(file).length > 0) return;
+    this.#chunkWaits.get(file)?.();
+    this.#chunkWaits.delete(file);
   }
 
   /** What the next request releases. The kernel has forgotten it. */

@@ -212,6 +212,8 @@ export class Journal implements OutgoingSource {
   #join(operation: NamespaceOperation, nodes: readonly Node[], data: EntryData | undefined): boolean {
     const last = this.#at(this.#position);
     if (last === undefined || last.position <= this.#releasedPosition || last.timeNs === undefined) return false;
+    // Another chunk of the same file.
+    if (last.nodes[0] !== nodes[0]) return false;
     if (data !== undefined && last.data !== undefined && !mayJoin(last.data, data)) return false;
     const joined = joinOperations(last.operation, operation);
     if (joined === undefined) return false;

@@ -15,8 +15,11 @@
  *    One of a grant that isn't held is remembered: an answer may be on its way. At the second time it is lost: given back.
  * 6. An operation on several inodes waits for the next one with only those pinned that have lower numbers. So no two
  *    clients can wait for each other (access.ts).
+ * 7. Who wants only data can do with the split lease, and then takes those on chunks (split-data.ts). It goes before another
+ *    is asked for, and what stands under it before that.
  */
 import { FileError } from "../errors/file-error.ts";
+import { fileOfKey, isChunkKey, keyText } from "../namespace/chunk-leases.ts";
 import type { InodeRecord } from "../namespace/model.ts";
 import type { Platform } from "../platform/platform.ts";
 import { acquireLease, acquireLeases, type LeasedInode, type LeaseMode } from "../wire/catalogue/leader.ts";
@@ -33,6 +36,8 @@ interface Waiter {
   readonly mode: LeaseMode;
   /** Reads or writes file data: served while the kernel gives up its pages, which may be waiting for this very request. */
   readonly forData: "read" | "write" | undefined;
+  /** The split lease does as well. */
+  readonly takesSplit: boolean;
   readonly resolve: (node: Node) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -60,6 +65,8 @@ export class Leases {
   /** All with a lease or with open handles. */
   readonly #nodes = new Map<number, Node>();
   readonly #queues = new Map<number, Queue>();
+  /** Under the split leases of these files. */
+  readonly #chunks = new Map<Node, Set<Node>>();
   readonly #earlyRecalls: EarlyRecalls;
   readonly #unused: UnusedLeases;
 
@@ -87,20 +94,26 @@ export class Leases {
   held(inode: number, mode: LeaseMode): Node | undefined {
     const node = this.#nodes.get(inode);
     if (node?.mode === undefined || node.leaving !== undefined || node.isBlocked) return undefined;
-    if (mode === "exclusive" && node.mode !== "exclusive") return undefined;
+    if (!satisfies(node.mode, mode)) return undefined;
     if (!this.#session.live) return undefined;
     node.isRecent = true;
     return node;
   }
 
   /** The node under a lease of at least `mode`, pinned until `done`. Errors: ENOENT, EIO (the session has ended). */
-  async use(inode: number, mode: LeaseMode, operation: Operation, forData?: "read" | "write"): Promise<Node> {
-    const node = this.held(inode, mode);
+  async use(
+    inode: number,
+    mode: LeaseMode,
+    operation: Operation,
+    forData?: "read" | "write",
+    takesSplit = false,
+  ): Promise<Node> {
+    const node = this.held(inode, mode) ?? (takesSplit ? this.held(inode, "split") : undefined);
     if (node !== undefined) {
       node.uses += 1;
       return node;
     }
-    const waited = await this.#wait(inode, mode, operation, forData);
+    const waited = await this.#wait(inode, operation, { mode, forData, takesSplit });
     try {
       if (!this.#session.live) await this.#session.whenLive(operation);
       operation.check();
@@ -131,10 +144,14 @@ export class Leases {
     const { grant, mode, record } = leased;
     const { inode } = record.attributes;
     if (this.#earlyRecalls.isGivenBack(inode, grant)) return undefined;
+    const file = isChunkKey(inode) ? this.#nodes.get(fileOfKey(inode)) : undefined;
+    // The split lease under which it stood has gone, and it with it.
+    if (isChunkKey(inode) && (file === undefined || !isSplitUnder(file, leased.within))) return undefined;
     let node = this.#nodes.get(inode);
     if (node === undefined) {
-      node = new Node(inode, record);
+      node = new Node(inode, record, file);
       this.#nodes.set(inode, node);
+      if (file !== undefined) this.#addChunk(file, node);
     }
     const isFresh = node.mode === undefined;
     node.mode = mode;
@@ -202,6 +219,11 @@ export class Leases {
     if (node.mode !== undefined) this.#leave(node, "exclusive");
   }
 
+  /** What stands under a split lease, which is leaving. */
+  chunksOf(file: Node): Node[] {
+    return file.mode === "split" ? [...(this.#chunks.get(file) ?? [])] : [];
+  }
+
   /** Nobody relies on the node until its lease has gone and come again: see Node.isBlocked. The caller has it pinned. */
   block(node: Node): void {
     node.isBlocked = true;
@@ -216,6 +238,7 @@ export class Leases {
       node.mode = undefined;
       node.grant = 0;
       if (node.handles === 0) this.#nodes.delete(node.inode);
+      if (node.file !== undefined) this.#removeChunk(node.file, node);
     }
     this.advance(node.inode);
   }
@@ -251,11 +274,11 @@ export class Leases {
 
   // --- waiting ---
 
-  #wait(inode: number, mode: LeaseMode, operation: Operation, forData: "read" | "write" | undefined): Promise<Node> {
-    operation.waitsFor = `lease (${mode}) on inode ${inode}`;
+  #wait(inode: number, operation: Operation, wanted: Omit<Waiter, "resolve" | "reject">): Promise<Node> {
+    operation.waitsFor = `lease (${wanted.mode}) on ${keyText(inode)}`;
     return new Promise((resolve, reject) => {
       if (this.#session.ended) throw new FileError("EIO", "the session has ended");
-      const waiter = { mode, forData, resolve, reject };
+      const waiter = { ...wanted, resolve, reject };
       const node = this.#nodes.get(inode);
       if (node?.servesData === true && servesNow(node, waiter)) {
         this.#serve(node, waiter);
@@ -288,7 +311,7 @@ export class Leases {
     if (queue === undefined) return;
     const node = this.#nodes.get(inode);
     if (node?.mode !== undefined && node.leaving === undefined && !node.isBlocked) {
-      while (queue.waiters.length > 0 && satisfies(node.mode, queue.waiters[0]!.mode)) {
+      while (queue.waiters.length > 0 && serves(node, queue.waiters[0]!)) {
         this.#serve(node, queue.waiters.shift()!);
       }
     }
@@ -299,7 +322,20 @@ export class Leases {
     if (queue.asking || node?.isBlocked === true) return;
     // An exclusive lease that is leaving is given back first; what is left of it is then enough, or asked for.
     if (node?.leaving !== undefined) return;
-    this.#ask(inode, queue);
+    if (node?.mode === "split") this.#leave(node, "exclusive");
+    else this.#ask(inode, queue);
+  }
+
+  #addChunk(file: Node, chunk: Node): void {
+    const chunks = this.#chunks.get(file);
+    if (chunks === undefined) this.#chunks.set(file, new Set([chunk]));
+    else chunks.add(chunk);
+  }
+
+  #removeChunk(file: Node, chunk: Node): void {
+    const chunks = this.#chunks.get(file);
+    chunks?.delete(chunk);
+    if (chunks?.size === 0) this.#chunks.delete(file);
   }
 
   #serve(node: Node, waiter: Waiter): void {
@@ -313,7 +349,8 @@ export class Leases {
     // The strongest that anybody waits for, so that it need not be asked for again for the next in line.
     const mode = queue.waiters.some((waiter) => waiter.mode === "exclusive") ? "exclusive" : "shared";
     const held = this.#nodes.get(inode)?.grant ?? 0;
-    const request = { session: this.#session.id, inode, mode, held } as const;
+    const forData = queue.waiters.every((waiter) => waiter.takesSplit);
+    const request = { session: this.#session.id, inode, mode, held, forData } as const;
     this.#session.request(acquireLease, request, undefined, { timeoutMs: leaseTimeoutMs }).then(
       (leased) => {
         if (this.#queues.get(inode) !== queue) return;
@@ -335,7 +372,7 @@ export class Leases {
       return;
     }
     // Even if it was recalled already: see 4.
-    const served = queue.waiters.filter((waiter) => !node.isBlocked && satisfies(node.mode, waiter.mode));
+    const served = queue.waiters.filter((waiter) => !node.isBlocked && serves(node, waiter));
     queue.waiters = queue.waiters.filter((waiter) => !served.includes(waiter));
     for (const waiter of served) this.#serve(node, waiter);
     this.done(node);
@@ -370,6 +407,15 @@ function servesNow(node: Node, { forData, mode }: Waiter): boolean {
   return forData === "read" || satisfies(node.mode, mode);
 }
 
+/** A chunk's lease that comes for nobody, when the split one is on its way out, goes with that. */
+function isSplitUnder({ mode, grant, leaving, uses }: Node, within: number): boolean {
+  return mode === "split" && grant === within && (leaving === undefined || uses > 0);
+}
+
+function serves(node: Node, { mode, takesSplit }: Waiter): boolean {
+  return satisfies(node.mode, mode) || (takesSplit && node.mode === "split");
+}
+
 export function satisfies(held: LeaseMode | undefined, wanted: LeaseMode): boolean {
-  return held === "exclusive" || (held === "shared" && wanted === "shared");
+  return wanted === "split" ? held === "split" : held === "exclusive" || (held === "shared" && wanted === "shared");
 }

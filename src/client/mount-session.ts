@@ -189,10 +189,14 @@ export class MountSession {
   holdings(): Holdings {
     const holds: number[] = [];
     const leases: Holdings["leases"] = [];
+    const chunks: Holdings["leases"] = [];
     for (const node of this.leases.nodes()) {
       if (node.isHeldAtLeader || (node.handles > 0 && node.mode === undefined)) holds.push(node.inode);
-      if (node.mode !== undefined) leases.push({ inode: node.inode, mode: node.mode, grant: node.grant });
+      const of = node.file === undefined ? leases : chunks;
+      if (node.mode !== undefined) of.push({ inode: node.inode, mode: node.mode, grant: node.grant });
     }
+    // What stands under a split lease comes after it.
+    for (const chunk of chunks) leases.push(chunk);
     return { holds, leases, locks: this.locks.held() };
   }
 
@@ -233,7 +237,7 @@ export class MountSession {
     for (const node of this.leases.nodes()) {
       node.content?.lose();
       if (node.kernelHasAttributes) caches?.forgetAttributes(node.inode);
-      if (node.record.attributes.type === "file") void caches?.forgetPages(node.inode);
+      if (node.record.attributes.type === "file" && node.file === undefined) void caches?.forgetPages(node.inode);
     }
     this.contents.close();
   }

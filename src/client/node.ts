@@ -18,6 +18,8 @@ import type { DirectoryNames } from "./directory-names.ts";
 
 export class Node {
   readonly inode: number;
+  /** For a chunk of a split file, whose `inode` is its number: the file's node. See split-data.ts. */
+  readonly file: Node | undefined;
   /** Valid while `mode` is not undefined. Replaced by a changed copy, never changed itself. */
   record: InodeRecord;
   /** What the leader has granted; undefined: nothing. */
@@ -64,8 +66,9 @@ export class Node {
   /** Entries of this directory that were looked up, or removed, while their leases were elsewhere: see siblings.ts. */
   readonly lackedInRow: Record<LeaseMode, number> = { shared: 0, exclusive: 0 };
 
-  constructor(inode: number, record: InodeRecord) {
+  constructor(inode: number, record: InodeRecord, file?: Node) {
     this.inode = inode;
+    this.file = file;
     this.record = record;
   }
 }

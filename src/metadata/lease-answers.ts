@@ -13,6 +13,7 @@
 import { BrineError } from "../errors/brine-error.ts";
 import { FileError } from "../errors/file-error.ts";
 import type { EntryRecord, InodeRecord, Mapping } from "../namespace/model.ts";
+import { fileOfKey, indexOfKey, isChunkKey, keyText } from "../namespace/chunk-leases.ts";
 import { mappedToEnd } from "../namespace/namespace.ts";
 import { bytesOf } from "../namespace/operations/extended-attributes.ts";
 import { directoryEntriesMax, type LeasedInode, type LeaseMode, mappingsPerReply } from "../wire/catalogue/leader.ts";
@@ -71,8 +72,16 @@ export class LeaseAnswers {
   }
 
   /** Errors: ENOENT; busy; closed, sessionExpired (the client asks again on its new connection, or never). */
-  acquire(session: Session, body: { inode: number; mode: LeaseMode; held: number }): Answer<LeasedInode> {
-    return this.#served(session, () => this.#acquire(session, body.inode, body.mode, body.held));
+  acquire(
+    session: Session,
+    body: { inode: number; mode: LeaseMode; held: number; forData: boolean },
+  ): Answer<LeasedInode> {
+    const { inode, mode, held, forData } = body;
+    return this.#served(session, () =>
+      isChunkKey(inode)
+        ? this.#acquireChunk(session, inode, mode, held)
+        : this.#acquire(session, inode, mode, held, forData),
+    );
   }
 
   acquireMany(
@@ -148,10 +157,40 @@ export class LeaseAnswers {
 
   // --- one inode ---
 
-  #acquire(session: Session, inode: number, mode: LeaseMode, held: number): Answer<LeasedInode> {
-    if (this.#reachable(session, inode) === undefined) throw new FileError("ENOENT", `there is no inode ${inode}`);
-    const granted = this.#leases(session).acquire(session.id, inode, mode, held);
+  #acquire(session: Session, inode: number, mode: LeaseMode, held: number, forData: boolean): Answer<LeasedInode> {
+    const record = this.#reachable(session, inode);
+    if (record === undefined) throw new FileError("ENOENT", `there is no inode ${inode}`);
+    const isFile = record.attributes.type === "file";
+    const granted = this.#leases(session).acquire(session.id, inode, mode, held, forData && isFile);
     return after(granted, (grant) => this.#granted(session, inode, grant));
+  }
+
+  #acquireChunk(session: Session, key: number, mode: LeaseMode, held: number): Answer<LeasedInode> {
+    const leases = this.#leases(session);
+    const inode = fileOfKey(key);
+    if (leases.splitGrant(session.id, inode) === 0) throw notSplit(key);
+    return after(leases.acquireChunk(session.id, key, mode, held), (grant) => {
+      const within = leases.splitGrant(session.id, inode);
+      const record = this.#record(session, inode);
+      if (within === 0 || record === undefined) {
+        // It ended while this was waited for.
+        leases.release(session.id, key, grant);
+        throw notSplit(key);
+      }
+      const given = leases.modeOf(session.id, key, grant);
+      if (given === undefined) throw new BrineError("busy", `the lease on ${keyText(key)} was replaced`);
+      const attributes = { ...record.attributes, inode: key };
+      const { mappings } = this.#parts.leader.namespace.mappings(session.volume, inode, indexOfKey(key), 1);
+      return {
+        grant,
+        mode: given,
+        record: { ...record, attributes, extendedAttributes: [] },
+        mappings: mappings.filter(({ index }) => index === indexOfKey(key)),
+        mappedBelow: mappedToEnd,
+        foreignLocks: true,
+        within,
+      };
+    });
   }
 
   #granted(session: Session, inode: number, grant: number): LeasedInode {
@@ -172,7 +211,7 @@ export class LeaseAnswers {
     if (held !== 0 && this.#leases(session).modeOf(session.id, directory, held) !== undefined) return undefined;
     const renewed = this.#leases(session).renew(session.id, directory);
     if (renewed !== undefined) return this.#granted(session, directory, renewed);
-    return this.#acquire(session, directory, "shared", held);
+    return this.#acquire(session, directory, "shared", held, false);
   }
 
   #child(session: Session, inode: number, grant: number, budget: Budget): LeasedInode | undefined {
@@ -188,7 +227,8 @@ export class LeaseAnswers {
     const record = mode === undefined ? undefined : this.#record(session, inode);
     if (mode === undefined || record === undefined) return undefined;
     const foreignLocks = mode === "exclusive" && this.#foreignLocks(session, inode);
-    const leased = { grant, mode, record, foreignLocks };
+    const leased = { grant, mode, record, foreignLocks, within: 0 };
+    if (mode === "split") return { ...leased, mappings: [], mappedBelow: 0 };
     if (record.attributes.chunkCount === 0) return { ...leased, mappings: [], mappedBelow: mappedToEnd };
     const limit = Math.min(mappingsPerReply, budget.mappings);
     if (limit === 0) return { ...leased, mappings: [], mappedBelow: 0 };
@@ -224,6 +264,10 @@ export class LeaseAnswers {
   #served<T>(session: Session, answer: () => Answer<T>): Answer<T> {
     return afterGrace(this.#parts, session, answer);
   }
+}
+
+function notSplit(key: number): BrineError {
+  return new BrineError("busy", `${keyText(key)}: without the split lease on the file`);
 }
 
 /** Whether the record's extended attributes fit; they are taken off. */

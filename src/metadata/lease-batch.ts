@@ -44,7 +44,7 @@ export function takeSoon(leases: Leases, lifetime: Lifetime, request: BatchReque
       reject(reason);
       done();
     };
-    const waiter: Waiter = { session, inode, mode, promise: undefined, granted, refused };
+    const waiter: Waiter = { session, inode, mode, forData: false, promise: undefined, granted, refused };
     waiting.add(waiter);
   }
   const timer = lifetime.startTimer(withinMs, () => {

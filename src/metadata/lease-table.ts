@@ -17,6 +17,7 @@ const recalledToSharedFlag = 2;
 const recalledFlag = 4;
 const markFlag = 8;
 const locksElsewhereFlag = 16;
+const isSplitFlag = 32;
 const recallFlags = recalledToSharedFlag | recalledFlag;
 
 const initialCapacity = 256;
@@ -74,7 +75,8 @@ export class LeaseTable {
   }
 
   mode(slot: number): LeaseMode {
-    return this.isExclusive(slot) ? "exclusive" : "shared";
+    if (this.isExclusive(slot)) return "exclusive";
+    return (this.#flags[slot]! & isSplitFlag) !== 0 ? "split" : "shared";
   }
 
   /** Since when its session has it in this mode. */
@@ -116,7 +118,7 @@ export class LeaseTable {
   replace(slot: number, grant: number, mode: LeaseMode): void {
     if (this.mode(slot) !== mode) this.#sinceMs[slot] = this.#nowMs();
     this.#grants[slot] = grant;
-    this.#flags[slot] = mode === "exclusive" ? isExclusiveFlag : 0;
+    this.#flags[slot] = mode === "exclusive" ? isExclusiveFlag : mode === "split" ? isSplitFlag : 0;
   }
 
   // --- finding ---

@@ -6,6 +6,8 @@ export interface Waiter {
   readonly session: number;
   readonly inode: number;
   mode: LeaseMode;
+  /** For the data of a file: the split lease does as well. */
+  forData: boolean;
   /** What its request was given to wait for; undefined for one that waits for a moment only. */
   readonly promise: Promise<number> | undefined;
   /** One of these is called once, after it has left its queue. 0: it gave up. */

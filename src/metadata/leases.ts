@@ -22,10 +22,18 @@
  *    back: the session had the lease all the time. A leader that has just started believes what it is told; where two
  *    claim what can't be, the higher grant was given later, when the other had already given back.
  *
+ * 6. Split: several clients work on the data of one file at the same time. The split lease of a file excludes the shared and
+ *    the exclusive one, not itself. Under it the file's size stands still, and each chunk's data has a lease of its own, in
+ *    the same table (namespace/chunk-leases.ts). It is given to who asks for data while others have it, or when a file is
+ *    taken back and forth (contention.ts). It is never converted: who needs another gives it back before. The leases on
+ *    chunks end with it, so an answer that brings one says under which split lease it stands.
+ *
  * After a restart nothing is granted before all clients have stated what they have (sessions.ts).
  */
 import { BrineError } from "../errors/brine-error.ts";
+import { fileOfKey, indexOfKey, isChunkKey, maySplit } from "../namespace/chunk-leases.ts";
 import type { LeaseMode } from "../wire/catalogue/leader.ts";
+import { Contention } from "./contention.ts";
 import { coverGrant, type Grants } from "./grants.ts";
 import { type Holder, LeaseTable, none } from "./lease-table.ts";
 import { LeaseWaiters, type Waiter } from "./lease-waiters.ts";
@@ -65,23 +73,33 @@ export class Leases {
   readonly #recalling = new Set<number>();
   /** Of sessions with too many leases: with how many the next ones are recalled. */
   readonly #nextTrim = new Map<number, number>();
+  /** Of split files: the chunks on which somebody has a lease. */
+  readonly #chunks = new Map<number, Set<number>>();
+  readonly #contention: Contention;
 
   constructor(parts: LeasesParts) {
     this.#parts = parts;
     this.#table = new LeaseTable(() => parts.lifetime.nowMs());
+    this.#contention = new Contention(() => parts.lifetime.nowMs());
     parts.lifetime.repeat(parts.recallAgainMs, () => this.#recallAgain());
   }
 
   // --- taking ---
 
   /**
-   * Gives the session a lease of at least this mode. The grant; a promise while others are in the way.
+   * Gives the session a lease of at least this mode, or `forData` a split one. The grant; a promise while others are in the way.
    * Errors: busy (it has far too many), sessionExpired; closed (the client has a new connection and asks there).
    */
-  acquire(session: number, inode: number, mode: LeaseMode, held: number): number | Promise<number> {
+  acquire(
+    session: number,
+    inode: number,
+    mode: LeaseMode,
+    held: number,
+    forData = false,
+  ): number | Promise<number> {
     const slot = this.#table.find(session, inode);
     if (slot !== none && this.#table.grant(slot) === held) {
-      if (mode === "shared") return held;
+      if (mode === "shared" && this.#table.mode(slot) !== "split") return held;
       // It would not ask if it had the exclusive one: it has gone down to shared, and says so in a moment.
       if (this.#table.isExclusive(slot)) this.#goDown(slot);
     } else if (slot === none && this.#table.count(session) >= leasesPerSessionLimit) {
@@ -91,11 +109,39 @@ export class Leases {
     if (waiter?.promise !== undefined) {
       // Its client asks again, or for something else as well: it keeps its place. Two answers never bring the same grant.
       if (mode === "exclusive") waiter.mode = mode;
+      if (!forData) waiter.forData = false;
       return waiter.promise.then(() => this.renew(session, inode) ?? 0);
     }
     if (waiter !== undefined) this.withdraw(waiter);
-    if (!this.#waiters.has(inode) && this.#fits(session, inode, mode)) return this.#grant(session, inode, mode);
-    return this.#wait(session, inode, mode);
+    const available = this.#waiters.has(inode) ? undefined : this.#available(session, inode, mode, forData);
+    if (available !== undefined) return this.#grant(session, inode, available);
+    if (forData && mode === "exclusive" && this.#isOthers(session, inode)) this.#contention.taking(inode);
+    return this.#wait(session, inode, mode, forData);
+  }
+
+  /**
+   * A lease on a chunk of a split file, of a session that has the split lease: like `acquire`. When nobody else has had
+   * anything of the file for a while, the split lease is recalled: its client gets the whole file next.
+   */
+  acquireChunk(session: number, key: number, mode: LeaseMode, held: number): number | Promise<number> {
+    const file = fileOfKey(key);
+    const split = this.#table.find(session, file);
+    const isAlone = this.#table.next(this.#table.first(file)) === none && !this.#waiters.has(file);
+    if (!isAlone) this.#contention.goesOn(file);
+    else if (!this.#contention.isContested(file)) this.#recall(split, "exclusive");
+    return this.acquire(session, key, mode, held);
+  }
+
+  /** The grant of the session's split lease; 0 if it has none. */
+  splitGrant(session: number, inode: number): number {
+    const slot = this.#table.find(session, inode);
+    return slot !== none && this.#table.mode(slot) === "split" ? this.#table.grant(slot) : 0;
+  }
+
+  /** Who has which chunks of a file, in their order. */
+  chunkHolders(inode: number): (Holder & { index: number })[] {
+    const keys = [...(this.#chunks.get(inode) ?? [])].sort((left, right) => left - right);
+    return keys.flatMap((key) => this.#table.holders(key).map((holder) => ({ ...holder, index: indexOfKey(key) })));
   }
 
   /** The session's lease, as it is, under another grant; undefined if it has none. */
@@ -114,6 +160,7 @@ export class Leases {
 
   /** A lease under this grant, or the exclusive one in place of the shared one, if it can be had at once. */
   takeNow(session: number, inode: number, mode: LeaseMode, grant: number): boolean {
+    if (this.splitGrant(session, inode) !== 0) return false;
     if (this.#waiters.has(inode) || !this.#fits(session, inode, mode) || this.has(session, inode, mode)) return false;
     const slot = this.#table.find(session, inode);
     if (slot !== none) this.#table.replace(slot, grant, mode);
@@ -164,7 +211,7 @@ export class Leases {
   /** The session has ended: all that it has and waits for. */
   drop(session: number): void {
     this.#refuseWaiters(session, new BrineError("sessionExpired", `session ${session} has ended`));
-    for (const slot of this.#table.ofSession(session)) this.#removeAndServe(slot);
+    this.#removeAll(session, () => true);
   }
 
   /**
@@ -183,20 +230,22 @@ export class Leases {
     for (const { inode, mode, grant } of stated) {
       const slot = this.#table.find(session, inode);
       if (slot !== none) {
+        // The split lease comes from nothing, and goes as a whole.
+        if ((mode === "split") !== (this.#table.mode(slot) === "split")) continue;
         const isStill = mode === "exclusive" && this.#table.isExclusive(slot);
-        this.#table.replace(slot, grant, isStill ? "exclusive" : "shared");
+        this.#table.replace(slot, grant, mode === "split" || isStill ? mode : "shared");
         this.#serve(inode);
       } else if (!isKnown) this.#believe(session, inode, grant, mode);
       else if (grant === coverGrant && isUnborn(inode)) this.cover(session, inode);
     }
-    for (const slot of this.#table.ofSession(session)) if (this.#table.isMarked(slot)) this.#removeAndServe(slot);
+    this.#removeAll(session, (slot) => this.#table.isMarked(slot));
   }
 
   // --- asking ---
 
   has(session: number, inode: number, mode: LeaseMode): boolean {
     const slot = this.#table.find(session, inode);
-    return slot !== none && (mode === "shared" || this.#table.isExclusive(slot));
+    return slot !== none && (this.#table.isExclusive(slot) || this.#table.mode(slot) === mode);
   }
 
   /** The mode of the session's lease if it has this grant. */
@@ -241,8 +290,15 @@ export class Leases {
 
   /** Inodes to which the session may have unfinished writes. */
   exclusiveInodes(session: number): number[] {
-    const exclusive = [...this.#table.ofSession(session)].filter((slot) => this.#table.isExclusive(slot));
-    return exclusive.map((slot) => this.#table.inode(slot));
+    const inodes: number[] = [];
+    const split = new Set<number>();
+    for (const slot of this.#table.ofSession(session)) {
+      const inode = this.#table.inode(slot);
+      if (!this.#table.isExclusive(slot)) continue;
+      if (isChunkKey(inode)) split.add(fileOfKey(inode));
+      else inodes.push(inode);
+    }
+    return [...inodes, ...split];
   }
 
   // --- the rules ---
@@ -252,22 +308,50 @@ export class Leases {
     for (;;) {
       const head = this.#waiters.of(inode)[0];
       if (head === undefined) return;
-      if (!this.#fits(head.session, inode, head.mode)) {
+      const available = this.#available(head.session, inode, head.mode, head.forData);
+      if (available === undefined) {
         this.#recallFor(head);
         return;
       }
       this.#waiters.remove(head);
-      head.granted(this.#grant(head.session, inode, head.mode));
+      head.granted(this.#grant(head.session, inode, available));
     }
+  }
+
+  /** The mode in which the session can have the lease now; undefined if others are in the way. */
+  #available(session: number, inode: number, mode: LeaseMode, forData: boolean): LeaseMode | undefined {
+    const maySplitIt = forData && maySplit(inode) && this.#comesFromNothing(session, inode);
+    if (maySplitIt && this.#isSplitAmong(session, inode)) return "split";
+    if (!this.#fits(session, inode, mode)) return undefined;
+    return maySplitIt && mode === "exclusive" && this.#contention.isContested(inode) ? "split" : mode;
   }
 
   /** Whether no other session's lease is in the way of this one. */
   #fits(session: number, inode: number, mode: LeaseMode): boolean {
     for (let slot = this.#table.first(inode); slot !== none; slot = this.#table.next(slot)) {
       if (this.#table.session(slot) === session) continue;
-      if (mode === "exclusive" || this.#table.isExclusive(slot)) return false;
+      if (mode === "exclusive" || this.#table.mode(slot) !== mode) return false;
     }
     return true;
+  }
+
+  #comesFromNothing(session: number, inode: number): boolean {
+    const slot = this.#table.find(session, inode);
+    return slot === none || this.#table.mode(slot) === "split";
+  }
+
+  /** Others have split leases (and so nothing else). */
+  #isSplitAmong(session: number, inode: number): boolean {
+    for (let slot = this.#table.first(inode); slot !== none; slot = this.#table.next(slot)) {
+      if (this.#table.session(slot) !== session) return this.#table.mode(slot) === "split";
+    }
+    return false;
+  }
+
+  /** Another session has it to itself. */
+  #isOthers(session: number, inode: number): boolean {
+    const slot = this.#table.first(inode);
+    return slot !== none && this.#table.session(slot) !== session && this.#table.isExclusive(slot);
   }
 
   /** What the session has on the inode is converted, but not weakened: it may be in use (3). */
@@ -282,14 +366,48 @@ export class Leases {
   #add(session: number, inode: number, grant: number, mode: LeaseMode): void {
     if (!this.#fits(session, inode, mode)) throw new Error(`inode ${inode}: a ${mode} lease that is in another's way`);
     this.#table.add(session, inode, grant, mode);
+    if (isChunkKey(inode)) this.#addChunk(inode);
     const count = this.#table.count(session);
     if (count > (this.#nextTrim.get(session) ?? leasesPerSessionMax)) this.#trim(session, count);
   }
 
   #remove(slot: number): void {
-    const session = this.#table.session(slot);
+    const [session, inode, mode] = [this.#table.session(slot), this.#table.inode(slot), this.#table.mode(slot)];
     this.#table.remove(slot);
+    if (isChunkKey(inode)) this.#removeChunk(inode);
+    else if (mode === "split") this.#removeChunksOf(session, inode);
     if (this.#nextTrim.size > 0 && this.#table.count(session) < leasesPerSessionMax) this.#nextTrim.delete(session);
+  }
+
+  #addChunk(key: number): void {
+    const keys = this.#chunks.get(fileOfKey(key));
+    if (keys === undefined) this.#chunks.set(fileOfKey(key), new Set([key]));
+    else keys.add(key);
+  }
+
+  #removeChunk(key: number): void {
+    const keys = this.#chunks.get(fileOfKey(key));
+    if (keys === undefined || this.#table.first(key) !== none) return;
+    keys.delete(key);
+    if (keys.size === 0) this.#chunks.delete(fileOfKey(key));
+  }
+
+  /** The split lease has gone, and what stood under it goes with it. */
+  #removeChunksOf(session: number, inode: number): void {
+    for (const key of [...(this.#chunks.get(inode) ?? [])]) {
+      const slot = this.#table.find(session, key);
+      if (slot !== none) this.#removeAndServe(slot);
+    }
+  }
+
+  /** Those of a session for which `which` is true. One may take others with it. */
+  #removeAll(session: number, which: (slot: number) => boolean): void {
+    const inodes: number[] = [];
+    for (const slot of this.#table.ofSession(session)) if (which(slot)) inodes.push(this.#table.inode(slot));
+    for (const inode of inodes) {
+      const slot = this.#table.find(session, inode);
+      if (slot !== none && which(slot)) this.#removeAndServe(slot);
+    }
   }
 
   #goDown(slot: number): void {
@@ -317,6 +435,7 @@ export class Leases {
 
   /** What a leader that knows nothing is told; of two claims the higher grant stands. */
   #believe(session: number, inode: number, grant: number, mode: LeaseMode): void {
+    if (isChunkKey(inode) && this.splitGrant(session, fileOfKey(inode)) === 0) return;
     const others: number[] = [];
     if (!this.#fits(session, inode, mode)) {
       for (let slot = this.#table.first(inode); slot !== none; slot = this.#table.next(slot)) others.push(slot);
@@ -328,10 +447,11 @@ export class Leases {
 
   // --- waiting ---
 
-  #wait(session: number, inode: number, mode: LeaseMode): Promise<number> {
+  #wait(session: number, inode: number, mode: LeaseMode, forData: boolean): Promise<number> {
     const { promise, resolve, reject } = Promise.withResolvers<number>();
     const wait = this.#parts.waits.begin("lease", () => {
-      return { client: this.#parts.nameOf(session), session, inode, mode, heldBy: this.#heldBy(inode, session) };
+      const of = isChunkKey(inode) ? { inode: fileOfKey(inode), chunk: indexOfKey(inode) } : { inode };
+      return { client: this.#parts.nameOf(session), session, ...of, mode, heldBy: this.#heldBy(inode, session) };
     });
     const granted = (grant: number): void => {
       wait.end();
@@ -341,7 +461,7 @@ export class Leases {
       wait.end();
       reject(reason);
     };
-    this.enqueue({ session, inode, mode, promise, granted, refused });
+    this.enqueue({ session, inode, mode, forData, promise, granted, refused });
     return promise;
   }
 
@@ -364,8 +484,9 @@ export class Leases {
     const wanting = this.#waiters.of(head.inode).filter((waiter) => waiter.mode === "exclusive");
     for (let slot = this.#table.first(head.inode); slot !== none; slot = this.#table.next(slot)) {
       const session = this.#table.session(slot);
-      if (session === head.session || (head.mode === "shared" && !this.#table.isExclusive(slot))) continue;
-      this.#recall(slot, wanting.some((waiter) => waiter.session !== session) ? "exclusive" : "shared");
+      if (session === head.session || this.#table.mode(slot) === head.mode && head.mode === "shared") continue;
+      const goes = this.#table.mode(slot) === "split" || wanting.some((waiter) => waiter.session !== session);
+      this.#recall(slot, goes ? "exclusive" : "shared");
     }
   }
 

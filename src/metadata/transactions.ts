@@ -17,7 +17,8 @@
 import { BrineError, hasCode } from "../errors/brine-error.ts";
 import { errno } from "../errors/errno.ts";
 import { type FileOperation, isFileOperation } from "../namespace/apply.ts";
-import type { Operation, OperationKind, Result, Transaction } from "../namespace/operation.ts";
+import { chunkKey } from "../namespace/chunk-leases.ts";
+import type { Operation, OperationKind, OperationOf, Result, Transaction } from "../namespace/operation.ts";
 import type { Work } from "../wire/peer.ts";
 import type { Outcome } from "./committer.ts";
 import { coverGrant } from "./grants.ts";
@@ -184,8 +185,16 @@ export class Transactions {
     const { leases } = this.#holdings.of(session.volume);
     if (kind === "create" && leases.isFull(session.id)) return new BrineError("busy", "too many leases");
     const without = inodesOf(operation).find((inode) => !leases.has(session.id, inode, "exclusive"));
-    if (without === undefined) return undefined;
+    if (without === undefined || (kind === "write" && this.#mayWriteSplit(session, operation))) return undefined;
     return new BrineError("invalid", `${kind} without the exclusive lease on inode ${without}`);
+  }
+
+  /** Under the split lease: within the file's size, and mapping only chunks that the session has to itself. */
+  #mayWriteSplit(session: Session, { inode, end, mappings }: OperationOf<"write">): boolean {
+    const { leases } = this.#holdings.of(session.volume);
+    const size = this.#leader.namespace.inode(session.volume, inode)?.attributes.size ?? 0;
+    if (end > size || leases.splitGrant(session.id, inode) === 0) return false;
+    return mappings.every(({ index }) => leases.has(session.id, chunkKey(inode, index), "exclusive"));
   }
 
   #queue(session: Session, stream: Stream, first: number, transactions: readonly Transaction[]): Queued {

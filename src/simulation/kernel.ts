@@ -334,7 +334,7 @@ export class SimulatedKernel implements KernelCaches {
 
   async #readPage(inode: number, page: number): Promise<Uint8Array> {
     const handle = this.#mapping(inode);
-    const read = () => this.#fileSystem.read(handle, page * pageBytes, pageBytes, undefined, true);
+    const read = () => this.#fileSystem.read(handle, page * pageBytes, pageBytes, undefined, "change");
     return Buffer.concat(await this.#ask("read page", () => this.#mappings.read(inode, page, read)));
   }
 

@@ -81,9 +81,9 @@ test("a stale read after a grant", () => {
       const old = new Map<string, readonly Uint8Array[]>();
       if (client !== "two") return {};
       return {
-        async read(handle, offset, length, signal, exclusive) {
+        async read(handle, offset, length, signal, pages) {
           const key = `${handle.inode} ${offset} ${length}`;
-          const data = old.get(key) ?? (await real.read(handle, offset, length, signal, exclusive));
+          const data = old.get(key) ?? (await real.read(handle, offset, length, signal, pages));
           old.set(
             key,
             data.map((part) => Buffer.from(part)),

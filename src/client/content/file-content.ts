@@ -65,8 +65,9 @@ export class FileContent {
     this.map = new ChunkMap(mappings, mappedBelow, fetch);
   }
 
+  /** Of the file, also if this is the content of one of its chunks. */
   get inode(): number {
-    return this.node.inode;
+    return (this.node.file ?? this.node).inode;
   }
 
   get size(): number {
@@ -126,8 +127,9 @@ export class FileContent {
   failed(error: FileError): void {
     this.errorCount += 1;
     this.lastError = error;
-    this.node.errorCount += 1;
-    this.#contents.log.error("written data is lost", { inode: this.inode, reason: error.message });
+    const node = this.node.file ?? this.node;
+    node.errorCount += 1;
+    this.#contents.log.error("written data is lost", { inode: node.inode, reason: error.message });
   }
 
   // --- for reader, writer, truncater ---

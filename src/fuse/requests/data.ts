@@ -141,7 +141,7 @@ export async function readFile(context: RequestContext, request: Request): Promi
     await readPages(context, request, handle, offset, size);
     return;
   }
-  context.replies.data(request, await context.fileSystem.read(handle, offset, size, request.signal, false));
+  context.replies.data(request, await context.fileSystem.read(handle, offset, size, request.signal));
 }
 
 /** For mapped memory: the kernel keeps it. While the file is open for writing, memory may be written to: see giveHandle. */
@@ -154,10 +154,10 @@ async function readPages(
 ): Promise<void> {
   const read = pages.reading(nodes.nodeOf(handle.inode), offset, size);
   if (read.held !== undefined) await read.held;
-  const exclusive = openFiles.writerCount(handle.inode) > 0;
+  const use = openFiles.writerCount(handle.inode) > 0 ? "change" : "keep";
   let data: readonly Uint8Array[];
   try {
-    data = await fileSystem.read(handle, offset, size, request.signal, exclusive);
+    data = await fileSystem.read(handle, offset, size, request.signal, use);
   } catch (error) {
     read.failed();
     throw error;

@@ -266,7 +266,7 @@ export class Client {
   }
 
   async ask(inode: number, mode: LeaseMode, held: number): Promise<LeasedInode> {
-    return this.#harness.parts.answers.acquire(this.session, { inode, mode, held });
+    return this.#harness.parts.answers.acquire(this.session, { inode, mode, held, forData: false });
   }
 
   release(inode: number, { keepShared = false, hold = false } = {}): void {

@@ -20,7 +20,7 @@ export function checkExclusive(mounts: readonly Holding[]): void {
     for (const { inode, mode, grant } of client.leasesHeld()) {
       const other = holders.get(inode);
       if (other === undefined || mode === "exclusive") holders.set(inode, { name, mode, grant });
-      if (other === undefined || (mode === "shared" && other.mode === "shared")) continue;
+      if (other === undefined || (mode === other.mode && mode !== "exclusive")) continue;
       throw new Violation(
         "an exclusive lease has one holder",
         `inode ${inode}: ${other.name} has it ${other.mode} (grant ${other.grant}), ${name} ${mode} (grant ${grant})`,

@@ -45,7 +45,8 @@ export const openSession = method(
   }),
 );
 
-export const leaseMode = oneOf("shared", "exclusive");
+/** Split: for several clients that work on the data of one file; see acquireLease. */
+export const leaseMode = oneOf("shared", "exclusive", "split");
 export type LeaseMode = Infer<typeof leaseMode>;
 
 /** Leases, holds, and advisory locks, in one message of stateHoldings. */
@@ -151,6 +152,8 @@ export const leasedInode = struct({
   mappedBelow: u32,
   /** Others have advisory locks on the inode, or want some: with an exclusive lease, too, the leader is asked for them. */
   foreignLocks: boolean,
+  /** Of a lease on a chunk: the grant of the split lease under which it stands. Else 0. */
+  within: u64,
 });
 export type LeasedInode = Infer<typeof leasedInode>;
 
@@ -161,12 +164,17 @@ export type LeasedInode = Infer<typeof leasedInode>;
  *
  * If the leader has a lease of the session with another grant (its answer is on its way or lost, or its release is on its
  * way), that one is converted when the request's turn has come; the answer may then bring more than was asked for.
+ *
+ * `forData`: the split lease does as well. Under it the file's size stands still; its attributes and data are not known by it.
+ * Data is read and written under leases on chunks, which are asked for here, too: instead of an inode's, their number is
+ * that of namespace/chunk-leases.ts. The answer's record is the file's with this number, and its mappings that of the chunk.
+ * They end with the split lease. `busy` without it.
  * FileError ENOENT.
  */
 export const acquireLease = method(
   120,
   "leader.acquireLease",
-  struct({ session: u64, inode: u64, mode: leaseMode, held: u64 }),
+  struct({ session: u64, inode: u64, mode: leaseMode, held: u64, forData: boolean }),
   leasedInode,
 );
 
