@@ -146,10 +146,12 @@ export class GivingBack {
     if (!this.#releasing) void this.#release();
   }
 
-  /** Lets the chunks under a split lease go; resolves when one more of them is gone. */
-  async #chunksGone(node: Node): Promise<void> {
-    for (const chunk of this.#leases!.chunksOf(node)) this.#leases!.letGo(chunk);
-    await new Promise<void>((resolve) => this.#chunkWaits.set(node, resolve));
+  /** Lets the chunks under a split lease go; resolves when they are gone. */
+  #chunksGone(node: Node): Promise<void> {
+    return new Promise((resolve) => {
+      this.#chunkWaits.set(node, resolve);
+      for (const chunk of this.#leases!.chunksOf(node)) this.#leases!.letGo(chunk);
+    });
   }
 
   async #forgetPages(node: Node): Promise<void> {

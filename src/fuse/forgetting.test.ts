@@ -20,7 +20,7 @@ interface Setup {
   readonly logger: KeptLogger;
   readonly files: MemoryFileSystem;
   /** Reads of the file system: their offsets, and whether they were exclusive. */
-  readonly reads: [number, boolean | undefined][];
+  readonly reads: [number, string | undefined][];
   /** Notifications since the last time: code, and for INVAL_INODE node and offset. */
   told(): number[][];
 }
@@ -39,9 +39,9 @@ async function setup(
   const logger = new KeptLogger();
   const files = new MemoryFileSystem(() => clock.wallNs());
   files.validMs = 60_000;
-  const reads: [number, boolean | undefined][] = [];
-  const read: FileSystem["read"] = (handle, offset, length, _signal, exclusive) => {
-    reads.push([offset, exclusive]);
+  const reads: [number, string | undefined][] = [];
+  const read: FileSystem["read"] = (handle, offset, length, _signal, pages) => {
+    reads.push([offset, pages]);
     return files.read(handle, offset, length);
   };
   const replaced = { read, ...options.change } as Record<string | symbol, unknown>;
@@ -203,11 +203,11 @@ test("only READs for pages make pages; while the inode is open for writing, they
   await kernel.ask("RELEASE", { node, body: join(u64(writing), Buffer.alloc(16)) });
   await kernel.ask("READ", { node, body: readBody(handle, 2 * pageBytes, pageBytes) });
   assert.deepEqual(reads, [
-    [0, false],
-    [0, false],
-    [pageBytes, true],
-    [0, false],
-    [2 * pageBytes, false],
+    [0, undefined],
+    [0, undefined],
+    [pageBytes, "change"],
+    [0, undefined],
+    [2 * pageBytes, "keep"],
   ]);
   const forgotten = files.caches!.forgetPages(node);
   assert.equal(kernel.blocked.length, 1);

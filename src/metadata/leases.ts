@@ -81,7 +81,10 @@ export class Leases {
     this.#parts = parts;
     this.#table = new LeaseTable(() => parts.lifetime.nowMs());
     this.#contention = new Contention(() => parts.lifetime.nowMs());
-    parts.lifetime.repeat(parts.recallAgainMs, () => this.#recallAgain());
+    parts.lifetime.repeat(parts.recallAgainMs, () => {
+      this.#recallAgain();
+      this.#joinAgain();
+    });
   }
 
   // --- taking ---
@@ -119,16 +122,10 @@ export class Leases {
     return this.#wait(session, inode, mode, forData);
   }
 
-  /**
-   * A lease on a chunk of a split file, of a session that has the split lease: like `acquire`. When nobody else has had
-   * anything of the file for a while, the split lease is recalled: its client gets the whole file next.
-   */
+  /** A lease on a chunk of a split file, of a session that has the split lease: like `acquire`. */
   acquireChunk(session: number, key: number, mode: LeaseMode, held: number): number | Promise<number> {
     const file = fileOfKey(key);
-    const split = this.#table.find(session, file);
-    const isAlone = this.#table.next(this.#table.first(file)) === none && !this.#waiters.has(file);
-    if (!isAlone) this.#contention.goesOn(file);
-    else if (!this.#contention.isContested(file)) this.#recall(split, "exclusive");
+    if (this.#isSplitAmong(session, file)) this.#contention.goesOn(file);
     return this.acquire(session, key, mode, held);
   }
 
@@ -501,6 +498,15 @@ export class Leases {
   #send(slot: number, wanted: LeaseMode): void {
     const lease = { inode: this.#table.inode(slot), grant: this.#table.grant(slot), wanted };
     this.#parts.recalls.lease(this.#table.session(slot), lease);
+  }
+
+  /** Who has been alone with a split file for a while gives it back, and gets it whole when it needs it next. */
+  #joinAgain(): void {
+    for (const inode of this.#chunks.keys()) {
+      const slot = this.#table.first(inode);
+      const isAlone = slot !== none && this.#table.next(slot) === none && !this.#waiters.has(inode);
+      if (isAlone && !this.#contention.isContested(inode)) this.#recall(slot, "exclusive");
+    }
   }
 
   /** A recall is lost with its connection. */

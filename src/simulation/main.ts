@@ -7,6 +7,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { type LogLevel, logLevels } from "../platform/logger.ts";
 import { type FaultLevel, faultLevels } from "./faults.ts";
 import { type SimulationResult, simulate } from "./simulation.ts";
+import { type Kind, kinds } from "./workload.ts";
 
 const historyLines = 40;
 const logLines = 120;
@@ -17,6 +18,7 @@ interface Options {
   readonly operations: number;
   readonly faults: FaultLevel;
   readonly logLevel: LogLevel;
+  readonly more?: readonly Kind[];
   readonly verbose: boolean;
 }
 
@@ -31,6 +33,12 @@ function rangeOfNumbers(text: string): [number, number] {
   return [Number(match[1]), Number(match[2])];
 }
 
+function listOfKinds(text: string): Kind[] {
+  const more = text.split(",") as Kind[];
+  if (more.some((kind) => !kinds.includes(kind))) throw new InvalidArgumentError(`Known are: ${kinds.join(", ")}.`);
+  return more;
+}
+
 const program = new Command("simulate")
   .description("Runs whole clusters in one process on virtual time, each from a seed, and checks all promises.")
   .option("--seed <number>", "the one seed to run", wholeNumber)
@@ -38,6 +46,7 @@ const program = new Command("simulate")
   .option("--operations <count>", "file operations of each simulation", wholeNumber, 300)
   .addOption(new Option("--faults <level>", "what goes wrong").choices(faultLevels).default("all"))
   .addOption(new Option("--log-level <level>", "of the servers' and clients' logs").choices(logLevels).default("info"))
+  .option("--more <kinds>", "what applications do most, as overwrite,read (default: as the seed says)", listOfKinds)
   .option("--verbose", "print the whole log and history, of successes too", false)
   .addHelpText("after", "\nExample: npm run simulate -- --seeds 1..100 --faults some");
 
@@ -62,8 +71,9 @@ function report({ failure, seed }: SimulationResult, options: Options): void {
   console.log(`\nlog:\n  ${log.slice(options.verbose ? 0 : -logLines).join("\n  ")}`);
   console.log(`\nhistory:\n  ${history.slice(options.verbose ? 0 : -historyLines).join("\n  ")}`);
   console.log(`\nFAILED seed ${seed}: ${error.name === "Violation" ? error.message : error.stack}`);
-  const { operations, faults } = options;
-  console.log(`again: npm run simulate -- --seed ${seed} --operations ${operations} --faults ${faults}\n`);
+  const { operations, faults, more } = options;
+  const also = more === undefined ? "" : ` --more ${more.join(",")}`;
+  console.log(`again: npm run simulate -- --seed ${seed} --operations ${operations} --faults ${faults}${also}\n`);
 }
 
 async function main(): Promise<void> {
@@ -78,8 +88,8 @@ async function main(): Promise<void> {
   });
   const failed: number[] = [];
   for (current = first; current <= last; current++) {
-    const { operations, faults, logLevel } = options;
-    const result = await simulate({ seed: current, operations, faults, logLevel });
+    const { operations, faults, logLevel, more } = options;
+    const result = await simulate({ seed: current, operations, faults, logLevel, ...(more && { more }) });
     const verdict = result.undecided ? "open  " : "ok    ";
     console.log(`${result.failure === undefined ? verdict : "FAILED"} ${describe(result)}`);
     report(result, options);

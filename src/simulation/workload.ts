@@ -21,6 +21,7 @@ export interface Crowd {
 }
 
 const crowds: readonly Crowd[] = [
+  { names: 2, directoriesMax: 2, filesMax: 1 },
   { names: 2, directoriesMax: 2, filesMax: 2 },
   { names: 3, directoriesMax: 3, filesMax: 4 },
   { names: 3, directoriesMax: 3, filesMax: 6 },
@@ -63,6 +64,7 @@ const weights = {
   close: 6,
   read: 18,
   write: 18,
+  overwrite: 12,
   append: 6,
   sync: 3,
   syncAll: 1,
@@ -78,6 +80,7 @@ const weights = {
 } as const;
 
 export type Kind = keyof typeof weights;
+export const kinds = Object.keys(weights) as Kind[];
 
 /** What some simulations do more of than of everything else. */
 const emphases: readonly (readonly Kind[])[] = [
@@ -90,8 +93,11 @@ const emphases: readonly (readonly Kind[])[] = [
   ["store", "load", "read", "write"],
   ["setExtended", "getExtended", "chmod", "getAttributes"],
   ["lock", "unlock", "read", "write"],
+  ["overwrite", "read"],
 ];
 const emphasis = 5;
+/** Of overwriting: whatever else is done to the file brings it back to one client. */
+const emphasisOnOverwrites = 30;
 
 /** An open file of the worker that asks. */
 export interface OpenFile {
@@ -128,9 +134,10 @@ export class Workload {
     this.lockOwner = lockOwner;
     this.#crowd = crowds[character % crowds.length]!;
     const more = options.more ?? emphases[Math.floor(character / crowds.length) % emphases.length]!;
+    const factor = more.includes("overwrite") ? emphasisOnOverwrites : emphasis;
     const unable = (Object.keys(kindsOf) as (keyof Abilities)[]).flatMap((one) => (abilities[one] ? [] : kindsOf[one]));
     const kinds = Object.entries(weights).filter(([kind]) => !unable.includes(kind));
-    const changed = kinds.map(([kind, weight]) => [kind, more.includes(kind as Kind) ? weight * emphasis : weight]);
+    const changed = kinds.map(([kind, weight]) => [kind, more.includes(kind as Kind) ? weight * factor : weight]);
     this.#weights = Object.fromEntries(changed);
   }
 
@@ -171,7 +178,7 @@ export class Workload {
   ): { operation: FileOperation; file: F } | undefined {
     const usable = open.filter(({ append }) => {
       // Pages are written back at their own place, through any handle that maps them.
-      const needsPlace = kind === "write" || kind === "store" || kind === "load";
+      const needsPlace = kind === "write" || kind === "overwrite" || kind === "store" || kind === "load";
       return kind === "append" ? append : !(needsPlace && append);
     });
     if (usable.length === 0) return undefined;
@@ -185,6 +192,8 @@ export class Workload {
         return { operation: { kind, inode, offset: this.#offset(size), length: this.#length() }, file };
       case "write":
         return { operation: { kind, inode, offset: this.#offset(size), length: this.#length(), tag: id }, file };
+      case "overwrite":
+        return { operation: { kind: "write", inode, ...this.#within(size), tag: id }, file };
       case "sync":
         return { operation: { kind, inode, handle: file.openedBy }, file };
       case "load":
@@ -308,6 +317,14 @@ export class Workload {
       default:
         return this.#random.below(3 * chunkBytes);
     }
+  }
+
+  /** Before the end of the file, so that nobody else needs to know. A file that is small is made a large one. */
+  #within(size: number): { offset: number; length: number } {
+    const length = this.#length();
+    if (size < 2 * chunkBytes) return { offset: 3 * chunkBytes - length, length };
+    const offset = this.#random.chance(0.8) ? this.#offset(size) : chunkBytes * this.#random.below(3);
+    return { offset: Math.min(offset, size - length), length };
   }
 
   /** Mostly in the middle of data, where a tail has to go; else anywhere. */

@@ -12,7 +12,7 @@
  * block that reaches beyond the size takes zeros for them, and whoever moves the size over them makes them zeros first
  * (extend.ts). What is here has zeros there.
  */
-import type { FileError } from "../../errors/file-error.ts";
+import { FileError } from "../../errors/file-error.ts";
 import { type Attributes, blockBytes, type Mapping } from "../../namespace/model.ts";
 import type { Version } from "../../wire/catalogue/store.ts";
 import type { Node } from "../node.ts";
@@ -217,9 +217,11 @@ export class FileContent {
     }
   }
 
-  /** A version above all that were made before. */
+  /** A version above all that were made before. Errors: EIO (the session has ended). */
   nextVersion(): Version {
-    if (this.node.mode !== "exclusive") throw new Error(`inode ${this.inode} is written under a shared lease`);
+    const { mode } = this.node;
+    if (mode === undefined) throw new FileError("EIO", "the session has ended");
+    if (mode !== "exclusive") throw new Error(`inode ${this.inode} is written under a ${mode} lease`);
     return { grant: this.node.grant, sequence: this.#contents.nextSequence() };
   }
 

@@ -13,8 +13,10 @@
  * - `local`: handles and locks, which end with the session in any case.
  *
  * An entry that is proved durable joins the base, with all that must be left with it. Proof is a sync that returned, or an
- * operation of another client on the same inode: it had a lease, so the first client had given up its own.
+ * operation of another client on the same inode: it had a lease, so the first client had given up its own. Only of reads
+ * and writes within a file's size is it enough to have leases on their chunks: they prove nothing of other chunks.
  */
+import { chunkBytes } from "../../namespace/model.ts";
 import type { Model, ModelInode } from "../model.ts";
 import { executeTorn, onlyOverwrites } from "../model-inode-operations.ts";
 import { dropHolds, dropLocks, execute, type Invocation } from "../model-operations.ts";
@@ -40,10 +42,18 @@ interface Entry {
   readonly after: ReadonlySet<number>;
   /** Inodes that it changes. */
   readonly changed: ReadonlySet<number>;
+  /** Leases on these are enough for it. */
+  readonly chunks: ChunkRange | undefined;
   /** The inode that it is about. */
   readonly subject: number;
   /** That inode, and the directories above it. */
   readonly above: ReadonlySet<number>;
+}
+
+/** Indexes of a file's chunks; both inclusive. */
+interface ChunkRange {
+  readonly first: number;
+  readonly last: number;
 }
 
 /** One of the ways in which a session can have ended. */
@@ -102,11 +112,15 @@ export class UnsyncedLog {
       footprint: print,
       after: new Set(conflicting.map((one) => one.invocation.id)),
       changed: changedInodes(before, invocation),
+      chunks: chunksOf(before, invocation),
       subject,
       above: ancestorsOf(after, subject),
     };
     const log = new UnsyncedLog(this.base, [...this.#entries, entry]);
-    const seen = conflicting.filter((one) => entry.kind !== "local" && one.invocation.client !== invocation.client);
+    const seen = conflicting.filter((one) => {
+      if (entry.kind === "local" || one.invocation.client === invocation.client) return false;
+      return !areApart(one.chunks, entry.chunks);
+    });
     return log.#commit(seen, after, timeline);
   }
 
@@ -116,8 +130,10 @@ export class UnsyncedLog {
    */
   seen(by: Invocation, inodes: ReadonlySet<number>, print: Footprint, model: Model, timeline: Timeline): UnsyncedLog {
     const calledAt = timeline.called.get(by.id)!;
-    const proved = this.#entries.filter(({ invocation, changed, footprint: other }) => {
+    const seenChunks = chunksOf(model, by);
+    const proved = this.#entries.filter(({ invocation, changed, chunks, footprint: other }) => {
       if (invocation.client === by.client || !intersect(changed, inodes)) return false;
+      if (areApart(chunks, seenChunks)) return false;
       return conflict(other, print) || (timeline.returned.get(invocation.id) ?? calledAt) < calledAt;
     });
     return this.#commit(proved, model, timeline);
@@ -226,6 +242,20 @@ function kindOf(model: Model, { operation }: Invocation): Entry["kind"] {
     default:
       return "journal";
   }
+}
+
+/** Of a read or a write that leaves the size as it is. */
+function chunksOf(model: Model, { operation }: Invocation): ChunkRange | undefined {
+  if ((operation.kind !== "read" && operation.kind !== "write") || operation.offset === undefined) return undefined;
+  const { inode, offset, length } = operation;
+  const { size } = model.numbered(inode) ?? { size: 0 };
+  if (operation.kind === "write" && offset + length > size) return undefined;
+  const end = Math.max(offset + 1, Math.min(offset + length, size));
+  return { first: Math.floor(offset / chunkBytes), last: Math.floor((end - 1) / chunkBytes) };
+}
+
+function areApart(left: ChunkRange | undefined, right: ChunkRange | undefined): boolean {
+  return left !== undefined && right !== undefined && (left.last < right.first || right.last < left.first);
 }
 
 function precedes(one: Entry, other: Entry, { called, returned }: Timeline): boolean {
