@@ -201,7 +201,7 @@ export class Leases {
     if (this.#queues.has(inode)) return false;
     const node = this.#nodes.get(inode);
     if (node?.mode === undefined) return true;
-    return !satisfies(node.mode, mode) && node.leaving === undefined && !node.isBlocked;
+    return node.mode !== "split" && !satisfies(node.mode, mode) && node.leaving === undefined && !node.isBlocked;
   }
 
   /** The leader wants these back. */

@@ -64,7 +64,7 @@ export class Node {
   /** A page of the directory's names is being asked for. */
   loading: Promise<void> | undefined;
   /** Entries of this directory that were looked up, or removed, while their leases were elsewhere: see siblings.ts. */
-  readonly lackedInRow: Record<LeaseMode, number> = { shared: 0, exclusive: 0 };
+  readonly lackedInRow: Record<LeaseMode, number> = { shared: 0, exclusive: 0, split: 0 };
 
   constructor(inode: number, record: InodeRecord, file?: Node) {
     this.inode = inode;

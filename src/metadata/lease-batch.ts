@@ -27,7 +27,8 @@ export function takeSoon(leases: Leases, lifetime: Lifetime, request: BatchReque
   const grant = leases.nextGrant();
   for (const [index, inode] of inodes.entries()) {
     if (leases.isFull(session)) break;
-    if (leases.isConcerned(session, inode, mode)) continue;
+    // A split lease is never converted.
+    if (leases.isConcerned(session, inode, mode) || leases.splitGrant(session, inode) !== 0) continue;
     if (leases.takeNow(session, inode, mode, grant)) {
       grants[index] = grant;
       continue;
