@@ -10,6 +10,8 @@
  *    which the split one is given back with all its chunks.
  * 2. The leases on the chunks are taken in order, and all held at the same time: so a read of two chunks doesn't see half
  *    of a write. Then the bytes are locked against other requests of this client, for the same reason.
+ * 3. A write to two chunks is two transactions. Before one of these chunks goes to somebody else, both are committed: what
+ *    others have seen one half of must not lose the other.
  */
 import { chunkKey } from "../namespace/chunk-leases.ts";
 import { chunkBytes } from "../namespace/model.ts";
@@ -68,6 +70,8 @@ export function writeSplit(
         break;
       }
     }
+    const last = Math.max(...parts.map(({ content: { node: chunk } }) => chunk.lastPosition));
+    for (const { content } of parts) content.node.lastPosition = last;
     return written;
   });
 }
