@@ -55,6 +55,7 @@ async function why(text: string, options: { json: boolean }): Promise<void> {
   print("");
   printWaits(report, "Nothing waits for it.");
   printHolders(report);
+  printChunks(report);
   printData(report);
   if (report.waits.length === 0) printLastMinute(lastMinute);
 }
@@ -110,6 +111,15 @@ function printHolders({ leases, holds }: InodeReport): void {
       recalledFor === undefined ? "" : recalledFor === "shared" ? "down to shared" : "yes",
     ]),
     ...holds.map((who) => [who, "none, but open", "", ""]),
+  ]);
+}
+
+function printChunks({ chunks }: InodeReport): void {
+  if (chunks.length === 0) return;
+  print("");
+  printTable([
+    ["CHUNK", "HELD BY", "LEASE", "FOR"],
+    ...chunks.map(({ index, who, mode, forMs }) => [String(index), who, mode, timeText(forMs)]),
   ]);
 }
 

@@ -54,7 +54,8 @@ function execute(
   content?: Node,
 ): Result {
   const timeNs = mount.session.clock.nowNs();
-  const own = content?.file === undefined ? fileOperation : ({ ...fileOperation, inode: content.inode } as FileOperation);
+  const own =
+    content?.file === undefined ? fileOperation : ({ ...fileOperation, inode: content.inode } as FileOperation);
   const { result, changed } = mount.tables.run(access, timeNs, (context) => applyFileOperation(context, own));
   // Without a change there is nothing to tell: a chmod of nothing, a rename onto itself.
   if (changed.length === 0) return result;

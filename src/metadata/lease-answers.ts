@@ -12,8 +12,8 @@
  */
 import { BrineError } from "../errors/brine-error.ts";
 import { FileError } from "../errors/file-error.ts";
-import type { EntryRecord, InodeRecord, Mapping } from "../namespace/model.ts";
 import { fileOfKey, indexOfKey, isChunkKey, keyText } from "../namespace/chunk-leases.ts";
+import type { EntryRecord, InodeRecord, Mapping } from "../namespace/model.ts";
 import { mappedToEnd } from "../namespace/namespace.ts";
 import { bytesOf } from "../namespace/operations/extended-attributes.ts";
 import { directoryEntriesMax, type LeasedInode, type LeaseMode, mappingsPerReply } from "../wire/catalogue/leader.ts";

@@ -93,13 +93,7 @@ export class Leases {
    * Gives the session a lease of at least this mode, or `forData` a split one. The grant; a promise while others are in the way.
    * Errors: busy (it has far too many), sessionExpired; closed (the client has a new connection and asks there).
    */
-  acquire(
-    session: number,
-    inode: number,
-    mode: LeaseMode,
-    held: number,
-    forData = false,
-  ): number | Promise<number> {
+  acquire(session: number, inode: number, mode: LeaseMode, held: number, forData = false): number | Promise<number> {
     const slot = this.#table.find(session, inode);
     if (slot !== none && this.#table.grant(slot) === held) {
       if (mode === "shared" && this.#table.mode(slot) !== "split") return held;
@@ -481,7 +475,7 @@ export class Leases {
     const wanting = this.#waiters.of(head.inode).filter((waiter) => waiter.mode === "exclusive");
     for (let slot = this.#table.first(head.inode); slot !== none; slot = this.#table.next(slot)) {
       const session = this.#table.session(slot);
-      if (session === head.session || this.#table.mode(slot) === head.mode && head.mode === "shared") continue;
+      if (session === head.session || (this.#table.mode(slot) === head.mode && head.mode === "shared")) continue;
       const goes = this.#table.mode(slot) === "split" || wanting.some((waiter) => waiter.session !== session);
       this.#recall(slot, goes ? "exclusive" : "shared");
     }

@@ -1,6 +1,7 @@
 /** The checkers can fail: bugs of leases, of writing back and of the end of sessions are planted, and each must be found. */
 import { test } from "node:test";
 import type { FileSystem, Handle, KernelCaches } from "../client/file-system.ts";
+import { isChunkKey } from "../namespace/chunk-leases.ts";
 import { acquireLease, heartbeat, type LeaseMode, lookup, releaseLeases } from "../wire/catalogue/leader.ts";
 import { writeBlocks } from "../wire/catalogue/store.ts";
 import type { Peer, Work } from "../wire/peer.ts";
@@ -39,9 +40,15 @@ class Granted {
   }
 
   /** Takes the leases of others on the inode as given back, which they never were. */
-  async takeFromOthers(service: Planted, session: number, inode: number, work: Work): Promise<void> {
+  async takeFromOthers(
+    service: Planted,
+    session: number,
+    inode: number,
+    work: Work,
+    mode: LeaseMode | undefined,
+  ): Promise<void> {
     for (const [key, lease] of this.#grants) {
-      if (lease.inode !== inode || lease.session === session) continue;
+      if (lease.inode !== inode || lease.session === session || (mode ?? lease.mode) !== lease.mode) continue;
       this.#grants.delete(key);
       const leases = [{ inode, grant: lease.grant, keepShared: false, hold: true }];
       const peer = this.#peers.get(lease.session)!;
@@ -50,16 +57,21 @@ class Granted {
   }
 }
 
-/** Leases that are asked for in `mode` are now and then granted without a word to who has them. */
-function withLostRecalls(mode: LeaseMode, fromShared: boolean): Hooks {
+interface Asked {
+  readonly inode: number;
+  readonly mode: LeaseMode;
+  readonly held: number;
+}
+
+/** Leases that are asked for like this are now and then granted without a word to who has them. */
+function withLostRecalls(isMeant: (asked: Asked) => boolean, of?: LeaseMode): Hooks {
   const random = new SimulatedRandom("lost recalls");
   return withService((service) => {
     const granted = new Granted();
     granted.watch(service);
     service.plant(acquireLease, (real) => async (body, payload, peer, work) => {
-      const isUpgrade = body.held > 0;
-      if (body.mode === mode && isUpgrade === fromShared && random.chance(0.5)) {
-        await granted.takeFromOthers(service, body.session, body.inode, work);
+      if (isMeant(body) && random.chance(0.5)) {
+        await granted.takeFromOthers(service, body.session, body.inode, work, of);
       }
       const answer = (await real(body, payload, peer, work)) as Exclude<
         Awaited<ReturnType<typeof real>>,
@@ -71,9 +83,24 @@ function withLostRecalls(mode: LeaseMode, fromShared: boolean): Hooks {
   });
 }
 
-test("a lost recall", () => mustBeFound(() => withLostRecalls("exclusive", false), lost));
+test("a lost recall", () => {
+  return mustBeFound(() => withLostRecalls(({ mode, held }) => mode === "exclusive" && held === 0), lost);
+});
 
-test("an upgrade race: both have read, both write", () => mustBeFound(() => withLostRecalls("exclusive", true), lost));
+test("an upgrade race: both have read, both write", () => {
+  return mustBeFound(() => withLostRecalls(({ mode, held }) => mode === "exclusive" && held > 0), lost);
+});
+
+const overwrites = { more: ["overwrite", "read"], seeds: 60 } as const;
+
+test("a lost recall of a chunk", () => {
+  return mustBeFound(() => withLostRecalls(({ inode }) => isChunkKey(inode)), lost, overwrites);
+});
+
+test("a split lease that goes on while another client looks at the file, or lets it grow", () => {
+  const isMeant = ({ inode, mode }: Asked) => !isChunkKey(inode) && mode === "shared";
+  return mustBeFound(() => withLostRecalls(isMeant, "split"), lost, overwrites);
+});
 
 test("a stale read after a grant", () => {
   const hooks = () =>

@@ -67,7 +67,7 @@ export class InodeReports {
     return { inode, path: pathText(namespace.pathOf(volume, inode)), type, size, chunkCount };
   }
 
-  #holders(volume: number, inode: number): Pick<InodeReport, "leases" | "holds"> {
+  #holders(volume: number, inode: number): Pick<InodeReport, "leases" | "chunks" | "holds"> {
     const { holdings, leader } = this.#parts;
     const { leases, holds } = holdings.of(volume);
     const nowMs = leader.lifetime.nowMs();
@@ -76,6 +76,12 @@ export class InodeReports {
       leases: holders.map(({ session, mode, sinceMs, recalledFor }) => {
         return { session, who: this.#nameOf(session), mode, forMs: Math.round(nowMs - sinceMs), recalledFor };
       }),
+      chunks: leases
+        .chunkHolders(inode)
+        .slice(0, holdersMax)
+        .map(({ index, session, mode, sinceMs }) => {
+          return { index, who: this.#nameOf(session), mode, forMs: Math.round(nowMs - sinceMs) };
+        }),
       holds: holds
         .holders(inode)
         .slice(0, holdersMax)

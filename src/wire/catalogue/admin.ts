@@ -191,6 +191,8 @@ export const inodeReport = struct({
     }),
     holdersMax,
   ),
+  /** Of a file on which several work at once: who has which of its chunks. The first of them, by index. */
+  chunks: list(struct({ index: u32, who: text(512), mode: leaseMode, forMs: u64 }), holdersMax),
   /** Mounts that have it open without a lease. */
   holds: list(text(512), holdersMax),
   /** Where the chunks are. */
