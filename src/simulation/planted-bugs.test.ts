@@ -56,7 +56,7 @@ test("a member that answers reads from old copies", () => {
       return answer as Awaited<ReturnType<typeof real>>;
     });
   };
-  return mustBeFound(hooks, /not linearizable/);
+  return mustBeFound(hooks, /not linearizable/, { more: ["overwrite", "read"] });
 });
 
 test("an append that takes effect twice, as a resend without memory would", () => {
