@@ -17,7 +17,8 @@
 import { FileError } from "../errors/file-error.ts";
 import type { EntryRecord } from "../namespace/model.ts";
 import { type LeaseMode, lookup } from "../wire/catalogue/leader.ts";
-import { type Leases, leaseTimeoutMs, satisfies } from "./leases.ts";
+import { satisfies } from "./lease-rules.ts";
+import { type Leases, leaseTimeoutMs } from "./leases.ts";
 import type { Node } from "./node.ts";
 import type { Session } from "./session.ts";
 import type { Operation } from "./waits.ts";

@@ -24,6 +24,7 @@ import type { InodeRecord } from "../namespace/model.ts";
 import type { Platform } from "../platform/platform.ts";
 import { acquireLease, acquireLeases, type LeasedInode, type LeaseMode } from "../wire/catalogue/leader.ts";
 import { EarlyRecalls } from "./early-recalls.ts";
+import { isSplitUnder, satisfies, serves, servesNow, type Waiter } from "./lease-rules.ts";
 import { Node } from "./node.ts";
 import type { Session } from "./session.ts";
 import { UnusedLeases } from "./unused-leases.ts";
@@ -31,16 +32,6 @@ import type { Operation } from "./waits.ts";
 
 /** Recalling it from a client that has died takes as long as a session lives, and its fencing. */
 export const leaseTimeoutMs = 60_000;
-
-interface Waiter {
-  readonly mode: LeaseMode;
-  /** Reads or writes file data: served while the kernel gives up its pages, which may be waiting for this very request. */
-  readonly forData: "read" | "write" | undefined;
-  /** The split lease does as well. */
-  readonly takesSplit: boolean;
-  readonly resolve: (node: Node) => void;
-  readonly reject: (error: unknown) => void;
-}
 
 interface Queue {
   waiters: Waiter[];
@@ -396,26 +387,4 @@ export class Leases {
       this.#parts.giveBackUnknown(inode, grant);
     } else if (node.grant < grant) this.#leave(node, "exclusive");
   }
-}
-
-/**
- * For those who come while the kernel gives up its pages: only the one READ comes then that this may be waiting for, and its
- * page goes with the others; so it does not matter that whoever reads it might want to change it.
- */
-function servesNow(node: Node, { forData, mode }: Waiter): boolean {
-  if (forData === undefined || node.mode === undefined) return false;
-  return forData === "read" || satisfies(node.mode, mode);
-}
-
-/** A chunk's lease that comes for nobody, when the split one is on its way out, goes with that. */
-function isSplitUnder({ mode, grant, leaving, uses }: Node, within: number): boolean {
-  return mode === "split" && grant === within && (leaving === undefined || uses > 0);
-}
-
-function serves(node: Node, { mode, takesSplit }: Waiter): boolean {
-  return satisfies(node.mode, mode) || (takesSplit && node.mode === "split");
-}
-
-export function satisfies(held: LeaseMode | undefined, wanted: LeaseMode): boolean {
-  return wanted === "split" ? held === "split" : held === "exclusive" || (held === "shared" && wanted === "shared");
 }

@@ -14,7 +14,7 @@
  * 4. If others don't give some back soon, they are using them: it is a while before it is tried again here.
  */
 import type { LeaseMode } from "../wire/catalogue/leader.ts";
-import { satisfies } from "./leases.ts";
+import { satisfies } from "./lease-rules.ts";
 import type { MountSession } from "./mount-session.ts";
 import type { Node } from "./node.ts";
 import type { Operation } from "./waits.ts";
