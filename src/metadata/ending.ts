@@ -118,7 +118,7 @@ export class Ending {
   async #doubts(session: Session): Promise<Doubt[]> {
     const byGroup = new Map<number, number[]>();
     const { leases } = this.#holdings.of(session.volume);
-    for (const [index, inode] of leases.exclusiveInodes(session.id).entries()) {
+    for (const [index, inode] of leases.split.exclusiveInodes(session.id).entries()) {
       // There may be some hundred thousand of them.
       if (index % inodesAtOnce === inodesAtOnce - 1) await this.#leader.lifetime.sleep(0);
       for (const chunk of this.#chunksOf(session.volume, inode)) {

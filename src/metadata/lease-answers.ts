@@ -168,9 +168,9 @@ export class LeaseAnswers {
   #acquireChunk(session: Session, key: number, mode: LeaseMode, held: number): Answer<LeasedInode> {
     const leases = this.#leases(session);
     const inode = fileOfKey(key);
-    if (leases.splitGrant(session.id, inode) === 0) throw notSplit(key);
+    if (leases.split.grantOf(session.id, inode) === 0) throw notSplit(key);
     return after(leases.acquireChunk(session.id, key, mode, held), (grant) => {
-      const within = leases.splitGrant(session.id, inode);
+      const within = leases.split.grantOf(session.id, inode);
       const record = this.#record(session, inode);
       if (within === 0 || record === undefined) {
         // It ended while this was waited for.

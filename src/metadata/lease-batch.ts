@@ -28,7 +28,7 @@ export function takeSoon(leases: Leases, lifetime: Lifetime, request: BatchReque
   for (const [index, inode] of inodes.entries()) {
     if (leases.isFull(session)) break;
     // A split lease is never converted.
-    if (leases.isConcerned(session, inode, mode) || leases.splitGrant(session, inode) !== 0) continue;
+    if (leases.isConcerned(session, inode, mode) || leases.split.grantOf(session, inode) !== 0) continue;
     if (leases.takeNow(session, inode, mode, grant)) {
       grants[index] = grant;
       continue;

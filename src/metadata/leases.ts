@@ -31,14 +31,16 @@
  * After a restart nothing is granted before all clients have stated what they have (sessions.ts).
  */
 import { BrineError } from "../errors/brine-error.ts";
-import { fileOfKey, indexOfKey, isChunkKey, maySplit } from "../namespace/chunk-leases.ts";
+import { fileOfKey, indexOfKey, isChunkKey } from "../namespace/chunk-leases.ts";
 import type { LeaseMode } from "../wire/catalogue/leader.ts";
-import { Contention } from "./contention.ts";
 import { coverGrant, type Grants } from "./grants.ts";
+import { LeaseLimits } from "./lease-limits.ts";
+import { LeaseRecalls } from "./lease-recalls.ts";
 import { type Holder, LeaseTable, none } from "./lease-table.ts";
 import { LeaseWaiters, type Waiter } from "./lease-waiters.ts";
 import type { Lifetime } from "./lifetime.ts";
 import type { Recalls } from "./recalls.ts";
+import { SplitFiles } from "./split-files.ts";
 import type { Waits } from "./waits.ts";
 
 export interface StatedLease {
@@ -57,33 +59,27 @@ export interface LeasesParts {
   readonly nameOf: (session: number) => string;
 }
 
-/** Leases of one session. Clients keep at most 200,000 (and what is on its way); beyond it the oldest are recalled. */
-export const leasesPerSessionMax = 262_144;
-/** Recalled at once from a session that has too many. */
-const recalledAtOnce = 4_096;
-/** Where a session that gives nothing back gets nothing more: 20 MB. */
-const leasesPerSessionLimit = 2 * leasesPerSessionMax;
-
 /** The leases of one volume. */
 export class Leases {
   readonly #parts: LeasesParts;
   readonly #table: LeaseTable;
   readonly #waiters = new LeaseWaiters();
-  /** Inodes with recalled holders. */
-  readonly #recalling = new Set<number>();
-  /** Of sessions with too many leases: with how many the next ones are recalled. */
-  readonly #nextTrim = new Map<number, number>();
-  /** Of split files: the chunks on which somebody has a lease. */
-  readonly #chunks = new Map<number, Set<number>>();
-  readonly #contention: Contention;
+  readonly #recalls: LeaseRecalls;
+  readonly #limits: LeaseLimits;
+  /** What of it concerns files on which several work at once. */
+  readonly split: SplitFiles;
 
   constructor(parts: LeasesParts) {
     this.#parts = parts;
     this.#table = new LeaseTable(() => parts.lifetime.nowMs());
-    this.#contention = new Contention(() => parts.lifetime.nowMs());
+    this.#recalls = new LeaseRecalls(this.#table, parts.recalls);
+    this.#limits = new LeaseLimits(this.#table, this.#recalls);
+    this.split = new SplitFiles(this.#table, () => parts.lifetime.nowMs());
     parts.lifetime.repeat(parts.recallAgainMs, () => {
-      this.#recallAgain();
-      this.#joinAgain();
+      this.#recalls.again();
+      for (const slot of this.split.alone()) {
+        if (!this.#waiters.has(this.#table.inode(slot))) this.#recalls.recall(slot, "exclusive");
+      }
     });
   }
 
@@ -99,9 +95,7 @@ export class Leases {
       if (mode === "shared" && this.#table.mode(slot) !== "split") return held;
       // It would not ask if it had the exclusive one: it has gone down to shared, and says so in a moment.
       if (this.#table.isExclusive(slot)) this.#goDown(slot);
-    } else if (slot === none && this.#table.count(session) >= leasesPerSessionLimit) {
-      throw new BrineError("busy", `session ${session} has ${leasesPerSessionLimit} leases and gives none back`);
-    }
+    } else if (slot === none) this.#limits.check(session);
     const waiter = this.#waiters.find(session, inode);
     if (waiter?.promise !== undefined) {
       // Its client asks again, or for something else as well: it keeps its place. Two answers never bring the same grant.
@@ -112,27 +106,14 @@ export class Leases {
     if (waiter !== undefined) this.withdraw(waiter);
     const available = this.#waiters.has(inode) ? undefined : this.#available(session, inode, mode, forData);
     if (available !== undefined) return this.#grant(session, inode, available);
-    if (forData && mode === "exclusive" && this.#isOthers(session, inode)) this.#contention.taking(inode);
+    if (forData && mode === "exclusive") this.split.wanted(session, inode);
     return this.#wait(session, inode, mode, forData);
   }
 
   /** A lease on a chunk of a split file, of a session that has the split lease: like `acquire`. */
   acquireChunk(session: number, key: number, mode: LeaseMode, held: number): number | Promise<number> {
-    const file = fileOfKey(key);
-    if (this.#isSplitAmong(session, file)) this.#contention.goesOn(file);
+    this.split.used(session, fileOfKey(key));
     return this.acquire(session, key, mode, held);
-  }
-
-  /** The grant of the session's split lease; 0 if it has none. */
-  splitGrant(session: number, inode: number): number {
-    const slot = this.#table.find(session, inode);
-    return slot !== none && this.#table.mode(slot) === "split" ? this.#table.grant(slot) : 0;
-  }
-
-  /** Who has which chunks of a file, in their order. */
-  chunkHolders(inode: number): (Holder & { index: number })[] {
-    const keys = [...(this.#chunks.get(inode) ?? [])].sort((left, right) => left - right);
-    return keys.flatMap((key) => this.#table.holders(key).map((holder) => ({ ...holder, index: indexOfKey(key) })));
   }
 
   /** The session's lease, as it is, under another grant; undefined if it has none. */
@@ -151,7 +132,7 @@ export class Leases {
 
   /** A lease under this grant, or the exclusive one in place of the shared one, if it can be had at once. */
   takeNow(session: number, inode: number, mode: LeaseMode, grant: number): boolean {
-    if (this.splitGrant(session, inode) !== 0) return false;
+    if (this.split.grantOf(session, inode) !== 0) return false;
     if (this.#waiters.has(inode) || !this.#fits(session, inode, mode) || this.has(session, inode, mode)) return false;
     const slot = this.#table.find(session, inode);
     if (slot !== none) this.#table.replace(slot, grant, mode);
@@ -180,7 +161,7 @@ export class Leases {
 
   /** The session has so many leases that it gets none but those for which somebody waits. */
   isFull(session: number): boolean {
-    return this.#table.count(session) >= leasesPerSessionMax;
+    return this.#limits.isFull(session);
   }
 
   /** The session creates this inode: nobody else can know of it. */
@@ -279,19 +260,6 @@ export class Leases {
     return this.#table.count(session);
   }
 
-  /** Inodes to which the session may have unfinished writes. */
-  exclusiveInodes(session: number): number[] {
-    const inodes: number[] = [];
-    const split = new Set<number>();
-    for (const slot of this.#table.ofSession(session)) {
-      const inode = this.#table.inode(slot);
-      if (!this.#table.isExclusive(slot)) continue;
-      if (isChunkKey(inode)) split.add(fileOfKey(inode));
-      else inodes.push(inode);
-    }
-    return [...inodes, ...split];
-  }
-
   // --- the rules ---
 
   /** Grants what can be granted, and recalls what is in the way of the head. */
@@ -301,7 +269,7 @@ export class Leases {
       if (head === undefined) return;
       const available = this.#available(head.session, inode, head.mode, head.forData);
       if (available === undefined) {
-        this.#recallFor(head);
+        this.#recalls.recallFor(head, this.#waiters.of(inode));
         return;
       }
       this.#waiters.remove(head);
@@ -311,10 +279,10 @@ export class Leases {
 
   /** The mode in which the session can have the lease now; undefined if others are in the way. */
   #available(session: number, inode: number, mode: LeaseMode, forData: boolean): LeaseMode | undefined {
-    const maySplitIt = forData && maySplit(inode) && this.#comesFromNothing(session, inode);
-    if (maySplitIt && this.#isSplitAmong(session, inode)) return "split";
+    const maySplitIt = forData && this.split.mayBeGiven(session, inode);
+    if (maySplitIt && this.split.isOthers(session, inode)) return "split";
     if (!this.#fits(session, inode, mode)) return undefined;
-    return maySplitIt && mode === "exclusive" && this.#contention.isContested(inode) ? "split" : mode;
+    return maySplitIt && mode === "exclusive" && this.split.isContested(inode) ? "split" : mode;
   }
 
   /** Whether no other session's lease is in the way of this one. */
@@ -324,25 +292,6 @@ export class Leases {
       if (mode === "exclusive" || this.#table.mode(slot) !== mode) return false;
     }
     return true;
-  }
-
-  #comesFromNothing(session: number, inode: number): boolean {
-    const slot = this.#table.find(session, inode);
-    return slot === none || this.#table.mode(slot) === "split";
-  }
-
-  /** Others have split leases (and so nothing else). */
-  #isSplitAmong(session: number, inode: number): boolean {
-    for (let slot = this.#table.first(inode); slot !== none; slot = this.#table.next(slot)) {
-      if (this.#table.session(slot) !== session) return this.#table.mode(slot) === "split";
-    }
-    return false;
-  }
-
-  /** Another session has it to itself. */
-  #isOthers(session: number, inode: number): boolean {
-    const slot = this.#table.first(inode);
-    return slot !== none && this.#table.session(slot) !== session && this.#table.isExclusive(slot);
   }
 
   /** What the session has on the inode is converted, but not weakened: it may be in use (3). */
@@ -357,35 +306,21 @@ export class Leases {
   #add(session: number, inode: number, grant: number, mode: LeaseMode): void {
     if (!this.#fits(session, inode, mode)) throw new Error(`inode ${inode}: a ${mode} lease that is in another's way`);
     this.#table.add(session, inode, grant, mode);
-    if (isChunkKey(inode)) this.#addChunk(inode);
-    const count = this.#table.count(session);
-    if (count > (this.#nextTrim.get(session) ?? leasesPerSessionMax)) this.#trim(session, count);
+    if (isChunkKey(inode)) this.split.add(inode);
+    this.#limits.added(session);
   }
 
   #remove(slot: number): void {
     const [session, inode, mode] = [this.#table.session(slot), this.#table.inode(slot), this.#table.mode(slot)];
     this.#table.remove(slot);
-    if (isChunkKey(inode)) this.#removeChunk(inode);
+    if (isChunkKey(inode)) this.split.remove(inode);
     else if (mode === "split") this.#removeChunksOf(session, inode);
-    if (this.#nextTrim.size > 0 && this.#table.count(session) < leasesPerSessionMax) this.#nextTrim.delete(session);
-  }
-
-  #addChunk(key: number): void {
-    const keys = this.#chunks.get(fileOfKey(key));
-    if (keys === undefined) this.#chunks.set(fileOfKey(key), new Set([key]));
-    else keys.add(key);
-  }
-
-  #removeChunk(key: number): void {
-    const keys = this.#chunks.get(fileOfKey(key));
-    if (keys === undefined || this.#table.first(key) !== none) return;
-    keys.delete(key);
-    if (keys.size === 0) this.#chunks.delete(fileOfKey(key));
+    this.#limits.removed(session);
   }
 
   /** The split lease has gone, and what stood under it goes with it. */
   #removeChunksOf(session: number, inode: number): void {
-    for (const key of [...(this.#chunks.get(inode) ?? [])]) {
+    for (const key of this.split.chunksOf(inode)) {
       const slot = this.#table.find(session, key);
       if (slot !== none) this.#removeAndServe(slot);
     }
@@ -412,21 +347,9 @@ export class Leases {
     this.#serve(inode);
   }
 
-  /** The session has too many: its oldest are recalled. */
-  #trim(session: number, count: number): void {
-    this.#nextTrim.set(session, count + recalledAtOnce);
-    let recalled = 0;
-    for (const slot of this.#table.ofSession(session)) {
-      if (this.#table.recalledFor(slot) !== undefined) continue;
-      this.#recall(slot, "exclusive");
-      recalled += 1;
-      if (recalled === recalledAtOnce) return;
-    }
-  }
-
   /** What a leader that knows nothing is told; of two claims the higher grant stands. */
   #believe(session: number, inode: number, grant: number, mode: LeaseMode): void {
-    if (isChunkKey(inode) && this.splitGrant(session, fileOfKey(inode)) === 0) return;
+    if (isChunkKey(inode) && this.split.grantOf(session, fileOfKey(inode)) === 0) return;
     const others: number[] = [];
     if (!this.#fits(session, inode, mode)) {
       for (let slot = this.#table.first(inode); slot !== none; slot = this.#table.next(slot)) others.push(slot);
@@ -466,54 +389,6 @@ export class Leases {
       if (!this.#waiters.remove(waiter)) continue;
       waiter.refused(reason);
       this.#serve(waiter.inode);
-    }
-  }
-
-  // --- recalling ---
-
-  #recallFor(head: Waiter): void {
-    const wanting = this.#waiters.of(head.inode).filter((waiter) => waiter.mode === "exclusive");
-    for (let slot = this.#table.first(head.inode); slot !== none; slot = this.#table.next(slot)) {
-      const session = this.#table.session(slot);
-      if (session === head.session || (this.#table.mode(slot) === head.mode && head.mode === "shared")) continue;
-      const goes = this.#table.mode(slot) === "split" || wanting.some((waiter) => waiter.session !== session);
-      this.#recall(slot, goes ? "exclusive" : "shared");
-    }
-  }
-
-  #recall(slot: number, wanted: LeaseMode): void {
-    const told = this.#table.recalledFor(slot);
-    if (told === "exclusive" || told === wanted) return;
-    this.#table.setRecalled(slot, wanted);
-    this.#recalling.add(this.#table.inode(slot));
-    this.#send(slot, wanted);
-  }
-
-  #send(slot: number, wanted: LeaseMode): void {
-    const lease = { inode: this.#table.inode(slot), grant: this.#table.grant(slot), wanted };
-    this.#parts.recalls.lease(this.#table.session(slot), lease);
-  }
-
-  /** Who has been alone with a split file for a while gives it back, and gets it whole when it needs it next. */
-  #joinAgain(): void {
-    for (const inode of this.#chunks.keys()) {
-      const slot = this.#table.first(inode);
-      const isAlone = slot !== none && this.#table.next(slot) === none && !this.#waiters.has(inode);
-      if (isAlone && !this.#contention.isContested(inode)) this.#recall(slot, "exclusive");
-    }
-  }
-
-  /** A recall is lost with its connection. */
-  #recallAgain(): void {
-    for (const inode of this.#recalling) {
-      let isRecalled = false;
-      for (let slot = this.#table.first(inode); slot !== none; slot = this.#table.next(slot)) {
-        const wanted = this.#table.recalledFor(slot);
-        if (wanted === undefined) continue;
-        isRecalled = true;
-        this.#send(slot, wanted);
-      }
-      if (!isRecalled) this.#recalling.delete(inode);
     }
   }
 }

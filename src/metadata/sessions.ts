@@ -28,7 +28,8 @@ import type { Peer } from "../wire/peer.ts";
 import { coverGrant } from "./grants.ts";
 import { type Holdings, isInUse } from "./holdings.ts";
 import type { Leader } from "./leader.ts";
-import { leasesPerSessionMax, type StatedLease } from "./leases.ts";
+import { leasesPerSessionMax } from "./lease-limits.ts";
+import type { StatedLease } from "./leases.ts";
 
 /** A small part of a session's time. */
 const checkIntervalMs = 200;

@@ -193,7 +193,7 @@ export class Transactions {
   #mayWriteSplit(session: Session, { inode, end, mappings }: OperationOf<"write">): boolean {
     const { leases } = this.#holdings.of(session.volume);
     const size = this.#leader.namespace.inode(session.volume, inode)?.attributes.size ?? 0;
-    if (end > size || leases.splitGrant(session.id, inode) === 0) return false;
+    if (end > size || leases.split.grantOf(session.id, inode) === 0) return false;
     return mappings.every(({ index }) => leases.has(session.id, chunkKey(inode, index), "exclusive"));
   }
 

@@ -76,8 +76,8 @@ export class InodeReports {
       leases: holders.map(({ session, mode, sinceMs, recalledFor }) => {
         return { session, who: this.#nameOf(session), mode, forMs: Math.round(nowMs - sinceMs), recalledFor };
       }),
-      chunks: leases
-        .chunkHolders(inode)
+      chunks: leases.split
+        .holders(inode)
         .slice(0, holdersMax)
         .map(({ index, session, mode, sinceMs }) => {
           return { index, who: this.#nameOf(session), mode, forMs: Math.round(nowMs - sinceMs) };
