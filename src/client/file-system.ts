@@ -72,6 +72,8 @@ export interface KernelCaches {
    * when that is done.
    */
   forgetPages(inode: number): Promise<void>;
+  /** False: it has no pages of the file, and asks for none. */
+  mayHavePages(inode: number): boolean;
 }
 
 /**

@@ -156,7 +156,8 @@ export class GivingBack {
 
   async #forgetPages(node: Node): Promise<void> {
     const caches = this.#parts.caches();
-    if (caches === undefined) return;
+    // Without pages nothing waits for reads and writes: served here, they would keep the lease from going for ever.
+    if (caches?.mayHavePages(node.inode) !== true) return;
     node.servesData = true;
     this.#leases!.serveData(node);
     try {

@@ -122,13 +122,17 @@ export class MappedPages {
 
   /** Resolves when the kernel has no page of the node that was given to it before. Never rejects. */
   forget(node: number): Promise<void> {
-    const pages = this.#nodes.get(node);
-    if (pages === undefined) return Promise.resolve();
-    if (pages.forgetting === undefined) {
-      if (pages.given.isEmpty && pages.unanswered.size === 0) return Promise.resolve();
-      pages.forgetting = this.#forget(node, pages);
-    }
+    if (!this.mayHave(node)) return Promise.resolve();
+    const pages = this.#nodes.get(node)!;
+    pages.forgetting ??= this.#forget(node, pages);
     return pages.forgetting;
+  }
+
+  /** Whether there is anything to forget of the node. */
+  mayHave(node: number): boolean {
+    const pages = this.#nodes.get(node);
+    if (pages === undefined) return false;
+    return pages.forgetting !== undefined || !pages.given.isEmpty || pages.unanswered.size > 0;
   }
 
   /** Of all nodes. */

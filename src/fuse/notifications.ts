@@ -101,6 +101,10 @@ export class Notifications implements KernelCaches {
     return this.#parts.pages.forget(this.#parts.numbers.nodeOf(inode));
   }
 
+  mayHavePages(inode: number): boolean {
+    return this.#parts.pages.mayHave(this.#parts.numbers.nodeOf(inode));
+  }
+
   /** A request about this node has come: the kernel knows it now. */
   seen(node: number): void {
     if (this.#uncertain.size > 0 && this.#uncertain.delete(node)) this.#transport.notify(attributeInvalidation(node));

@@ -83,6 +83,11 @@ export class KernelPages {
     }
   }
 
+  /** Whether it has pages of the file, or waits for some. */
+  has(inode: number): boolean {
+    return this.#numbers(inode, 0, Number.POSITIVE_INFINITY).length > 0;
+  }
+
   /** Pages that are present, or on their way. */
   #numbers(inode: number, start: number, end: number): number[] {
     const present = [...(this.#files.get(inode)?.keys() ?? [])];

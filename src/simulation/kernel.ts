@@ -90,6 +90,10 @@ export class SimulatedKernel implements KernelCaches {
     return this.#mappings.forget(inode);
   }
 
+  mayHavePages(inode: number): boolean {
+    return this.#pages.has(inode);
+  }
+
   /** One system call. `handle` is that of calls on open files. Errors: FileError. */
   async perform(operation: FileOperation, handle?: Handle): Promise<SystemCallResult> {
     const { inode, kind } = operation as { inode?: number; kind: string };
