@@ -61,10 +61,18 @@ function untar(archive: () => Promise<string>): Figure["measure"] {
   };
 }
 
-async function unpacked(place: Place): Promise<string> {
+async function unpacked(place: Place, archive: () => Promise<string> = smallTree): Promise<string> {
   const directory = freshDirectory(place);
-  await timeShell(`tar xf ${await smallTree()} -C ${directory}; ${place.syncCommand}`);
+  await timeShell(`tar xf ${await archive()} -C ${directory}; ${place.syncCommand}`);
   return directory;
+}
+
+function removing(archive: () => Promise<string>, options: { cold: boolean }): Figure["measure"] {
+  return async (place) => {
+    const directory = await unpacked(place, archive);
+    if (options.cold) await place.makeCold();
+    return { value: await measureShell(place, `rm -rf ${directory}; ${place.syncCommand}`) };
+  };
 }
 
 function grep(options: { cold: boolean }): Figure["measure"] {
@@ -166,21 +174,14 @@ export const figures: readonly Figure[] = [
     unit: "s",
     target: 0.2,
     local: "memory",
-    measure: async (place) => {
-      const directory = await unpacked(place);
-      return { value: await measureShell(place, `rm -rf ${directory}; ${place.syncCommand}`) };
-    },
+    measure: removing(smallTree, { cold: false }),
   },
   {
     name: "remove-tree-cold",
     what: "the same, cold",
     unit: "s",
     local: "none",
-    measure: async (place) => {
-      const directory = await unpacked(place);
-      await place.makeCold();
-      return { value: await measureShell(place, `rm -rf ${directory}; ${place.syncCommand}`) };
-    },
+    measure: removing(smallTree, { cold: true }),
   },
   {
     name: "remove-tree-elsewhere",
@@ -198,12 +199,7 @@ export const figures: readonly Figure[] = [
     what: `rm -rf of the whole Linux tree, ${wholeTreeEntries} entries, cold, fsync of the root`,
     unit: "s",
     local: "memory",
-    measure: async (place) => {
-      const directory = freshDirectory(place);
-      await timeShell(`tar xf ${await wholeTree()} -C ${directory}; ${place.syncCommand}`);
-      await place.makeCold();
-      return { value: await measureShell(place, `rm -rf ${directory}; ${place.syncCommand}`) };
-    },
+    measure: removing(wholeTree, { cold: true }),
   },
   {
     name: "stat-cold",

@@ -14,7 +14,8 @@ export interface Waiter {
 
 /**
  * For those who come while the kernel gives up its pages: only the one READ comes then that this may be waiting for, and its
- * page goes with the others; so it does not matter that whoever reads it might want to change it.
+ * page goes with the others. Whoever reads it might want to change it, and do so before it goes: under a shared lease that is
+ * the known defect of docs/promises.md (P1), because its write-back waits for the exclusive one.
  */
 export function servesNow(node: Node, { forData, mode }: Waiter): boolean {
   if (forData === undefined || node.mode === undefined) return false;
