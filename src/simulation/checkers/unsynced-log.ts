@@ -198,7 +198,8 @@ export class UnsyncedLog {
     for (const entry of others) after = applied(after, entry, model);
     const dropped = new Set(own.map(({ invocation }) => invocation.id));
     const left = others.map((entry) => ({ ...entry, after: difference(entry.after, dropped) }));
-    return { model: after.withKnowledgeOf(model), log: new UnsyncedLog(base, left), lost };
+    after = withoutTrace(after.withKnowledgeOf(model), model);
+    return { model: after, log: new UnsyncedLog(base, left), lost };
   }
 
   /** Entries that are proved durable join the base, with all that is then left for certain. */
@@ -293,11 +294,19 @@ export function chainName(client: string, end: string, inode: number): string {
   return `${client} ${end} ${inode}`;
 }
 
-/** Inodes that were lost: their numbers are never used again, and who asks for them gets some error. */
+/**
+ * Inodes that were lost: their numbers are never used again, and who asks for them gets some error. And those that were
+ * gone already stay so, unless a lost unlink gives them a name again: the handles that a client at risk had on them count
+ * no more (sessionAtRisk), so nothing was kept of what it did with them since.
+ */
 function withoutTrace(left: Model, before: Model): Model {
-  const lost = [...before.inodes()].filter(({ key, number }) => number !== undefined && !left.has(key));
-  const gone = lost.map((inode) => dropUnused({ ...inode, linkCount: 0, holds: new Map() }));
-  return gone.length === 0 ? left : left.with(...gone);
+  const gone = [...before.inodes()].flatMap((inode) => {
+    if (!left.has(inode.key)) return inode.number === undefined ? [] : [inode];
+    const now = left.inode(inode.key);
+    return inode.gone && !now.gone && now.linkCount === 0 ? [now] : [];
+  });
+  if (gone.length === 0) return left;
+  return left.with(...gone.map((inode) => dropUnused({ ...inode, linkCount: 0, holds: new Map() })));
 }
 
 /** `known`: knows the numbers of inodes that the entry makes. */
