@@ -72,6 +72,9 @@ export class GivingBack {
       const onIdle = this.#under.get(node);
       this.#under.set(node, undefined);
       onIdle?.();
+      // Used once more since it was ready: what that has left in the kernel has to go, too.
+      const at = this.#ready.indexOf(node);
+      if (at >= 0) this.#start(this.#ready.splice(at, 1)[0]!);
       return;
     }
     this.#under.set(node, undefined);

@@ -42,12 +42,15 @@ export class ServedPages {
     const done = Promise.withResolvers<void>();
     const forgetting: Forgetting = { done: done.promise, held: [] };
     this.#forgetting.set(inode, forgetting);
-    void this.#drop(inode, (page) => this.#unread.has(`${inode}/${page}`)).then(() => {
-      done.resolve();
-      // Whoever waits for it ends the lease at once. Only then do the others go on.
-      this.#incarnation.after(0, "pages forgotten", () => {
-        this.#forgetting.delete(inode);
-        for (const go of forgetting.held) go();
+    // Answers that are decided on go out first: they take no more than the rest of this turn.
+    this.#incarnation.after(0, "pages are to be forgotten", () => {
+      void this.#drop(inode, (page) => this.#unread.has(`${inode}/${page}`)).then(() => {
+        done.resolve();
+        // Whoever waits for it ends the lease at once. Only then do the others go on.
+        this.#incarnation.after(0, "pages forgotten", () => {
+          this.#forgetting.delete(inode);
+          for (const go of forgetting.held) go();
+        });
       });
     });
     return done.promise;
