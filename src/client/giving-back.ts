@@ -3,9 +3,8 @@
  * under it, then the leader is told.
  *
  * 1. The journal is committed up to the last change of the inode. That includes the file's data.
- * 2. The kernel gives up its pages of the file. It may have to write dirty ones first, and may wait for reads that it has
- *    asked for: so such requests are served meanwhile, under the lease that is leaving. What they changed is committed
- *    as in 1. (Under a split lease there are none; instead, all leases on chunks are given back before it.)
+ * 2. The kernel gives up its pages of the file. It may have to write dirty ones first: such requests are served meanwhile,
+ *    under the lease that is leaving, and what they changed is committed as in 1. (Under a split lease there are none; instead, all leases on chunks are given back before it.)
  * 3. Names and attributes: the kernel forgets without waiting for anything.
  * 4. Advisory locks that were set under the lease are stated to the leader (lock-authority.ts).
  * 5. The leader is told. One request is under way at a time; what comes meanwhile shares the next. A lease is ours until the

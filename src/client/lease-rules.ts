@@ -12,14 +12,9 @@ export interface Waiter {
   readonly reject: (error: unknown) => void;
 }
 
-/**
- * For those who come while the kernel gives up its pages: only the one READ comes then that this may be waiting for, and its
- * page goes with the others. Whoever reads it might want to change it, and do so before it goes: under a shared lease that is
- * the known defect of docs/promises.md (P1), because its write-back waits for the exclusive one.
- */
+/** For those who come while the kernel gives up its pages. It may be waiting for them, but not for READs (fuse/mapped-pages.ts). */
 export function servesNow(node: Node, { forData, mode }: Waiter): boolean {
-  if (forData === undefined || node.mode === undefined) return false;
-  return forData === "read" || satisfies(node.mode, mode);
+  return forData !== undefined && satisfies(node.mode, mode);
 }
 
 /** A chunk's lease that comes for nobody, when the split one is on its way out, goes with that. */

@@ -21,10 +21,12 @@
  * 3. Only ranges that were given are invalidated, without those of READs that have no answer. Nobody can see those pages:
  *    the kernel asks for what it hasn't got.
  * 4. If one takes longer than 2 ms, it may be waiting for a page that the kernel has dropped by itself, short of memory, and
- *    asked for again since the start of this very range: such READs go on to the file system, under the lease that is
- *    leaving.
- * 5. What was answered meanwhile is invalidated in another round. The tasks whose READs are held stand still, so it ends.
- * 6. READs that are still held go on when the lease has been given back, and are answered under the next one.
+ *    asked for again since the start of this very range. Nobody can see that page either. So the call is left to itself, and
+ *    what else is in the range goes by calls of their own, on other threads. (To answer the READ instead would be wrong:
+ *    who reads may write, and the page would have to be written back under a lease that is too weak for it.) The tasks whose
+ *    READs are held stand still, so it ends.
+ * 5. READs that are held go on when the lease has been given back, and are answered under the next one. Then the calls that
+ *    were left come back, too; they drop what was just given, which costs another READ.
  */
 import type { Clock } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
@@ -184,14 +186,15 @@ export class MappedPages {
   async #invalidate(node: number, pages: NodePages, range: ByteRange, report: () => void): Promise<void> {
     const { unanswered, held } = pages;
     for (const part of without(range, [...unanswered, ...held])) {
-      const before = new Set(held);
       const sent = this.#transport.notifyBlocking(pageInvalidation(node, part.start, part.end - part.start));
       const done = sent.then(() => true);
       for (let patienceMs = patienceFirstMs; !(await within(done, this.#clock, patienceMs)); ) {
         report();
-        const late = [...held].filter((one) => !before.has(one) && overlap(one, part));
-        letGo(held, late);
-        patienceMs = late.length > 0 ? patienceFirstMs : Math.min(patienceMs * 2, patienceLastMs);
+        if ([...held].some((one) => overlap(one, part))) {
+          await this.#invalidate(node, pages, part, report);
+          break;
+        }
+        patienceMs = Math.min(patienceMs * 2, patienceLastMs);
       }
     }
   }

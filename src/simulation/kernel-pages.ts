@@ -15,6 +15,10 @@ export interface PagesDevice {
   sizeOf(inode: number): number;
 }
 
+export function pageRange(page: number): { start: number; end: number } {
+  return { start: page * pageBytes, end: (page + 1) * pageBytes };
+}
+
 interface Page {
   readonly bytes: Uint8Array;
   dirty: boolean;
@@ -65,17 +69,9 @@ export class KernelPages {
     if (error !== undefined) throw error;
   }
 
-  /**
-   * Writes the dirty pages of a range back and drops all its pages, one after the other, but for those that nobody can have
-   * read yet.
-   */
-  async drop(
-    inode: number,
-    range = { start: 0, end: Number.POSITIVE_INFINITY },
-    isUnread: (page: number) => boolean = () => false,
-  ): Promise<void> {
+  /** Writes the dirty pages of a range back and drops all its pages, one after the other. */
+  async drop(inode: number, range = { start: 0, end: Number.POSITIVE_INFINITY }): Promise<void> {
     for (const number of this.#numbers(inode, range.start, range.end)) {
-      if (isUnread(number)) continue;
       while (this.#locked.has(key(inode, number)) || this.#files.get(inode)?.get(number)?.dirty) {
         await this.#writeBackPage(inode, number);
       }

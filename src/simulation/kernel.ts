@@ -20,7 +20,7 @@ import { KernelCachesModel } from "./kernel-caches.ts";
 import { KernelDevice } from "./kernel-device.ts";
 import { KernelLocks } from "./kernel-locks.ts";
 import { KernelNames } from "./kernel-names.ts";
-import { KernelPages, pageBytes } from "./kernel-pages.ts";
+import { KernelPages, pageBytes, pageRange } from "./kernel-pages.ts";
 import { ServedPages } from "./served-pages.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 import { taggedBytes } from "./tagged-data.ts";
@@ -69,7 +69,7 @@ export class SimulatedKernel implements KernelCaches {
       writePage: (inode, page, bytes) => this.#writePage(inode, page, bytes),
       sizeOf: (inode) => this.#caches.size(inode),
     });
-    this.#mappings = new ServedPages(incarnation, (inode, isUnread) => this.#pages.drop(inode, undefined, isUnread));
+    this.#mappings = new ServedPages(incarnation, (inode, page) => this.#pages.drop(inode, pageRange(page)));
     fileSystem.attach(this);
   }
 

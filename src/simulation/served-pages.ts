@@ -1,7 +1,7 @@
 /**
  * How the process that serves a mount takes pages of mapped memory from the kernel (fuse/mapped-pages.ts has the same rules):
- * pages whose reads it has not answered are left out, because the kernel would wait for them, and nobody can have seen them;
- * reads that come meanwhile are held. All those are answered under the next lease.
+ * those that it has given, without those whose reads it has not answered, because nobody can have seen them. Reads that come
+ * meanwhile are held: the kernel may wait for one of them, the process doesn't. All these are answered under the next lease.
  */
 import type { Incarnation } from "./incarnation.ts";
 
@@ -12,13 +12,16 @@ interface Forgetting {
 
 export class ServedPages {
   readonly #incarnation: Incarnation;
-  readonly #drop: (inode: number, isUnread: (page: number) => boolean) => Promise<void>;
+  readonly #drop: (inode: number, page: number) => Promise<void>;
   readonly #forgetting = new Map<number, Forgetting>();
-  /** Reads of pages that are not answered. */
+  /** By inode: pages whose reads have been answered. */
+  readonly #given = new Map<number, Set<number>>();
+  /** Reads of pages that are not answered, and who waits for one to come. */
   readonly #unread = new Set<string>();
+  readonly #onRead = new Map<string, () => void>();
 
-  /** `drop` resolves when the kernel has no page of the inode that it had before, but for the unread ones. */
-  constructor(incarnation: Incarnation, drop: (inode: number, isUnread: (page: number) => boolean) => Promise<void>) {
+  /** `drop` resolves when the kernel has not got the page that it had before. */
+  constructor(incarnation: Incarnation, drop: (inode: number, page: number) => Promise<void>) {
     this.#incarnation = incarnation;
     this.#drop = drop;
   }
@@ -27,10 +30,13 @@ export class ServedPages {
   async read<T>(inode: number, page: number, serve: () => Promise<T>): Promise<T> {
     const key = `${inode}/${page}`;
     this.#unread.add(key);
+    this.#onRead.get(key)?.();
     try {
       const forgetting = this.#forgetting.get(inode);
       if (forgetting !== undefined) await new Promise<void>((resolve) => forgetting.held.push(resolve));
-      return await serve();
+      const answer = await serve();
+      this.#given.set(inode, (this.#given.get(inode) ?? new Set()).add(page));
+      return answer;
     } finally {
       this.#unread.delete(key);
     }
@@ -44,7 +50,7 @@ export class ServedPages {
     this.#forgetting.set(inode, forgetting);
     // Answers that are decided on go out first: they take no more than the rest of this turn.
     this.#incarnation.after(0, "pages are to be forgotten", () => {
-      void this.#drop(inode, (page) => this.#unread.has(`${inode}/${page}`)).then(() => {
+      void this.#dropGiven(inode).then(() => {
         done.resolve();
         // Whoever waits for it ends the lease at once. Only then do the others go on.
         this.#incarnation.after(0, "pages forgotten", () => {
@@ -54,5 +60,17 @@ export class ServedPages {
       });
     });
     return done.promise;
+  }
+
+  async #dropGiven(inode: number): Promise<void> {
+    const pages = [...(this.#given.get(inode) ?? [])].sort((left, right) => left - right);
+    this.#given.delete(inode);
+    for (const page of pages) {
+      const key = `${inode}/${page}`;
+      if (this.#unread.has(key)) continue;
+      const isRead = new Promise<void>((resolve) => this.#onRead.set(key, resolve));
+      await Promise.race([this.#drop(inode, page), isRead]);
+      this.#onRead.delete(key);
+    }
   }
 }
