@@ -316,8 +316,10 @@ export class Faults {
     if (this.#lasting > 0) return;
     this.#lasting += lastingMax;
     const isWhole = async () => {
-      const { groups } = await this.#cluster.status();
-      return groups.every(({ members }) => members.every(({ state }) => state === "inSync"));
+      // A leader that has just started says of members what it knows from before: one may have lost data since.
+      const { groups, servers } = await this.#cluster.status();
+      const areThere = servers.every(({ state }) => state === "online");
+      return areThere && groups.every(({ members }) => members.every(({ state }) => state === "inSync"));
     };
     if ((await isWhole()) && this.#cluster.servers.every(({ serving }) => serving)) {
       this.#log("indexDamage", { host: victim.host.name });
