@@ -72,6 +72,8 @@ const usPerMs = 1_000;
 const spaceNoticedUs = 3_000_000;
 /** How long a fault waits for file data to be on its way. */
 const dataWaitMs = 1_000;
+/** It strikes so soon after: before the same data sets out to the next member, or while it is on its way. */
+const amidDataUs = [8, 400] as const;
 /** Faults that last at the same time: with more, the cluster would mostly stand still. */
 const lastingMax = 2;
 /** What leaves operations of clients without an end. */
@@ -99,7 +101,8 @@ export class Faults {
   #stopped = false;
   #diskFullUntilUs = Number.NEGATIVE_INFINITY;
   #diskFailedUntilUs = Number.NEGATIVE_INFINITY;
-  #applied = 0;
+  readonly #applied = new Map<FaultKind, number>();
+  #appliedCount = 0;
 
   constructor(
     cluster: SimulatedCluster,
@@ -114,7 +117,8 @@ export class Faults {
     this.#intervalFactor = random.pick([0.3, 1, 3]);
   }
 
-  get applied(): number {
+  /** How often which fault struck. */
+  get applied(): ReadonlyMap<FaultKind, number> {
     return this.#applied;
   }
 
@@ -146,12 +150,13 @@ export class Faults {
       if (this.#stopped) return;
       const kind = this.#random.weighted(this.#weights as Record<FaultKind, number>);
       if (this.#lasting < lastingMax && this.#openCount() <= (clientEnds.has(kind) ? 0 : openMax)) {
-        this.#applied += 1;
+        this.#appliedCount += 1;
+        this.#applied.set(kind, (this.#applied.get(kind) ?? 0) + 1);
         this.#apply(kind);
       }
       this.#next();
     };
-    if (this.#applied === this.#calmAt) {
+    if (this.#appliedCount === this.#calmAt) {
       this.#calmAt += faultsInARow;
       this.#after(this.#random.between(...calmMs), "calm is over", () => this.#next());
       return;
@@ -205,7 +210,7 @@ export class Faults {
       if (!this.#stopped) strike(victim);
     };
     this.#cluster.world.fabric.onData(victim.host.name, () => {
-      this.#after(this.#random.below(400) / usPerMs, "amid data", once);
+      this.#after(this.#random.below(this.#random.pick(amidDataUs)) / usPerMs, "amid data", once);
     });
     this.#after(dataWaitMs, "no data", once);
   }

@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { type LogLevel, logLevels } from "../platform/logger.ts";
-import { type FaultLevel, faultLevels } from "./faults.ts";
+import { type FaultKind, type FaultLevel, faultLevels } from "./faults.ts";
 import { type SimulationResult, simulate } from "./simulation.ts";
 import { type Kind, kinds } from "./workload.ts";
 
@@ -50,6 +50,18 @@ const program = new Command("simulate")
   .option("--verbose", "print the whole log and history, of successes too", false)
   .addHelpText("after", "\nExample: npm run simulate -- --seeds 1..100 --faults some");
 
+type FaultCounts = SimulationResult["faults"];
+
+function sum(faults: FaultCounts): number {
+  return [...faults.values()].reduce((total, count) => total + count, 0);
+}
+
+/** As `storeCrash 3, cutLink 1`: the most frequent first. */
+function kindsOf(faults: FaultCounts): string {
+  const byCount = [...faults].sort(([, left], [, right]) => right - left);
+  return byCount.map(([kind, count]) => `${kind} ${count}`).join(", ");
+}
+
 function describe({
   seed,
   operations,
@@ -62,7 +74,7 @@ function describe({
 }: SimulationResult): string {
   const seconds = (virtualMs / 1_000).toFixed(1);
   const left = leftBehind === 0 ? "" : `, ${leftBehind} chunks left behind`;
-  return `seed ${seed}: ${operations} operations, ${faults} faults, ${events} events in ${seconds} s of virtual time, ${configurations} states at most${left}, ${digest}`;
+  return `seed ${seed}: ${operations} operations, ${sum(faults)} faults, ${events} events in ${seconds} s of virtual time, ${configurations} states at most${left}, ${digest}`;
 }
 
 function report({ failure, seed }: SimulationResult, options: Options): void {
@@ -86,16 +98,23 @@ async function main(): Promise<void> {
     console.log(`\nFAILED seed ${current}: unhandled rejection: ${(error as Error)?.stack ?? error}`);
     process.exit(1);
   });
+  const seeds = { ok: 0, open: 0, FAILED: 0 };
+  const faultsInAll = new Map<FaultKind, number>();
   const failed: number[] = [];
   for (current = first; current <= last; current++) {
     const { operations, faults, logLevel, more } = options;
     const result = await simulate({ seed: current, operations, faults, logLevel, ...(more && { more }) });
-    const verdict = result.undecided ? "open  " : "ok    ";
-    console.log(`${result.failure === undefined ? verdict : "FAILED"} ${describe(result)}`);
+    const verdict = result.failure !== undefined ? "FAILED" : result.undecided ? "open" : "ok";
+    seeds[verdict] += 1;
+    console.log(`${verdict.padEnd(6)} ${describe(result)}`);
+    if (options.verbose) console.log(`faults: ${kindsOf(result.faults) || "none"}`);
+    for (const [kind, count] of result.faults) faultsInAll.set(kind, (faultsInAll.get(kind) ?? 0) + count);
     report(result, options);
     digests.update(result.digest);
     if (result.failure !== undefined) failed.push(current);
   }
+  console.log(`${seeds.ok} ok, ${seeds.open} open (too many possible states to go on), ${seeds.FAILED} failed`);
+  console.log(`${sum(faultsInAll)} faults: ${kindsOf(faultsInAll) || "none"}`);
   if (failed.length > 0) console.log(`${failed.length} failed: ${failed.join(" ")}`);
   console.log(`digest ${digests.digest("hex").slice(0, 16)}`);
   process.exit(failed.length > 0 ? 1 : 0);

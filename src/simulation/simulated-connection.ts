@@ -72,8 +72,10 @@ export class SimulatedConnection implements Connection {
   }
 
   ownerDied(silent: boolean): void {
-    if (silent) this.#halfOpen = true;
-    else if (!this.#ended) {
+    if (silent) {
+      this.#halfOpen = true;
+      this.#outgoing!.losePower();
+    } else if (!this.#ended) {
       // The kernel ends the connections of a dead process in order, unless data was on its way to it.
       if (this.#other!.#outgoing!.isIdle) this.#outgoing!.end(closedByPeer, false);
       else this.#outgoing!.end("ECONNRESET", this.#random!.chance(0.5));

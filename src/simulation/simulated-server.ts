@@ -116,7 +116,8 @@ export class SimulatedServer {
   async #start(platform: Platform, pid: number): Promise<void> {
     await platform.disk.makeDirectory(directory);
     await platform.disk.lockDirectory(directory);
-    const service = this.#hooks.service?.(this.plan.name) ?? new Service();
+    const newService = () => this.#hooks.service?.(this.plan.name) ?? new Service();
+    const service = newService();
     const ids = { clusterId: clusterId, serverId: `server ${this.plan.name}` };
     let term = 0;
     const common = { ...ids, address: this.address, pid };
@@ -140,6 +141,7 @@ export class SimulatedServer {
         leaders: [this.#leader],
         roles: this.plan.roles,
         segmentBytes,
+        linkService: newService(),
       });
       this.#parts.push(store);
       const { damage } = store;

@@ -87,6 +87,12 @@ export class SimulatedStream {
     this.#launch({ bytes: undefined, reason });
   }
 
+  /** The sender's machine is dark: what its kernel had not brought onto the wire will never come, nor will an end. */
+  losePower(): void {
+    const onTheWire = this.#random.below(this.#inFlight.length + 1);
+    for (const { bytes } of this.#inFlight.splice(onTheWire)) this.#inFlightBytes -= bytes?.byteLength ?? 0;
+  }
+
   #depart(): void {
     if (this.#departing || this.#ended) return;
     this.#departing = true;

@@ -1,6 +1,6 @@
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
-import { type FaultLevel, faultLevels } from "./faults.ts";
+import { type FaultKind, type FaultLevel, faultKinds, faultLevels } from "./faults.ts";
 import { type SimulationResult, simulate } from "./simulation.ts";
 
 /** Seeds of each level: what fits into half a minute. More: npm run simulate -- --seeds 1..1000 */
@@ -13,11 +13,21 @@ function check({ seed, failure }: SimulationResult, faults: FaultLevel): void {
   assert.fail(`${failure.error.stack}\n${failure.history.slice(-10).join("\n")}\nagain: ${again}`);
 }
 
+const struck = new Set<FaultKind>();
+
 for (const faults of faultLevels) {
   test(`simulations with faults: ${faults}`, async () => {
-    for (let seed = 1; seed <= seedsOf[faults]; seed++) check(await simulate({ seed, operations, faults }), faults);
+    for (let seed = 1; seed <= seedsOf[faults]; seed++) {
+      const result = await simulate({ seed, operations, faults });
+      check(result, faults);
+      for (const kind of result.faults.keys()) struck.add(kind);
+    }
   });
 }
+
+test("every kind of fault strikes in these", () => {
+  assert.deepEqual([...struck].sort(), [...faultKinds].sort());
+});
 
 test("the same seed gives the same digest, twice", async () => {
   const run = () => simulate({ seed: 7, operations: 100, faults: "all" });

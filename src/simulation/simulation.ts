@@ -47,7 +47,8 @@ export interface SimulationResult {
   readonly seed: number;
   readonly digest: string;
   readonly operations: number;
-  readonly faults: number;
+  /** How often which fault struck. */
+  readonly faults: ReadonlyMap<FaultKind, number>;
   readonly events: number;
   readonly virtualMs: number;
   /** Most states that were possible at one time: how much the history left open. */

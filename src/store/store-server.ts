@@ -37,6 +37,8 @@ export interface StoreServerOptions {
   readonly segmentBytes?: number;
   /** Serve what is left where it has lost data of the only copy (damage.ts). Default: no. */
   readonly acceptLoss?: boolean;
+  /** Serves what the leader asks over the store's own connection. Default: a new one. */
+  readonly linkService?: Service;
 }
 
 export class StoreServer {
@@ -76,7 +78,7 @@ export class StoreServer {
     this.#repair = new Repair({ store, logger, storeNumber: () => this.#admission.storeNumber, connect });
     const { repair, clock } = { repair: this.#repair, clock: platform.clock };
     this.#scrub = new Scrub({ store, repair, clock, logger, scrubMs: defaultScrubMs });
-    const service = new Service();
+    const service = options.linkService ?? new Service();
     this.register(service);
     registerProcessMethods(service, platform, () => storeWaits(this.#services, store, platform.clock.nowMs()));
     registerStoreGauges(platform.metrics, store);
