@@ -3,6 +3,8 @@ import { Command, CommanderError } from "commander";
 import { exitNow, thisProcess } from "../platform/processes.ts";
 import { backupMetadataCommand } from "./backup-metadata.ts";
 import { checkCommand } from "./check.ts";
+import { cpCommand, getCommand, putCommand } from "./files/copies.ts";
+import { catCommand, lsCommand, rmCommand } from "./files/looks.ts";
 import { mountCommand } from "./mount.ts";
 import { exitCodes, reportError } from "./output.ts";
 import { quickstartCommand } from "./quickstart.ts";
@@ -48,6 +50,12 @@ for (const command of [
   whyCommand(),
   topCommand(),
   syncCommand(),
+  lsCommand(),
+  catCommand(),
+  putCommand(),
+  getCommand(),
+  cpCommand(),
+  rmCommand(),
   checkCommand(),
   backupMetadataCommand(),
   restoreMetadataCommand(),

@@ -7,11 +7,13 @@ import { closeSync, openSync, readFileSync, rmdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { getSystemErrorMessage } from "node:util";
 
 export const thisProcess = {
   pid: process.pid,
   uid: process.getuid?.() ?? -1,
   gid: process.getgid?.() ?? -1,
+  groups: (process.getgroups?.() ?? []) as readonly number[],
   host: hostname(),
   arguments: process.argv as readonly string[],
   /** Columns of the terminal, or undefined where the output is not one. */
@@ -36,6 +38,18 @@ export function print(line: string): void {
 
 export function printError(line: string): void {
   process.stderr.write(`${line}\n`);
+}
+
+/** Writes bytes to the standard output; resolves when there is room for more. */
+export function printBytes(bytes: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.stdout.write(bytes, (error) => (error ? reject(error) : resolve()));
+  });
+}
+
+/** What an error number means, in words: `no such file or directory`. */
+export function errnoText(errno: number): string {
+  return getSystemErrorMessage(-errno) ?? `error ${errno}`;
 }
 
 /** Empties the screen of the terminal, so that what is printed next begins at its top. */
