@@ -57,6 +57,8 @@ export class SimulatedKernel implements KernelCaches {
   readonly #random: SimulatedRandom;
   /** Handles through which pages are read and written. */
   readonly #mappedThrough = new Map<number, Set<Handle>>();
+  /** By inode: loads and stores under way in mapped memory. */
+  readonly #accesses = new Map<number, Set<Promise<unknown>>>();
 
   constructor(fileSystem: FileSystem, incarnation: Incarnation, nowMs: () => number, random: SimulatedRandom) {
     this.#fileSystem = fileSystem;
@@ -249,6 +251,8 @@ export class SimulatedKernel implements KernelCaches {
   async #close(inode: number, handle: Handle): Promise<SystemCallResult> {
     const mapping = this.#mappedThrough.get(inode);
     if (mapping?.has(handle)) {
+      // A mapping goes when nobody is in it any more, and the file stays open until then.
+      await Promise.allSettled(this.#accesses.get(inode) ?? []);
       if (mapping.size === 1) await this.#pages.drop(inode);
       mapping.delete(handle);
     }
@@ -309,7 +313,7 @@ export class SimulatedKernel implements KernelCaches {
 
   async #load({ inode, offset, length }: Operation<"load">, handle: Handle): Promise<SystemCallResult> {
     this.#maps(inode, handle);
-    const bytes = await this.#pages.load(inode, offset, length);
+    const bytes = await this.#accessing(inode, this.#pages.load(inode, offset, length));
     return { outcome: bytes && { kind: "data", bytes } };
   }
 
@@ -319,7 +323,8 @@ export class SimulatedKernel implements KernelCaches {
    */
   #store(operation: Operation<"store">, handle: Handle): Promise<SystemCallResult> {
     this.#maps(operation.inode, handle);
-    return this.#locks.locked(operation.inode, "exclusive", () => this.#storeAlone(operation));
+    const stored = this.#locks.locked(operation.inode, "exclusive", () => this.#storeAlone(operation));
+    return this.#accessing(operation.inode, stored);
   }
 
   async #storeAlone({ inode, offset, length, tag }: Operation<"store">): Promise<SystemCallResult> {
@@ -352,6 +357,16 @@ export class SimulatedKernel implements KernelCaches {
   #maps(inode: number, handle: Handle): void {
     const handles = this.#mappedThrough.get(inode) ?? new Set();
     this.#mappedThrough.set(inode, handles.add(handle));
+  }
+
+  async #accessing<T>(inode: number, access: Promise<T>): Promise<T> {
+    const accesses = this.#accesses.get(inode) ?? new Set();
+    this.#accesses.set(inode, accesses.add(access));
+    try {
+      return await access;
+    } finally {
+      accesses.delete(access);
+    }
   }
 
   #mapping(inode: number): Handle {

@@ -273,6 +273,8 @@ class Simulation {
     const known = sessions.find((one) => one.session === session);
     // One that hasn't been heard of since may still end.
     if (known !== undefined && known.heardMsAgo + settledMs > backMs) return;
+    // Stores had fenced it for a leader that died before it had ended it: the client has another one, this one runs out.
+    if (known !== undefined && mount.client.sessionId !== session) return;
     const lives = known !== undefined;
     this.#riskyMounts.delete(mount.name);
     client.riskIsOver();
