@@ -53,6 +53,7 @@ measure(
       type: "file",
       mode: 0o644,
       uid: 1000,
+      umask: 0,
       gid: 1000,
       device: 0,
       target: "",

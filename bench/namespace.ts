@@ -94,7 +94,7 @@ function run(label: string, state: State, directories: number, filesEach: number
     next += 1;
     return next - 1;
   };
-  const node = { mode: 0o644, uid: 0, gid: 0, device: 0, target: "" };
+  const node = { mode: 0o644, umask: 0, uid: 0, gid: 0, device: 0, target: "" };
   const parents: number[] = [];
   for (let number = 0; number < directories; number++) {
     parents.push(inode());

@@ -39,6 +39,7 @@ export class CachedTables {
         get: (_volume, inode) => this.#node(inode).record,
         put: (_volume, record) => this.#put(record),
         addOrphan: () => {},
+        deleteOrphan: () => {},
       },
       entries: {
         get: (_volume, directory, name) => this.#access!.entry(this.#node(directory), name),

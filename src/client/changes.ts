@@ -74,8 +74,10 @@ function letOrphanGo(mount: MountSession, inode: number): void {
   });
 }
 
-/** rename(2). */
-export async function rename(mount: MountSession, asked: OperationOf<"rename">, operation: Operation): Promise<void> {
+type Renaming = OperationOf<"rename" | "exchange">;
+
+/** renameat2(2). */
+export async function rename(mount: MountSession, asked: Renaming, operation: Operation): Promise<void> {
   const room = mount.journal.room(operation);
   if (room !== undefined) await room;
   const decision = await mount.fetcher.run(operation, (access) => {
@@ -92,7 +94,7 @@ export async function rename(mount: MountSession, asked: OperationOf<"rename">, 
 }
 
 /** What a rename changes that the leader has to decide; undefined for one that is decided here. */
-function nodesOfMove(asked: OperationOf<"rename">, access: Access): Node[] | undefined {
+function nodesOfMove(asked: Renaming, access: Access): Node[] | undefined {
   const { parent, name, newParent, newName } = asked;
   if (parent === newParent) return undefined;
   const [from, to] = [access.node(parent, "exclusive"), access.node(newParent, "exclusive")];
@@ -108,7 +110,7 @@ function nodesOfMove(asked: OperationOf<"rename">, access: Access): Node[] | und
  */
 function decideAtLeader(
   { leases, journal }: MountSession,
-  asked: OperationOf<"rename">,
+  asked: Renaming,
   nodes: readonly Node[],
   access: Access,
 ): { made: Promise<void> } {

@@ -155,7 +155,7 @@ export class Client implements FileSystem {
 
   createAndOpen(
     parent: number,
-    name: string,
+    name: string | undefined,
     node: NewNode,
     flags: OpenFlags,
     signal?: AbortSignal,
@@ -197,25 +197,20 @@ export class Client implements FileSystem {
     return this.#change("rename", parent, signal, (mount, operation) => names.rename(mount, asked, operation));
   }
 
+  exchange(parent: number, name: string, newParent: number, newName: string, signal?: AbortSignal): Promise<void> {
+    const asked = { kind: "exchange", parent, name, newParent, newName } as const;
+    return this.#change("exchange", parent, signal, (mount, operation) => names.rename(mount, asked, operation));
+  }
+
   readLink(inode: number, signal?: AbortSignal): Promise<string> {
     return this.#run("readLink", inode, signal, (mount, operation) => names.readLink(mount, inode, operation));
   }
 
   open(inode: number, flags: OpenFlags, signal?: AbortSignal): Promise<Handle> {
     const run = flags.truncate === true ? this.#change.bind(this) : this.#run.bind(this);
-    return run("open", inode, signal, async (mount, operation) => {
-      const handle = await files.open(mount, inode, operation, (node) => new OpenHandle(mount, node, flags));
-      try {
-        // truncate(2) by O_TRUNC sets the times even of an empty file.
-        if (flags.truncate === true) {
-          await files.setAttributes(mount, inode, { size: 0, mtime: { kind: "now" } }, operation);
-        }
-      } catch (error) {
-        handle.close();
-        throw error;
-      }
-      return wanted(handle, operation);
-    });
+    return run("open", inode, signal, async (mount, operation) =>
+      wanted(await files.open(mount, inode, flags, operation), operation),
+    );
   }
 
   flush(handle: Handle): void {
@@ -289,6 +284,19 @@ export class Client implements FileSystem {
   ): Promise<void> {
     const asked = { kind: "setExtendedAttribute", inode, name, value, mode } as const;
     return this.#change("setExtendedAttribute", inode, signal, (mount, operation) =>
+      change(mount, asked, operation, () => {}),
+    );
+  }
+
+  setAccessControlList(
+    inode: number,
+    which: "access" | "default",
+    list: Uint8Array | undefined,
+    options: { killSetGroupId: boolean },
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const asked = { kind: "setAccessControlList", inode, which, list: list ?? new Uint8Array(), ...options } as const;
+    return this.#change("setAccessControlList", inode, signal, (mount, operation) =>
       change(mount, asked, operation, () => {}),
     );
   }

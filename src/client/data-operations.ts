@@ -8,17 +8,35 @@ import { FileError } from "../errors/file-error.ts";
 import { type Attributes, fileBytesMax } from "../namespace/model.ts";
 import type { OperationOf } from "../namespace/operation.ts";
 import { change } from "./changes.ts";
-import type { AttributeChange, PageUse } from "./file-system.ts";
+import type { AttributeChange, OpenFlags, PageUse } from "./file-system.ts";
 import type { MountSession } from "./mount-session.ts";
 import type { Node } from "./node.ts";
-import type { OpenHandle } from "./open-handle.ts";
+import { OpenHandle } from "./open-handle.ts";
 import { expectResult } from "./results.ts";
 import { isWithinSize, readSplit, writeSplit } from "./split-data.ts";
 import type { Operation } from "./waits.ts";
 
-/** Opens an inode: a handle is counted under a lease, which is a hold. `then` runs in that moment. Errors: ENOENT. */
-export function open<T>(mount: MountSession, inode: number, operation: Operation, then: (node: Node) => T): Promise<T> {
-  return mount.fetcher.run(operation, (access) => then(access.node(inode, "shared")));
+/** Opens an inode: the handle is counted under a lease, which is a hold. Errors: ENOENT. */
+export async function open(
+  mount: MountSession,
+  inode: number,
+  flags: OpenFlags,
+  operation: Operation,
+): Promise<OpenHandle> {
+  const handle = await mount.fetcher.run(
+    operation,
+    (access) => new OpenHandle(mount, access.node(inode, "shared"), flags),
+  );
+  try {
+    // truncate(2) by O_TRUNC sets the times even of an empty file.
+    if (flags.truncate === true) {
+      await setAttributes(mount, inode, { size: 0, mtime: { kind: "now" } }, operation);
+    }
+  } catch (error) {
+    handle.close();
+    throw error;
+  }
+  return handle;
 }
 
 /** chmod, chown, utimens; a size: see content/truncate.ts. */

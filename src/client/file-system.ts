@@ -39,8 +39,9 @@ export interface AttributeChange {
 
 export interface NewNode {
   readonly type: FileType;
-  /** Permission bits, the umask already taken off. */
   readonly mode: number;
+  /** Taken off the mode, unless the directory has a default ACL (acl(5)). */
+  readonly umask?: number;
   readonly uid: number;
   /** In a setgid directory the node gets that directory's group instead, and a directory its setgid bit too (inode(7)). */
   readonly gid: number;
@@ -112,10 +113,10 @@ export interface FileSystem {
   setAttributes(inode: number, change: AttributeChange, signal?: AbortSignal): Promise<Attributes>;
   /** Makes a file, directory, symlink or special file. */
   create(parent: number, name: string, node: NewNode, signal?: AbortSignal): Promise<Attributes>;
-  /** Makes a regular file and opens it. */
+  /** Makes a regular file and opens it. Without a name it goes with its last handle, unless `link` gives it one first. */
   createAndOpen(
     parent: number,
-    name: string,
+    name: string | undefined,
     node: NewNode,
     flags: OpenFlags,
     signal?: AbortSignal,
@@ -131,6 +132,8 @@ export interface FileSystem {
     flags: { noReplace: boolean },
     signal?: AbortSignal,
   ): Promise<void>;
+  /** Both names are there, and change places in one step. Errors: ENOENT, EINVAL (one contains the other). */
+  exchange(parent: number, name: string, newParent: number, newName: string, signal?: AbortSignal): Promise<void>;
   readLink(inode: number, signal?: AbortSignal): Promise<string>;
   /** Opens a file or directory: it stays readable until the handle is closed, whatever happens to its names. */
   open(inode: number, flags: OpenFlags, signal?: AbortSignal): Promise<Handle>;
@@ -188,6 +191,17 @@ export interface FileSystem {
   listExtendedAttributes(inode: number, signal?: AbortSignal): Promise<readonly string[]>;
   /** Errors: ENODATA. */
   removeExtendedAttribute(inode: number, name: string, signal?: AbortSignal): Promise<void>;
+  /**
+   * Sets a POSIX ACL, as the kernel has it in `system.posix_acl_access` or `system.posix_acl_default`, by which names it is
+   * read; undefined removes it. `killSetGroupId`: the caller may not keep that bit. Errors: EINVAL, EACCES.
+   */
+  setAccessControlList(
+    inode: number,
+    which: "access" | "default",
+    list: Uint8Array | undefined,
+    options: { killSetGroupId: boolean },
+    signal?: AbortSignal,
+  ): Promise<void>;
   /** A lock of another owner that is in the way, or undefined. */
   testLock(handle: Handle, lock: LockRange, signal?: AbortSignal): Promise<LockRange | undefined>;
   /**

@@ -1,5 +1,6 @@
 /** Operations on names and attributes, over what is cached under leases. */
 import { FileError } from "../errors/file-error.ts";
+import type { FileOperation } from "../namespace/apply.ts";
 import { checkName } from "../namespace/inodes.ts";
 import { type Attributes, targetBytesMax } from "../namespace/model.ts";
 import {
@@ -47,21 +48,28 @@ export function getAttributes(
   });
 }
 
-/** @param then runs in the moment in which the inode is made */
+/**
+ * @param name undefined for a file that has none
+ * @param then runs in the moment in which the inode is made
+ */
 export async function create<T>(
   mount: MountSession,
   parent: number,
-  name: string,
+  name: string | undefined,
   node: NewNode,
   operation: Operation,
   then: (attributes: Attributes) => T,
 ): Promise<T> {
-  checkName(name);
-  const { type, mode, uid, gid, device = 0, target = "" } = node;
+  if (name !== undefined) checkName(name);
+  const { type, mode, umask = 0, uid, gid, device = 0, target = "" } = node;
   if (target.length > targetBytesMax) throw new FileError("ENAMETOOLONG");
   const inode = await mount.ids.takeInode(operation);
   try {
-    const made = { kind: "create", parent, name, inode, type, mode, uid, gid, device, target } as const;
+    const asked = { parent, inode, mode, umask, uid, gid };
+    const made: FileOperation =
+      name === undefined
+        ? { kind: "createUnnamed", ...asked }
+        : { kind: "create", name, type, device, target, ...asked };
     return await change(mount, made, operation, (result) => then(expectResult(result, "attributes").attributes));
   } catch (error) {
     if (mount.leases.get(inode) === undefined) mount.ids.giveBackInode(inode);

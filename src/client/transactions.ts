@@ -236,12 +236,15 @@ function bytesOf(operation: NamespaceOperation): number {
     case "create":
       return 64 + operation.name.length + operation.target.length;
     case "rename":
+    case "exchange":
       return 64 + operation.name.length + operation.newName.length;
     case "write":
     case "setAttributes":
       return 64 + operation.mappings.length * 12;
     case "setExtendedAttribute":
       return 320 + operation.value.byteLength;
+    case "setAccessControlList":
+      return 64 + operation.list.byteLength;
     default:
       return 320;
   }

@@ -76,7 +76,7 @@ test("INIT agrees on 1 MiB, direct mmap and no write-back cache", async () => {
   assert.deepEqual([body.readUInt32LE(0), body.readUInt32LE(4), body.readUInt32LE(8)], [7, 45, 131072]);
   const flags = BigInt(body.readUInt32LE(12)) | (BigInt(body.readUInt32LE(32)) << 32n);
   for (const [one, bit] of Object.entries(feature)) assert.ok((flags & bit) !== 0n, one);
-  const unwanted = { DONT_MASK: 6n, AUTO_INVAL_DATA: 12n, DO_READDIRPLUS: 13n, WRITEBACK_CACHE: 16n };
+  const unwanted = { AUTO_INVAL_DATA: 12n, DO_READDIRPLUS: 13n, WRITEBACK_CACHE: 16n };
   for (const [one, bit] of Object.entries(unwanted)) assert.ok((flags & (1n << bit)) === 0n, one);
   assert.deepEqual([body.readUInt16LE(16), body.readUInt16LE(18)], [64, 48]);
   assert.equal(body.readUInt32LE(20), 1024 * 1024);
@@ -294,7 +294,9 @@ test("rename flags, unknown opcodes, requests that have no answer", async () => 
   const { kernel, files } = setup();
   await files.create(files.root, "a", { type: "file", mode: 0o644, uid: 0, gid: 0 });
   const body = (flags: number) => join(u64(1), u32(flags), u32(0), name("a"), name("b"));
-  for (const flags of [2, 4, 3]) assert.equal((await kernel.ask("RENAME2", { body: body(flags) })).errno, errno.EINVAL);
+  for (const flags of [4, 3, 6, 8])
+    assert.equal((await kernel.ask("RENAME2", { body: body(flags) })).errno, errno.EINVAL);
+  assert.equal((await kernel.ask("RENAME2", { body: body(2) })).errno, errno.ENOENT);
   assert.equal((await kernel.ask("RENAME2", { body: body(1) })).errno, 0);
   for (const one of ["ACCESS", "LSEEK", "FALLOCATE", "COPY_FILE_RANGE", "IOCTL", "POLL"] as const) {
     assert.equal((await kernel.ask(one, { body: Buffer.alloc(64) })).errno, errno.ENOSYS, one);

@@ -25,6 +25,7 @@ import { Notifications } from "./notifications.ts";
 import type { PageWatch } from "./page-watch.ts";
 import {
   batchForgetIn,
+  feature,
   forgetIn,
   forgetOne,
   incEpochMinor,
@@ -32,6 +33,7 @@ import {
   keepPagesMinor,
   opcode,
   opcodeName,
+  setXattrIn,
 } from "./protocol.ts";
 import { Replies } from "./replies.ts";
 import { MalformedRequest, Request } from "./request.ts";
@@ -106,6 +108,7 @@ class Server implements FuseServer {
       caches,
       pages,
       lockOwners: new LockOwners(),
+      setXattrBytes: setXattrIn.shortBytes,
       recentLookups: new Set(),
     };
     fileSystem.attach(caches);
@@ -207,6 +210,7 @@ class Server implements FuseServer {
       const agreement = negotiate(request, this.#options.featureMask, this.#options.minorMax);
       const { caches, replies } = this.#context;
       replies.bytes(request, agreement.reply);
+      if ((agreement.features & feature.SETXATTR_EXT) !== 0n) this.#context.setXattrBytes = setXattrIn.bytes;
       replies.keepsPages = agreement.minor >= keepPagesMinor;
       const mayKeepNames = this.#options.keepNames !== false && agreement.minor >= incEpochMinor;
       replies.keepsNames = mayKeepNames && caches.tryEpochs();

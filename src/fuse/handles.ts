@@ -67,6 +67,11 @@ export class OpenFiles {
     return number !== undefined && this.#files.has(number);
   }
 
+  /** Is one of its handles open? For the rare questions: it looks at all. */
+  hasInode(inode: number): boolean {
+    return this.#files.values().some((file) => file.handle.inode === inode);
+  }
+
   /** Throws FileError EBADF for a number that is not open. */
   get(number: number | undefined): OpenFile {
     const file = number === undefined ? undefined : this.#files.get(number);

@@ -2,8 +2,10 @@
  * INIT: what kernel and server agree on for the whole mount.
  *
  * Left out on purpose: WRITEBACK_CACHE (the kernel would then ignore sizes and times that other clients change),
- * DONT_MASK (so the kernel takes the umask off), AUTO_INVAL_DATA (EXPLICIT_INVAL_DATA stands instead), NO_OPEN_SUPPORT
- * (every open is a hold), DO_READDIRPLUS (see requests/directories.ts), SETXATTR_EXT (it is about ACLs).
+ * AUTO_INVAL_DATA (EXPLICIT_INVAL_DATA stands instead), NO_OPEN_SUPPORT
+ * (every open is a hold), DO_READDIRPLUS (see requests/directories.ts).
+ *
+ * DONT_MASK goes with POSIX_ACL: the umask comes with each request, and counts only where no default ACL does (acl(5)).
  */
 import { BrineError } from "../errors/brine-error.ts";
 import {

@@ -62,6 +62,7 @@ export const opcode = {
   RENAME2: 45,
   LSEEK: 46,
   COPY_FILE_RANGE: 47,
+  TMPFILE: 51,
   STATX: 52,
 } as const;
 
@@ -79,12 +80,15 @@ export const feature = {
   ATOMIC_O_TRUNC: 1n << 3n,
   EXPORT_SUPPORT: 1n << 4n,
   BIG_WRITES: 1n << 5n,
+  DONT_MASK: 1n << 6n,
   FLOCK_LOCKS: 1n << 10n,
   ASYNC_DIO: 1n << 15n,
   PARALLEL_DIROPS: 1n << 18n,
+  POSIX_ACL: 1n << 20n,
   MAX_PAGES: 1n << 22n,
   EXPLICIT_INVAL_DATA: 1n << 25n,
   HANDLE_KILLPRIV_V2: 1n << 28n,
+  SETXATTR_EXT: 1n << 29n,
   /** The kernel reads `flags2` only if this is set. */
   INIT_EXT: 1n << 30n,
   DIRECT_IO_ALLOW_MMAP: 1n << 36n,
@@ -107,7 +111,7 @@ export const writeFlag = { CACHE: 1 << 0, KILL_PRIVILEGES: 1 << 2 } as const;
 /** Bit of read_in.read_flags. LOCKOWNER: asked by read(2); without it, into pages of mapped memory. */
 export const readFlag = { LOCKOWNER: 1 << 1 } as const;
 /** renameat2(2). */
-export const renameFlag = { NOREPLACE: 1 << 0 } as const;
+export const renameFlag = { NOREPLACE: 1 << 0, EXCHANGE: 1 << 1 } as const;
 /** open(2) on Linux, the same on x86-64 and arm64. */
 export const openFlag = {
   ACCESS_MODE: 0o3,
@@ -240,12 +244,13 @@ export const setAttributesIn = {
   bytes: 88,
 } as const;
 
-export const mknodIn = { mode: 0, device: 4, bytes: 16 } as const;
-export const mkdirIn = { mode: 0, bytes: 8 } as const;
+export const mknodIn = { mode: 0, device: 4, umask: 8, bytes: 16 } as const;
+export const mkdirIn = { mode: 0, umask: 4, bytes: 8 } as const;
 export const renameIn = { newDirectory: 0, bytes: 8 } as const;
 export const rename2In = { newDirectory: 0, flags: 8, bytes: 16 } as const;
 export const linkIn = { node: 0, bytes: 8 } as const;
-export const createIn = { flags: 0, mode: 4, openFlags: 12, bytes: 16 } as const;
+/** CREATE and TMPFILE. */
+export const createIn = { flags: 0, mode: 4, umask: 8, openFlags: 12, bytes: 16 } as const;
 
 export const openIn = { flags: 0, openFlags: 4, bytes: 8 } as const;
 export const openOut = { handle: 0, openFlags: 8, bytes: 16 } as const;
@@ -273,8 +278,11 @@ export const statfsOut = {
   bytes: 80,
 } as const;
 
-/** Followed by the name and the value; by the name. (SETXATTR_EXT, with a longer structure, is not negotiated.) */
-export const setXattrIn = { size: 0, flags: 4, bytes: 8 } as const;
+/** Followed by the name and the value. Without SETXATTR_EXT (Linux 5.12) it has the first 8 bytes only. */
+export const setXattrIn = { size: 0, flags: 4, extendedFlags: 8, shortBytes: 8, bytes: 16 } as const;
+/** Bit of `extendedFlags`: an ACL is set by someone who may not keep setgid. */
+export const setXattrKillSetGroupId = 1 << 0;
+/** Followed by the name. */
 export const getXattrIn = { size: 0, bytes: 8 } as const;
 export const getXattrOut = { size: 0, bytes: 8 } as const;
 /** setxattr(2). */

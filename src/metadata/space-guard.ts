@@ -30,6 +30,7 @@ const lookIntervalMs = 1_000;
 
 const growing: ReadonlySet<OperationKind> = new Set([
   "create",
+  "createUnnamed",
   "link",
   "write",
   "grantInodes",

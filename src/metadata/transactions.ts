@@ -154,7 +154,7 @@ export class Transactions {
       const { timeNs, operation } = transactions[at]!;
       const refusal = this.#refusal(session, operation, timeNs, latestNs);
       if (refusal !== undefined) return { accepted, refusal };
-      if (operation.kind === "create") this.#cover(session, operation.inode);
+      if (isCreation(operation)) this.#cover(session, operation.inode);
       const predicted = timeNs !== undefined;
       accepted.push({
         session: session.id,
@@ -183,7 +183,7 @@ export class Transactions {
     }
     if (timeNs !== undefined && timeNs > latestNs) return new BrineError("invalid", "the client's clock is ahead");
     const { leases } = this.#holdings.of(session.volume);
-    if (kind === "create" && leases.isFull(session.id)) return new BrineError("busy", "too many leases");
+    if (isCreation(operation) && leases.isFull(session.id)) return new BrineError("busy", "too many leases");
     const without = inodesOf(operation).find((inode) => !leases.has(session.id, inode, "exclusive"));
     if (without === undefined || (kind === "write" && this.#mayWriteSplit(session, operation))) return undefined;
     return new BrineError("invalid", `${kind} without the exclusive lease on inode ${without}`);
@@ -215,7 +215,7 @@ export class Transactions {
     for (const [index, { operation }] of queued.transactions.entries()) {
       const result = results[index];
       if (result?.kind === "removed" && result.orphan !== 0) hasOrphans = true;
-      if (operation.kind === "create" && result?.kind !== "attributes") this.#uncover(session, operation.inode);
+      if (isCreation(operation) && result?.kind !== "attributes") this.#uncover(session, operation.inode);
     }
     if (hasOrphans) this.#onOrphan();
     if (refusal === undefined) return;
@@ -246,16 +246,22 @@ export class Transactions {
   }
 }
 
+function isCreation(operation: Operation): operation is OperationOf<"create" | "createUnnamed"> {
+  return operation.kind === "create" || operation.kind === "createUnnamed";
+}
+
 /** Inodes that an operation names and changes; one that it creates is the session's own. */
 function inodesOf(operation: FileOperation): readonly number[] {
   switch (operation.kind) {
     case "create":
+    case "createUnnamed":
     case "unlink":
     case "rmdir":
       return [operation.parent];
     case "link":
       return [operation.parent, operation.inode];
     case "rename":
+    case "exchange":
       return [operation.parent, operation.newParent];
     default:
       return [operation.inode];

@@ -20,19 +20,23 @@ import { chunksDeleted } from "./operations/chunks-deleted.ts";
 import { closeSession } from "./operations/close-session.ts";
 import { create } from "./operations/create.ts";
 import { createGroups } from "./operations/create-groups.ts";
+import { createUnnamed } from "./operations/create-unnamed.ts";
 import { createVolume } from "./operations/create-volume.ts";
 import { deleteVolume } from "./operations/delete-volume.ts";
 import { discardChunks } from "./operations/discard-chunks.ts";
+import { exchange } from "./operations/exchange.ts";
 import { removeExtendedAttribute, setExtendedAttribute } from "./operations/extended-attributes.ts";
 import { grantChunks } from "./operations/grant-chunks.ts";
 import { grantInodes } from "./operations/grant-inodes.ts";
 import { link } from "./operations/link.ts";
+import { markRead } from "./operations/mark-read.ts";
 import { openSession } from "./operations/open-session.ts";
 import { reapOrphan } from "./operations/reap-orphan.ts";
 import { registerStore } from "./operations/register-store.ts";
 import { removeVolumeInodes } from "./operations/remove-volume-inodes.ts";
 import { rename } from "./operations/rename.ts";
 import { rmdir } from "./operations/rmdir.ts";
+import { setAccessControlList } from "./operations/set-access-control-list.ts";
 import { setAttributes } from "./operations/set-attributes.ts";
 import { unlink } from "./operations/unlink.ts";
 import { write } from "./operations/write.ts";
@@ -43,14 +47,18 @@ import type { Tables } from "./tables/tables.ts";
 /** Operations on files: leader and clients execute them by the same rules (context.ts). */
 const fileOperations = {
   create,
+  createUnnamed,
   link,
   unlink,
   rmdir,
   rename,
+  exchange,
   setAttributes,
   write,
   setExtendedAttribute,
   removeExtendedAttribute,
+  setAccessControlList,
+  markRead,
 };
 export type FileOperation = OperationOf<keyof typeof fileOperations>;
 

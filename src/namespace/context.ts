@@ -29,6 +29,7 @@ export interface FileTables {
     get(volume: number, inode: number): InodeRecord | undefined;
     put(volume: number, record: InodeRecord): void;
     addOrphan(volume: number, inode: number): void;
+    deleteOrphan(inode: number): void;
   };
   readonly entries: {
     get(volume: number, directory: number, name: string): EntryRecord | undefined;

@@ -42,6 +42,15 @@ export function entryOf(context: FileContext, directory: number, name: string): 
   return entry;
 }
 
+/** True if `ancestor` is `directory` or above it. */
+export function isAtOrAbove(context: FileContext, ancestor: number, directory: number): boolean {
+  const { root } = context.tables.volumes.get(context.volume)!;
+  for (let inode = directory; ; inode = inodeOf(context, inode).parent) {
+    if (inode === ancestor) return true;
+    if (inode === root) return false;
+  }
+}
+
 /** A copy that may be changed and then put. */
 export function draftOf(record: InodeRecord): InodeRecord {
   return { ...record, attributes: { ...record.attributes } };

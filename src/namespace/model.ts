@@ -90,7 +90,7 @@ export const inodeRecord = struct({
   attributes,
   /** Directory that holds the entry made last for this inode; a hint for files, the truth for directories. */
   parent: u64,
-  /** Cookie of that entry, by which its name is found; 0 for the root of a volume. */
+  /** Cookie of that entry, by which its name is found; 0 for the root of a volume, and for a file that never had a name. */
   parentCookie: u64,
   /** Target of a symlink, else empty. */
   target: byteString(targetBytesMax),

@@ -44,7 +44,8 @@ export const operation = union({
 
   /**
    * Makes a file, directory or special file. `inode` is from a range of the session. In a setgid directory it gets that
-   * directory's group, and a directory the setgid bit too (inode(7)). EEXIST, ENOENT, ENOTDIR, EMLINK.
+   * directory's group, and a directory the setgid bit too (inode(7)); in one with a default ACL what that says (acl(5)), and
+   * only without one is `umask` taken off. EEXIST, ENOENT, ENOTDIR, EMLINK.
    */
   create: struct({
     parent: u64,
@@ -52,13 +53,14 @@ export const operation = union({
     inode: u64,
     type: fileType,
     mode: u16,
+    umask: u16,
     uid: u32,
     gid: u32,
     device: u32,
     /** For a symlink, else empty. */
     target: byteString(targetBytesMax),
   }),
-  /** A further name for a file. EEXIST, ENOENT, EPERM for a directory, EMLINK. */
+  /** A further name for a file, or the first of an unnamed one. EEXIST, ENOENT, EPERM for a directory, EMLINK. */
   link: struct({ inode: u64, parent: u64, name }),
   /** Removes a name of anything but a directory. The last one moves the inode to the orphans. ENOENT, EISDIR. */
   unlink: struct({ parent: u64, name }),
@@ -97,6 +99,25 @@ export const operation = union({
   }),
   /** removexattr(2). ENODATA. */
   removeExtendedAttribute: struct({ inode: u64, name: byteString(extendedNameBytesMax) }),
+  /**
+   * Makes a file without a name, as `create` would in that directory (O_TMPFILE): an orphan that `link` may give one. ENOENT,
+   * ENOTDIR.
+   */
+  createUnnamed: struct({ parent: u64, inode: u64, mode: u16, umask: u16, uid: u32, gid: u32 }),
+  /** renameat2(2) with RENAME_EXCHANGE: both names are there, and change places. ENOENT, EINVAL, EMLINK. */
+  exchange: struct({ parent: u64, name, newParent: u64, newName: name }),
+  /**
+   * A POSIX ACL as the kernel has it in an extended attribute; empty: there is none any more. `killSetGroupId`: the caller may
+   * not keep that bit. EOPNOTSUPP, EACCES, EINVAL, ENOSPC.
+   */
+  setAccessControlList: struct({
+    inode: u64,
+    which: oneOf("access", "default"),
+    list: bytes(extendedValueBytesMax),
+    killSetGroupId: boolean,
+  }),
+  /** It was read: sets atime, and nothing else. */
+  markRead: struct({ inode: u64 }),
   /** Gives the session new inode numbers, at most `inodeGrantMax`. */
   grantInodes: struct({ count: u32 }),
   /**
@@ -145,9 +166,9 @@ export const result = union({
   /** The operation changed nothing. */
   failed: struct({ errno: u16 }),
   done: nothing,
-  /** create, link, setAttributes, write: the inode afterwards. */
+  /** create, createUnnamed, link, setAttributes, write, setAccessControlList, markRead: the inode afterwards. */
   attributes: struct({ attributes }),
-  /** unlink, rmdir, rename: the inode that lost its last name by it, or 0. */
+  /** unlink, rmdir, rename, exchange: the inode that lost its last name by it, or 0. */
   removed: struct({ orphan: u64 }),
   /** openSession. */
   session: struct({ session: u64, lastSequence: u64 }),

@@ -4,8 +4,8 @@ import { bytes, type Codec, decode, type Infer, struct, u16, u32, u64 } from "..
 import { BrineError } from "../errors/brine-error.ts";
 import { fileType, inodeGrantMax, name } from "./model.ts";
 
-/** Version of everything in the state. Another one is refused; 1 was never released. */
-export const formatVersion = 2;
+/** Version of everything in the state. Another one is refused; 1 and 2 were never released. */
+export const formatVersion = 3;
 export const formatRow = struct({ version: u32 });
 
 /** Counters; written once a batch. */

@@ -17,6 +17,8 @@ export interface RequestContext {
   readonly caches: Notifications;
   readonly pages: MappedPages;
   readonly lockOwners: LockOwners;
+  /** Bytes of the structure before name and value in SETXATTR: as agreed in INIT. */
+  setXattrBytes: number;
   /** Inodes of directories in which a name was looked up since their last listing. A hint: see directories.ts. */
   readonly recentLookups: Set<number>;
 }

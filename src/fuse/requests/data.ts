@@ -1,5 +1,5 @@
-/** Files: OPEN, CREATE, READ, WRITE, FLUSH, RELEASE, FSYNC. */
-import { type Attributes, type Handle, lockEnd } from "../../client/file-system.ts";
+/** Files: OPEN, CREATE, TMPFILE, READ, WRITE, FLUSH, RELEASE, FSYNC. */
+import { type Attributes, type Handle, lockEnd, type NewNode } from "../../client/file-system.ts";
 import { FileError } from "../../errors/file-error.ts";
 import { OpenFile } from "../handles.ts";
 import {
@@ -76,7 +76,7 @@ export async function createFile(context: RequestContext, request: Request): Pro
   const flags = request.u32(createIn.flags);
   const killPrivileges = (request.u32(createIn.openFlags) & openKillPrivileges) !== 0;
   const name = request.name(createIn.bytes);
-  const node = { ...ownerOf(request), type: "file", mode: request.u32(createIn.mode) & permissionMask } as const;
+  const node = newFile(request);
   const append = (flags & openFlag.APPEND) !== 0;
   const { fileSystem, replies } = context;
   try {
@@ -88,6 +88,27 @@ export async function createFile(context: RequestContext, request: Request): Pro
     const { attributes, handle } = await openExisting(context, request, parent, name, flags, killPrivileges);
     giveHandle(context, handle, flags, (number) => replies.created(request, parent, attributes, number));
   }
+}
+
+/** For CREATE and TMPFILE. */
+function newFile(request: Request): NewNode {
+  const mode = request.u32(createIn.mode) & permissionMask;
+  const umask = request.u32(createIn.umask) & permissionMask;
+  return { ...ownerOf(request), type: "file", mode, umask };
+}
+
+/**
+ * open(2) with O_TMPFILE, Linux 6.1. The kernel itself refuses a name (LINK) to one that was opened with O_EXCL, and to all
+ * that have lost theirs.
+ */
+export async function createUnnamed(context: RequestContext, request: Request): Promise<void> {
+  request.expect(createIn.bytes);
+  const parent = inodeOf(context, request);
+  const flags = request.u32(createIn.flags);
+  const append = (flags & openFlag.APPEND) !== 0;
+  const { fileSystem, replies } = context;
+  const made = await fileSystem.createAndOpen(parent, undefined, newFile(request), { append }, request.signal);
+  giveHandle(context, made.handle, flags, (number) => replies.created(request, parent, made.attributes, number));
 }
 
 /**

@@ -1,26 +1,40 @@
 /**
  * SETXATTR, GETXATTR, LISTXATTR, REMOVEXATTR: names and values as they are. The kernel has checked who may (xattr(7)), but
- * for listing. POSIX ACLs (system.posix_acl_*) are not supported: the kernel would have to check them (POSIX_ACL is not
- * negotiated). Other names in `system.` mean something to file systems that have it.
+ * for listing. POSIX ACLs come as `system.posix_acl_access` and `system.posix_acl_default`: the kernel checks accesses by
+ * them (POSIX_ACL), we keep them right. Other names in `system.` mean something to file systems that have it.
  */
 import { FileError } from "../../errors/file-error.ts";
-import { getXattrIn, getXattrOut, setXattrIn, xattrFlag } from "../protocol.ts";
+import { accessListName, defaultListName } from "../../namespace/access-control-lists.ts";
+import { getXattrIn, getXattrOut, setXattrIn, setXattrKillSetGroupId, xattrFlag } from "../protocol.ts";
 import type { Request } from "../request.ts";
 import { inodeOf, type RequestContext } from "./context.ts";
 
 const namespaces = ["user.", "trusted.", "security."] as const;
+const lists = new Map<string, "access" | "default">([
+  [accessListName, "access"],
+  [defaultListName, "default"],
+]);
 /** XATTR_SIZE_MAX and XATTR_LIST_MAX of linux/limits.h. */
 const valueBytesMax = 65_536;
 const listBytesMax = 65_536;
 
 export async function setExtendedAttribute(context: RequestContext, request: Request): Promise<void> {
-  request.expect(setXattrIn.bytes);
+  const { setXattrBytes } = context;
+  request.expect(setXattrBytes);
   const inode = inodeOf(context, request);
-  const name = supportedName(request.name(setXattrIn.bytes));
+  const name = supportedName(request.name(setXattrBytes));
   const flags = request.u32(setXattrIn.flags);
   const size = request.u32(setXattrIn.size);
   if (size > valueBytesMax) throw new FileError("E2BIG");
-  const value = request.takeData(setXattrIn.bytes + name.length + 1, size);
+  const value = request.takeData(setXattrBytes + name.length + 1, size);
+  const list = lists.get(name);
+  if (list !== undefined) {
+    const extended = setXattrBytes === setXattrIn.bytes ? request.u32(setXattrIn.extendedFlags) : 0;
+    const killSetGroupId = (extended & setXattrKillSetGroupId) !== 0;
+    await context.fileSystem.setAccessControlList(inode, list, value, { killSetGroupId }, request.signal);
+    context.replies.done(request);
+    return;
+  }
   const mode = flags === xattrFlag.CREATE ? "create" : flags === xattrFlag.REPLACE ? "replace" : "set";
   await context.fileSystem.setExtendedAttribute(inode, name, value, mode, request.signal);
   context.replies.done(request);
@@ -46,8 +60,12 @@ export async function listExtendedAttributes(context: RequestContext, request: R
 }
 
 export async function removeExtendedAttribute(context: RequestContext, request: Request): Promise<void> {
+  const inode = inodeOf(context, request);
   const name = supportedName(request.name(0));
-  await context.fileSystem.removeExtendedAttribute(inodeOf(context, request), name, request.signal);
+  const { fileSystem } = context;
+  const list = lists.get(name);
+  if (list === undefined) await fileSystem.removeExtendedAttribute(inode, name, request.signal);
+  else await fileSystem.setAccessControlList(inode, list, undefined, { killSetGroupId: false }, request.signal);
   context.replies.done(request);
 }
 
@@ -62,6 +80,7 @@ function answer(context: RequestContext, request: Request, sizeMax: number, valu
 }
 
 function supportedName(name: string): string {
+  if (lists.has(name)) return name;
   const namespace = namespaces.find((one) => name.startsWith(one));
   if (namespace === undefined) throw new FileError("EOPNOTSUPP");
   if (name.length === namespace.length) throw new FileError("EINVAL");

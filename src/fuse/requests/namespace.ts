@@ -9,6 +9,12 @@ import { inodeOf, knownInode, type RequestContext } from "./context.ts";
 
 const recentLookupsMax = 10_000;
 
+const waysToRename = new Map<number, "replace" | "noReplace" | "exchange">([
+  [0, "replace"],
+  [renameFlag.NOREPLACE, "noReplace"],
+  [renameFlag.EXCHANGE, "exchange"],
+]);
+
 export async function lookup(context: RequestContext, request: Request): Promise<void> {
   const inode = inodeOf(context, request);
   const name = request.name(0);
@@ -29,7 +35,12 @@ async function lookupName(
 ): Promise<Attributes | undefined> {
   const { fileSystem } = context;
   const { signal } = request;
-  if (name === ".") return (await fileSystem.getAttributes(inode, signal)).attributes;
+  if (name === ".") {
+    const { attributes } = await fileSystem.getAttributes(inode, signal);
+    // It was removed, and is kept by nobody here.
+    if (attributes.linkCount === 0 && !context.openFiles.hasInode(inode)) throw new FileError("ESTALE");
+    return attributes;
+  }
   if (name === "..") {
     const { parent } = await fileSystem.getAttributes(inode, signal);
     return (await fileSystem.getAttributes(parent, signal)).attributes;
@@ -37,7 +48,6 @@ async function lookupName(
   return fileSystem.lookup(inode, name, signal);
 }
 
-/** The kernel has taken the umask off the mode already (DONT_MASK is not negotiated). */
 export async function makeNode(context: RequestContext, request: Request): Promise<void> {
   request.expect(mknodIn.bytes);
   const mode = request.u32(mknodIn.mode);
@@ -49,6 +59,7 @@ export async function makeNode(context: RequestContext, request: Request): Promi
     ...ownerOf(request),
     type,
     mode: mode & permissionMask,
+    umask: request.u32(mknodIn.umask) & permissionMask,
     device: isDevice ? request.u32(mknodIn.device) : 0,
   });
 }
@@ -57,7 +68,8 @@ export async function makeDirectory(context: RequestContext, request: Request): 
   request.expect(mkdirIn.bytes);
   const name = request.name(mkdirIn.bytes);
   const mode = request.u32(mkdirIn.mode) & permissionMask;
-  await createNode(context, request, name, { ...ownerOf(request), type: "directory", mode });
+  const umask = request.u32(mkdirIn.umask) & permissionMask;
+  await createNode(context, request, name, { ...ownerOf(request), type: "directory", mode, umask });
 }
 
 export async function makeSymlink(context: RequestContext, request: Request): Promise<void> {
@@ -100,16 +112,17 @@ export async function removeDirectory(context: RequestContext, request: Request)
 export async function rename(context: RequestContext, request: Request): Promise<void> {
   request.expect(renameIn.bytes);
   const newParent = knownInode(context, request.u64(renameIn.newDirectory));
-  await renameNames(context, request, renameIn.bytes, newParent, false);
+  await renameNames(context, request, renameIn.bytes, newParent, "replace");
 }
 
-/** Of renameat2(2)'s flags there is NOREPLACE; EXCHANGE and WHITEOUT are EINVAL, as on file systems without them. */
+/** Of renameat2(2)'s flags there are NOREPLACE and EXCHANGE; WHITEOUT is EINVAL, as on file systems without it. */
 export async function renameWithFlags(context: RequestContext, request: Request): Promise<void> {
   request.expect(rename2In.bytes);
   const flags = request.u32(rename2In.flags);
-  if ((flags & ~renameFlag.NOREPLACE) !== 0) throw new FileError("EINVAL");
+  const way = waysToRename.get(flags);
+  if (way === undefined) throw new FileError("EINVAL", "of flags there are RENAME_NOREPLACE and RENAME_EXCHANGE");
   const newParent = knownInode(context, request.u64(rename2In.newDirectory));
-  await renameNames(context, request, rename2In.bytes, newParent, flags === renameFlag.NOREPLACE);
+  await renameNames(context, request, rename2In.bytes, newParent, way);
 }
 
 async function renameNames(
@@ -117,15 +130,17 @@ async function renameNames(
   request: Request,
   structureBytes: number,
   newParent: number,
-  noReplace: boolean,
+  way: "replace" | "noReplace" | "exchange",
 ): Promise<void> {
   const parent = inodeOf(context, request);
   const [name, newName] = request.names(structureBytes);
   const { caches, fileSystem, replies } = context;
-  await fileSystem.rename(parent, name, newParent, newName, { noReplace }, request.signal);
+  if (way === "exchange") await fileSystem.exchange(parent, name, newParent, newName, request.signal);
+  else await fileSystem.rename(parent, name, newParent, newName, { noReplace: way === "noReplace" }, request.signal);
   // The kernel goes on keeping the name under which it knew the node, now in the new directory and as long as it may. So
   // it must be told when that directory's lease goes; or now, if it is gone.
-  if (newParent !== parent && fileSystem.nameValidMs(newParent) === 0) caches.forgetNames();
+  const goOnIn = way === "exchange" ? [parent, newParent] : [newParent];
+  if (newParent !== parent && goOnIn.some((one) => fileSystem.nameValidMs(one) === 0)) caches.forgetNames();
   replies.done(request);
 }
 

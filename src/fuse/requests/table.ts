@@ -3,7 +3,7 @@ import type { ErrnoName } from "../../errors/errno.ts";
 import { opcode } from "../protocol.ts";
 import { getAttributes, getStatx, setAttributes, statVolume } from "./attributes.ts";
 import type { RequestContext, RequestHandler } from "./context.ts";
-import { createFile, flush, openFile, readFile, release, sync, writeFile } from "./data.ts";
+import { createFile, createUnnamed, flush, openFile, readFile, release, sync, writeFile } from "./data.ts";
 import { openDirectory, readDirectory } from "./directories.ts";
 import {
   getExtendedAttribute,
@@ -82,6 +82,7 @@ export const handlers: ReadonlyMap<number, RequestHandler> = new Map<number, Req
   [opcode.RELEASEDIR, release],
   [opcode.FSYNCDIR, sync],
   [opcode.CREATE, createFile],
+  [opcode.TMPFILE, createUnnamed],
   [opcode.DESTROY, done],
   [opcode.RENAME2, renameWithFlags],
   [opcode.STATX, getStatx],

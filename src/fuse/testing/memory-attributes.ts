@@ -22,6 +22,11 @@ export class MemoryAttributes {
 
   remove(name: string): void {
     this.get(name);
+    this.drop(name);
+  }
+
+  /** Whether or not it is there. */
+  drop(name: string): void {
     this.#values.delete(name);
   }
 }

@@ -89,11 +89,11 @@ export class MemoryFileSystem implements FileSystem {
 
   async createAndOpen(
     parent: number,
-    name: string,
+    name: string | undefined,
     node: NewNode,
     flags: OpenFlags,
   ): Promise<{ attributes: Attributes; handle: Handle }> {
-    const made = this.#tree.create(parent, name, node);
+    const made = name === undefined ? this.#tree.createUnnamed(node) : this.#tree.create(parent, name, node);
     return { attributes: { ...made.attributes }, handle: this.#openNode(made, flags) };
   }
 
@@ -156,6 +156,13 @@ export class MemoryFileSystem implements FileSystem {
     }
     this.#tree.addEntry(to, newName, node);
     node.attributes.ctimeNs = this.#tree.now();
+  }
+
+  async exchange(parent: number, name: string, newParent: number, newName: string): Promise<void> {
+    const [from, to] = [this.#tree.directory(parent, name), this.#tree.directory(newParent, newName)];
+    const [one, other] = [this.#tree.entry(from, name), this.#tree.entry(to, newName)];
+    from.entries.set(name, { ...one, node: other.node });
+    to.entries.set(newName, { ...other, node: one.node });
   }
 
   async readLink(inode: number): Promise<string> {
@@ -248,6 +255,14 @@ export class MemoryFileSystem implements FileSystem {
 
   async removeExtendedAttribute(inode: number, name: string): Promise<void> {
     this.#tree.node(inode).extended.remove(name);
+  }
+
+  async setAccessControlList(inode: number, which: string, list: Uint8Array | undefined): Promise<void> {
+    const { extended } = this.#tree.node(inode);
+    const name = `system.posix_acl_${which}`;
+    // An empty list is none.
+    if (list === undefined || list.byteLength <= 4) extended.drop(name);
+    else extended.set(name, list, "set");
   }
 
   async testLock(handle: Handle, lock: LockRange): Promise<LockRange | undefined> {

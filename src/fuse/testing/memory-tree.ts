@@ -62,10 +62,17 @@ export class MemoryTree {
     return made;
   }
 
+  createUnnamed(node: NewNode): Node {
+    const made = this.newNode(node);
+    made.attributes.linkCount = 0;
+    return made;
+  }
+
   newNode(node: NewNode): Node {
     const inode = this.#nextInode++;
     const now = this.now();
-    const { type, mode, uid, gid } = node;
+    const { type, uid, gid } = node;
+    const mode = node.mode & ~(node.umask ?? 0);
     const size = node.target?.length ?? 0;
     const times = { atimeNs: now, mtimeNs: now, ctimeNs: now, btimeNs: now };
     const made: Node = {

@@ -307,5 +307,17 @@ export class Client {
 }
 
 export function createFile(parent: number, name: string, inode: number): Operation {
-  return { kind: "create", parent, name, inode, type: "file", mode: 0o644, uid: 0, gid: 0, device: 0, target: "" };
+  return {
+    kind: "create",
+    parent,
+    name,
+    inode,
+    type: "file",
+    mode: 0o644,
+    umask: 0,
+    uid: 0,
+    gid: 0,
+    device: 0,
+    target: "",
+  };
 }

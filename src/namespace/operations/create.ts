@@ -7,17 +7,9 @@
  */
 import { FileError } from "../../errors/file-error.ts";
 import type { FileContext } from "../context.ts";
-import {
-  addEntry,
-  checkName,
-  directoryOf,
-  draftOf,
-  markModified,
-  newInode,
-  permissionBits,
-  setGroupId,
-} from "../inodes.ts";
-import { type FileType, type InodeRecord, linkCountMax } from "../model.ts";
+import { addEntry, checkName, directoryOf, draftOf, markModified } from "../inodes.ts";
+import { type FileType, linkCountMax } from "../model.ts";
+import { newNodeIn } from "../new-node.ts";
 import type { OperationOf, Result } from "../operation.ts";
 
 export function create(context: FileContext, operation: OperationOf<"create">): Result {
@@ -34,7 +26,7 @@ export function create(context: FileContext, operation: OperationOf<"create">): 
   const cookie = addEntry(directory);
   if (type === "directory") directory.attributes.linkCount += 1;
   markModified(context, directory);
-  const record = newInode(nodeIn(parent, operation), { parent: operation.parent, cookie }, context.timeNs);
+  const record = newNodeIn(parent, operation, { parent: operation.parent, cookie }, context.timeNs);
   session.inodeGrants.use(inode);
   tables.inodes.put(volume, record);
   tables.inodes.put(volume, directory);
@@ -47,23 +39,4 @@ export function create(context: FileContext, operation: OperationOf<"create">): 
 function checkTarget(type: FileType, target: string): void {
   if (type !== "symlink" && target !== "") throw new FileError("EINVAL", `a ${type} has no target`);
   if (type === "symlink" && target === "") throw new FileError("ENOENT", "a symlink's target is empty");
-}
-
-/** What the node gets from its type and, in a setgid directory, from its parent (inode_init_owner in the kernel). */
-function nodeIn(parent: InodeRecord, operation: OperationOf<"create">): Parameters<typeof newInode>[0] {
-  const { inode, type, uid, target } = operation;
-  const inherits = (parent.attributes.mode & setGroupId) !== 0;
-  const isDevice = type === "characterDevice" || type === "blockDevice";
-  let mode = operation.mode & permissionBits;
-  if (type === "symlink") mode = 0o777;
-  if (type === "directory" && inherits) mode |= setGroupId;
-  return {
-    inode,
-    type,
-    mode,
-    uid,
-    gid: inherits ? parent.attributes.gid : operation.gid,
-    device: isDevice ? operation.device : 0,
-    target,
-  };
 }

@@ -2,7 +2,7 @@
  * link(2): a further name for anything but a directory.
  *
  * Errors, in this order: ENOENT (the inode is gone), ENOENT or ENOTDIR of the parent, ENAMETOOLONG, EEXIST, EPERM for a
- * directory, ENOENT for an orphan (a file without a name gets none again), EMLINK.
+ * directory, ENOENT for an orphan that had a name (an unnamed file gets one, one that lost it doesn't), EMLINK.
  */
 import { FileError } from "../../errors/file-error.ts";
 import type { FileContext } from "../context.ts";
@@ -18,7 +18,8 @@ export function link(context: FileContext, operation: OperationOf<"link">): Resu
   checkName(name);
   if (tables.entries.get(volume, parent, name) !== undefined) throw new FileError("EEXIST");
   if (before.attributes.type === "directory") throw new FileError("EPERM", "a directory has one name");
-  if (before.attributes.linkCount === 0) throw new FileError("ENOENT", `inode ${inode} was removed`);
+  const isOrphan = before.attributes.linkCount === 0;
+  if (isOrphan && before.parentCookie !== 0) throw new FileError("ENOENT", `inode ${inode} was removed`);
   if (before.attributes.linkCount >= linkCountMax) throw new FileError("EMLINK");
 
   const directory = draftOf(parentBefore);
@@ -29,6 +30,7 @@ export function link(context: FileContext, operation: OperationOf<"link">): Resu
   record.parent = parent;
   record.parentCookie = cookie;
   markChanged(context, record);
+  if (isOrphan) tables.inodes.deleteOrphan(inode);
   tables.inodes.put(volume, record);
   tables.inodes.put(volume, directory);
   tables.entries.put(volume, parent, name, { inode, type: record.attributes.type, cookie });

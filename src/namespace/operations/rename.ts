@@ -18,6 +18,7 @@ import {
   draftOf,
   entryOf,
   inodeOf,
+  isAtOrAbove,
   isEmpty,
   loseName,
   markChanged,
@@ -97,13 +98,4 @@ function checkReplacement(
   const gainsLink = isDirectory && !replacesDirectory && operation.parent !== operation.newParent;
   if (gainsLink && newDirectory.attributes.linkCount >= linkCountMax) throw new FileError("EMLINK");
   if (replaced !== undefined && replacesDirectory && !isEmpty(replaced)) throw new FileError("ENOTEMPTY");
-}
-
-/** True if `ancestor` is `directory` or above it. */
-function isAtOrAbove(context: FileContext, ancestor: number, directory: number): boolean {
-  const { root } = context.tables.volumes.get(context.volume)!;
-  for (let inode = directory; ; inode = inodeOf(context, inode).parent) {
-    if (inode === ancestor) return true;
-    if (inode === root) return false;
-  }
 }

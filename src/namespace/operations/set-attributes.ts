@@ -8,6 +8,7 @@
  * transaction, and both mtime and ctime are set, also if the size is what it was (POSIX, truncate).
  */
 import { FileError } from "../../errors/file-error.ts";
+import { followMode } from "../access-control-lists.ts";
 import { applyMappings, chunksOfSize, type PlannedMapping, planMappings, unmapFrom } from "../chunk-maps.ts";
 import type { FileContext } from "../context.ts";
 import { draftOf, dropCapabilities, inodeOf, modeWithoutPrivileges, permissionBits, stampNs } from "../inodes.ts";
@@ -23,7 +24,10 @@ export function setAttributes(context: FileContext, operation: OperationOf<"setA
   const { attributes } = record;
   if (operation.killPrivileges) attributes.mode = modeWithoutPrivileges(attributes);
   if ([operation.size, operation.uid, operation.gid].some((change) => change !== undefined)) dropCapabilities(record);
-  if (operation.mode !== undefined) attributes.mode = operation.mode & permissionBits;
+  if (operation.mode !== undefined) {
+    attributes.mode = operation.mode & permissionBits;
+    followMode(record);
+  }
   if (operation.uid !== undefined) attributes.uid = operation.uid;
   if (operation.gid !== undefined) attributes.gid = operation.gid;
   if (operation.size !== undefined) {

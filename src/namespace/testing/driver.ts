@@ -10,7 +10,7 @@ import { Namespace } from "../namespace.ts";
 import { type Operation, type OperationOf, type Result, type Transaction, transaction } from "../operation.ts";
 
 /** Fields of an operation that a test doesn't care about. */
-const node = { mode: 0o644, uid: 1000, gid: 1000, device: 0, target: "" };
+const node = { mode: 0o644, umask: 0, uid: 1000, gid: 1000, device: 0, target: "" };
 const noChange = {
   mode: undefined,
   uid: undefined,

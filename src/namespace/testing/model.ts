@@ -27,6 +27,9 @@ export class Model {
   readonly nodes = new Map<number, ModelNode>();
   readonly toDelete = new Set<number>();
 
+  /** Files that never had a name. */
+  readonly #unnamed = new Set<ModelNode>();
+
   constructor(root: number) {
     this.root = { ...emptyNode(root, "directory", 0o755, 0), parent: undefined };
     this.nodes.set(root, this.root);
@@ -65,7 +68,7 @@ export class Model {
     if (typeof directory === "string") return directory;
     if (directory.entries.has(name)) return "EEXIST";
     if (node.type === "directory") return "EPERM";
-    if (this.linkCount(node) === 0) return "ENOENT";
+    if (this.linkCount(node) === 0 && !this.#unnamed.delete(node)) return "ENOENT";
     directory.entries.set(name, node);
     return undefined;
   }
@@ -104,6 +107,30 @@ export class Model {
     from.entries.delete(name);
     to.entries.set(newName, node);
     if (node.type === "directory") node.parent = to;
+    return undefined;
+  }
+
+  exchange(parent: number, name: string, newParent: number, newName: string): Outcome {
+    const from = this.#directory(parent);
+    if (typeof from === "string") return from;
+    const to = this.#directory(newParent);
+    if (typeof to === "string") return to;
+    const [one, other] = [from.entries.get(name), to.entries.get(newName)];
+    if (one === undefined || other === undefined) return "ENOENT";
+    if (from !== to && (isWithin(to, one) || isWithin(from, other))) return "EINVAL";
+    from.entries.set(name, other);
+    to.entries.set(newName, one);
+    if (one.type === "directory") one.parent = to;
+    if (other.type === "directory") other.parent = from;
+    return undefined;
+  }
+
+  createUnnamed(parent: number, inode: number, mode: number): Outcome {
+    const directory = this.#directory(parent);
+    if (typeof directory === "string") return directory;
+    const node = emptyNode(inode, "file", mode, (directory.mode & 0o2000) !== 0 ? directory.gid : 1000);
+    this.nodes.set(inode, node);
+    this.#unnamed.add(node);
     return undefined;
   }
 

@@ -12,7 +12,7 @@ import { Model, type Outcome } from "./model.ts";
 export type Step = readonly [kind: number, first: number, second: number, third: number];
 
 /** Actions that the first number of a step chooses from; the last one ends the session. */
-export const actionCount = 16;
+export const actionCount = 18;
 
 const names = ["a", "b", "c", "\xfe"];
 const types = ["file", "directory", "file", "symlink"] as const;
@@ -53,6 +53,8 @@ export class RandomClient {
       () => this.#remove(first, second, third),
       () => this.#rename(first, second, third),
       () => this.#rename(first, second, third),
+      () => this.#exchange(first, second, third),
+      () => this.#createUnnamed(first, second),
       () => this.#write(first, second, third),
       () => this.#write(first, second, third),
       () => this.#truncate(first, second, third),
@@ -128,6 +130,21 @@ export class RandomClient {
       this.model.rename(parent, name, newParent, newName, noReplace),
       renaming(parent, name, newParent, newName, noReplace),
     );
+  }
+
+  #exchange(first: number, second: number, third: number): void {
+    const [parent, newParent] = [this.#directory(first), this.#directory(third)];
+    const [name, newName] = [this.#name(parent, second), this.#name(newParent, third)];
+    const exchanged = { kind: "exchange", parent, name, newParent, newName } as const;
+    this.#expect(this.model.exchange(parent, name, newParent, newName), exchanged);
+  }
+
+  #createUnnamed(first: number, second: number): void {
+    const inode = this.#session.inode();
+    const [parent, mode] = [this.#directory(first), pick(modes, second)];
+    const asked = { kind: "createUnnamed", parent, inode, mode, umask: 0, uid: 1000, gid: 1000 } as const;
+    this.#expect(this.model.createUnnamed(parent, inode, mode), asked);
+    this.#inodes.push(inode);
   }
 
   #write(first: number, second: number, third: number): void {

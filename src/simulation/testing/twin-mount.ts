@@ -80,10 +80,11 @@ export class TwinMount implements FileSystem {
 
   async createAndOpen(
     parent: number,
-    name: string,
+    name: string | undefined,
     node: NewNode,
     flags: OpenFlags,
   ): Promise<{ attributes: Attributes; handle: Handle }> {
+    if (name === undefined) throw new FileError("EOPNOTSUPP");
     const { type, mode, target = "" } = node;
     const made = await this.#attributes({ kind: "create", parent, name, type, mode, target, open: true });
     return { attributes: made, handle: handleOf(made.inode, flags) };
@@ -109,6 +110,10 @@ export class TwinMount implements FileSystem {
     flags: { noReplace: boolean },
   ): Promise<void> {
     return this.#done({ kind: "rename", parent, name, newParent, newName, noReplace: flags.noReplace });
+  }
+
+  async exchange(): Promise<void> {
+    throw new FileError("EOPNOTSUPP");
   }
 
   async readLink(inode: number): Promise<string> {
@@ -176,6 +181,10 @@ export class TwinMount implements FileSystem {
 
   removeExtendedAttribute(inode: number, name: string): Promise<void> {
     return this.#done({ kind: "removeExtended", inode, name });
+  }
+
+  async setAccessControlList(): Promise<void> {
+    throw new FileError("EOPNOTSUPP");
   }
 
   async testLock(): Promise<LockRange | undefined> {

@@ -95,6 +95,16 @@ def removed(place):
 
 
 @case
+def nothing_to_remove(place):
+    """Removing an ACL that isn't there, or setting an empty one, is right and changes nothing"""
+    path = supported(place)
+    for name in (ACCESS, DEFAULT):
+        os.removexattr(path, name)
+    os.setxattr(path, ACCESS, struct.pack("<I", 2))
+    equal(mode_of(path), 0o640, "mode")
+
+
+@case
 def inherited(place):
     """A directory's default ACL is the access ACL of what is made in it, less the mode asked for; umask is left aside"""
     supported(place)
