@@ -37,7 +37,6 @@ const growing: ReadonlySet<OperationKind> = new Set([
   "grantChunks",
   "openSession",
   "createVolume",
-  "createGroups",
 ]);
 
 export class SpaceGuard {

@@ -19,7 +19,6 @@ import { changeGroup } from "./operations/change-group.ts";
 import { chunksDeleted } from "./operations/chunks-deleted.ts";
 import { closeSession } from "./operations/close-session.ts";
 import { create } from "./operations/create.ts";
-import { createGroups } from "./operations/create-groups.ts";
 import { createUnnamed } from "./operations/create-unnamed.ts";
 import { createVolume } from "./operations/create-volume.ts";
 import { deleteVolume } from "./operations/delete-volume.ts";
@@ -38,6 +37,8 @@ import { rename } from "./operations/rename.ts";
 import { rmdir } from "./operations/rmdir.ts";
 import { setAccessControlList } from "./operations/set-access-control-list.ts";
 import { setAttributes } from "./operations/set-attributes.ts";
+import { setReplicas } from "./operations/set-replicas.ts";
+import { setStoreStatus } from "./operations/set-store-status.ts";
 import { unlink } from "./operations/unlink.ts";
 import { write } from "./operations/write.ts";
 import type { CountedState } from "./state.ts";
@@ -75,10 +76,11 @@ const leaderOperations: {
   reapOrphan,
   chunksDeleted,
   createVolume,
+  setReplicas,
   deleteVolume,
   removeVolumeInodes,
   registerStore,
-  createGroups,
+  setStoreStatus,
   changeGroup,
 };
 

@@ -163,7 +163,7 @@ export const groupKey = (group: number): Buffer => groupKeyOf(group);
 const storeKeyOf = numberKey(table.store);
 export const storeKey = (store: number): Buffer => storeKeyOf(store);
 const turnKeyOf = numberKey(table.turn);
-export const turnKey = (replicas: number): Buffer => turnKeyOf(replicas);
+export const turnKey = (volume: number): Buffer => turnKeyOf(volume);
 
 /** A copy that lasts. */
 export function kept(key: Uint8Array): Buffer {

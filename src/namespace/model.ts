@@ -119,7 +119,9 @@ export type GroupMember = Infer<typeof groupMember>;
 /** A mirror group: stores that hold the same chunks. Its generation grows with every change of its members. */
 export const groupRecord = struct({
   group: u16,
-  /** Copies wanted, which also names the placement rule that the group belongs to. */
+  /** Whose chunks it holds; 0: its volume is gone, another one may take it over. */
+  volume: u16,
+  /** Copies wanted: as many as the volume says. */
   replicas: u8,
   generation: u32,
   members: list(groupMember, 16),
@@ -128,7 +130,26 @@ export const groupRecord = struct({
 });
 export type GroupRecord = Infer<typeof groupRecord>;
 
-export const storeRecord = struct({ store: u32, serverId: text(64), address: text(256) });
+/**
+ * active: takes groups. spare: gets none until it is asked for, or another store is lost for good. draining: is being emptied.
+ * removed: is nobody any more, and never comes back under this server id.
+ */
+export const storeStatus = oneOf("active", "spare", "draining", "removed");
+export type StoreStatus = Infer<typeof storeStatus>;
+
+/** What an operator says of a store: `host=alpha`, `disk=ssd`. */
+export const label = struct({ key: text(64), value: text(256) });
+export type Label = Infer<typeof label>;
+export const labelsMax = 32;
+
+export const storeRecord = struct({
+  store: u32,
+  serverId: text(64),
+  address: text(256),
+  status: storeStatus,
+  /** Copies of a group go to stores with different `host`, if there are. */
+  labels: list(label, labelsMax),
+});
 export type StoreRecord = Infer<typeof storeRecord>;
 
 export const volumeRecord = struct({

@@ -26,9 +26,12 @@ import {
   extendedValueBytesMax,
   fileType,
   groupMember,
+  label,
+  labelsMax,
   mapping,
   name,
   range,
+  storeStatus,
   targetBytesMax,
 } from "./model.ts";
 
@@ -139,14 +142,25 @@ export const operation = union({
   reapOrphan: struct({ volume: u16, inode: u64, limit: u32 }),
   /** All in-sync members have deleted these chunks: they leave the list of deletions. */
   chunksDeleted: struct({ chunks: list(u64, 4096) }),
-  createVolume: struct({ name: text(64), replicas: u8, uid: u32, gid: u32, mode: u16 }),
+  /** `groups`: the members of its groups, if there are none without a volume that fit. */
+  createVolume: struct({
+    name: text(64),
+    replicas: u8,
+    uid: u32,
+    gid: u32,
+    mode: u16,
+    groups: list(list(groupMember, 16), 256),
+  }),
+  /** The number of copies of a volume; its groups get the members that this takes later, one by one. */
+  setReplicas: struct({ volume: u16, replicas: u8 }),
   /** Marks a volume as deleted; `removeVolumeInodes` then empties it step by step. */
   deleteVolume: struct({ volume: u16 }),
   /** Removes up to `limit` rows (mappings, entries, inodes) of a deleted volume, and the volume itself with the last. */
   removeVolumeInodes: struct({ volume: u16, limit: u32 }),
-  /** A store's first registration, or its new address. */
-  registerStore: struct({ serverId: text(64), address: text(256) }),
-  createGroups: struct({ replicas: u8, groups: list(list(groupMember, 16), 256) }),
+  /** A store's first registration, or its new address and labels. */
+  registerStore: struct({ serverId: text(64), address: text(256), labels: list(label, labelsMax) }),
+  /** What becomes of a store. One that is removed must be in no group, or in those only that do without it. */
+  setStoreStatus: struct({ store: u32, status: storeStatus }),
   /** New members or states; refused (ESTALE) unless `generation` is the group's present one, which then grows by one. */
   changeGroup: struct({ group: u16, generation: u32, members: list(groupMember, 16) }),
 

@@ -7,7 +7,7 @@ import { nextMembers, type StoreCondition, type StoreFacts, type StoreLoss } fro
 
 function groupOf(...states: readonly MemberState[]): GroupRecord {
   const members = states.map((state, at) => ({ store: at + 1, state }));
-  return { group: 1, replicas: states.length, generation: 5, members, nextNumber: 0 };
+  return { group: 1, volume: 1, replicas: states.length, generation: 5, members, nextNumber: 0 };
 }
 
 interface Case {

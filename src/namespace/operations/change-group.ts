@@ -7,7 +7,7 @@
 import { FileError } from "../../errors/file-error.ts";
 import type { Context } from "../context.ts";
 import type { OperationOf, Result } from "../operation.ts";
-import { checkMembers } from "./create-groups.ts";
+import { checkMembers } from "./volume-groups.ts";
 
 export function changeGroup(context: Context, operation: OperationOf<"changeGroup">): Result {
   const { groups } = context.tables;
@@ -23,6 +23,13 @@ export function changeGroup(context: Context, operation: OperationOf<"changeGrou
     if (state === "inSync" && before !== "inSync" && before !== "catchingUp") {
       throw new FileError("EINVAL", `store ${store} has not caught up with group ${operation.group}`);
     }
+  }
+  for (const { store } of members) {
+    const record = groups.store(store)!;
+    const isNew = !group.members.some((member) => member.store === store);
+    if (isNew && record.status === "removed") throw new FileError("EINVAL", `store ${store} was removed`);
+    // A spare that is taken into a group is one no more.
+    if (record.status === "spare") groups.putStore({ ...record, status: "active" });
   }
   groups.putGroup({ ...group, generation: generation + 1, members });
   return { kind: "done" };

@@ -20,21 +20,23 @@ function members(...states: MemberState[]): GroupMember[] {
 }
 
 test("stores keep their number, whatever their address", () => {
-  const register = (serverId: string, address: string) => driver.leader({ kind: "registerStore", serverId, address });
+  const register = (serverId: string, address: string) =>
+    driver.leader({ kind: "registerStore", serverId, address, labels: [] });
   assert.deepEqual(register("one", "a:1"), { kind: "made", id: 1 });
   assert.deepEqual(register("two", "a:2"), { kind: "made", id: 2 });
   assert.deepEqual(register("one", "b:1"), { kind: "made", id: 1 });
   assertFails(register("", "b:1"), "EINVAL");
   driver.reopen();
   assert.deepEqual(driver.namespace.stores(), [
-    { store: 1, serverId: "one", address: "b:1" },
-    { store: 2, serverId: "two", address: "a:2" },
+    { store: 1, serverId: "one", address: "b:1", status: "active", labels: [] },
+    { store: 2, serverId: "two", address: "a:2", status: "active", labels: [] },
   ]);
 });
 
 test("groups: members must be different known stores, one of them in sync", () => {
   driver.makeVolume();
-  const create = (...groups: GroupMember[][]) => driver.leader({ kind: "createGroups", replicas: 2, groups });
+  const volume = { kind: "createVolume" as const, name: "other", replicas: 2, uid: 0, gid: 0, mode: 0o755 };
+  const create = (...groups: GroupMember[][]) => driver.leader({ ...volume, groups });
   assertFails(create(members("inSync")), "EINVAL");
   assertFails(create(members("behind", "behind")), "EINVAL");
   assertFails(create([...members("inSync"), ...members("inSync")]), "EINVAL");
@@ -68,7 +70,7 @@ test("a group changes only from the generation that the leader knew", () => {
 test("volumes: names, the root, errors", () => {
   const root = driver.makeVolume();
   const create = (name: string, replicas = 2) =>
-    driver.leader({ kind: "createVolume", name, replicas, uid: 5, gid: 6, mode: 0o1777 });
+    driver.leader({ kind: "createVolume", name, replicas, uid: 5, gid: 6, mode: 0o1777, groups: [] });
   assertFails(create("home"), "EEXIST");
   assertFails(create("a/b"), "EINVAL");
   assertFails(create(""), "EINVAL");
@@ -175,5 +177,52 @@ test("a damaged row stops the namespace, and nothing after it is applied", () =>
   assert.throws(
     () => driver.namespace.applyBatch(driver.index + 2, []),
     (error) => hasCode(error, "internal") && /earlier batch/.test(error.message),
+  );
+});
+
+test("a store that comes later is a spare until it is asked for, or taken into a group", () => {
+  driver.makeVolume();
+  const statusOf = (store: number) => driver.namespace.stores().find((one) => one.store === store)?.status;
+  const register = (serverId: string) => driver.leader({ kind: "registerStore", serverId, address: "c:3", labels: [] });
+  register("three");
+  assert.equal(statusOf(3), "spare");
+  const joined = [...members("inSync", "inSync"), { store: 3, state: "catchingUp" as const }];
+  assert.equal(driver.leader({ kind: "changeGroup", group: 1, generation: 1, members: joined }).kind, "done");
+  assert.equal(statusOf(3), "active");
+});
+
+test("a removed store never comes back, and one that is needed can't be removed", () => {
+  driver.makeVolume();
+  const remove = (store: number) => driver.leader({ kind: "setStoreStatus", store, status: "removed" });
+  assertFails(remove(2), "EBUSY");
+  for (const group of [1, 2])
+    driver.leader({ kind: "changeGroup", group, generation: 1, members: members("inSync", "behind") });
+  assert.equal(remove(2).kind, "done");
+  assertFails(driver.leader({ kind: "registerStore", serverId: "two", address: "c:3", labels: [] }), "EPERM");
+  assertFails(driver.leader({ kind: "setStoreStatus", store: 2, status: "active" }), "EPERM");
+  const joined = [...members("inSync"), { store: 2, state: "behind" as const }];
+  driver.leader({ kind: "changeGroup", group: 1, generation: 2, members: members("inSync") });
+  assertFails(driver.leader({ kind: "changeGroup", group: 1, generation: 3, members: joined }), "EINVAL");
+});
+
+test("a volume's groups follow its number of copies; those of a deleted volume go to the next one that they fit", () => {
+  driver.makeVolume();
+  assert.equal(driver.leader({ kind: "setReplicas", volume: 1, replicas: 3 }).kind, "done");
+  assert.deepEqual(
+    driver.namespace.groups().map((group) => group.replicas),
+    [3, 3],
+  );
+  assertFails(driver.leader({ kind: "setReplicas", volume: 1, replicas: 0 }), "EINVAL");
+  assertFails(driver.leader({ kind: "setReplicas", volume: 9, replicas: 2 }), "ENOENT");
+  driver.leader({ kind: "deleteVolume", volume: 1 });
+  while (driver.namespace.volumes().length > 0) driver.leader({ kind: "removeVolumeInodes", volume: 1, limit: 100 });
+  assert.deepEqual(
+    driver.namespace.groups().map((group) => group.volume),
+    [0, 0],
+  );
+  driver.makeVolume("next", 3);
+  assert.deepEqual(
+    driver.namespace.groups().map(({ group, volume, replicas }) => ({ group, volume, replicas })),
+    [1, 2, 3].map((group) => ({ group, volume: 2, replicas: 2 })),
   );
 });

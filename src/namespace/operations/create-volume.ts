@@ -1,14 +1,15 @@
 /**
- * createVolume: a new volume with its root directory.
+ * createVolume: a new volume with its root directory and its groups.
  *
  * Errors: EINVAL (a name that isn't [A-Za-z0-9._-]{1,64}, replicas outside of 1–16), EEXIST, ENOSPC (65,534 volumes were
- * made before).
+ * made before, or no group numbers are left).
  */
 import { FileError } from "../../errors/file-error.ts";
 import type { Context } from "../context.ts";
 import { newInode, permissionBits } from "../inodes.ts";
 import { volumeMax } from "../keys.ts";
 import type { OperationOf, Result } from "../operation.ts";
+import { makeGroups } from "./volume-groups.ts";
 
 /** As many as a group has members. */
 const replicasMax = 16;
@@ -17,10 +18,11 @@ export function createVolume(context: Context, operation: OperationOf<"createVol
   const { header, inodes, volumes } = context.tables;
   const { name, replicas, uid, gid } = operation;
   if (!/^[A-Za-z0-9._-]{1,64}$/.test(name)) throw new FileError("EINVAL", `not a name of a volume: ${name}`);
-  if (replicas < 1 || replicas > replicasMax) throw new FileError("EINVAL", `${replicas} replicas`);
+  checkReplicas(replicas);
   if (volumes.byName(name) !== undefined) throw new FileError("EEXIST", `there is a volume ${name}`);
   if (header.peek("nextVolume") > volumeMax) throw new FileError("ENOSPC", "no volume numbers are left");
 
+  makeGroups(context, { volume: header.peek("nextVolume"), replicas, groups: operation.groups });
   const volume = header.take("nextVolume");
   const root = header.take("nextInode");
   const mode = operation.mode & permissionBits;
@@ -30,4 +32,9 @@ export function createVolume(context: Context, operation: OperationOf<"createVol
   const createdNs = context.timeNs;
   volumes.put({ volume, name, replicas, root, createdNs, deleted: false, inodeCount: 1, chunkCount: 0 });
   return { kind: "made", id: volume };
+}
+
+/** Errors: EINVAL. */
+export function checkReplicas(replicas: number): void {
+  if (replicas < 1 || replicas > replicasMax) throw new FileError("EINVAL", `${replicas} replicas`);
 }

@@ -1,7 +1,8 @@
 /**
- * registerStore: a store's first registration gives it its number; a later one its new address.
+ * registerStore: a store's first registration gives it its number; a later one its new address
+ * and labels. It takes groups from the start in a cluster that has none, later it is a spare until it is asked for.
  *
- * Errors: EINVAL (no server id).
+ * Errors: EINVAL (no server id), EPERM (it was removed).
  */
 import { FileError } from "../../errors/file-error.ts";
 import type { Context } from "../context.ts";
@@ -9,9 +10,12 @@ import type { OperationOf, Result } from "../operation.ts";
 
 export function registerStore(context: Context, operation: OperationOf<"registerStore">): Result {
   const { groups, header } = context.tables;
-  const { serverId, address } = operation;
+  const { serverId, address, labels } = operation;
   if (serverId === "") throw new FileError("EINVAL", "a store needs a server id");
-  const store = groups.storeOfServer(serverId)?.store ?? header.take("nextStore");
-  groups.putStore({ store, serverId, address });
+  const known = groups.storeOfServer(serverId);
+  if (known?.status === "removed") throw new FileError("EPERM", `store ${known.store} was removed`);
+  const store = known?.store ?? header.take("nextStore");
+  const status = known?.status ?? (groups.groups().length === 0 ? "active" : "spare");
+  groups.putStore({ store, serverId, address, labels, status });
   return { kind: "made", id: store };
 }

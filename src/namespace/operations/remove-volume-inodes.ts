@@ -1,6 +1,6 @@
 /**
  * removeVolumeInodes: empties a deleted volume, `limit` rows at a time: first mappings (their chunks are to be deleted),
- * then entries, then inodes, at last the volume itself. Nobody sees the tree in between: no session is open on it.
+ * then entries, then inodes, at last the volume itself, whose groups are free. Nobody sees the tree in between: no session is open on it.
  *
  * Errors: EINVAL for a limit of 0, ENOENT (no such volume, or not deleted).
  */
@@ -9,7 +9,7 @@ import type { Context } from "../context.ts";
 import type { OperationOf, Result } from "../operation.ts";
 
 export function removeVolumeInodes(context: Context, operation: OperationOf<"removeVolumeInodes">): Result {
-  const { chunks, entries, inodes, volumes } = context.tables;
+  const { chunks, entries, groups, inodes, volumes } = context.tables;
   const { volume, limit } = operation;
   if (limit === 0) throw new FileError("EINVAL", "a limit of 0 would never finish");
   if (volumes.get(volume)?.deleted !== true) throw new FileError("ENOENT", `volume ${volume} is not deleted`);
@@ -24,6 +24,7 @@ export function removeVolumeInodes(context: Context, operation: OperationOf<"rem
     left -= removed;
   }
   if (left === 0) return { kind: "reaped", finished: false };
+  groups.release(volume);
   volumes.delete(volume);
   return { kind: "reaped", finished: true };
 }

@@ -56,14 +56,25 @@ export class GroupTable {
     this.#state.put(storeKey(record.store), encode(storeRecord, record));
   }
 
-  /** The group of this rule that got the last grant; 0 before the first. */
-  lastTurn(replicas: number): number {
-    const key = turnKey(replicas);
+  /** Those of a volume, by number. */
+  groupsOf(volume: number): GroupRecord[] {
+    return this.groups().filter((group) => group.volume === volume);
+  }
+
+  /** The group of this volume that got the last grant; 0 before the first. */
+  lastTurn(volume: number): number {
+    const key = turnKey(volume);
     const row = this.#state.get(key);
     return row === undefined ? 0 : decodeRow(groupRow, row, key).group;
   }
 
-  putLastTurn(replicas: number, group: number): void {
-    this.#state.put(turnKey(replicas), encode(groupRow, { group }));
+  putLastTurn(volume: number, group: number): void {
+    this.#state.put(turnKey(volume), encode(groupRow, { group }));
+  }
+
+  /** A volume is gone: another one may take its groups over. */
+  release(volume: number): void {
+    for (const group of this.groupsOf(volume)) this.putGroup({ ...group, volume: 0 });
+    this.#state.delete(turnKey(volume));
   }
 }

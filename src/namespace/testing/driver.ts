@@ -55,12 +55,12 @@ export class Driver {
   /** A volume with two stores and `groups` groups; returns its root. */
   makeVolume(name = "home", groups = 2): number {
     if (this.namespace.stores().length === 0) {
-      this.leader({ kind: "registerStore", serverId: "one", address: "127.0.0.1:1" });
-      this.leader({ kind: "registerStore", serverId: "two", address: "127.0.0.1:2" });
-      const members = [1, 2].map((store) => ({ store, state: "inSync" as const }));
-      this.leader({ kind: "createGroups", replicas: 2, groups: Array.from({ length: groups }, () => members) });
+      this.leader({ kind: "registerStore", serverId: "one", address: "127.0.0.1:1", labels: [] });
+      this.leader({ kind: "registerStore", serverId: "two", address: "127.0.0.1:2", labels: [] });
     }
-    this.leader({ kind: "createVolume", name, replicas: 2, uid: 0, gid: 0, mode: 0o755 });
+    const members = [1, 2].map((store) => ({ store, state: "inSync" as const }));
+    const made = Array.from({ length: groups }, () => members);
+    this.leader({ kind: "createVolume", name, replicas: 2, uid: 0, gid: 0, mode: 0o755, groups: made });
     return this.namespace.volumeByName(name)!.root;
   }
 
