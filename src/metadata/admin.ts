@@ -41,16 +41,15 @@ export class Admin {
   }
 
   status(): ClusterStatus {
-    const { leader, own } = this.#parts;
+    const { leader, own, groups } = this.#parts;
     const { namespace } = leader;
     return {
       clusterId: own.clusterId,
       servers: this.#servers(),
       volumes: namespace.volumes(),
       sessions: this.#sessions(),
-      groups: namespace
-        .groups()
-        .map(({ group, replicas, generation, members }) => ({ group, replicas, generation, members })),
+      groups: namespace.groups().map(({ nextNumber: _, ...group }) => group),
+      healing: groups.healing.status(),
       metadata: "one copy",
       appliedIndex: namespace.appliedIndex,
       chunksToDelete: namespace.chunksToDeleteCount,
@@ -65,7 +64,7 @@ export class Admin {
     gid: number;
     mode: number;
   }): Promise<{ volume: VolumeRecord }> {
-    const { leader, stores, groups } = this.#parts;
+    const { leader, groups } = this.#parts;
     const { name, replicas } = request;
     if (!/^[A-Za-z0-9._-]{1,64}$/.test(name)) {
       throw new BrineError("invalid", `"${name}" can't be a volume's name`, {
@@ -73,27 +72,39 @@ export class Admin {
       });
     }
     if (leader.namespace.volumeByName(name) !== undefined) throw alreadyThere(name);
-    const online = stores.all().filter((store) => stores.condition(store.store) === "online").length;
-    if (replicas < 1 || online < replicas) {
-      throw new BrineError("invalid", `${replicas} replicas need as many stores; ${online} are online`, {
-        advice: 'start more servers, or choose fewer replicas; see "brine status"',
-      });
-    }
-    await groups.create(replicas);
-    const result = await leader.committer.execute({ kind: "createVolume", ...request });
+    const result = await leader.committer.execute({
+      kind: "createVolume",
+      ...request,
+      groups: groups.choose(replicas),
+    });
     if (result.kind === "failed" && result.errno === errno.EEXIST) throw alreadyThere(name);
     if (result.kind !== "made")
       throw new BrineError("invalid", `volume "${name}" can't be made: ${JSON.stringify(result)}`);
+    await groups.made();
     leader.log.info("volume created", { volume: name, replicas });
     return { volume: leader.namespace.volumes().find((volume) => volume.volume === result.id)! };
   }
 
+  /** The copies are made, or given up, afterwards. Errors: notFound, invalid. */
+  async setReplicas(name: string, replicas: number): Promise<void> {
+    const { leader, groups } = this.#parts;
+    const volume = this.#volume(name);
+    const roles = leader.namespace.stores().map(({ store }) => groups.moves.role(store));
+    const usable = roles.filter((role) => role === "takes" || role === "spare" || role === "keeps").length;
+    if (replicas < 1 || usable < replicas) {
+      throw new BrineError("invalid", `${replicas} copies need as many stores; there are ${usable}`, {
+        advice: 'start more servers with the store role; see "brine store list"',
+      });
+    }
+    const result = await leader.committer.execute({ kind: "setReplicas", volume: volume.volume, replicas });
+    if (result.kind !== "done") throw notThere(name);
+    leader.log.info("volume changed", { volume: name, replicas });
+    groups.look();
+  }
+
   async deleteVolume(name: string): Promise<void> {
     const { leader, reaper } = this.#parts;
-    const volume = leader.namespace.volumeByName(name);
-    if (volume === undefined) {
-      throw new BrineError("notFound", `there is no volume "${name}"`, { advice: 'see "brine volume list"' });
-    }
+    const volume = this.#volume(name);
     const result = await leader.committer.execute({ kind: "deleteVolume", volume: volume.volume });
     if (result.kind === "failed") {
       throw new BrineError("busy", `volume "${name}" is mounted`, {
@@ -104,9 +115,18 @@ export class Admin {
     reaper.look();
   }
 
+  #volume(name: string): VolumeRecord {
+    const volume = this.#parts.leader.namespace.volumeByName(name);
+    if (volume === undefined) throw notThere(name);
+    return volume;
+  }
+
   #servers(): ServerStatus[] {
     const { own, stores } = this.#parts;
-    const servers = stores.all().map((store) => this.#storeStatus(store));
+    const servers = stores
+      .all()
+      .map((store) => this.#storeStatus(store))
+      .filter(({ status }) => status !== "removed");
     const self = servers.find((server) => server.serverId === own.serverId);
     if (self !== undefined) {
       // The process that answers is there, whatever its store does.
@@ -117,6 +137,8 @@ export class Admin {
     const { serverId, address, pid } = own;
     const none = {
       store: 0,
+      status: "active" as const,
+      labels: [],
       totalBytes: 0,
       freeBytes: 0,
       badBlocks: 0,
@@ -141,6 +163,7 @@ export class Admin {
       roles: [...state.roles],
       state: stores.condition(store) === "online" ? "online" : "offline",
       store,
+      ...this.#recordOf(store),
       totalBytes,
       freeBytes,
       badBlocks,
@@ -148,6 +171,11 @@ export class Admin {
       groupsCatchingUp: count("catchingUp"),
       groupsBehind: count("behind"),
     };
+  }
+
+  #recordOf(store: number): Pick<ServerStatus, "status" | "labels"> {
+    const { status, labels } = this.#parts.leader.namespace.stores().find((one) => one.store === store)!;
+    return { status, labels };
   }
 
   #sessions(): ClusterStatus["sessions"] {
@@ -169,7 +197,8 @@ export class Admin {
 
   #problems(): string[] {
     const { leader, stores, sessions, space } = this.#parts;
-    const problems = stores.all().flatMap((store) => this.#problemsOf(store));
+    const present = stores.all().filter(({ store }) => this.#recordOf(store).status !== "removed");
+    const problems = present.flatMap((store) => this.#problemsOf(store));
     if (space.isLow) problems.push("The metadata server's disk is full: new files are refused. Make room on it.");
     for (const session of sessions.all()) {
       if (session.ending === undefined || session.ending === "closed") continue;
@@ -207,6 +236,10 @@ export class Admin {
     if (badBlocks > 0) problems.push(`${who} has found ${badBlocks} bad blocks: its disk may be failing.`);
     return problems;
   }
+}
+
+function notThere(name: string): BrineError {
+  return new BrineError("notFound", `there is no volume "${name}"`, { advice: 'see "brine volume list"' });
 }
 
 function alreadyThere(name: string): BrineError {

@@ -23,6 +23,7 @@ import { Recalls } from "./recalls.ts";
 import { Sessions } from "./sessions.ts";
 import { SpaceGrants } from "./space-grants.ts";
 import type { SpaceGuard } from "./space-guard.ts";
+import { StoreChanges } from "./store-changes.ts";
 import { StoreReports } from "./store-reports.ts";
 import { Stores } from "./stores.ts";
 import { Transactions } from "./transactions.ts";
@@ -80,6 +81,7 @@ export function assemble(leader: Leader, options: { own: OwnIdentity; term: numb
   const lockAnswers = new LockAnswers({ leader, sessions, holdings });
   const queries = new Queries(leader, stores);
   const reports = new StoreReports(leader, stores, groups);
+  const storeChanges = new StoreChanges(leader, stores, groups);
   const chunkCheck = new ChunkCheck(leader, stores);
   const admin = new Admin({ leader, own, stores, groups, sessions, holdings, reaper, space });
   return {
@@ -98,6 +100,7 @@ export function assemble(leader: Leader, options: { own: OwnIdentity; term: numb
     reaper,
     admin,
     chunkCheck,
+    storeChanges,
     ...observe({ leader, own, sessions, stores, holdings }),
   };
 }

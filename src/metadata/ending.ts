@@ -111,7 +111,7 @@ export class Ending {
     const { namespace } = this.#leader;
     const volume = namespace.volumes().find((one) => one.volume === session.volume);
     if (volume === undefined || volume.chunkCount === 0) return [];
-    const groups = namespace.groups().filter((group) => group.replicas === volume.replicas);
+    const groups = namespace.groups().filter((group) => group.volume === volume.volume);
     return groups.map(({ group }) => ({ group, chunks: undefined }));
   }
 

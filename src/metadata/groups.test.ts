@@ -27,20 +27,21 @@ function statesOf(harness: Harness, store: number): Record<string, number> {
 }
 
 const noLoss = { loss: "none" as const, lossReason: "" };
-const registration = { pid: 7, roles: ["store"], totalBytes: 100, freeBytes: 60, ...noLoss };
+const nothingKnown = { labels: [], knownGroups: [] };
+const registration = { pid: 7, roles: ["store"], totalBytes: 100, freeBytes: 60, ...noLoss, ...nothingKnown };
 
 function dies(harness: Harness, name: string, peer: FakePeer): void {
   harness.refusing.add(`${name}:1`);
   peer.close("the process has ended");
 }
 
-test("the groups of a rule are made once, and the stores know them before the volume is there", async () => {
+test("a volume has groups of its own, and the stores know them when it is there", async () => {
   const { harness, a } = await cluster();
   assert.equal(harness.leader.namespace.groups().length, 32);
   const told = a.peer.bodies<{ views: GroupView[] }>("store.setGroups").flatMap(({ views }) => views);
   assert.equal(told.length, 32);
   await harness.addVolume("second", 2);
-  assert.equal(harness.leader.namespace.groups().length, 32);
+  assert.equal(harness.leader.namespace.groups().length, 64);
   await assert.rejects(harness.addVolume("third", 3), (error) => hasCode(error, "invalid"));
 });
 
@@ -157,7 +158,7 @@ test("a report is answered at once for a store that answers, and removes one tha
 
 test("a store that says that its disk has failed leaves its groups, and does not come back by itself", async () => {
   const { harness, a, b, client } = await cluster();
-  const space = { totalBytes: 100, freeBytes: 60, badBlocks: 0 };
+  const space = { totalBytes: 100, freeBytes: 60, badBlocks: 0, catchUps: [] };
   harness.parts.stores.heartbeat({ store: b.store, ...space, failure: "EIO" }, b.peer);
   await drain();
   assert.deepEqual(statesOf(harness, b.store), { behind: 32 });

@@ -1,7 +1,8 @@
 /**
  * Brings the groups from what they are to what they should be, one pass after the other, whenever anything has changed:
  *
- * 1. Decide the next members of each group (placement/next-members.ts) and commit them, a generation further.
+ * 1. Decide the next members of each group and commit them, a generation further: first what follows from what has become of
+ *    stores (placement/next-members.ts), then, if there is nothing of that, what copies are to be made or moved (moves.ts).
  * 2. Tell the stores that are online. Until the remaining in-sync members know a new generation, no write can be
  *    acknowledged in it. A store that doesn't take it is cut off, and leaves its groups when its time has run out.
  * 3. Tell the clients. Those that miss it meet an unknown generation at a store, and ask.
@@ -11,16 +12,18 @@
  * A pass decides from committed groups and from the stores' conditions alone. So nothing is lost when this process dies
  * between two steps: the next leader finds the same work.
  */
-import { BrineError, hasCode } from "../errors/brine-error.ts";
+import { hasCode } from "../errors/brine-error.ts";
 import { errno } from "../errors/errno.ts";
 import type { GroupMember, GroupRecord } from "../namespace/model.ts";
-import { chooseGroups, groupsPerRule } from "../placement/choose-groups.ts";
+import { chooseGroups, groupsPerVolume } from "../placement/choose-groups.ts";
 import { nextMembers, type StoreFacts, type StoreLoss } from "../placement/next-members.ts";
 import { type GroupView, groupsChanged } from "../wire/catalogue/leader.ts";
 import { catchUp, setGroups } from "../wire/catalogue/store.ts";
 import type { Peer } from "../wire/peer.ts";
+import { Healing } from "./healing.ts";
 import type { Leader } from "./leader.ts";
 import { Losses } from "./losses.ts";
+import { hostOf, Moves } from "./moves.ts";
 import type { Stores } from "./stores.ts";
 
 /** Groups in one message to a store or a client: the bound of the catalogue. */
@@ -37,6 +40,9 @@ export class Groups {
   readonly #leader: Leader;
   readonly #stores: Stores;
   readonly #clients: () => Peer[];
+  readonly moves: Moves;
+  readonly healing: Healing;
+  #isLookPlanned = false;
   #mustLook = false;
   #running = false;
   #idleWaiters: (() => void)[] = [];
@@ -48,8 +54,6 @@ export class Groups {
   readonly #rejoinAfterMs = new Map<number, number>();
   /** What clients were told: generation and addresses of each group. */
   readonly #announced = new Map<number, string>();
-  /** The last making of groups: one after the other, or a rule would get them twice. */
-  #creating: Promise<void> = Promise.resolve();
   /** Catch-ups that stores have been told to begin: by group and store, the generation, source and connection. */
   readonly #started = new Map<string, { generation: number; source: number; peer: Peer }>();
 
@@ -57,6 +61,8 @@ export class Groups {
     this.#leader = parts.leader;
     this.#stores = parts.stores;
     this.#clients = parts.clients;
+    this.moves = new Moves(parts.leader, parts.stores);
+    this.healing = new Healing(parts.leader, parts.stores);
   }
 
   start(): void {
@@ -80,11 +86,11 @@ export class Groups {
     return this.#leader.namespace.groups().find((one) => one.group === group);
   }
 
-  /** All groups, or those of a store. */
-  views(store?: number): GroupView[] {
+  /** All groups, or those of a store, and others that it knows. */
+  views(store?: number, known: ReadonlySet<number> = new Set()): GroupView[] {
     const addresses = new Map(this.#stores.all().map((one) => [one.store, one.address]));
     const groups = this.#leader.namespace.groups();
-    const wanted = store === undefined ? groups : groups.filter((group) => hasMember(group, store));
+    const wanted = store === undefined ? groups : groups.filter((one) => hasMember(one, store) || known.has(one.group));
     return wanted.map(({ group, generation, members }) => ({
       group,
       generation,
@@ -150,27 +156,18 @@ export class Groups {
     this.#losses.tell(store, "none", []);
   }
 
-  /** Makes the groups of a placement rule if there are none, on the stores that are online. Errors: noSpace, invalid. */
-  create(replicas: number): Promise<void> {
-    const creating = this.#creating.then(() => this.#create(replicas));
-    this.#creating = creating.catch(() => {});
-    return creating;
+  /** Members for the groups of a new volume. Errors: invalid (too few stores that take groups and are online). */
+  choose(replicas: number): GroupMember[][] {
+    const records = this.#leader.namespace.stores().filter(({ store }) => this.moves.role(store) === "takes");
+    const hosts = new Map(records.map((record) => [record.store, hostOf(record)]));
+    const stores = [...hosts.keys()];
+    return chooseGroups(stores, replicas, groupsPerVolume, (store) => hosts.get(store)!);
   }
 
-  async #create(replicas: number): Promise<void> {
-    const { namespace, committer, log } = this.#leader;
-    if (namespace.groups().some((group) => group.replicas === replicas)) return;
-    const online = this.#stores.all().filter((one) => this.#stores.condition(one.store) === "online");
-    const groups = chooseGroups(
-      online.map((one) => one.store),
-      replicas,
-      groupsPerRule,
-    );
-    const result = await committer.execute({ kind: "createGroups", replicas, groups });
-    if (result.kind !== "done") throw new BrineError("internal", `groups can't be made: ${JSON.stringify(result)}`);
-    log.info("groups created", { replicas, groups: groups.length, stores: online.length });
+  /** Resolves when the stores know the groups that were made. */
+  made(): Promise<void> {
     this.look();
-    await this.settled();
+    return this.settled();
   }
 
   // --- passes ---
@@ -196,6 +193,19 @@ export class Groups {
     if (lifetime.stopped) return;
     this.#tellClients();
     await this.#startCatchUps();
+    this.#watchHealing();
+  }
+
+  /** While copies are missing it is looked at again and again: stores are waited for only for so long, and fill up. */
+  #watchHealing(): void {
+    const { missing } = this.moves;
+    this.healing.noticed(missing);
+    if (missing === 0 || this.#isLookPlanned) return;
+    this.#isLookPlanned = true;
+    this.#leader.lifetime.startTimer(this.#leader.timeouts.catchUpRetryMs, () => {
+      this.#isLookPlanned = false;
+      this.look();
+    });
   }
 
   /** True if anything was committed. */
@@ -207,6 +217,9 @@ export class Groups {
       const members = nextMembers(group, facts);
       if (members !== undefined) changes.push({ group, members });
     }
+    // What has failed goes first: to move copies takes asking stores.
+    if (changes.length === 0) changes.push(...(await this.moves.next()));
+    if (this.#leader.lifetime.stopped) return false;
     const committed = await Promise.all(changes.map((change) => this.#commitChange(change.group, change.members)));
     this.#logChanges(changes.filter((_, index) => committed[index]));
     return committed.includes(true);
@@ -242,10 +255,11 @@ export class Groups {
   #logChanges(changes: readonly { group: GroupRecord; members: GroupMember[] }[]): void {
     const counts = new Map<string, number>();
     for (const { group, members } of changes) {
-      for (const { store, state } of members) {
-        const before = stateIn(group, store);
-        if (before === state) continue;
-        const what = `store ${store}: ${before} → ${state}`;
+      for (const store of new Set([...group.members, ...members].map((member) => member.store))) {
+        const before = stateIn(group, store) ?? "no member";
+        const after = members.find((member) => member.store === store)?.state ?? "no member";
+        if (before === after) continue;
+        const what = `store ${store}: ${before} → ${after}`;
         counts.set(what, (counts.get(what) ?? 0) + 1);
       }
     }
@@ -257,12 +271,18 @@ export class Groups {
     const peer = this.#stores.peer(store);
     const state = this.#stores.get(store);
     if (peer === undefined || state === undefined) return;
-    const news = this.views(store).filter((view) => state.generations.get(view.group) !== view.generation);
+    // Also of those groups that have gone on without it.
+    const known = new Set(state.generations.keys());
+    const news = this.views(store, known).filter((view) => state.generations.get(view.group) !== view.generation);
     if (news.length === 0) return;
     try {
       const views = news.slice(0, viewsMax);
       await peer.request(setGroups, { views }, { timeoutMs: this.#leader.timeouts.setGroupsMs, urgent: true });
-      if (state.peer === peer) for (const { group, generation } of views) state.generations.set(group, generation);
+      if (state.peer !== peer) return;
+      for (const { group, generation, members } of views) {
+        if (members.some((member) => member.store === store)) state.generations.set(group, generation);
+        else state.generations.delete(group);
+      }
     } catch (error) {
       if (!this.#leader.lifetime.stopped)
         this.#stores.revoke(store, peer, `its groups were not taken: ${messageOf(error)}`);

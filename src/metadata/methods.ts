@@ -1,6 +1,7 @@
 /** The metadata server's methods on the wire: who may call them, and which part answers. */
 import { BrineError } from "../errors/brine-error.ts";
 import {
+  changeStore,
   checkChunks,
   createVolume,
   deleteVolume,
@@ -8,6 +9,7 @@ import {
   readClusterMetrics,
   readClusterWaits,
   readStatus,
+  setReplicas,
 } from "../wire/catalogue/admin.ts";
 import type { Role } from "../wire/catalogue/handshake.ts";
 import {
@@ -51,6 +53,7 @@ import type { Reaper } from "./reaper.ts";
 import type { Session, Sessions } from "./sessions.ts";
 import type { SpaceGrants } from "./space-grants.ts";
 import type { SpaceGuard } from "./space-guard.ts";
+import type { StoreChanges } from "./store-changes.ts";
 import type { StoreReports } from "./store-reports.ts";
 import type { Stores } from "./stores.ts";
 import type { Transactions } from "./transactions.ts";
@@ -72,6 +75,7 @@ export interface Parts {
   readonly reaper: Reaper;
   readonly admin: Admin;
   readonly chunkCheck: ChunkCheck;
+  readonly storeChanges: StoreChanges;
   readonly clusterWaits: ClusterWaits;
   readonly inodeReports: InodeReports;
   readonly clusterMetrics: ClusterMetrics;
@@ -177,7 +181,7 @@ function registerStoreMethods(methods: Methods): void {
     stores.register(body, peer, ({ store }, lossSettled) => ({
       store,
       lossSettled,
-      views: groups.views(store),
+      views: groups.views(store, new Set(body.knownGroups)),
       liveSessions: sessions.liveIds(),
       sessionsBelow: leader.namespace.sessionsBelow,
       heartbeatMs: leader.timeouts.storeHeartbeatMs,
@@ -202,6 +206,11 @@ function registerAdminMethods(methods: Methods): void {
   methods.on(["admin"], explainInode, ({ inodeReports }, body) => inodeReports.explain(body));
   methods.on(["admin"], readClusterMetrics, ({ clusterMetrics }, body) => clusterMetrics.read(body));
   methods.on(["admin"], checkChunks, ({ chunkCheck }, body) => chunkCheck.part(body));
+  methods.on(["admin"], setReplicas, async ({ admin }, body) => {
+    await admin.setReplicas(body.name, body.replicas);
+    return {};
+  });
+  methods.on(["admin"], changeStore, ({ storeChanges }, body) => storeChanges.change(body));
   methods.on(["admin"], createVolume, ({ admin }, body) => admin.createVolume(body));
   methods.on(["admin"], deleteVolume, async ({ admin }, body) => {
     await admin.deleteVolume(body.name);

@@ -18,7 +18,7 @@ export class Queries {
     const volume = namespace.volumes().find((one) => one.volume === session.volume)!;
     const members = new Set<number>();
     for (const group of namespace.groups()) {
-      if (group.replicas === volume.replicas) for (const member of group.members) members.add(member.store);
+      if (group.volume === volume.volume) for (const member of group.members) members.add(member.store);
     }
     const heard = this.#stores.all().filter((one) => members.has(one.store) && one.isSeen);
     // A store that has not been heard of since the start counts as the others do.

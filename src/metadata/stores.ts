@@ -14,6 +14,7 @@
  * has mounted anything the whole cluster may be about to stop.
  */
 import { BrineError } from "../errors/brine-error.ts";
+import type { Label, StoreRecord } from "../namespace/model.ts";
 import type { StoreCondition, StoreLoss } from "../placement/next-members.ts";
 import { type Address, NetworkError } from "../platform/network.ts";
 import type { Peer } from "../wire/peer.ts";
@@ -34,6 +35,8 @@ export interface StoreState {
   totalBytes: number;
   freeBytes: number;
   badBlocks: number;
+  /** What it copies from others. */
+  catchUps: readonly CatchUpProgress[];
   /** What it says of its disk. */
   failure: string | undefined;
   /** Why it isn't taken in: it has lost data of which it has the only copy. */
@@ -57,12 +60,29 @@ export interface StoreState {
 export interface Registration {
   readonly serverId: string;
   readonly address: Address;
+  readonly labels: readonly Label[];
   readonly pid: number;
   readonly roles: readonly string[];
   readonly totalBytes: number;
   readonly freeBytes: number;
   readonly loss: StoreLoss | "accepted";
   readonly lossReason: string;
+}
+
+export interface CatchUpProgress {
+  readonly group: number;
+  /** Number of the group's chunks up to which it is. */
+  readonly position: number;
+  readonly copiedBytes: number;
+}
+
+export interface Heartbeat {
+  readonly store: number;
+  readonly totalBytes: number;
+  readonly freeBytes: number;
+  readonly badBlocks: number;
+  readonly failure: string | undefined;
+  readonly catchUps: readonly CatchUpProgress[];
 }
 
 export interface StoresHooks {
@@ -109,6 +129,13 @@ export class Stores {
     return state === undefined ? "dead" : this.#condition(state);
   }
 
+  /** For how long the store has been dead; 0 if it isn't. */
+  deadForMs(store: number): number {
+    const state = this.#stores.get(store);
+    if (state === undefined || this.#condition(state) !== "dead") return 0;
+    return this.#leader.lifetime.nowMs() - (state.deadSinceMs ?? 0);
+  }
+
   /** The connection of a store that is online. */
   peer(store: number): Peer | undefined {
     return this.condition(store) === "online" ? this.#stores.get(store)!.peer : undefined;
@@ -122,7 +149,7 @@ export class Stores {
 
   /**
    * Takes a store in. `answer` is called when it is; what it returns must go out on the connection before anything else.
-   * Errors: noSpace, notServing, refused (it has lost the only copy of something), and closed if the connection ended
+   * Errors: noSpace, notServing, refused (it has lost the only copy of something, or was removed), and closed if the connection ended
    * meanwhile.
    */
   async register<R>(
@@ -133,10 +160,12 @@ export class Stores {
     const { lifetime, namespace, committer, log } = this.#leader;
     const receivedMs = lifetime.nowMs();
     const { serverId, address } = request;
+    const labels = [...request.labels];
     const known = namespace.stores().find((one) => one.serverId === serverId);
+    if (known?.status === "removed") throw wasRemoved(known);
     let number = known?.store;
-    if (known?.address !== address) {
-      const result = await committer.execute({ kind: "registerStore", serverId, address });
+    if (known?.address !== address || labelsText(known.labels) !== labelsText(labels)) {
+      const result = await committer.execute({ kind: "registerStore", serverId, address, labels });
       if (result.kind !== "made") throw new BrineError("invalid", `store ${serverId} can't be registered`);
       number = result.id;
     }
@@ -184,13 +213,10 @@ export class Stores {
   }
 
   /** Errors: notServing if the store is not registered on this connection. */
-  heartbeat(
-    request: { store: number; totalBytes: number; freeBytes: number; badBlocks: number; failure: string | undefined },
-    peer: Peer,
-  ): void {
+  heartbeat(request: Heartbeat, peer: Peer): void {
     const state = this.#stores.get(request.store);
     if (state?.peer !== peer) throw new BrineError("notServing", `store ${request.store} has to register first`);
-    const { totalBytes, freeBytes, badBlocks, failure } = request;
+    const { totalBytes, freeBytes, badBlocks, catchUps, failure } = request;
     if (failure !== undefined && state.failure === undefined) {
       this.#leader.log.error("a store's disk has failed", { store: state.store, address: state.address, failure });
     }
@@ -198,7 +224,7 @@ export class Stores {
       this.#leader.log.warn("a store has found bad blocks", { store: state.store, badBlocks });
     }
     const heardMs = this.#leader.lifetime.nowMs();
-    Object.assign(state, { totalBytes, freeBytes, badBlocks, failure, heardMs, hasBeat: true });
+    Object.assign(state, { totalBytes, freeBytes, badBlocks, catchUps, failure, heardMs, hasBeat: true });
     this.#noticeChange(state);
   }
 
@@ -228,6 +254,7 @@ export class Stores {
       totalBytes: 0,
       freeBytes: 0,
       badBlocks: 0,
+      catchUps: [],
       failure: undefined,
       lost: undefined,
       heardMs: this.#leader.lifetime.nowMs(),
@@ -304,6 +331,12 @@ export class Stores {
     return state.failure !== undefined || this.#isOverdue(state) || (state.peer === undefined && state.isRefused);
   }
 
+  /** The store has been removed: it is told so when it registers again. */
+  dismiss(store: number): void {
+    const state = this.#stores.get(store);
+    if (state?.peer !== undefined) this.revoke(store, state.peer, "it was removed from the cluster");
+  }
+
   #condition(state: StoreState): StoreCondition {
     if (!this.#isStill(state)) {
       state.deadSinceMs = undefined;
@@ -316,4 +349,14 @@ export class Stores {
     if (!this.#hooks.isMounted() && nowMs - state.deadSinceMs < timeouts.storeIdleMs) return "silent";
     return "dead";
   }
+}
+
+function wasRemoved({ store }: StoreRecord): BrineError {
+  return new BrineError("refused", `store ${store} was removed from this cluster`, {
+    advice: "start its server on an empty data directory: it joins as a new store",
+  });
+}
+
+function labelsText(labels: readonly Label[]): string {
+  return labels.map(({ key, value }) => `${key}=${value}`).join(",");
 }

@@ -26,6 +26,10 @@ export interface Timeouts {
   readonly probeIntervalMs: number;
   /** A store writes new groups to its disk and waits for requests under way. Those of a healthy disk take milliseconds. */
   readonly setGroupsMs: number;
+  /** A store stops serving groups: no disk has a part in it. Meanwhile no other member can be taken out. */
+  readonly leaveGroupsMs: number;
+  /** A store that is dead for so long is not waited for any more: its groups are copied to others. */
+  readonly rebuildAfterMs: number;
   /** A store waits for the session's requests under way: at most some MiB of writes. */
   readonly fenceMs: number;
   /** Up to 4,096 chunks, one sync; a punched range each. */
@@ -63,6 +67,8 @@ export const defaultTimeouts: Timeouts = {
   probeMs: 500,
   probeIntervalMs: 100,
   setGroupsMs: 3_000,
+  leaveGroupsMs: 500,
+  rebuildAfterMs: 600_000,
   fenceMs: 5_000,
   deleteChunksMs: 30_000,
   equalizeMs: 600_000,

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { hasCode } from "../errors/brine-error.ts";
 import type { GroupMember } from "../namespace/model.ts";
-import { chooseGroups, groupsPerRule } from "./choose-groups.ts";
+import { chooseGroups, groupsPerVolume } from "./choose-groups.ts";
 
 function countBy<K>(items: readonly K[]): Map<K, number> {
   const counts = new Map<K, number>();
@@ -22,7 +22,7 @@ function pairsOf(members: readonly GroupMember[]): string[] {
 }
 
 test("two stores and two replicas: both are in every group and take turns at the first place", () => {
-  const groups = chooseGroups([1, 2], 2, groupsPerRule);
+  const groups = chooseGroups([1, 2], 2, groupsPerVolume);
   assert.equal(groups.length, 32);
   assert.equal(groups.filter((members) => members[0]!.store === 1).length, 16);
   for (const members of groups) assert.deepEqual(members.map((member) => member.store).sort(), [1, 2]);
@@ -36,7 +36,7 @@ test("fewer stores than replicas is refused with advice", () => {
 });
 
 test("pairs are nearly even: a lost store is rebuilt from all others", () => {
-  const groups = chooseGroups([1, 2, 3, 4], 2, groupsPerRule);
+  const groups = chooseGroups([1, 2, 3, 4], 2, groupsPerVolume);
   const pairs = countBy(groups.flatMap(pairsOf));
   assert.equal(pairs.size, 6);
   assert.ok(spread(pairs) <= 3, `pairs: ${[...pairs.values()]}`);

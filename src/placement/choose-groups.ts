@@ -1,5 +1,5 @@
 /**
- * Which stores form the groups of a placement rule.
+ * Which stores form the groups of a volume.
  *
  * Each store should be in equally many groups, so that all fill alike, and each pair of stores too, so that what a lost
  * store held is copied from all the others to all the others. A full design of blocks does not exist for most numbers;
@@ -9,34 +9,44 @@
 import { BrineError } from "../errors/brine-error.ts";
 import type { GroupMember } from "../namespace/model.ts";
 
-/** Groups of a rule to begin with: enough to spread a rebuild over all stores of a cluster of this slice's size. */
-export const groupsPerRule = 32;
+/** Groups of a volume to begin with: enough to spread a rebuild over all stores of a cluster of this slice's size. */
+export const groupsPerVolume = 32;
 
 /**
- * Members of `count` groups of `replicas` different stores, all in sync, for a rule that has none yet. The same stores
- * give the same groups, in whatever order they come. Members stand in turn at the first place, which is read first.
+ * Members of `count` groups of `replicas` different stores, all in sync, for a volume that has none yet. The same stores
+ * give the same groups, in whatever order they come. Members are on different hosts, if there are so many. Members stand in turn at the first place, which is read first.
  * Errors: BrineError invalid if there are fewer stores than replicas.
  */
-export function chooseGroups(stores: readonly number[], replicas: number, count: number): GroupMember[][] {
+export function chooseGroups(
+  stores: readonly number[],
+  replicas: number,
+  count: number,
+  hostOf: (store: number) => string = String,
+): GroupMember[][] {
   if (replicas < 1) throw new BrineError("invalid", `a group needs members, not ${replicas}`);
   if (stores.length < replicas) {
     throw new BrineError("invalid", `${replicas} replicas need as many stores, there are ${stores.length}`, {
       advice: "start more servers with the store role, or ask for fewer replicas",
     });
   }
-  const tally = new Tally([...new Set(stores)].sort((left, right) => left - right));
+  const tally = new Tally(
+    [...new Set(stores)].sort((left, right) => left - right),
+    hostOf,
+  );
   return Array.from({ length: count }, () => tally.nextGroup(replicas));
 }
 
 /** How often each store, each pair and each first place was taken. */
 class Tally {
   readonly #stores: readonly number[];
+  readonly #hostOf: (store: number) => string;
   readonly #groups = new Map<number, number>();
   readonly #firstPlaces = new Map<number, number>();
   readonly #pairs = new Map<string, number>();
 
-  constructor(stores: readonly number[]) {
+  constructor(stores: readonly number[], hostOf: (store: number) => string) {
     this.#stores = stores;
+    this.#hostOf = hostOf;
   }
 
   nextGroup(replicas: number): GroupMember[] {
@@ -54,7 +64,12 @@ class Tally {
 
   #nextMember(members: readonly number[]): number {
     const candidates = this.#stores.filter((store) => !members.includes(store));
-    return lowest(candidates, (store) => [this.#groups.get(store) ?? 0, this.#shared(store, members)]);
+    const hosts = new Set(members.map(this.#hostOf));
+    return lowest(candidates, (store) => [
+      hosts.has(this.#hostOf(store)) ? 1 : 0,
+      this.#groups.get(store) ?? 0,
+      this.#shared(store, members),
+    ]);
   }
 
   /** Groups that a store shares with these members. */

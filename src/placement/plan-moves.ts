@@ -73,6 +73,11 @@ export function copiesMissing(group: GroupRecord, roleOf: (store: number) => Sto
   return Math.max(group.replicas - good.length, coming.length, 0);
 }
 
+/** Stores that are making their copy of the group. */
+export function copiesUnderWay(group: GroupRecord): number[] {
+  return group.members.filter(({ state }) => state === "catchingUp").map(({ store }) => store);
+}
+
 class Planner {
   readonly #stores: ReadonlyMap<number, PlannedStore>;
   readonly #loads: Loads;

@@ -33,6 +33,8 @@ export class Admission {
   #liveSessions = new Set<number>();
   /** Ended, although `liveSessions` or `sessionsBelow` would let them in. */
   readonly #fencedSessions = new Set<number>();
+  /** Groups that go on without this store, with the generation in which it serves them no more. */
+  readonly #left = new Map<number, number>();
   #serveUntilMs = 0;
   /** Requests under way of each session that has some. */
   readonly #underWay = new Map<number, number>();
@@ -55,6 +57,7 @@ export class Admission {
   /** Resolves when the requests of sessions that have ended meanwhile are finished. */
   async register(registration: Registration): Promise<void> {
     this.#registration = registration;
+    this.#left.clear();
     this.#liveSessions = new Set(registration.liveSessions);
     // What was fenced stays fenced: the list may have been made before. Those that are not on it need no remembering.
     const { sessionsBelow } = registration;
@@ -94,11 +97,19 @@ export class Admission {
       const own = view === undefined ? "this store is not in it" : `here it has ${view.generation}`;
       throw new BrineError("wrongGeneration", `group ${group} was addressed in generation ${generation}, ${own}`);
     }
+    if (this.#left.get(group) === generation) {
+      throw new BrineError("wrongGeneration", `group ${group} goes on without this store`);
+    }
     const state = view.members.find((member) => member.store === this.storeNumber)?.state;
     if (state === undefined || !states.includes(state)) {
       throw new BrineError("notServing", `this store is ${state ?? "no member"} in group ${group}`);
     }
     return view;
+  }
+
+  /** Serves these groups no more in their present generations: the next ones are without this store. */
+  leave(groups: readonly { group: number; generation: number }[]): void {
+    for (const { group, generation } of groups) this.#left.set(group, generation);
   }
 
   /** Everything that a request for a chunk must fulfil, but for its session. */

@@ -15,7 +15,7 @@
  * next pass finds little to do. After a restart of the store the leader asks again.
  */
 import { BrineError } from "../errors/brine-error.ts";
-import { chunkNumbersPerGroup, groupOfChunk } from "../namespace/model.ts";
+import { blockBytes, chunkNumbersPerGroup, groupOfChunk } from "../namespace/model.ts";
 import type { Timer } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
@@ -45,6 +45,8 @@ interface Task {
   readonly deleted: Set<number>;
   copiedBlocks: number;
   comparedChunks: number;
+  /** The chunk up to which all are compared. */
+  position: number;
 }
 
 export interface CatchUpParts {
@@ -123,6 +125,14 @@ export class CatchUps {
     for (const task of [...this.#tasks.values(), ...this.#equalizing]) {
       for (const chunk of chunks) if (groupOfChunk(chunk) === task.group) task.deleted.add(chunk);
     }
+  }
+
+  /** For the leader: what runs now, or waits. */
+  progress(): { group: number; position: number; copiedBytes: number }[] {
+    return [...this.#tasks.values()].slice(0, 64).map(({ group, position, copiedBlocks }) => {
+      const start = group * chunkNumbersPerGroup;
+      return { group, position: Math.max(position, start) - start, copiedBytes: copiedBlocks * blockBytes };
+    });
   }
 
   /** Ends all that is under way, unfinished. */
@@ -211,6 +221,7 @@ export class CatchUps {
       }
       await this.#reconcileAll(task, work, [...digests.keys()]);
       after = upTo;
+      task.position = upTo;
     }
   }
 
@@ -250,7 +261,9 @@ export class CatchUps {
   #work(task: Task, source: Peer, isLive: Reconciliation["isLive"]): Reconciliation {
     const { group, generation, deleted } = task;
     const { store } = this.#parts;
-    return { store, logger: this.#logger, source, group, generation, isLive, isDeleted: (chunk) => deleted.has(chunk) };
+    // Nothing is laid into a group that has gone on meanwhile, perhaps without this store.
+    const isDeleted = (chunk: number) => deleted.has(chunk) || !this.#isWanted(task);
+    return { store, logger: this.#logger, source, group, generation, isLive, isDeleted };
   }
 
   /** False once the group has another generation, or a later task took over. Equalizing goes on until it is answered. */
@@ -288,5 +301,6 @@ function newTask(group: number, generation: number, source: Address): Task {
     deleted: new Set(),
     copiedBlocks: 0,
     comparedChunks: 0,
+    position: 0,
   };
 }

@@ -43,6 +43,12 @@ export class GroupChanges {
   #isNews(view: GroupView): boolean {
     const known = this.#known.get(view.group);
     if (known === undefined || known.generation !== view.generation) return (known?.generation ?? -1) < view.generation;
-    return !encode(groupView, known).equals(encode(groupView, view));
+    // Addresses may change within a generation, members never do.
+    return hasSameMembers(known, view) && !encode(groupView, known).equals(encode(groupView, view));
   }
+}
+
+function hasSameMembers(left: GroupView, right: GroupView): boolean {
+  const membersOf = ({ members }: GroupView) => members.map(({ store, state }) => `${store} ${state}`).join();
+  return membersOf(left) === membersOf(right);
 }

@@ -8,6 +8,7 @@ import {
   type Extent,
   equalize,
   fenceSession,
+  leaveGroups,
   listChunks,
   listExtents,
   readBlocks,
@@ -17,6 +18,7 @@ import {
 } from "../wire/catalogue/store.ts";
 import type { Peer } from "../wire/peer.ts";
 import type { HandleOptions, Service } from "../wire/service.ts";
+import type { AbandonedGroups } from "./abandoned-groups.ts";
 import type { Admission, Target } from "./admission.ts";
 import type { CatchUps } from "./catch-up.ts";
 import type { StoredExtent } from "./extents.ts";
@@ -32,25 +34,22 @@ const byClientsAndStores: HandleOptions = { roles: ["client", "store"] };
 const byStores: HandleOptions = { roles: ["store"] };
 const byLeader: HandleOptions = { roles: ["leader"] };
 
-export function registerHandlers(
-  service: Service,
-  store: Store,
-  admission: Admission,
-  catchUps: CatchUps,
-  repair: Repair,
-): void {
-  registerClientMethods(service, store, admission, catchUps, repair);
-  registerLeaderMethods(service, store, admission, catchUps);
+export interface HandlerParts {
+  readonly store: Store;
+  readonly admission: Admission;
+  readonly catchUps: CatchUps;
+  readonly repair: Repair;
+  readonly abandoned: AbandonedGroups;
+}
+
+export function registerHandlers(service: Service, parts: HandlerParts): void {
+  const { store, admission } = parts;
+  registerClientMethods(service, parts);
+  registerLeaderMethods(service, parts);
   registerStoreMethods(service, store, admission);
 }
 
-function registerClientMethods(
-  service: Service,
-  store: Store,
-  admission: Admission,
-  catchUps: CatchUps,
-  repair: Repair,
-): void {
+function registerClientMethods(service: Service, { store, admission, catchUps, repair }: HandlerParts): void {
   service.handle(
     writeBlocks,
     async (body, payload) => {
@@ -123,11 +122,20 @@ function registerClientMethods(
   );
 }
 
-function registerLeaderMethods(service: Service, store: Store, admission: Admission, catchUps: CatchUps): void {
+function registerLeaderMethods(service: Service, { store, admission, catchUps, abandoned }: HandlerParts): void {
   service.handle(
     setGroups,
     async (body) => {
       await store.setGroups(body.views);
+      abandoned.look();
+      return {};
+    },
+    byLeader,
+  );
+  service.handle(
+    leaveGroups,
+    (body) => {
+      admission.leave(body.groups);
       return {};
     },
     byLeader,

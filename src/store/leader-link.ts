@@ -9,6 +9,7 @@
  * until its lease ends (admission.ts).
  */
 import { BrineError, hasCode } from "../errors/brine-error.ts";
+import type { Label } from "../namespace/model.ts";
 import type { Timer } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
@@ -19,6 +20,7 @@ import { KnownTerm } from "../wire/known-term.ts";
 import type { Peer } from "../wire/peer.ts";
 import type { Service } from "../wire/service.ts";
 import type { Admission } from "./admission.ts";
+import type { CatchUps } from "./catch-up.ts";
 import type { Store } from "./store.ts";
 import { writeLeaderTerm } from "./store-directory.ts";
 
@@ -41,7 +43,18 @@ export interface LeaderLinkOptions {
   readonly leaders: readonly Address[];
   readonly pid: number;
   readonly roles: readonly string[];
+  readonly labels?: readonly Label[];
   readonly acceptLoss?: boolean;
+}
+
+export interface LeaderLinkParts {
+  readonly store: Store;
+  readonly admission: Admission;
+  readonly service: Service;
+  readonly term: number;
+  readonly catchUps: CatchUps;
+  /** The leader has said what has become of the groups. */
+  readonly onGroups: () => void;
 }
 
 export class LeaderLink {
@@ -51,6 +64,8 @@ export class LeaderLink {
   readonly #store: Store;
   readonly #admission: Admission;
   readonly #service: Service;
+  readonly #catchUps: CatchUps;
+  readonly #onGroups: () => void;
   #peer: Peer | undefined;
   #heartbeatTimer: Timer | undefined;
   #retryTimer: Timer | undefined;
@@ -64,17 +79,15 @@ export class LeaderLink {
   #lastReason = "";
   #running: Promise<void> = Promise.resolve();
 
-  constructor(
-    platform: Platform,
-    options: LeaderLinkOptions,
-    parts: { store: Store; admission: Admission; service: Service; term: number },
-  ) {
+  constructor(platform: Platform, options: LeaderLinkOptions, parts: LeaderLinkParts) {
     this.#platform = platform;
     this.#logger = platform.logger.for("store");
     this.#options = options;
     this.#store = parts.store;
     this.#admission = parts.admission;
     this.#service = parts.service;
+    this.#catchUps = parts.catchUps;
+    this.#onGroups = parts.onGroups;
     this.#known = new KnownTerm(this.#logger, parts.term);
   }
 
@@ -138,7 +151,7 @@ export class LeaderLink {
 
   /** A connection on which the store is registered and serves. */
   async #connect(leader: Address): Promise<Peer> {
-    const { serverId, clusterId, pid, roles } = this.#options;
+    const { serverId, clusterId, pid, roles, labels = [] } = this.#options;
     const identity: Identity = { role: "store", clusterId, peerId: serverId, description: `store pid ${pid}` };
     const peer = await connectPeer(this.#platform, leader, identity, this.#service, connectTimeoutMs);
     try {
@@ -146,12 +159,15 @@ export class LeaderLink {
       const { totalBytes, freeBytes } = this.#store.space;
       const address = this.#options.address;
       const loss = this.#loss();
-      const body = { serverId, address, pid, roles: [...roles], totalBytes, freeBytes, ...loss };
+      const knownGroups = [...this.#store.groups.keys()];
+      const own = { serverId, address, labels: [...labels], pid, roles: [...roles] };
+      const body = { ...own, knownGroups, totalBytes, freeBytes, ...loss };
       const sentMs = this.#platform.clock.nowMs();
       const { body: registration } = await peer.request(registerStore, body, { timeoutMs: registerTimeoutMs });
       await this.#admission.register(registration);
       if (registration.lossSettled) await this.#store.forgetDamage();
       if (this.#store.failure === undefined) await this.#store.setGroups(registration.views);
+      this.#onGroups();
       this.#serveMs = registration.serveMs;
       this.#heartbeatMs = registration.heartbeatMs;
       this.#serveFrom(sentMs);
@@ -211,7 +227,12 @@ export class LeaderLink {
     const store = this.#admission.storeNumber!;
     const sentMs = this.#platform.clock.nowMs();
     try {
-      const body = { store, ...this.#store.space, failure: this.#store.failure?.slice(0, 200) };
+      const body = {
+        store,
+        ...this.#store.space,
+        failure: this.#store.failure?.slice(0, 200),
+        catchUps: this.#catchUps.progress(),
+      };
       await peer.request(storeHeartbeat, body, { timeoutMs: this.#serveMs / 2, urgent: true });
       this.#serveFrom(sentMs);
       if (!peer.closed && !this.#stopped) this.#scheduleHeartbeat(peer);

@@ -2,11 +2,13 @@
  * The store role of a server: the engine on one disk, its methods on the wire, its tie to the metadata leader. Opens no
  * listener: the server that it is part of has one for all its roles.
  */
+import type { Label } from "../namespace/model.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { connectPeer, type Identity } from "../wire/connect.ts";
 import { registerProcessMethods } from "../wire/process-methods.ts";
 import { Service } from "../wire/service.ts";
+import { AbandonedGroups } from "./abandoned-groups.ts";
 import { Admission } from "./admission.ts";
 import { CatchUps } from "./catch-up.ts";
 import type { Damage } from "./damage.ts";
@@ -31,6 +33,8 @@ export interface StoreServerOptions {
   /** Servers of which one is the leader. */
   readonly leaders: readonly Address[];
   readonly pid: number;
+  /** `host`, `rack`, … Default: none. */
+  readonly labels?: readonly Label[];
   /** Roles of the whole server, for `brine status`. */
   readonly roles: readonly string[];
   /** Default: by the size of the disk. */
@@ -46,6 +50,7 @@ export class StoreServer {
   readonly #admission: Admission;
   readonly #catchUps: CatchUps;
   readonly #repair: Repair;
+  readonly #abandoned: AbandonedGroups;
   readonly #link: LeaderLink;
   readonly #scrub: Scrub;
   /** Over which requests come in. */
@@ -76,13 +81,19 @@ export class StoreServer {
     this.#catchUps = new CatchUps({ platform, store, admission: this.#admission, connect, reportCaughtUp });
     const logger = platform.logger.for("store");
     this.#repair = new Repair({ store, logger, storeNumber: () => this.#admission.storeNumber, connect });
+    const storeNumber = () => this.#admission.storeNumber;
+    this.#abandoned = new AbandonedGroups({ store, logger, storeNumber });
     const { repair, clock } = { repair: this.#repair, clock: platform.clock };
     this.#scrub = new Scrub({ store, repair, clock, logger, scrubMs: defaultScrubMs });
     const service = options.linkService ?? new Service();
     this.register(service);
     registerProcessMethods(service, platform, () => storeWaits(this.#services, store, platform.clock.nowMs()));
     registerStoreGauges(platform.metrics, store);
-    this.#link = new LeaderLink(platform, options, { store, admission: this.#admission, service, term });
+    this.#link = new LeaderLink(platform, options, {
+      ...{ store, admission: this.#admission, service, term },
+      catchUps: this.#catchUps,
+      onGroups: () => this.#abandoned.look(),
+    });
     store.onFailure = () => this.#link.tellFailure();
     this.#link.start();
     this.#scrub.start();
@@ -96,7 +107,13 @@ export class StoreServer {
   /** Adds the store's methods to those of its server. */
   register(service: Service): void {
     this.#services.push(service);
-    registerHandlers(service, this.#store, this.#admission, this.#catchUps, this.#repair);
+    registerHandlers(service, {
+      store: this.#store,
+      admission: this.#admission,
+      catchUps: this.#catchUps,
+      repair: this.#repair,
+      abandoned: this.#abandoned,
+    });
   }
 
   /** Finishes what is under way and closes the disk. */
@@ -104,6 +121,7 @@ export class StoreServer {
     await this.#link.stop();
     await this.#scrub.stop();
     await this.#catchUps.stop();
+    await this.#abandoned.stop();
     await this.#store.close();
   }
 }

@@ -115,8 +115,9 @@ export class Harness {
   async registerStore(name: string, peer: FakePeer): Promise<number> {
     this.refusing.delete(`${name}:1`);
     const space = { totalBytes: 100, freeBytes: 60 };
+    const noMore = { labels: [], knownGroups: [] };
     const whole = { loss: "none" as const, lossReason: "" };
-    const request = { serverId: name, address: `${name}:1`, pid: 7, roles: ["store"], ...space, ...whole };
+    const request = { serverId: name, address: `${name}:1`, pid: 7, roles: ["store"], ...space, ...whole, ...noMore };
     const store = await this.parts.stores.register(request, peer, (state) => state.store);
     this.beat(store, peer);
     await this.clock.advance(0);
@@ -124,7 +125,7 @@ export class Harness {
   }
 
   beat(store: number, peer: FakePeer): void {
-    const space = { totalBytes: 100, freeBytes: 60, badBlocks: 0, failure: undefined };
+    const space = { totalBytes: 100, freeBytes: 60, badBlocks: 0, failure: undefined, catchUps: [] };
     this.parts.stores.heartbeat({ store, ...space }, peer);
   }
 

@@ -6,6 +6,7 @@ import {
   i64,
   list,
   nothing,
+  oneOf,
   optional,
   struct,
   text,
@@ -14,7 +15,7 @@ import {
   u32,
   u64,
 } from "../../codec/schema.ts";
-import { groupMember, memberState, volumeRecord } from "../../namespace/model.ts";
+import { groupMember, label, labelsMax, memberState, storeStatus, volumeRecord } from "../../namespace/model.ts";
 import { method } from "../method.ts";
 import { leaseMode } from "./leader.ts";
 import { seriesMax, wireSeries } from "./watch.ts";
@@ -28,6 +29,8 @@ export const serverStatus = struct({
   state: text(16),
   /** 0 for a server without the store role. */
   store: u32,
+  status: storeStatus,
+  labels: list(label, labelsMax),
   totalBytes: u64,
   freeBytes: u64,
   badBlocks: u64,
@@ -45,7 +48,17 @@ export const clusterStatus = struct({
     struct({ session: u64, volume: u16, host: text(256), openedNs: i64, heardMsAgo: u32, leases: u32, holds: u32 }),
     65_536,
   ),
-  groups: list(struct({ group: u16, replicas: u8, generation: u32, members: list(groupMember, 16) }), 8192),
+  groups: list(
+    struct({ group: u16, volume: u16, replicas: u8, generation: u32, members: list(groupMember, 16) }),
+    8192,
+  ),
+  /**
+   * While copies are made: how many since the first was missing, how many are left, how far it is, for how long it takes, and
+   * (once that can be told) how long it will take.
+   */
+  healing: optional(
+    struct({ copies: u32, missing: u32, donePermille: u16, forMs: u64, leftMs: optional(u64), copiedBytes: u64 }),
+  ),
   /** `one copy`, or where the second one is. */
   metadata: text(256),
   appliedIndex: u64,
@@ -69,6 +82,18 @@ export const createVolume = method(
 
 /** Errors: notFound, busy (mounted somewhere). */
 export const deleteVolume = method(302, "admin.deleteVolume", struct({ name: text(64) }), nothing);
+
+/** How many copies of everything in a volume there are to be; they are made afterwards. Errors: notFound, invalid. */
+export const setReplicas = method(307, "admin.setReplicas", struct({ name: text(64), replicas: u8 }), nothing);
+
+/**
+ * add: it takes its share of the groups. drain: what it has moves to others. remove: it is taken out of the cluster for good; refused
+ * while it is needed. `store` is its number or address. Answers with the groups in which it is.
+ * Errors: notFound, refused, busy.
+ */
+const storeChange = struct({ store: text(256), change: oneOf("add", "drain", "remove") });
+export type StoreChange = Infer<typeof storeChange>;
+export const changeStore = method(308, "admin.changeStore", storeChange, struct({ store: u32, groups: u32 }));
 
 /** Most bytes of rows in one answer of backupMetadata, unless a single row has more. */
 export const backupPageBytes = 512 * 1024;

@@ -16,7 +16,16 @@ import {
   u32,
   u64,
 } from "../../codec/schema.ts";
-import { entryRecord, inodeRecord, mapping, memberState, name, volumeRecord } from "../../namespace/model.ts";
+import {
+  entryRecord,
+  inodeRecord,
+  label,
+  labelsMax,
+  mapping,
+  memberState,
+  name,
+  volumeRecord,
+} from "../../namespace/model.ts";
 import { operation, result } from "../../namespace/operation.ts";
 import { method } from "../method.ts";
 import { heldLock } from "./locks.ts";
@@ -317,6 +326,9 @@ export const registerStore = method(
   struct({
     serverId: text(64),
     address: text(256),
+    labels: list(label, labelsMax),
+    /** Groups of which it knows a generation: the answer names those too in which it is no more. */
+    knownGroups: list(u16, 8192),
     /** For people and scripts: see ServerStatus. */
     pid: u32,
     roles: list(text(16), 4),
@@ -354,6 +366,8 @@ export const storeHeartbeat = method(
     badBlocks: u64,
     /** Set when the disk has failed: the store steps down. */
     failure: optional(text(256)),
+    /** Catch-ups that run or wait: up to which number of the group's chunks they are, and what they have copied. */
+    catchUps: list(struct({ group: u16, position: u64, copiedBytes: u64 }), 64),
   }),
   nothing,
 );

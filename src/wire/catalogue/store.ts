@@ -103,8 +103,22 @@ export const reportBad = method(
 
 // --- by the leader ---
 
-/** Groups of this store as of now; a group with a higher generation than known replaces it. Durable when answered. */
+/**
+ * Groups of this store as of now; a group with a higher generation than known replaces it. Durable when answered. What it has of a
+ * group without it is given up.
+ */
 export const setGroups = method(210, "store.setGroups", struct({ views: list(groupView, 8192) }), nothing);
+
+/**
+ * The store serves these groups no more in the generations given: the next ones will be without it. It forgets this when it
+ * registers anew.
+ */
+export const leaveGroups = method(
+  215,
+  "store.leaveGroups",
+  struct({ groups: list(struct({ group: u16, generation: u32 }), 8192) }),
+  nothing,
+);
 
 /** No request of the session is accepted any more; those under way are finished when this is answered. */
 export const fenceSession = method(211, "store.fenceSession", struct({ session: u64 }), nothing);

@@ -1,0 +1,166 @@
+/** Copies are made and given up by the leader, step by step, with stores that answer at once. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { hasCode } from "../errors/brine-error.ts";
+import type { GroupView } from "../wire/catalogue/leader.ts";
+import { FakePeer } from "./testing/fake-peer.ts";
+import { Harness } from "./testing/harness.ts";
+import { drain } from "./testing/manual-clock.ts";
+
+interface TestStore {
+  readonly store: number;
+  readonly peer: FakePeer;
+}
+
+async function cluster(...names: readonly string[]) {
+  const harness = await Harness.start();
+  const stores: TestStore[] = [];
+  for (const name of names) stores.push(await addStore(harness, name));
+  await harness.addVolume("home", 2);
+  const client = await harness.mount("one", "home");
+  return { harness, stores, client };
+}
+
+/** It has caught up as soon as it is told to begin. */
+async function addStore(harness: Harness, name: string): Promise<TestStore> {
+  const store = await harness.addStore(name);
+  const { answer } = store.peer;
+  store.peer.answer = (method, body: { group: number; generation: number }) => {
+    if (method === "store.catchUp") {
+      queueMicrotask(() => harness.parts.groups.caughtUp(store.store, body.group, body.generation));
+    }
+    return answer(method, body as never);
+  };
+  return store;
+}
+
+function loadsOf(harness: Harness): Record<number, number> {
+  const loads: Record<number, number> = {};
+  for (const group of harness.leader.namespace.groups()) {
+    for (const { store, state } of group.members) if (state === "inSync") loads[store] = (loads[store] ?? 0) + 1;
+  }
+  return loads;
+}
+
+async function settled(
+  harness: Harness,
+  stores: readonly TestStore[],
+  sessions: Parameters<Harness["pass"]>[1],
+): Promise<void> {
+  await harness.pass(2_000, { ...sessions, stores });
+  await drain();
+  await harness.parts.groups.settled();
+}
+
+test("a store that stays away is replaced after a while; back again, it is told that its groups are elsewhere", async () => {
+  const { harness, stores, client } = await cluster("a", "b");
+  const spare = await addStore(harness, "c");
+  const [a, b] = stores as [TestStore, TestStore];
+  harness.refusing.add("b:1");
+  b.peer.close("the process has ended");
+  const alive = { stores: [a, spare], sessions: [client] };
+  await harness.pass(590_000, alive);
+  assert.deepEqual(loadsOf(harness), { 1: 32 });
+  assert.equal(harness.parts.admin.status().healing?.missing, 32);
+  await harness.pass(20_000, alive);
+  assert.deepEqual(loadsOf(harness), { 1: 32, 3: 32 });
+  assert.equal(harness.parts.admin.status().healing, undefined);
+  const known = harness.leader.namespace.groups().map(({ group }) => group);
+  const views = harness.parts.groups.views(b.store, new Set(known));
+  assert.equal(views.length, 32);
+  assert.ok(views.every(({ members }) => members.every(({ store }) => store !== b.store)));
+});
+
+test("removing a store that is dead has its groups rebuilt at once", async () => {
+  const { harness, stores, client } = await cluster("a", "b", "c");
+  const [a, b, c] = stores as [TestStore, TestStore, TestStore];
+  const { storeChanges } = harness.parts;
+  await assert.rejects(storeChanges.change({ store: "3", change: "remove" }), (error) => hasCode(error, "refused"));
+  harness.refusing.add("c:1");
+  c.peer.close("the process has ended");
+  await harness.pass(200, { stores: [a, b], sessions: [client] });
+  await storeChanges.change({ store: "3", change: "remove" });
+  await settled(harness, [a, b], { sessions: [client] });
+  assert.deepEqual(loadsOf(harness), { 1: 32, 2: 32 });
+  const back = harness.registerStore("c", new FakePeer("store"));
+  await assert.rejects(back, (error) => hasCode(error, "refused") && /was removed/.test(error.message));
+});
+
+test("the last good copy is not removed, and a store that can't be done without is not drained", async () => {
+  const { harness, stores, client } = await cluster("a", "b");
+  const [a, b] = stores as [TestStore, TestStore];
+  const { storeChanges } = harness.parts;
+  const isRefused = (reason: RegExp) => (error: unknown) => hasCode(error, "refused") && reason.test(error.message);
+  await assert.rejects(
+    storeChanges.change({ store: "b:1", change: "drain" }),
+    isRefused(/2 copies need as many stores/),
+  );
+  harness.refusing.add("b:1");
+  b.peer.close("the process has ended");
+  await harness.pass(200, { stores: [a], sessions: [client] });
+  harness.refusing.add("a:1");
+  a.peer.close("the process has ended");
+  await harness.pass(200, { sessions: [client] });
+  await assert.rejects(storeChanges.change({ store: "1", change: "remove" }), isRefused(/last good copy of 32 groups/));
+  await assert.rejects(storeChanges.change({ store: "9", change: "drain" }), (error) => hasCode(error, "notFound"));
+});
+
+test("a draining store serves a group until it is told to stop, before the group goes on without it", async () => {
+  const { harness, stores, client } = await cluster("a", "b", "c");
+  const drained = stores[2]!;
+  const generations = () => harness.leader.namespace.groups().map(({ generation }) => generation);
+  const { answer } = drained.peer;
+  drained.peer.answer = (method, body: { groups: { group: number; generation: number }[] }) => {
+    if (method === "store.leaveGroups") {
+      for (const { group, generation } of body.groups) assert.equal(generations()[group - 1], generation);
+    }
+    return answer(method, body as never);
+  };
+  const before = drained.peer.bodies("store.leaveGroups").length;
+  await harness.parts.storeChanges.change({ store: "3", change: "drain" });
+  await settled(harness, stores, { sessions: [client] });
+  assert.deepEqual(loadsOf(harness), { 1: 32, 2: 32 });
+  assert.ok(drained.peer.bodies("store.leaveGroups").length > before);
+  const told = drained.peer.bodies<{ views: GroupView[] }>("store.setGroups").flatMap(({ views }) => views);
+  const without = told.filter(({ members }) => members.every(({ store }) => store !== 3));
+  assert.ok(without.length >= 21, `${without.length}`);
+  assert.deepEqual(await harness.parts.storeChanges.change({ store: "3", change: "remove" }), { store: 3, groups: 0 });
+});
+
+test("a store that doesn't say that it has stopped is cut off, and its groups stay until it has", async () => {
+  const { harness, stores, client } = await cluster("a", "b", "c");
+  const drained = stores[2]!;
+  const { answer } = drained.peer;
+  drained.peer.answer = (method, body) =>
+    method === "store.leaveGroups" ? new Promise<never>(() => {}) : answer(method, body);
+  await harness.parts.storeChanges.change({ store: "3", change: "drain" });
+  await harness.pass(400, { stores, sessions: [client] });
+  assert.ok(harness.leader.namespace.groups().some(({ members }) => members.some(({ store }) => store === 3)));
+});
+
+test("copies come and go at run time: 2, 3, 1", async () => {
+  const { harness, stores, client } = await cluster("a", "b", "c");
+  for (const replicas of [3, 1]) {
+    await harness.parts.admin.setReplicas("home", replicas);
+    await settled(harness, stores, { sessions: [client] });
+    const groups = harness.leader.namespace.groups();
+    assert.ok(
+      groups.every(({ members }) => members.length === replicas),
+      `${replicas}`,
+    );
+  }
+  await assert.rejects(harness.parts.admin.setReplicas("home", 4), (error) => hasCode(error, "invalid"));
+  await assert.rejects(harness.parts.admin.setReplicas("none", 1), (error) => hasCode(error, "notFound"));
+});
+
+test("an added store gets its share of the groups", async () => {
+  const { harness, stores, client } = await cluster("a", "b");
+  const added = await addStore(harness, "c");
+  await harness.pass(1_000, { stores: [...stores, added], sessions: [client] });
+  assert.deepEqual(loadsOf(harness), { 1: 32, 2: 32 });
+  await harness.parts.storeChanges.change({ store: "c:1", change: "add" });
+  await settled(harness, [...stores, added], { sessions: [client] });
+  const loads = Object.values(loadsOf(harness));
+  assert.equal(loads.length, 3);
+  assert.ok(Math.max(...loads) - Math.min(...loads) <= 1, `${loads}`);
+});
