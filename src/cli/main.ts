@@ -12,6 +12,7 @@ import { restoreMetadataCommand } from "./restore-metadata.ts";
 import { serverCommand } from "./server.ts";
 import { statusCommand } from "./status.ts";
 import { stopCommand } from "./stop.ts";
+import { storeCommand } from "./store.ts";
 import { syncCommand } from "./sync.ts";
 import { topCommand } from "./top.ts";
 import { unmountCommand } from "./unmount.ts";
@@ -45,6 +46,7 @@ for (const command of [
   unmountCommand(),
   stopCommand(),
   volumeCommand(),
+  storeCommand(),
   statusCommand(),
   waitsCommand(),
   whyCommand(),

@@ -2,6 +2,7 @@
 import { type WriteBackLimits, writeBackLimits } from "../client/write-back-limits.ts";
 import { BrineError } from "../errors/brine-error.ts";
 import { linux61Features } from "../fuse/protocol.ts";
+import { parseBytes, parseMs, unitBytes } from "./units.ts";
 
 export interface MountSettings {
   readonly readOnly: boolean;
@@ -33,25 +34,18 @@ interface MountOption {
 }
 
 const mebibyte = 1024 * 1024;
-const unitBytes: Readonly<Record<string, number>> = { "": 1, K: 1024, M: mebibyte, G: 1024 * mebibyte };
-const unitMs: Readonly<Record<string, number>> = { ms: 1, "": 1_000, s: 1_000, m: 60_000 };
-
-function withUnit(text: string, pattern: RegExp, units: Readonly<Record<string, number>>): number | undefined {
-  const match = pattern.exec(text);
-  return match === null ? undefined : Number(match[1]) * units[match[2] ?? ""]!;
-}
 
 function bytes(least: number, most: number): Values {
   const show = (value: number) => {
     const unit = ["G", "M", "K"].find((one) => value > 0 && value % unitBytes[one]! === 0) ?? "";
     return `${value / unitBytes[unit]!}${unit}`;
   };
-  return { least, most, show, parse: (text) => withUnit(text, /^(\d{1,12})([KMG])?(?:iB)?$/, unitBytes) };
+  return { least, most, show, parse: parseBytes };
 }
 
 function duration(least: number, most: number): Values {
   const show = (value: number) => (value % 1_000 === 0 ? `${value / 1_000}s` : `${value}ms`);
-  return { least, most, show, parse: (text) => withUnit(text, /^(\d{1,9})(ms|s|m)?$/, unitMs) };
+  return { least, most, show, parse: parseMs };
 }
 
 function count(least: number, most: number): Values {

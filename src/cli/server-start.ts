@@ -1,6 +1,7 @@
 /** Starts the roles of a server on its data directory and its address, and undoes all of it in the opposite order. */
 import { BrineError, hasCode } from "../errors/brine-error.ts";
 import { MetadataServer } from "../metadata/metadata-server.ts";
+import type { Label } from "../namespace/model.ts";
 import type { LogLevel } from "../platform/logger.ts";
 import { type Address, NetworkError } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
@@ -25,6 +26,11 @@ export interface ServerOptions {
   readonly join?: string;
   readonly insecure: boolean;
   readonly acceptLoss: boolean;
+  readonly label: readonly Label[];
+  /** Bytes a second. */
+  readonly healRate?: number;
+  /** Milliseconds. */
+  readonly rebuildAfter?: number;
   readonly metrics?: string;
   readonly logLevel: LogLevel;
 }
@@ -69,6 +75,7 @@ export async function startServer(platform: Platform, options: ServerOptions): P
         address,
         pid: thisProcess.pid,
         createCluster: fresh,
+        ...(options.rebuildAfter !== undefined && { timeouts: { rebuildAfterMs: options.rebuildAfter } }),
       });
       undo.push(() => metadata.stop());
       metadata.register(service);
@@ -83,6 +90,8 @@ export async function startServer(platform: Platform, options: ServerOptions): P
         pid: thisProcess.pid,
         roles: identity.roles,
         acceptLoss: options.acceptLoss,
+        labels: options.label,
+        ...(options.healRate !== undefined && { healBytesPerSecond: options.healRate }),
       });
       undo.push(() => store.stop());
       store.register(service);

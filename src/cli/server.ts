@@ -1,6 +1,7 @@
 /** `brine server`: metadata and store roles in one process. */
-import { Command, Option } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { BrineError } from "../errors/brine-error.ts";
+import { type Label, labelsMax } from "../namespace/model.ts";
 import { exitNow, onDefect, onStopRequest, print, tellParent } from "../platform/processes.ts";
 import { realPlatform } from "../platform/real.ts";
 import { metricsOption } from "./metrics-endpoint.ts";
@@ -8,6 +9,7 @@ import { defaultPort, logLevelOption } from "./options.ts";
 import { exitCodes, oneLine, reportError } from "./output.ts";
 import { parseRoles } from "./roles.ts";
 import { type ServerOptions, startServer } from "./server-start.ts";
+import { parseBytes, parseMs } from "./units.ts";
 
 export function serverCommand(): Command {
   return new Command("server")
@@ -24,6 +26,18 @@ export function serverCommand(): Command {
       "metadata server(s) of the cluster to join; without it a cluster of its own is made",
     )
     .option(...metricsOption)
+    .option(
+      "--label <key=value>",
+      "what a store is: copies go to stores with different host (default: that of --listen); may come several times",
+      addLabel,
+      [],
+    )
+    .option(
+      "--heal-rate <bytes>",
+      "most bytes a second that a store copies from others: 512M; a quarter under load",
+      rate,
+    )
+    .option("--rebuild-after <time>", "metadata: when a store that is away is given up (default: 10m)", duration)
     .option("--accept-loss", "serve what is left of a damaged store, where it has the only copy", false)
     .option("--insecure", "listen on addresses that other machines can reach, without authentication", false)
     .addOption(logLevelOption())
@@ -35,6 +49,24 @@ Example:
   brine server --data /srv/brine-2 --listen 127.0.0.1:7412 --join 127.0.0.1:7411`,
     )
     .action(runServer);
+}
+
+function addLabel(text: string, before: readonly Label[]): Label[] {
+  const match = /^([A-Za-z0-9._-]{1,64})=([^\s=]{1,128})$/.exec(text);
+  if (match === null || before.length === labelsMax) throw new InvalidArgumentError("Write it as KEY=VALUE.");
+  return [...before.filter(({ key }) => key !== match[1]), { key: match[1]!, value: match[2]! }];
+}
+
+function rate(text: string): number {
+  const value = parseBytes(text);
+  if (value === undefined || value < 1024 ** 2) throw new InvalidArgumentError("Write it as 200M, at least 1M.");
+  return value;
+}
+
+function duration(text: string): number {
+  const value = parseMs(text);
+  if (value === undefined || value < 1_000) throw new InvalidArgumentError("Write it as 600s or 10m, at least 1s.");
+  return value;
 }
 
 async function runServer(options: ServerOptions): Promise<void> {

@@ -1,25 +1,58 @@
 /** `brine status`: is everything in order, and if not, what is not. */
 import { Command } from "commander";
-import { print } from "../platform/processes.ts";
+import { sleep } from "../platform/clock.ts";
+import { print, thisProcess } from "../platform/processes.ts";
 import { realPlatform } from "../platform/real.ts";
 import { type ClusterStatus, readStatus, type ServerStatus } from "../wire/catalogue/admin.ts";
-import { askLeader } from "./admin.ts";
+import { AdminConnection } from "./admin.ts";
 import { jsonOption, withCluster } from "./options.ts";
 import { printJson, printTable, sizeText } from "./output.ts";
 import { findCluster } from "./running.ts";
 
+const watchMs = 1_000;
+const barCells = 30;
+
 export function statusCommand(): Command {
   return withCluster(new Command("status"))
     .description("Show servers, volumes, mounts, and whatever is not as it should be.")
+    .option("--watch", "show it anew until it is interrupted", false)
     .addOption(jsonOption())
     .addHelpText("after", "\nExample:\n  brine status --data ./brine-data\n  brine status 127.0.0.1:7411 --json")
-    .action(async (address: string | undefined, options: { data?: string; json: boolean }) => {
+    .action(async (address: string | undefined, options: { data?: string; json: boolean; watch: boolean }) => {
       const platform = realPlatform({ logLevel: "warn", logTo: print });
       const addresses = await findCluster(platform.disk, address, options);
-      const status = await askLeader(platform, addresses, readStatus, {});
-      if (options.json) printJson(status);
-      else printStatus(status);
+      const connection = new AdminConnection(platform, addresses);
+      do {
+        const status = await connection.ask(readStatus, {});
+        if (options.watch) clearScreen();
+        if (options.json) printJson(status);
+        else printStatus(status);
+        if (options.watch) await sleep(platform.clock, watchMs);
+      } while (options.watch);
+      connection.close();
     });
+}
+
+/** On a terminal; elsewhere each look stands below the one before. */
+function clearScreen(): void {
+  if (thisProcess.terminalColumns !== undefined) print("\x1b[H\x1b[2J");
+}
+
+/** How far the making of copies is, `healing ███░░░ 41 % …`. */
+export function healingText(healing: NonNullable<ClusterStatus["healing"]>): string {
+  const { missing, donePermille, leftMs, copiedBytes } = healing;
+  const filled = Math.round((donePermille / 1000) * barCells);
+  const bar = "█".repeat(filled) + "░".repeat(barCells - filled);
+  const end = leftMs === undefined ? "the end can't be told yet" : `${durationText(leftMs)} left`;
+  const copied = copiedBytes === 0 ? "" : `, ${sizeText(copiedBytes)} of those under way`;
+  return `healing ${bar} ${(donePermille / 10).toFixed(1)} % | ${missing} copies to make${copied} | ${end}`;
+}
+
+function durationText(ms: number): string {
+  const seconds = Math.ceil(ms / 1000);
+  if (seconds < 120) return `${seconds} s`;
+  const minutes = Math.ceil(seconds / 60);
+  return minutes < 120 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
 function printStatus(status: ClusterStatus): void {
@@ -58,7 +91,8 @@ function printStatus(status: ClusterStatus): void {
     ]);
   }
   print("");
-  if (status.problems.length === 0) print("All is well.");
+  if (status.healing !== undefined) print(healingText(status.healing));
+  if (status.problems.length === 0 && status.healing === undefined) print("All is well.");
   for (const problem of status.problems) print(`! ${problem}`);
 }
 

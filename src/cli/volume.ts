@@ -1,4 +1,4 @@
-/** `brine volume`: create, list, show and delete volumes. */
+/** `brine volume`: create, list, show, change and delete volumes. */
 import { Command } from "commander";
 import { BrineError } from "../errors/brine-error.ts";
 import type { VolumeRecord } from "../namespace/model.ts";
@@ -7,7 +7,7 @@ import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { print, thisProcess } from "../platform/processes.ts";
 import { realPlatform } from "../platform/real.ts";
-import { createVolume, deleteVolume, readStatus } from "../wire/catalogue/admin.ts";
+import { createVolume, deleteVolume, readStatus, setReplicas } from "../wire/catalogue/admin.ts";
 import { askLeader } from "./admin.ts";
 import { jsonOption, wholeNumber, withCluster } from "./options.ts";
 import { printJson, printTable } from "./output.ts";
@@ -21,10 +21,11 @@ interface ClusterOptions {
 
 export function volumeCommand(): Command {
   return new Command("volume")
-    .description("Create, list, show and delete volumes.")
+    .description("Create, list, show, change and delete volumes.")
     .addCommand(createCommand())
     .addCommand(listCommand())
     .addCommand(showCommand())
+    .addCommand(setCommand())
     .addCommand(deleteCommand())
     .addHelpText("after", "\nExample:\n  brine volume create photos --data ./brine-data --replicas 2");
 }
@@ -100,6 +101,19 @@ function showCommand(): Command {
         ["created", new Date(Number(volume.createdNs / 1_000_000n)).toISOString()],
         ["state", volume.deleted ? "being deleted" : "ready"],
       ]);
+    });
+}
+
+function setCommand(): Command {
+  return withCluster(new Command("set").argument("<name>"))
+    .description("Change a volume while it is in use: how many copies of every byte there are.")
+    .requiredOption("--replicas <number>", "copies of every byte, on as many stores", wholeNumber(1, 8))
+    .addHelpText("after", "\nExample:\n  brine volume set photos --replicas 3 --data ./brine-data")
+    .action(async (name: string, address: string | undefined, options: ClusterOptions & { replicas: number }) => {
+      const platform = quietPlatform();
+      const addresses = await findCluster(platform.disk, address, options);
+      await askLeader(platform, addresses, setReplicas, { name, replicas: options.replicas });
+      print(`volume ${name} gets ${options.replicas} copies; "brine status --watch" shows how far it is`);
     });
 }
 

@@ -36,6 +36,7 @@ export class Admission {
   /** Groups that go on without this store, with the generation in which it serves them no more. */
   readonly #left = new Map<number, number>();
   #serveUntilMs = 0;
+  #enteredMs = Number.NEGATIVE_INFINITY;
   /** Requests under way of each session that has some. */
   readonly #underWay = new Map<number, number>();
   readonly #onFinished = new Map<number, (() => void)[]>();
@@ -48,6 +49,11 @@ export class Admission {
   /** The store's number; undefined before the first registration. */
   get storeNumber(): number | undefined {
     return this.#registration?.store;
+  }
+
+  /** When the last request of a session came. */
+  get enteredMs(): number {
+    return this.#enteredMs;
   }
 
   get serveUntilMs(): number {
@@ -135,6 +141,7 @@ export class Admission {
   /** Counts a request of the session as under way until the function returned is called. Errors: sessionFenced. */
   enter(session: number): () => void {
     if (!this.isLive(session)) throw new BrineError("sessionFenced", `session ${session} has ended`);
+    this.#enteredMs = this.#clock.nowMs();
     this.#underWay.set(session, (this.#underWay.get(session) ?? 0) + 1);
     return () => this.#leave(session);
   }

@@ -23,6 +23,7 @@ import type { Platform } from "../platform/platform.ts";
 import { listChunks } from "../wire/catalogue/store.ts";
 import type { Peer } from "../wire/peer.ts";
 import type { Admission } from "./admission.ts";
+import type { Pace } from "./pace.ts";
 import { type Reconciliation, reconcileChunk, sourceTimeoutMs } from "./reconcile.ts";
 import type { Store } from "./store.ts";
 
@@ -53,6 +54,8 @@ export interface CatchUpParts {
   readonly platform: Platform;
   readonly store: Store;
   readonly admission: Admission;
+  /** Of copying. */
+  readonly pace: Pace;
   readonly reportCaughtUp: (group: number, generation: number) => Promise<void>;
   readonly connect: (source: Address) => Promise<Peer>;
 }
@@ -260,10 +263,14 @@ export class CatchUps {
 
   #work(task: Task, source: Peer, isLive: Reconciliation["isLive"]): Reconciliation {
     const { group, generation, deleted } = task;
-    const { store } = this.#parts;
+    const { store, pace } = this.#parts;
+    const paced = async (bytes: number): Promise<void> => {
+      const delayMs = pace.waitMs(bytes);
+      if (delayMs > 0 && !this.#stopped) await this.#sleep(delayMs);
+    };
     // Nothing is laid into a group that has gone on meanwhile, perhaps without this store.
     const isDeleted = (chunk: number) => deleted.has(chunk) || !this.#isWanted(task);
-    return { store, logger: this.#logger, source, group, generation, isLive, isDeleted };
+    return { store, logger: this.#logger, source, group, generation, isLive, isDeleted, paced };
   }
 
   /** False once the group has another generation, or a later task took over. Equalizing goes on until it is answered. */

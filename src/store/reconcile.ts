@@ -19,6 +19,8 @@ export interface Reconciliation {
   readonly group: number;
   readonly generation: number;
   readonly isLive: IsLive;
+  /** Resolves when so many bytes may be copied. */
+  readonly paced: (bytes: number) => Promise<void>;
   /** True if the leader has deleted the chunk meanwhile: it must not come back. */
   readonly isDeleted: (chunk: number) => boolean;
 }
@@ -71,6 +73,7 @@ async function makeEmpty(work: Reconciliation, chunk: number): Promise<void> {
 async function copy(work: Reconciliation, chunk: number, range: Range): Promise<number> {
   const { group, generation, store } = work;
   const body = { session: 0, group, generation, chunk, firstBlock: range.from, blockCount: range.to - range.from };
+  await work.paced(body.blockCount * blockBytes);
   const reply = await work.source.request(readBlocks, body, { timeoutMs: sourceTimeoutMs });
   while (!store.isReadyToWrite && !store.isFull) await store.readyToWrite();
   if (work.isDeleted(chunk)) return 0;

@@ -14,6 +14,7 @@ import { CatchUps } from "./catch-up.ts";
 import type { Damage } from "./damage.ts";
 import { registerHandlers } from "./handlers.ts";
 import { LeaderLink } from "./leader-link.ts";
+import { defaultHealBytesPerSecond, Pace } from "./pace.ts";
 import { Repair } from "./repair.ts";
 import { defaultScrubMs, Scrub } from "./scrub.ts";
 import { Store } from "./store.ts";
@@ -22,6 +23,9 @@ import { registerStoreGauges, storeWaits } from "./store-waits.ts";
 
 /** Of other members; on one machine or in one room a connection is there in milliseconds. */
 const connectTimeoutMs = 2_000;
+
+/** After a client's request it counts as at work for so long. */
+const busyMs = 500;
 
 export interface StoreServerOptions {
   /** The store's own directory, made if it is missing: `segments/`, `index.sqlite`. */
@@ -35,6 +39,8 @@ export interface StoreServerOptions {
   readonly pid: number;
   /** `host`, `rack`, … Default: none. */
   readonly labels?: readonly Label[];
+  /** Most bytes a second that are copied from other members; a quarter while clients are at work. */
+  readonly healBytesPerSecond?: number;
   /** Roles of the whole server, for `brine status`. */
   readonly roles: readonly string[];
   /** Default: by the size of the disk. */
@@ -78,7 +84,9 @@ export class StoreServer {
     const identity: Identity = { role: "store", clusterId, peerId: serverId, description: `store pid ${pid}, copying` };
     const connect = (member: Address) => connectPeer(platform, member, identity, new Service(), connectTimeoutMs);
     const reportCaughtUp = (group: number, generation: number) => this.#link.reportCaughtUp(group, generation);
-    this.#catchUps = new CatchUps({ platform, store, admission: this.#admission, connect, reportCaughtUp });
+    const isBusy = () => platform.clock.nowMs() - this.#admission.enteredMs < busyMs;
+    const pace = new Pace(platform.clock, options.healBytesPerSecond ?? defaultHealBytesPerSecond, isBusy);
+    this.#catchUps = new CatchUps({ platform, store, admission: this.#admission, connect, reportCaughtUp, pace });
     const logger = platform.logger.for("store");
     this.#repair = new Repair({ store, logger, storeNumber: () => this.#admission.storeNumber, connect });
     const storeNumber = () => this.#admission.storeNumber;

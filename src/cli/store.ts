@@ -1,0 +1,114 @@
+/** `brine store`: which stores there are, and taking them into use, emptying and removing them, while everything runs. */
+import { Command } from "commander";
+import { sleep } from "../platform/clock.ts";
+import type { Address } from "../platform/network.ts";
+import type { Platform } from "../platform/platform.ts";
+import { print } from "../platform/processes.ts";
+import { realPlatform } from "../platform/real.ts";
+import { changeStore, readStatus, type ServerStatus, type StoreChange } from "../wire/catalogue/admin.ts";
+import { AdminConnection, askLeader } from "./admin.ts";
+import { jsonOption, withCluster } from "./options.ts";
+import { printJson, printTable, sizeText } from "./output.ts";
+import { Progress } from "./progress.ts";
+import { findCluster } from "./running.ts";
+
+interface ClusterOptions {
+  readonly data?: string;
+}
+
+export function storeCommand(): Command {
+  return new Command("store")
+    .description("List stores, take new ones into use, empty and remove them.")
+    .addCommand(listCommand())
+    .addCommand(addCommand())
+    .addCommand(drainCommand())
+    .addCommand(removeCommand())
+    .addHelpText("after", "\nExample:\n  brine store drain 3 --wait --data ./brine-data && brine store remove 3");
+}
+
+function quietPlatform() {
+  return realPlatform({ logLevel: "warn", logTo: print });
+}
+
+function listCommand(): Command {
+  return withCluster(new Command("list"))
+    .description("List the stores with what they hold.")
+    .addOption(jsonOption())
+    .addHelpText("after", "\nExample:\n  brine store list --data ./brine-data")
+    .action(async (address: string | undefined, options: ClusterOptions & { json: boolean }) => {
+      const platform = quietPlatform();
+      const addresses = await findCluster(platform.disk, address, options);
+      const { servers } = await askLeader(platform, addresses, readStatus, {});
+      const stores = servers.filter(({ store }) => store !== 0);
+      if (options.json) printJson(stores);
+      else printTable([["STORE", "ADDRESS", "STATE", "USE", "FREE", "OF", "COPIES", "LABELS"], ...stores.map(cellsOf)]);
+    });
+}
+
+function cellsOf(server: ServerStatus): string[] {
+  const { store, address, state, status, freeBytes, totalBytes, groupsInSync } = server;
+  const unfinished = server.groupsCatchingUp + server.groupsBehind;
+  const copies = unfinished === 0 ? `${groupsInSync}` : `${groupsInSync}, ${unfinished} not in sync`;
+  const labels = server.labels.map(({ key, value }) => `${key}=${value}`).join(" ");
+  return [String(store), address, state, status, sizeText(freeBytes), sizeText(totalBytes), copies, labels];
+}
+
+function addCommand(): Command {
+  return withCluster(new Command("add").argument("<store>", "its number or address, see brine store list"))
+    .description(
+      "Give a store its share of all copies. A server that joins a cluster with volumes is a spare until then.",
+    )
+    .addHelpText("after", "\nExample:\n  brine store add 127.0.0.1:7413 --data ./brine-data")
+    .action(async (store: string, address: string | undefined, options: ClusterOptions) => {
+      const { number } = await change({ store, change: "add" }, address, options);
+      print(`store ${number} takes its share of the copies; "brine status --watch" shows how far it is`);
+    });
+}
+
+function drainCommand(): Command {
+  return withCluster(new Command("drain").argument("<store>", "its number or address"))
+    .description("Move all copies away from a store. It goes on serving until they are elsewhere.")
+    .option("--wait", "return when it is safe to remove", false)
+    .addHelpText("after", "\nExample:\n  brine store drain 3 --wait --data ./brine-data")
+    .action(async (store: string, address: string | undefined, options: ClusterOptions & { wait: boolean }) => {
+      const { platform, addresses, number, groups } = await change({ store, change: "drain" }, address, options);
+      if (groups > 0 && !options.wait) {
+        print(`store ${number} is being emptied; "brine status --watch" shows how far it is`);
+        return;
+      }
+      await waitEmpty(platform, addresses, number, groups);
+      print(`store ${number} is empty: safe to remove ("brine store remove ${number}")`);
+    });
+}
+
+function removeCommand(): Command {
+  return withCluster(new Command("remove").argument("<store>", "its number or address"))
+    .description("Take an empty store, or one that is gone for good, out of the cluster. Refused while it is needed.")
+    .addHelpText("after", "\nExample:\n  brine store remove 3 --data ./brine-data")
+    .action(async (store: string, address: string | undefined, options: ClusterOptions) => {
+      const { number, groups } = await change({ store, change: "remove" }, address, options);
+      print(
+        `store ${number} is removed${groups === 0 ? "" : `; the copies of ${groups} groups are made elsewhere now`}`,
+      );
+    });
+}
+
+async function change(request: StoreChange, address: string | undefined, options: ClusterOptions) {
+  const platform = quietPlatform();
+  const addresses = await findCluster(platform.disk, address, options);
+  const { store, groups } = await askLeader(platform, addresses, changeStore, request);
+  return { platform, addresses, number: store, groups };
+}
+
+async function waitEmpty(platform: Platform, addresses: readonly Address[], store: number, groups: number) {
+  const progress = new Progress(platform.clock, `emptying store ${store}`, groups, "groups");
+  const connection = new AdminConnection(platform, addresses);
+  for (let left = groups; left > 0; ) {
+    await sleep(platform.clock, 250);
+    const { groups: all } = await connection.ask(readStatus, {});
+    left = all.filter(({ members }) => members.some((member) => member.store === store)).length;
+    progress.update(groups - left);
+  }
+  connection.close();
+  progress.finish();
+}
