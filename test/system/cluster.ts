@@ -231,6 +231,8 @@ export class Cluster {
       servers?: number;
       /** Server 1 has no store: so each store can be killed without the metadata. */
       metadataAlone?: boolean;
+      /** For `brine server` of server 1, at its first start. */
+      leaderOptions?: readonly string[];
       directory?: string;
       dataOf?: (index: number) => string;
       /** Where each server runs, instead of this machine's loopback. */
@@ -253,7 +255,7 @@ export class Cluster {
     undo(context, () => cluster.#unmountAll());
     for (let index = 0; index < count; index++) {
       await options.prepare?.(index, cluster.data(index));
-      await cluster.startServer(index);
+      await cluster.startServer(index, index === 0 ? options.leaderOptions : []);
     }
     const stores = options.metadataAlone === true ? count - 1 : count;
     await cluster.waitOnline(stores);
