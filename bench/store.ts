@@ -13,7 +13,7 @@ import { createInterface } from "node:readline";
 import { blockBytes, blocksPerChunk, chunkNumbersPerGroup } from "../src/namespace/model.ts";
 import { realPlatform } from "../src/platform/real.ts";
 import { StoreServer } from "../src/store/store-server.ts";
-import { registerStore, storeHeartbeat } from "../src/wire/catalogue/leader.ts";
+import { registerStore, storeHeartbeat } from "../src/wire/catalogue/registration.ts";
 import { readBlocks, writeBlocks } from "../src/wire/catalogue/store.ts";
 import { blockChecksums } from "../src/wire/checksum.ts";
 import { connectPeer } from "../src/wire/connect.ts";

@@ -15,7 +15,6 @@ import type { Role } from "../wire/catalogue/handshake.ts";
 import {
   acquireLease,
   acquireLeases,
-  caughtUp,
   closeSession,
   grantSpace,
   heartbeat,
@@ -25,16 +24,15 @@ import {
   readDirectory,
   readGroups,
   readMappings,
-  registerStore,
   release,
   releaseLeases,
   reportStore,
   stateHoldings,
   statVolume,
-  storeHeartbeat,
   transact,
 } from "../wire/catalogue/leader.ts";
 import { cancelLock, setLock, stateLocks, testLock } from "../wire/catalogue/locks.ts";
+import { caughtUp, registerStore, storeHeartbeat } from "../wire/catalogue/registration.ts";
 import type { Method } from "../wire/method.ts";
 import type { Handler, Peer, Work } from "../wire/peer.ts";
 import type { Service } from "../wire/service.ts";

@@ -12,8 +12,8 @@ const chunk = testGroup * chunkNumbersPerGroup + 7;
 const block = Buffer.alloc(4096, 5);
 const { clock } = realPlatform({ logLevel: "error", logTo: () => {} });
 
-async function startedStore(cluster: TestCluster): Promise<TestStore> {
-  const leader = await cluster.startLeader();
+async function startedStore(cluster: TestCluster, leader?: string): Promise<TestStore> {
+  leader ??= await cluster.startLeader();
   const store = await cluster.startStore(1, [leader]);
   cluster.views = [cluster.view(1, { 1: "inSync", 2: "inSync" })];
   await store.stop();
@@ -73,4 +73,24 @@ test("a store that leaves a group serves it no more in that generation, and agai
   await assert.rejects(write, (error) => hasCode(error, "wrongGeneration"));
   await store.leader.request(setGroups, { views: [cluster.view(2, { 1: "inSync" })] }, { timeoutMs });
   assert.equal(await isThere(store, 2), true);
+});
+
+test("restored metadata: a copy that it doesn't know of is kept, and one that it wrongly calls in sync is not served", async (context) => {
+  const cluster = new TestCluster();
+  context.after(() => cluster.stop());
+  const leader = await cluster.startLeader();
+  await startedStore(cluster, leader);
+  const restart = async (generation: number, members: Parameters<TestCluster["view"]>[1]) => {
+    const running = cluster.stores.get(1)!;
+    cluster.views = [cluster.view(generation, members)];
+    await running.stop();
+    return cluster.startStore(1, [leader]);
+  };
+  const kept = await restart(1 + 2 ** 20, { 2: "inSync" });
+  await waitFor(() => kept.lines.some((line) => line.includes("they are kept")));
+  const back = await restart(2 + 2 ** 20, { 1: "behind", 2: "inSync" });
+  await waitFor(() => back.lines.some((line) => line.includes("registered")));
+  const wrong = await restart(2 ** 21 + 2, { 1: "inSync", 2: "inSync" });
+  await waitFor(() => cluster.losses.some(({ loss }) => loss === "certain"));
+  assert.ok(wrong.lines.every((line) => !line.includes("info  store: registered")));
 });

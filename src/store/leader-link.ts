@@ -14,13 +14,15 @@ import type { Timer } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
-import { caughtUp, registerStore, storeHeartbeat } from "../wire/catalogue/leader.ts";
+import type { GroupView } from "../wire/catalogue/leader.ts";
+import { caughtUp, registerStore, storeHeartbeat } from "../wire/catalogue/registration.ts";
 import { connectPeer, type Identity } from "../wire/connect.ts";
 import { KnownTerm } from "../wire/known-term.ts";
 import type { Peer } from "../wire/peer.ts";
 import type { Service } from "../wire/service.ts";
 import type { Admission } from "./admission.ts";
 import type { CatchUps } from "./catch-up.ts";
+import { wronglyInSync, wronglyWithout } from "./restored-metadata.ts";
 import type { Store } from "./store.ts";
 import { writeLeaderTerm } from "./store-directory.ts";
 
@@ -166,7 +168,7 @@ export class LeaderLink {
       const { body: registration } = await peer.request(registerStore, body, { timeoutMs: registerTimeoutMs });
       await this.#admission.register(registration);
       if (registration.lossSettled) await this.#store.forgetDamage();
-      if (this.#store.failure === undefined) await this.#store.setGroups(registration.views);
+      if (this.#store.failure === undefined) await this.#learnGroups(registration);
       this.#onGroups();
       this.#serveMs = registration.serveMs;
       this.#heartbeatMs = registration.heartbeatMs;
@@ -181,6 +183,24 @@ export class LeaderLink {
       peer.close("not registered");
       throw error;
     }
+  }
+
+  /** Errors: refused (a restored state doesn't know that this store is not in sync), diskFailed. */
+  async #learnGroups({ store, views }: { store: number; views: GroupView[] }): Promise<void> {
+    const known = this.#store.groups;
+    const wrong = wronglyInSync(known, views, store);
+    if (wrong.length > 0) {
+      const reason = `the metadata was restored, and calls it in sync in ${wrong.length} groups that it had left`;
+      await this.#store.noteDamage({ loss: "certain", rebuild: false, reason });
+      throw new BrineError("refused", reason);
+    }
+    const kept = new Set(wronglyWithout(known, views, store));
+    if (kept.size > 0) {
+      this.#logger.warn("the metadata was restored, and doesn't know of copies here: they are kept", {
+        groups: kept.size,
+      });
+    }
+    await this.#store.setGroups(views.filter((view) => !kept.has(view)));
   }
 
   #loss(): { loss: "none" | "possible" | "certain" | "accepted"; lossReason: string } {

@@ -125,6 +125,11 @@ export class Store {
     return this.#note.damage;
   }
 
+  /** What it has can't be trusted: the leader is to know. Errors: DiskError. */
+  noteDamage(damage: Damage): Promise<void> {
+    return this.#note.note(damage);
+  }
+
   /** The leader knows of the damage. Errors: DiskError. */
   forgetDamage(): Promise<void> {
     return this.#note.forget();

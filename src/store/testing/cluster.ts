@@ -5,7 +5,8 @@ import { MemoryKeyValueEngine } from "../../platform/memory-key-value.ts";
 import type { Platform } from "../../platform/platform.ts";
 import { realPlatform } from "../../platform/real.ts";
 import type { Role } from "../../wire/catalogue/handshake.ts";
-import { caughtUp, type GroupView, registerStore, storeHeartbeat } from "../../wire/catalogue/leader.ts";
+import type { GroupView } from "../../wire/catalogue/leader.ts";
+import { caughtUp, registerStore, storeHeartbeat } from "../../wire/catalogue/registration.ts";
 import { readBlocks, type Version, writeBlocks } from "../../wire/catalogue/store.ts";
 import { blockChecksums } from "../../wire/checksum.ts";
 import { connectPeer } from "../../wire/connect.ts";
@@ -36,6 +37,8 @@ export class TestCluster {
   readonly stores = new Map<number, TestStore>();
   readonly heartbeats: { store: number; failure: string | undefined; badBlocks: number }[] = [];
   readonly caughtUp: { store: number; group: number; generation: number }[] = [];
+  /** What stores have said at their registrations. */
+  readonly losses: { loss: string }[] = [];
   views: GroupView[] = [];
   liveSessions = [1, 2];
   heartbeatMs = 20;
@@ -46,15 +49,18 @@ export class TestCluster {
 
   async startLeader(address = "127.0.0.1:0", term = 1): Promise<string> {
     const service = new Service()
-      .handle(registerStore, (body) => ({
-        store: Number(body.serverId),
-        lossSettled: true,
-        views: this.views,
-        liveSessions: this.liveSessions,
-        sessionsBelow: 10,
-        heartbeatMs: this.heartbeatMs,
-        serveMs: this.serveMs,
-      }))
+      .handle(registerStore, (body) => {
+        this.losses.push(body);
+        return {
+          store: Number(body.serverId),
+          lossSettled: true,
+          views: this.views,
+          liveSessions: this.liveSessions,
+          sessionsBelow: 10,
+          heartbeatMs: this.heartbeatMs,
+          serveMs: this.serveMs,
+        };
+      })
       .handle(storeHeartbeat, ({ store, failure, badBlocks }) => {
         this.heartbeats.push({ store, failure, badBlocks });
         return {};

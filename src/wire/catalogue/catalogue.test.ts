@@ -11,6 +11,7 @@ import * as admin from "./admin.ts";
 import * as handshake from "./handshake.ts";
 import * as leader from "./leader.ts";
 import * as locks from "./locks.ts";
+import * as registration from "./registration.ts";
 import * as store from "./store.ts";
 import * as watch from "./watch.ts";
 
@@ -25,6 +26,7 @@ function methodsOf(module: object): AnyMethod[] {
 const parts: [object, number, number][] = [
   [handshake, 1, 99],
   [leader, 100, 199],
+  [registration, 130, 139],
   [locks, 150, 159],
   [store, 200, 299],
   [admin, 300, 399],

@@ -1,0 +1,41 @@
+/**
+ * What a store makes of a leader whose metadata was restored from a backup. Since the backup, groups may have moved: the
+ * restored state names members that have given up their copies long ago, and doesn't name those that have the present ones.
+ *
+ * A restore raises all generations by far more than a cluster uses up (namespace/restored.ts), so it shows. Then
+ *
+ * - a store that is called in sync where it knows that it was not, says that it has lost data, and is compared with the others;
+ * - a store that is not named where it was a member keeps its copy: it may be the only one.
+ */
+import type { GroupView } from "../wire/catalogue/leader.ts";
+
+/** Half of what a restore adds. A store that was away for so many changes keeps what it might have deleted. */
+const generationsMin = 2 ** 19;
+
+type Known = ReadonlyMap<number, GroupView>;
+
+/** Groups in which this store is wrongly called in sync. */
+export function wronglyInSync(known: Known, views: readonly GroupView[], store: number): GroupView[] {
+  return views.filter((view) => {
+    const before = restoredOver(known, view);
+    return before !== undefined && stateIn(view, store) === "inSync" && stateIn(before, store) !== "inSync";
+  });
+}
+
+/** Groups of which this store may have a copy that the restored state doesn't know of. */
+export function wronglyWithout(known: Known, views: readonly GroupView[], store: number): GroupView[] {
+  return views.filter((view) => {
+    const before = restoredOver(known, view);
+    return before !== undefined && stateIn(view, store) === undefined && stateIn(before, store) !== undefined;
+  });
+}
+
+/** What was known before a restore; undefined if there was none. */
+function restoredOver(known: Known, view: GroupView): GroupView | undefined {
+  const before = known.get(view.group);
+  return before !== undefined && view.generation - before.generation >= generationsMin ? before : undefined;
+}
+
+function stateIn(view: GroupView, store: number): string | undefined {
+  return view.members.find((member) => member.store === store)?.state;
+}

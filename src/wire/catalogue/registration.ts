@@ -1,0 +1,64 @@
+/** What stores tell the leader: who they are, how they are, and that they have caught up. Numbers 130–139. */
+import { boolean, list, nothing, oneOf, optional, struct, text, u16, u32, u64 } from "../../codec/schema.ts";
+import { label, labelsMax } from "../../namespace/model.ts";
+import { method } from "../method.ts";
+import { groupView } from "./leader.ts";
+
+/**
+ * A store presents itself. Its groups come back; it serves from now on, as long as heartbeats are answered.
+ * Errors: refused (it has lost data of which nobody else has a copy).
+ */
+export const registerStore = method(
+  130,
+  "leader.registerStore",
+  struct({
+    serverId: text(64),
+    address: text(256),
+    labels: list(label, labelsMax),
+    /** Groups of which it knows a generation: the answer names those too in which it is no more. */
+    knownGroups: list(u16, 8192),
+    /** For people and scripts: see ServerStatus. */
+    pid: u32,
+    roles: list(text(16), 4),
+    totalBytes: u64,
+    freeBytes: u64,
+    /**
+     * What the store has lost of acknowledged data. `possible`: it compares itself with a member that is whole, if there is
+     * one. `certain`: it is taken out of its groups; where it has the only copy, it is refused, unless that is `accepted`.
+     */
+    loss: oneOf("none", "possible", "certain", "accepted"),
+    lossReason: text(512),
+  }),
+  struct({
+    store: u32,
+    /** What it has lost concerns nobody any more: it is in sync only where nobody knows better. */
+    lossSettled: boolean,
+    views: list(groupView, 8192),
+    /** Requests of sessions up to `sessionsBelow` (exclusive) that are not listed are refused: they are fenced. */
+    liveSessions: list(u64, 65_536),
+    sessionsBelow: u64,
+    heartbeatMs: u32,
+    /** A store serves this long after the sending of the last heartbeat that was answered. */
+    serveMs: u32,
+  }),
+);
+
+export const storeHeartbeat = method(
+  131,
+  "leader.storeHeartbeat",
+  struct({
+    store: u32,
+    totalBytes: u64,
+    freeBytes: u64,
+    /** Blocks found bad since the store was made. */
+    badBlocks: u64,
+    /** Set when the disk has failed: the store steps down. */
+    failure: optional(text(256)),
+    /** Catch-ups that run or wait: up to which number of the group's chunks they are, and what they have copied. */
+    catchUps: list(struct({ group: u16, position: u64, copiedBytes: u64 }), 64),
+  }),
+  nothing,
+);
+
+/** A catch-up that the leader started is finished: the member has what the source has. */
+export const caughtUp = method(132, "leader.caughtUp", struct({ store: u32, group: u16, generation: u32 }), nothing);
