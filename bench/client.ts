@@ -61,7 +61,7 @@ async function measureLarge(client: Client): Promise<void> {
       atOnceOf(atOnce, randomCount, async () => void (await client.read(handle, anyBlock(), 4096))),
     );
     await report(`random write 4 KiB, ${atOnce} at once, fsync`, randomCount, "/s", async () => {
-      await atOnceOf(atOnce, randomCount, () => client.write(handle, anyBlock(), block, keepPrivileges));
+      await atOnceOf(atOnce, randomCount, async () => client.write(handle, anyBlock(), block, keepPrivileges));
       await client.sync(handle);
     });
     await report(`4 KiB write + fsync each, ${atOnce} at once`, 5_000, "/s", () =>

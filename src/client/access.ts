@@ -21,6 +21,7 @@ import { satisfies } from "./lease-rules.ts";
 import { type Leases, leaseTimeoutMs } from "./leases.ts";
 import type { Node } from "./node.ts";
 import type { Session } from "./session.ts";
+import type { Soon } from "./soon.ts";
 import type { Operation } from "./waits.ts";
 
 /** What an attempt lacks: a lease, or a name in a directory. */
@@ -48,19 +49,34 @@ export class Fetcher {
     this.session = session;
   }
 
-  /** Runs `attempt` as often as it takes. It must not wait, and change nothing before it has all that it needs. */
-  async run<T>(operation: Operation, attempt: (access: Access) => T): Promise<T> {
+  /**
+   * Runs `attempt` as often as it takes. It must not wait, and change nothing before it has all that it needs. Most often
+   * it has: then the outcome is there, or thrown, at once.
+   */
+  run<T>(operation: Operation, attempt: (access: Access) => T): Soon<T> {
     const access = new Access(this);
+    let missing: Missing;
+    try {
+      return attempt(access);
+    } catch (error) {
+      if (!(error instanceof Missing)) throw error;
+      missing = error;
+    } finally {
+      access.release();
+    }
+    return this.#runWaiting(access, missing, operation, attempt);
+  }
+
+  async #runWaiting<T>(
+    access: Access,
+    lacked: Missing,
+    operation: Operation,
+    attempt: (access: Access) => T,
+  ): Promise<T> {
+    let missing = lacked;
     let gone: { readonly inode: number; readonly error: FileError } | undefined;
     try {
       for (;;) {
-        let missing: Missing;
-        try {
-          return attempt(access);
-        } catch (error) {
-          if (!(error instanceof Missing)) throw error;
-          missing = error;
-        }
         if (missing.name === undefined && missing.inode === gone?.inode) throw gone.error;
         try {
           await access.fetch(missing, operation);
@@ -69,6 +85,12 @@ export class Fetcher {
           gone = { inode: missing.inode, error };
         }
         operation.check();
+        try {
+          return attempt(access);
+        } catch (error) {
+          if (!(error instanceof Missing)) throw error;
+          missing = error;
+        }
       }
     } finally {
       access.release();
@@ -169,7 +191,7 @@ export class Access {
   }
 
   release(): void {
-    this.#letGo(() => true);
+    if (this.#pins.length > 0) this.#letGo(() => true);
   }
 
   /** Hands over the pins: whoever takes them lets them go. */

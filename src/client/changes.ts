@@ -10,6 +10,7 @@ import type { EntryData } from "./journal.ts";
 import type { MountSession } from "./mount-session.ts";
 import type { Node } from "./node.ts";
 import { expectResult } from "./results.ts";
+import { type Soon, whenThere } from "./soon.ts";
 import type { Operation } from "./waits.ts";
 
 /**
@@ -17,21 +18,25 @@ import type { Operation } from "./waits.ts";
  *
  * @param then runs in the same moment, before anybody else can come in between
  */
-export async function change<T>(
+export function change<T>(
   mount: MountSession,
   fileOperation: FileOperation,
   operation: Operation,
   then: (result: Result) => T,
-): Promise<T> {
-  const room = mount.journal.room(operation);
-  if (room !== undefined) await room;
-  const answer = await mount.fetcher.run(operation, (access) => {
+): Soon<T> {
+  const attempt = (access: Access): T => {
     const result = execute(mount, fileOperation, access);
     if (result.kind === "removed" && result.orphan !== 0) letOrphanGo(mount, result.orphan);
     return then(result);
-  });
-  if (mount.session.writeThrough) await mount.journal.committed(mount.journal.position, operation);
-  return answer;
+  };
+  const changing = whenThere(mount.journal.room(operation), () => mount.fetcher.run(operation, attempt));
+  return whenThere(changing, (answer) => writtenThrough(mount, operation, answer));
+}
+
+/** The answer, as soon as it may be given. */
+function writtenThrough<T>({ session, journal }: MountSession, operation: Operation, answer: T): Soon<T> {
+  if (!session.writeThrough) return answer;
+  return journal.committed(journal.position, operation).then(() => answer);
 }
 
 /** The same for a file's content, whose node the caller has pinned under the exclusive lease. Returns the position. */
@@ -77,20 +82,20 @@ function letOrphanGo(mount: MountSession, inode: number): void {
 type Renaming = OperationOf<"rename" | "exchange">;
 
 /** renameat2(2). */
-export async function rename(mount: MountSession, asked: Renaming, operation: Operation): Promise<void> {
-  const room = mount.journal.room(operation);
-  if (room !== undefined) await room;
-  const decision = await mount.fetcher.run(operation, (access) => {
+export function rename(mount: MountSession, asked: Renaming, operation: Operation): Soon<void> {
+  const attempt = (access: Access): { made: Promise<void> } | undefined => {
     const nodes = nodesOfMove(asked, access);
     if (nodes !== undefined) return decideAtLeader(mount, asked, nodes, access);
     const { orphan } = expectResult(execute(mount, asked, access), "removed");
     if (orphan !== 0) letOrphanGo(mount, orphan);
     return undefined;
-  });
-  if (decision !== undefined) {
+  };
+  const renaming = whenThere(mount.journal.room(operation), () => mount.fetcher.run(operation, attempt));
+  return whenThere(renaming, (decision) => {
+    if (decision === undefined) return writtenThrough(mount, operation, undefined);
     operation.waitsFor = "the leader, to move a directory";
-    await decision.made;
-  } else if (mount.session.writeThrough) await mount.journal.committed(mount.journal.position, operation);
+    return decision.made;
+  });
 }
 
 /** What a rename changes that the leader has to decide; undefined for one that is decided here. */

@@ -22,6 +22,7 @@ import type {
   NewNode,
   OpenFlags,
   PageUse,
+  StopSignal,
   VolumeSpace,
 } from "./file-system.ts";
 import type { MountSession } from "./mount-session.ts";
@@ -29,6 +30,7 @@ import { MountSessions, type MountTarget } from "./mount-sessions.ts";
 import * as names from "./name-operations.ts";
 import { OpenHandle } from "./open-handle.ts";
 import { OperationMeter } from "./operation-meter.ts";
+import { type Soon, whenThere } from "./soon.ts";
 import { type Operation, Waits, type WaitView } from "./waits.ts";
 
 /** A change in the kernel's tree is asked for again at the latest after this time, whatever is left of the session. */
@@ -131,23 +133,23 @@ export class Client implements FileSystem {
     return Math.min(this.#sessions.current.session.liveForMs, keptMsMax);
   }
 
-  lookup(parent: number, name: string, signal?: AbortSignal): Promise<Attributes | undefined> {
+  lookup(parent: number, name: string, signal?: StopSignal): Soon<Attributes | undefined> {
     return this.#run("lookup", parent, signal, (mount, operation) => names.lookup(mount, parent, name, operation));
   }
 
-  getAttributes(inode: number, signal?: AbortSignal): Promise<{ attributes: Attributes; parent: number }> {
+  getAttributes(inode: number, signal?: StopSignal): Soon<{ attributes: Attributes; parent: number }> {
     return this.#run("getAttributes", inode, signal, (mount, operation) =>
       names.getAttributes(mount, inode, operation),
     );
   }
 
-  setAttributes(inode: number, change: AttributeChange, signal?: AbortSignal): Promise<Attributes> {
+  setAttributes(inode: number, change: AttributeChange, signal?: StopSignal): Soon<Attributes> {
     return this.#change("setAttributes", inode, signal, (mount, operation) =>
       files.setAttributes(mount, inode, change, operation),
     );
   }
 
-  create(parent: number, name: string, node: NewNode, signal?: AbortSignal): Promise<Attributes> {
+  create(parent: number, name: string, node: NewNode, signal?: StopSignal): Soon<Attributes> {
     return this.#change("create", parent, signal, (mount, operation) =>
       names.create(mount, parent, name, node, operation, (attributes) => attributes),
     );
@@ -158,28 +160,31 @@ export class Client implements FileSystem {
     name: string | undefined,
     node: NewNode,
     flags: OpenFlags,
-    signal?: AbortSignal,
-  ): Promise<{ attributes: Attributes; handle: Handle }> {
-    return this.#change("createAndOpen", parent, signal, async (mount, operation) => {
-      const made = await names.create(mount, parent, name, node, operation, (attributes) => ({
+    signal?: StopSignal,
+  ): Soon<{ attributes: Attributes; handle: Handle }> {
+    return this.#change("createAndOpen", parent, signal, (mount, operation) => {
+      const making = names.create(mount, parent, name, node, operation, (attributes) => ({
         attributes,
         handle: new OpenHandle(mount, mount.leases.get(attributes.inode)!, flags),
       }));
-      return { attributes: made.attributes, handle: wanted(made.handle, operation) };
+      return whenThere(making, (made) => {
+        wanted(made.handle, operation);
+        return made;
+      });
     });
   }
 
-  link(inode: number, parent: number, name: string, signal?: AbortSignal): Promise<Attributes> {
+  link(inode: number, parent: number, name: string, signal?: StopSignal): Soon<Attributes> {
     return this.#change("link", inode, signal, (mount, operation) => names.link(mount, inode, parent, name, operation));
   }
 
-  unlink(parent: number, name: string, signal?: AbortSignal): Promise<void> {
+  unlink(parent: number, name: string, signal?: StopSignal): Soon<void> {
     return this.#change("unlink", parent, signal, (mount, operation) =>
       names.remove(mount, "unlink", parent, name, operation),
     );
   }
 
-  removeDirectory(parent: number, name: string, signal?: AbortSignal): Promise<void> {
+  removeDirectory(parent: number, name: string, signal?: StopSignal): Soon<void> {
     return this.#change("removeDirectory", parent, signal, (mount, operation) =>
       names.remove(mount, "rmdir", parent, name, operation),
     );
@@ -191,25 +196,25 @@ export class Client implements FileSystem {
     newParent: number,
     newName: string,
     flags: { noReplace: boolean },
-    signal?: AbortSignal,
-  ): Promise<void> {
+    signal?: StopSignal,
+  ): Soon<void> {
     const asked = { kind: "rename", parent, name, newParent, newName, noReplace: flags.noReplace } as const;
     return this.#change("rename", parent, signal, (mount, operation) => names.rename(mount, asked, operation));
   }
 
-  exchange(parent: number, name: string, newParent: number, newName: string, signal?: AbortSignal): Promise<void> {
+  exchange(parent: number, name: string, newParent: number, newName: string, signal?: StopSignal): Soon<void> {
     const asked = { kind: "exchange", parent, name, newParent, newName } as const;
     return this.#change("exchange", parent, signal, (mount, operation) => names.rename(mount, asked, operation));
   }
 
-  readLink(inode: number, signal?: AbortSignal): Promise<string> {
+  readLink(inode: number, signal?: StopSignal): Soon<string> {
     return this.#run("readLink", inode, signal, (mount, operation) => names.readLink(mount, inode, operation));
   }
 
-  open(inode: number, flags: OpenFlags, signal?: AbortSignal): Promise<Handle> {
+  open(inode: number, flags: OpenFlags, signal?: StopSignal): Soon<Handle> {
     const run = flags.truncate === true ? this.#change.bind(this) : this.#run.bind(this);
-    return run("open", inode, signal, async (mount, operation) =>
-      wanted(await files.open(mount, inode, flags, operation), operation),
+    return run("open", inode, signal, (mount, operation) =>
+      whenThere(files.open(mount, inode, flags, operation), (handle) => wanted(handle, operation)),
     );
   }
 
@@ -225,10 +230,10 @@ export class Client implements FileSystem {
     handle: Handle,
     offset: number,
     length: number,
-    signal?: AbortSignal,
+    signal?: StopSignal,
     pages?: PageUse,
-  ): Promise<readonly Uint8Array[]> {
-    return this.#waits.run("read", handle.inode, signal, async (operation) =>
+  ): Soon<readonly Uint8Array[]> {
+    return this.#waits.run("read", handle.inode, signal, (operation) =>
       files.read(this.#open(handle), offset, length, pages, operation),
     );
   }
@@ -238,15 +243,15 @@ export class Client implements FileSystem {
     offset: number,
     data: Uint8Array,
     options: { killPrivileges: boolean },
-    signal?: AbortSignal,
-  ): Promise<number> {
-    return this.#waits.run("write", handle.inode, signal, async (operation) => {
+    signal?: StopSignal,
+  ): Soon<number> {
+    return this.#waits.run("write", handle.inode, signal, (operation) => {
       this.#checkWritable();
       return files.write(this.#open(handle), offset, data, options.killPrivileges, operation);
     });
   }
 
-  sync(handle: Handle, signal?: AbortSignal): Promise<void> {
+  sync(handle: Handle, signal?: StopSignal): Promise<void> {
     return this.#waits.run("sync", handle.inode, signal, async (operation) =>
       files.sync(this.#open(handle), operation),
     );
@@ -257,7 +262,7 @@ export class Client implements FileSystem {
     after: number,
     limit: number,
     withAttributes: boolean,
-    signal?: AbortSignal,
+    signal?: StopSignal,
   ): Promise<readonly DirectoryEntry[]> {
     return this.#waits.run("readDirectory", handle.inode, signal, async (operation) => {
       const { mount, inode } = this.#open(handle);
@@ -265,11 +270,11 @@ export class Client implements FileSystem {
     });
   }
 
-  statVolume(signal?: AbortSignal): Promise<VolumeSpace> {
+  statVolume(signal?: StopSignal): Soon<VolumeSpace> {
     return this.#run("statVolume", this.root, signal, (mount, operation) => names.statVolume(mount, operation));
   }
 
-  getExtendedAttribute(inode: number, name: string, signal?: AbortSignal): Promise<Uint8Array> {
+  getExtendedAttribute(inode: number, name: string, signal?: StopSignal): Soon<Uint8Array> {
     return this.#run("getExtendedAttribute", inode, signal, (mount, operation) =>
       names.getExtendedAttribute(mount, inode, name, operation),
     );
@@ -280,8 +285,8 @@ export class Client implements FileSystem {
     name: string,
     value: Uint8Array,
     mode: "set" | "create" | "replace",
-    signal?: AbortSignal,
-  ): Promise<void> {
+    signal?: StopSignal,
+  ): Soon<void> {
     const asked = { kind: "setExtendedAttribute", inode, name, value, mode } as const;
     return this.#change("setExtendedAttribute", inode, signal, (mount, operation) =>
       change(mount, asked, operation, () => {}),
@@ -293,34 +298,34 @@ export class Client implements FileSystem {
     which: "access" | "default",
     list: Uint8Array | undefined,
     options: { killSetGroupId: boolean },
-    signal?: AbortSignal,
-  ): Promise<void> {
+    signal?: StopSignal,
+  ): Soon<void> {
     const asked = { kind: "setAccessControlList", inode, which, list: list ?? new Uint8Array(), ...options } as const;
     return this.#change("setAccessControlList", inode, signal, (mount, operation) =>
       change(mount, asked, operation, () => {}),
     );
   }
 
-  listExtendedAttributes(inode: number, signal?: AbortSignal): Promise<readonly string[]> {
+  listExtendedAttributes(inode: number, signal?: StopSignal): Soon<readonly string[]> {
     return this.#run("listExtendedAttributes", inode, signal, (mount, operation) =>
       names.listExtendedAttributes(mount, inode, operation),
     );
   }
 
-  removeExtendedAttribute(inode: number, name: string, signal?: AbortSignal): Promise<void> {
+  removeExtendedAttribute(inode: number, name: string, signal?: StopSignal): Soon<void> {
     const asked = { kind: "removeExtendedAttribute", inode, name } as const;
     return this.#change("removeExtendedAttribute", inode, signal, (mount, operation) =>
       change(mount, asked, operation, () => {}),
     );
   }
 
-  testLock(handle: Handle, lock: LockRange, signal?: AbortSignal): Promise<LockRange | undefined> {
+  testLock(handle: Handle, lock: LockRange, signal?: StopSignal): Promise<LockRange | undefined> {
     return this.#waits.run("testLock", handle.inode, signal, async (operation) =>
       this.#open(handle).mount.locks.test(handle.inode, lock, operation),
     );
   }
 
-  setLock(handle: Handle, lock: LockRange, wait: boolean, signal?: AbortSignal): Promise<void> {
+  setLock(handle: Handle, lock: LockRange, wait: boolean, signal?: StopSignal): Promise<void> {
     // The signal ends the wait, not the call: the lock may have been granted before.
     return this.#waits.run("setLock", handle.inode, undefined, async (operation) => {
       const open = this.#open(handle);
@@ -356,23 +361,24 @@ export class Client implements FileSystem {
   #run<T>(
     name: string,
     inode: number,
-    signal: AbortSignal | undefined,
-    body: (mount: MountSession, operation: Operation) => Promise<T>,
-  ): Promise<T> {
-    return this.#waits.run(name, inode, signal, async (operation) => {
+    signal: StopSignal | undefined,
+    body: (mount: MountSession, operation: Operation) => Soon<T>,
+  ): Soon<T> {
+    return this.#waits.run(name, inode, signal, (operation) => {
       if (this.#unmounting !== undefined) throw new FileError("ENOTCONN", "unmounted");
       const { current } = this.#sessions;
-      return body(current.ended ? await this.#sessions.live(operation) : current, operation);
+      if (!current.ended) return body(current, operation);
+      return this.#sessions.live(operation).then((mount) => body(mount, operation));
     });
   }
 
   #change<T>(
     name: string,
     inode: number,
-    signal: AbortSignal | undefined,
-    body: (mount: MountSession, operation: Operation) => Promise<T>,
-  ): Promise<T> {
-    return this.#run(name, inode, signal, async (mount, operation) => {
+    signal: StopSignal | undefined,
+    body: (mount: MountSession, operation: Operation) => Soon<T>,
+  ): Soon<T> {
+    return this.#run(name, inode, signal, (mount, operation) => {
       this.#checkWritable();
       return body(mount, operation);
     });

@@ -13,39 +13,34 @@ import type { MountSession } from "./mount-session.ts";
 import type { Node } from "./node.ts";
 import { OpenHandle } from "./open-handle.ts";
 import { expectResult } from "./results.ts";
+import { afterwards, ifItFails, type Soon, whenThere } from "./soon.ts";
 import { isWithinSize, readSplit, writeSplit } from "./split-data.ts";
 import type { Operation } from "./waits.ts";
 
 /** Opens an inode: the handle is counted under a lease, which is a hold. Errors: ENOENT. */
-export async function open(
-  mount: MountSession,
-  inode: number,
-  flags: OpenFlags,
-  operation: Operation,
-): Promise<OpenHandle> {
-  const handle = await mount.fetcher.run(
-    operation,
-    (access) => new OpenHandle(mount, access.node(inode, "shared"), flags),
+export function open(mount: MountSession, inode: number, flags: OpenFlags, operation: Operation): Soon<OpenHandle> {
+  const opening = mount.fetcher.run(operation, (access) => new OpenHandle(mount, access.node(inode, "shared"), flags));
+  if (flags.truncate !== true) return opening;
+  // truncate(2) by O_TRUNC sets the times even of an empty file.
+  const emptied = { size: 0, mtime: { kind: "now" } } as const;
+  return whenThere(opening, (handle) =>
+    ifItFails<OpenHandle>(
+      () => whenThere(setAttributes(mount, inode, emptied, operation), () => handle),
+      (error) => {
+        handle.close();
+        throw error;
+      },
+    ),
   );
-  try {
-    // truncate(2) by O_TRUNC sets the times even of an empty file.
-    if (flags.truncate === true) {
-      await setAttributes(mount, inode, { size: 0, mtime: { kind: "now" } }, operation);
-    }
-  } catch (error) {
-    handle.close();
-    throw error;
-  }
-  return handle;
 }
 
 /** chmod, chown, utimens; a size: see content/truncate.ts. */
-export async function setAttributes(
+export function setAttributes(
   mount: MountSession,
   inode: number,
   asked: AttributeChange,
   operation: Operation,
-): Promise<Attributes> {
+): Soon<Attributes> {
   const fields = {
     mode: asked.mode,
     uid: asked.uid,
@@ -57,57 +52,65 @@ export async function setAttributes(
   } satisfies Partial<OperationOf<"setAttributes">>;
   const { size } = asked;
   if (size === undefined) {
-    const changed = { kind: "setAttributes", inode, mappings: [], size: undefined, ...fields } as const;
-    return change(
-      mount,
-      { ...changed, mappings: [] },
-      operation,
-      (result) => expectResult(result, "attributes").attributes,
-    );
+    const changed: OperationOf<"setAttributes"> = {
+      kind: "setAttributes",
+      inode,
+      mappings: [],
+      size: undefined,
+      ...fields,
+    };
+    return change(mount, changed, operation, (result) => expectResult(result, "attributes").attributes);
   }
   return usingContent(mount, inode, operation, (node) => mount.contentOf(node).setSize({ ...fields, size }, operation));
 }
 
 /** @param pages the kernel keeps what is read, under a lease of the file. If it may change it without a word, alone */
-export async function read(
+export function read(
   handle: OpenHandle,
   offset: number,
   length: number,
   pages: PageUse | undefined,
   operation: Operation,
-): Promise<readonly Uint8Array[]> {
+): Soon<readonly Uint8Array[]> {
   const { mount, inode, pattern } = handle;
   if (length === 0) return [];
   const mode = pages === "change" ? "exclusive" : "shared";
-  const node = await mount.leases.use(inode, mode, operation, "read", pages === undefined);
-  try {
-    if (node.mode === "split") return await readSplit(mount, node, pattern, offset, length, operation);
-    return await mount.contentOf(node).read(pattern, offset, length, operation);
-  } finally {
-    mount.leases.done(node);
-  }
+  return whenThere(mount.leases.use(inode, mode, operation, "read", pages === undefined), (node) =>
+    usingNode(mount, node, () =>
+      node.mode === "split"
+        ? readSplit(mount, node, pattern, offset, length, operation)
+        : mount.contentOf(node).read(pattern, offset, length, operation),
+    ),
+  );
 }
 
-export async function write(
+/** Lets go of a pinned node when the body has ended. */
+function usingNode<T>({ leases }: MountSession, node: Node, body: () => Soon<T>): Soon<T> {
+  return afterwards(body, () => leases.done(node));
+}
+
+export function write(
   handle: OpenHandle,
   offset: number,
   bytes: Uint8Array,
   killPrivileges: boolean,
   operation: Operation,
-): Promise<number> {
+): Soon<number> {
   const { mount, inode, append } = handle;
   if (bytes.byteLength === 0) return 0;
   if (!append && offset + bytes.byteLength > fileBytesMax) throw new FileError("EFBIG");
   const place = append ? undefined : offset;
-  const body = async (node: Node): Promise<number> => {
+  const body = (node: Node): Soon<number> => {
     if (node.mode === "split") {
       return writeSplit(mount, node, { offset, bytes, killPrivileges }, operation);
     }
     const { mode } = node.record.attributes;
-    const written = await mount.contentOf(node).write({ offset: place, bytes, killPrivileges }, operation);
-    // After a write the kernel asks for size and times again, but not for the mode.
-    if (node.record.attributes.mode !== mode) mount.forgetAttributes(inode);
-    return written;
+    const writing = mount.contentOf(node).write({ offset: place, bytes, killPrivileges }, operation);
+    return whenThere(writing, (written) => {
+      // After a write the kernel asks for size and times again, but not for the mode.
+      if (node.record.attributes.mode !== mode) mount.forgetAttributes(inode);
+      return written;
+    });
   };
   return usingContent(mount, inode, operation, body, (node) => isWithinSize(node, place, bytes.byteLength));
 }
@@ -117,32 +120,40 @@ export async function write(
  *
  * @param fitsSplit whether it can be done under the split lease as well, if there is one
  */
-async function usingContent<T>(
+function usingContent<T>(
   mount: MountSession,
   inode: number,
   operation: Operation,
-  body: (node: Node) => Promise<T>,
+  body: (node: Node) => Soon<T>,
   fitsSplit?: (node: Node) => boolean,
-): Promise<T> {
-  const room = mount.journal.room(operation);
-  if (room !== undefined) await room;
-  let node = await mount.leases.use(inode, "exclusive", operation, "write", mayFitSplit(mount, inode, fitsSplit));
-  if (node.mode === "split" && fitsSplit?.(node) !== true) {
-    mount.leases.done(node);
-    node = await mount.leases.use(inode, "exclusive", operation, "write");
-  }
-  try {
-    if (node.record.attributes.type !== "file") {
-      throw new FileError(node.record.attributes.type === "directory" ? "EISDIR" : "EINVAL");
-    }
-    const outcome = await body(node);
-    // It took a while: what was answered must be visible to whoever comes after us.
-    if (!mount.session.live) await mount.session.whenLive(operation);
-    if (mount.session.writeThrough) await mount.journal.committed(node.lastPosition, operation);
-    return outcome;
-  } finally {
-    mount.leases.done(node);
-  }
+): Soon<T> {
+  const { journal, leases } = mount;
+  const using = whenThere(journal.room(operation), () =>
+    leases.use(inode, "exclusive", operation, "write", mayFitSplit(mount, inode, fitsSplit)),
+  );
+  const fitting = whenThere(using, (node) => {
+    if (node.mode !== "split" || fitsSplit?.(node) === true) return node;
+    leases.done(node);
+    return leases.use(inode, "exclusive", operation, "write");
+  });
+  return whenThere(fitting, (node) =>
+    usingNode(mount, node, () => {
+      if (node.record.attributes.type !== "file") {
+        throw new FileError(node.record.attributes.type === "directory" ? "EISDIR" : "EINVAL");
+      }
+      return whenThere(body(node), (outcome) => visible(mount, node, operation, outcome));
+    }),
+  );
+}
+
+/** The outcome, as soon as it may be given. */
+function visible<T>({ journal, session }: MountSession, node: Node, operation: Operation, outcome: T): Soon<T> {
+  // It took a while: what was answered must be visible to whoever comes after us.
+  const living = session.live ? undefined : session.whenLive(operation);
+  const committed = whenThere(living, () =>
+    session.writeThrough ? journal.committed(node.lastPosition, operation) : undefined,
+  );
+  return whenThere(committed, () => outcome);
 }
 
 /** What moves the end of the file, as far as it is known, asks for the exclusive lease at once. */

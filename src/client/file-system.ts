@@ -1,15 +1,25 @@
 /**
  * The face of the client: what the FUSE handler, the exports and the simulation drive. Inodes are brinefs' own numbers;
- * the root's is `root`. Methods reject with FileError; anything else is a defect. Every request can be aborted by its
+ * the root's is `root`. Methods fail with FileError; anything else is a defect. Every request can be aborted by its
  * signal: it then rejects with EINTR, whether or not it took effect.
+ *
+ * What is served from memory is answered, or fails, before the call returns; only what has to wait gives a promise.
  *
  * Who keeps answers (the kernel) asks `nameValidMs` and `attributesValidMs` in the very turn in which it takes the answer,
  * and is told through `KernelCaches` before what it keeps can become wrong.
  */
 import type { Attributes, FileType } from "../namespace/model.ts";
 import type { TimeChange } from "../namespace/operation.ts";
+import type { Soon } from "./soon.ts";
 
 export type { Attributes, FileType } from "../namespace/model.ts";
+
+/** What of an AbortSignal is used. */
+export interface StopSignal {
+  readonly aborted: boolean;
+  addEventListener(type: "abort", listener: () => void, options?: { once?: boolean }): void;
+  removeEventListener(type: "abort", listener: () => void): void;
+}
 
 /** An open file or directory. Opaque to the caller. */
 export interface Handle {
@@ -108,35 +118,35 @@ export interface FileSystem {
   /** How long attributes may be kept: 0 without a lease on the inode. */
   attributesValidMs(inode: number): number;
   /** The entry's attributes, or undefined if there is no such name. */
-  lookup(parent: number, name: string, signal?: AbortSignal): Promise<Attributes | undefined>;
-  getAttributes(inode: number, signal?: AbortSignal): Promise<{ attributes: Attributes; parent: number }>;
-  setAttributes(inode: number, change: AttributeChange, signal?: AbortSignal): Promise<Attributes>;
+  lookup(parent: number, name: string, signal?: StopSignal): Soon<Attributes | undefined>;
+  getAttributes(inode: number, signal?: StopSignal): Soon<{ attributes: Attributes; parent: number }>;
+  setAttributes(inode: number, change: AttributeChange, signal?: StopSignal): Soon<Attributes>;
   /** Makes a file, directory, symlink or special file. */
-  create(parent: number, name: string, node: NewNode, signal?: AbortSignal): Promise<Attributes>;
+  create(parent: number, name: string, node: NewNode, signal?: StopSignal): Soon<Attributes>;
   /** Makes a regular file and opens it. Without a name it goes with its last handle, unless `link` gives it one first. */
   createAndOpen(
     parent: number,
     name: string | undefined,
     node: NewNode,
     flags: OpenFlags,
-    signal?: AbortSignal,
-  ): Promise<{ attributes: Attributes; handle: Handle }>;
-  link(inode: number, parent: number, name: string, signal?: AbortSignal): Promise<Attributes>;
-  unlink(parent: number, name: string, signal?: AbortSignal): Promise<void>;
-  removeDirectory(parent: number, name: string, signal?: AbortSignal): Promise<void>;
+    signal?: StopSignal,
+  ): Soon<{ attributes: Attributes; handle: Handle }>;
+  link(inode: number, parent: number, name: string, signal?: StopSignal): Soon<Attributes>;
+  unlink(parent: number, name: string, signal?: StopSignal): Soon<void>;
+  removeDirectory(parent: number, name: string, signal?: StopSignal): Soon<void>;
   rename(
     parent: number,
     name: string,
     newParent: number,
     newName: string,
     flags: { noReplace: boolean },
-    signal?: AbortSignal,
-  ): Promise<void>;
+    signal?: StopSignal,
+  ): Soon<void>;
   /** Both names are there, and change places in one step. Errors: ENOENT, EINVAL (one contains the other). */
-  exchange(parent: number, name: string, newParent: number, newName: string, signal?: AbortSignal): Promise<void>;
-  readLink(inode: number, signal?: AbortSignal): Promise<string>;
+  exchange(parent: number, name: string, newParent: number, newName: string, signal?: StopSignal): Soon<void>;
+  readLink(inode: number, signal?: StopSignal): Soon<string>;
   /** Opens a file or directory: it stays readable until the handle is closed, whatever happens to its names. */
-  open(inode: number, flags: OpenFlags, signal?: AbortSignal): Promise<Handle>;
+  open(inode: number, flags: OpenFlags, signal?: StopSignal): Soon<Handle>;
   /** One file descriptor of the handle was closed. Fails with an error of write-back that the handle has not been told of. */
   flush(handle: Handle): void;
   /** The last one was. Never fails; what must be durable was made so by `sync`. Locks of the handle are released. */
@@ -149,9 +159,9 @@ export interface FileSystem {
     handle: Handle,
     offset: number,
     length: number,
-    signal?: AbortSignal,
+    signal?: StopSignal,
     pages?: PageUse,
-  ): Promise<readonly Uint8Array[]>;
+  ): Soon<readonly Uint8Array[]>;
   /**
    * Writes `data` (≤ 1 MiB) at `offset`, or at the end for an append handle. Returns the bytes written: all of
    * them, or fewer when the stores have no space for the rest (write(2): the next one then gets ENOSPC).
@@ -162,35 +172,35 @@ export interface FileSystem {
     offset: number,
     data: Uint8Array,
     options: { killPrivileges: boolean },
-    signal?: AbortSignal,
-  ): Promise<number>;
+    signal?: StopSignal,
+  ): Soon<number>;
   /**
    * Resolves when everything that was done to the inode so far, data and metadata, is on disk on all in-sync members; for
    * the root everything that was done in the mount. Rejects with an error of write-back that the handle has not been told of.
    */
-  sync(handle: Handle, signal?: AbortSignal): Promise<void>;
+  sync(handle: Handle, signal?: StopSignal): Promise<void>;
   /** Entries behind `after` (0: from the start) in cookie order, without `.` and `..`; an empty list is the end. */
   readDirectory(
     handle: Handle,
     after: number,
     limit: number,
     withAttributes: boolean,
-    signal?: AbortSignal,
+    signal?: StopSignal,
   ): Promise<readonly DirectoryEntry[]>;
-  statVolume(signal?: AbortSignal): Promise<VolumeSpace>;
+  statVolume(signal?: StopSignal): Soon<VolumeSpace>;
   /** Errors: ENODATA. */
-  getExtendedAttribute(inode: number, name: string, signal?: AbortSignal): Promise<Uint8Array>;
+  getExtendedAttribute(inode: number, name: string, signal?: StopSignal): Soon<Uint8Array>;
   /** `mode`: setxattr(2) without flags, XATTR_CREATE (EEXIST), XATTR_REPLACE (ENODATA). Errors: ENOSPC, ERANGE. */
   setExtendedAttribute(
     inode: number,
     name: string,
     value: Uint8Array,
     mode: "set" | "create" | "replace",
-    signal?: AbortSignal,
-  ): Promise<void>;
-  listExtendedAttributes(inode: number, signal?: AbortSignal): Promise<readonly string[]>;
+    signal?: StopSignal,
+  ): Soon<void>;
+  listExtendedAttributes(inode: number, signal?: StopSignal): Soon<readonly string[]>;
   /** Errors: ENODATA. */
-  removeExtendedAttribute(inode: number, name: string, signal?: AbortSignal): Promise<void>;
+  removeExtendedAttribute(inode: number, name: string, signal?: StopSignal): Soon<void>;
   /**
    * Sets a POSIX ACL, as the kernel has it in `system.posix_acl_access` or `system.posix_acl_default`, by which names it is
    * read; undefined removes it. `killSetGroupId`: the caller may not keep that bit. Errors: EINVAL, EACCES.
@@ -200,15 +210,15 @@ export interface FileSystem {
     which: "access" | "default",
     list: Uint8Array | undefined,
     options: { killSetGroupId: boolean },
-    signal?: AbortSignal,
-  ): Promise<void>;
+    signal?: StopSignal,
+  ): Soon<void>;
   /** A lock of another owner that is in the way, or undefined. */
-  testLock(handle: Handle, lock: LockRange, signal?: AbortSignal): Promise<LockRange | undefined>;
+  testLock(handle: Handle, lock: LockRange, signal?: StopSignal): Promise<LockRange | undefined>;
   /**
    * Sets a lock, replacing what the owner has there. `wait`: until nobody is in the way. Errors: EAGAIN, EDEADLK, EINTR
    * (the wait has ended, and nothing is held by it), ENOLCK.
    */
-  setLock(handle: Handle, lock: LockRange, wait: boolean, signal?: AbortSignal): Promise<void>;
+  setLock(handle: Handle, lock: LockRange, wait: boolean, signal?: StopSignal): Promise<void>;
   /** Releases what the owner has in the range. Of what it doesn't have nothing is said. */
   unlock(handle: Handle, lock: Pick<LockRange, "kind" | "owner" | "start" | "end">): Promise<void>;
   /** Finishes what is under way, gives everything back and ends the session. */

@@ -14,6 +14,7 @@ import { FileError } from "../errors/file-error.ts";
 import { chunkGrantMax, groupOfChunk, inodeGrantMax } from "../namespace/model.ts";
 import type { Operation as NamespaceOperation, Result } from "../namespace/operation.ts";
 import { expectResult } from "./results.ts";
+import type { Soon } from "./soon.ts";
 import type { Operation } from "./waits.ts";
 
 /** Small at first, twice as many each time: what a short-lived mount doesn't use is swept when its session ends. */
@@ -65,7 +66,7 @@ class Stock {
    * A number never given out before, from each range in turn; `inRun`: many in a row from one. A promise only if the leader
    * has to be asked. Errors: those of the transaction, ENOSPC among them.
    */
-  take(operation: Operation, inRun = false): number | Promise<number> {
+  take(operation: Operation, inRun = false): Soon<number> {
     if (this.#supplies.length === 0) return this.#takeWhenThere(operation, inRun);
     if (inRun) return this.#takeFrom(this.#placeOfRun());
     return this.#takeFrom(this.#nextTurn());
@@ -155,7 +156,7 @@ export class Ids {
     this.#chunks = new Stock(submit, chunkRangesInTurn, chunkCounts, (count) => ({ kind: "grantChunks", count }));
   }
 
-  async takeInode(operation: Operation): Promise<number> {
+  takeInode(operation: Operation): Soon<number> {
     return this.#spareInodes.pop() ?? this.#inodes.take(operation);
   }
 
@@ -165,7 +166,7 @@ export class Ids {
   }
 
   /** For a chunk of a file, its first one or another. Errors: ENOSPC. */
-  takeChunk(operation: Operation, isFirst: boolean): number | Promise<number> {
+  takeChunk(operation: Operation, isFirst: boolean): Soon<number> {
     return this.#spareChunks.pop() ?? this.#chunks.take(operation, isFirst);
   }
 

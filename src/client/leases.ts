@@ -27,6 +27,7 @@ import { EarlyRecalls } from "./early-recalls.ts";
 import { isSplitUnder, satisfies, serves, servesNow, type Waiter } from "./lease-rules.ts";
 import { Node } from "./node.ts";
 import type { Session } from "./session.ts";
+import type { Soon } from "./soon.ts";
 import { UnusedLeases } from "./unused-leases.ts";
 import type { Operation } from "./waits.ts";
 
@@ -92,19 +93,21 @@ export class Leases {
   }
 
   /** The node under a lease of at least `mode`, pinned until `done`. Errors: ENOENT, EIO (the session has ended). */
-  async use(
+  use(
     inode: number,
     mode: LeaseMode,
     operation: Operation,
     forData?: "read" | "write",
     takesSplit = false,
-  ): Promise<Node> {
+  ): Soon<Node> {
     const node = this.held(inode, mode) ?? (takesSplit ? this.held(inode, "split") : undefined);
-    if (node !== undefined) {
-      node.uses += 1;
-      return node;
-    }
-    const waited = await this.#wait(inode, operation, { mode, forData, takesSplit });
+    if (node === undefined) return this.#useLater(inode, operation, { mode, forData, takesSplit });
+    node.uses += 1;
+    return node;
+  }
+
+  async #useLater(inode: number, operation: Operation, wanted: Omit<Waiter, "resolve" | "reject">): Promise<Node> {
+    const waited = await this.#wait(inode, operation, wanted);
     try {
       if (!this.#session.live) await this.#session.whenLive(operation);
       operation.check();

@@ -14,7 +14,7 @@ import { FileError } from "../errors/file-error.ts";
 import type { ByteRange, LockMode } from "../locks/range-locks.ts";
 import type { Platform } from "../platform/platform.ts";
 import { type HeldLock, type SetLockAnswer, setLock, testLock } from "../wire/catalogue/locks.ts";
-import { type LockRange, lockEnd } from "./file-system.ts";
+import { type LockRange, lockEnd, type StopSignal } from "./file-system.ts";
 import type { Leases } from "./leases.ts";
 import { heldOn, LockAuthority } from "./lock-authority.ts";
 import { LockRequest } from "./lock-request.ts";
@@ -72,7 +72,7 @@ export class Locks {
     lock: LockRange,
     wait: boolean,
     operation: Operation,
-    signal: AbortSignal | undefined,
+    signal: StopSignal | undefined,
   ): Promise<void> {
     if (this.#files.count >= mountLocksMax) throw new FileError("ENOLCK", "too many locks");
     const { file, owner } = this.#files.use(handle.inode, lock);

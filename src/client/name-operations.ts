@@ -16,32 +16,33 @@ import type { MountSession } from "./mount-session.ts";
 import type { Node } from "./node.ts";
 import { expectResult } from "./results.ts";
 import { takeSiblings } from "./siblings.ts";
+import { ifItFails, type Soon, whenThere } from "./soon.ts";
 import type { Operation } from "./waits.ts";
 
 export { rename } from "./changes.ts";
 
-export async function lookup(
+export function lookup(
   mount: MountSession,
   parent: number,
   name: string,
   operation: Operation,
-): Promise<Attributes | undefined> {
+): Soon<Attributes | undefined> {
   checkName(name);
-  const siblings = takeSiblings(mount, parent, name, "shared", operation);
-  if (siblings !== undefined) await siblings;
-  return mount.fetcher.run(operation, (access) => {
-    const directory = access.directory(parent, name);
-    if (directory.names === undefined) throw new FileError("ENOTDIR");
-    const entry = access.entry(directory, name);
-    return entry === undefined ? undefined : access.node(entry.inode, "shared").record.attributes;
-  });
+  return whenThere(takeSiblings(mount, parent, name, "shared", operation), () =>
+    mount.fetcher.run(operation, (access) => {
+      const directory = access.directory(parent, name);
+      if (directory.names === undefined) throw new FileError("ENOTDIR");
+      const entry = access.entry(directory, name);
+      return entry === undefined ? undefined : access.node(entry.inode, "shared").record.attributes;
+    }),
+  );
 }
 
 export function getAttributes(
   { fetcher }: MountSession,
   inode: number,
   operation: Operation,
-): Promise<{ attributes: Attributes; parent: number }> {
+): Soon<{ attributes: Attributes; parent: number }> {
   return fetcher.run(operation, (access) => {
     const { attributes, parent } = access.node(inode, "shared").record;
     return { attributes, parent };
@@ -52,29 +53,31 @@ export function getAttributes(
  * @param name undefined for a file that has none
  * @param then runs in the moment in which the inode is made
  */
-export async function create<T>(
+export function create<T>(
   mount: MountSession,
   parent: number,
   name: string | undefined,
   node: NewNode,
   operation: Operation,
   then: (attributes: Attributes) => T,
-): Promise<T> {
+): Soon<T> {
   if (name !== undefined) checkName(name);
   const { type, mode, umask = 0, uid, gid, device = 0, target = "" } = node;
   if (target.length > targetBytesMax) throw new FileError("ENAMETOOLONG");
-  const inode = await mount.ids.takeInode(operation);
-  try {
+  return whenThere(mount.ids.takeInode(operation), (inode) => {
     const asked = { parent, inode, mode, umask, uid, gid };
     const made: FileOperation =
       name === undefined
         ? { kind: "createUnnamed", ...asked }
         : { kind: "create", name, type, device, target, ...asked };
-    return await change(mount, made, operation, (result) => then(expectResult(result, "attributes").attributes));
-  } catch (error) {
-    if (mount.leases.get(inode) === undefined) mount.ids.giveBackInode(inode);
-    throw error;
-  }
+    return ifItFails(
+      () => change(mount, made, operation, (result) => then(expectResult(result, "attributes").attributes)),
+      (error) => {
+        if (mount.leases.get(inode) === undefined) mount.ids.giveBackInode(inode);
+        throw error;
+      },
+    );
+  });
 }
 
 export function link(
@@ -83,26 +86,26 @@ export function link(
   parent: number,
   name: string,
   operation: Operation,
-): Promise<Attributes> {
+): Soon<Attributes> {
   checkName(name);
   const linked = { kind: "link", inode, parent, name } as const;
   return change(mount, linked, operation, (result) => expectResult(result, "attributes").attributes);
 }
 
-export async function remove(
+export function remove(
   mount: MountSession,
   kind: "unlink" | "rmdir",
   parent: number,
   name: string,
   operation: Operation,
-): Promise<void> {
+): Soon<void> {
   checkName(name);
-  const siblings = takeSiblings(mount, parent, name, "exclusive", operation);
-  if (siblings !== undefined) await siblings;
-  await change(mount, { kind, parent, name }, operation, () => {});
+  return whenThere(takeSiblings(mount, parent, name, "exclusive", operation), () =>
+    change(mount, { kind, parent, name }, operation, () => {}),
+  );
 }
 
-export function readLink({ fetcher }: MountSession, inode: number, operation: Operation): Promise<string> {
+export function readLink({ fetcher }: MountSession, inode: number, operation: Operation): Soon<string> {
   return fetcher.run(operation, (access) => {
     const { attributes, target } = access.node(inode, "shared").record;
     if (attributes.type !== "symlink") throw new FileError("EINVAL", `inode ${inode} is no symlink`);
@@ -199,7 +202,7 @@ export function getExtendedAttribute(
   inode: number,
   name: string,
   operation: Operation,
-): Promise<Uint8Array> {
+): Soon<Uint8Array> {
   return fetcher.run(operation, (access) => {
     const { extendedAttributes } = access.node(inode, "shared").record;
     const found = extendedAttributes.find((one) => one.name === name);
@@ -212,7 +215,7 @@ export function listExtendedAttributes(
   { fetcher }: MountSession,
   inode: number,
   operation: Operation,
-): Promise<readonly string[]> {
+): Soon<readonly string[]> {
   return fetcher.run(operation, (access) =>
     access.node(inode, "shared").record.extendedAttributes.map(({ name }) => name),
   );

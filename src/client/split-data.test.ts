@@ -27,7 +27,7 @@ async function twoSides(context: TestContext): Promise<{ cluster: TestCluster; o
   };
 }
 
-function write({ client, handle }: Side, offset: number, bytes: Buffer): Promise<number> {
+async function write({ client, handle }: Side, offset: number, bytes: Buffer): Promise<number> {
   return client.write(handle, offset, bytes, keepPrivileges);
 }
 

@@ -8,6 +8,7 @@ import { type FileTree, pieceBytes, type TreeEntry } from "../platform/file-tree
 import type { DirectoryEntry, FileSystem, Handle } from "./file-system.ts";
 import { Paths, type Place, textOfName } from "./paths.ts";
 import { type Access, type Credentials, isOwner, mayAccess, mayRemove } from "./permissions.ts";
+import type { Soon } from "./soon.ts";
 
 /** Names asked for at once. */
 const namesAtOnce = 1_024;
@@ -169,7 +170,7 @@ export class VolumeTree implements FileTree {
     return (await this.#fileSystem.createAndOpen(directory.inode, name, node, {})).handle;
   }
 
-  #overwrite(found: Attributes): Promise<Handle> {
+  #overwrite(found: Attributes): Soon<Handle> {
     if (found.type === "directory") throw new FileError("EISDIR");
     if (found.type !== "file") throw new FileError("EINVAL");
     if (!mayAccess(this.#who, found, "write")) throw new FileError("EACCES");

@@ -11,7 +11,9 @@ import { BrineError } from "../errors/brine-error.ts";
 import { FileError } from "../errors/file-error.ts";
 import type { Clock, Timer } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
+import type { StopSignal } from "./file-system.ts";
 import { kindOfWait, type OperationMeter, type OperationTime } from "./operation-meter.ts";
+import type { Soon } from "./soon.ts";
 
 /** A person notices a pause of this length, and no healthy operation takes so long. */
 const reportAfterMs = 10_000;
@@ -105,16 +107,39 @@ export class Waits {
     this.#softTimeoutMs = softTimeoutMs;
   }
 
-  /** Runs a body as an operation. Rejects with FileError; with anything else only for a defect. */
+  /**
+   * Runs a body as an operation. Fails with FileError; with anything else only for a defect. What the body has at once is
+   * returned, or thrown, at once.
+   */
   run<T>(
     name: string,
     inode: number,
-    signal: AbortSignal | undefined,
+    signal: StopSignal | undefined,
     body: (operation: Operation) => Promise<T>,
-  ): Promise<T> {
+  ): Promise<T>;
+  run<T>(name: string, inode: number, signal: StopSignal | undefined, body: (operation: Operation) => Soon<T>): Soon<T>;
+  run<T>(
+    name: string,
+    inode: number,
+    signal: StopSignal | undefined,
+    body: (operation: Operation) => Soon<T>,
+  ): Soon<T> {
     if (signal?.aborted === true) return Promise.reject(new FileError("EINTR"));
     const startedMs = this.#clock.nowMs();
     const operation = new Operation(name, inode, startedMs, this.#meter?.begin(startedMs));
+    let outcome: Soon<T>;
+    try {
+      outcome = body(operation);
+    } catch (error) {
+      operation.measured(true);
+      throw this.#asFileError(operation, error);
+    }
+    if (outcome instanceof Promise) return this.#wait(operation, signal, outcome);
+    operation.measured(false);
+    return outcome;
+  }
+
+  #wait<T>(operation: Operation, signal: StopSignal | undefined, outcome: Promise<T>): Promise<T> {
     this.#active.add(operation);
     if (this.#sweep === undefined) this.#arm();
     return new Promise<T>((resolve, reject) => {
@@ -125,7 +150,7 @@ export class Waits {
         signal?.removeEventListener("abort", onAbort);
         this.#end(operation);
       };
-      body(operation).then(
+      outcome.then(
         (value) => {
           end(false);
           resolve(value);
@@ -134,6 +159,7 @@ export class Waits {
           end(true);
           const failure = this.#asFileError(operation, error);
           if (operation.cancelled && !(failure instanceof FileError)) {
+            const { name, inode } = operation;
             this.#log.error("defect in a cancelled operation", { operation: name, inode, error: String(error?.stack) });
           }
           reject(failure);

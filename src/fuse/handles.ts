@@ -30,7 +30,7 @@ export class OpenFile {
   /** Rejects with what opening it failed with; the next call tries again. */
   openOther(): Promise<Handle> {
     if (this.#other === undefined) {
-      const opening = this.#fileSystem.open(this.handle.inode, { append: !this.#append });
+      const opening = Promise.resolve(this.#fileSystem.open(this.handle.inode, { append: !this.#append }));
       this.#other = opening;
       opening.catch(() => {
         this.#other = undefined;

@@ -4,6 +4,7 @@
  * The message lies in a buffer of the transport that is used again as soon as the request's handler has run up to its
  * first `await`. So handlers take their arguments before that; `takeData` keeps what must live longer.
  */
+import type { StopSignal } from "../client/file-system.ts";
 import { FileError } from "../errors/file-error.ts";
 import { nameBytesMax } from "../namespace/model.ts";
 import { inHeader } from "./protocol.ts";
@@ -25,6 +26,29 @@ const copyBytesMax = 128 * 1024;
 /** The last whole second of the year 2261: nanoseconds since 1970 are kept in 64 bits, which end some weeks later. */
 const timeSecondsMax = 9_214_646_399n;
 
+/** Of one request: an AbortController for each would cost more than most requests do. */
+class Stop implements StopSignal {
+  aborted = false;
+  #listeners: (() => void)[] | undefined;
+
+  addEventListener(_type: "abort", listener: () => void): void {
+    this.#listeners ??= [];
+    this.#listeners.push(listener);
+  }
+
+  removeEventListener(_type: "abort", listener: () => void): void {
+    this.#listeners = this.#listeners?.filter((one) => one !== listener);
+  }
+
+  /** Idempotent. */
+  stop(): void {
+    if (this.aborted) return;
+    this.aborted = true;
+    for (const listener of this.#listeners ?? []) listener();
+    this.#listeners = undefined;
+  }
+}
+
 export class Request {
   readonly opcode: number;
   readonly uniqueLow: number;
@@ -44,7 +68,7 @@ export class Request {
   /** Bytes that the request holds in memory while it is under way. */
   heldBytes = 0;
   readonly message: Buffer;
-  #controller: AbortController | undefined;
+  readonly #stop = new Stop();
 
   /** Throws MalformedRequest unless `message` is one whole message. */
   constructor(message: Buffer) {
@@ -67,14 +91,12 @@ export class Request {
   }
 
   /** Aborted when the task that waits is being killed (or gets a signal: `endsOnSignal`), or the connection has ended. */
-  get signal(): AbortSignal {
-    this.#controller ??= new AbortController();
-    return this.#controller.signal;
+  get signal(): StopSignal {
+    return this.#stop;
   }
 
   abort(): void {
-    this.#controller ??= new AbortController();
-    this.#controller.abort();
+    this.#stop.stop();
   }
 
   /** Throws MalformedRequest unless the arguments' structure is there. */

@@ -3,6 +3,7 @@
  * stopped; the kernel is not. Between the moment in which the process answers and the one in which the caller in the kernel
  * uses the answer, some time passes, and other things happen.
  */
+import type { Soon } from "../client/soon.ts";
 import type { Incarnation } from "./incarnation.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 
@@ -28,7 +29,7 @@ export class KernelDevice {
   /**
    * `serve` runs in the process when the request has come there; `take` in the very turn in which its answer is there.
    */
-  async ask<A, T>(label: string, serve: () => Promise<A>, take: (answer: A) => T): Promise<T> {
+  async ask<A, T>(label: string, serve: () => Soon<A>, take: (answer: A) => T): Promise<T> {
     this.#unanswered += 1;
     try {
       await this.#incarnation.delay(this.#wakeUs(), `request ${label}`);

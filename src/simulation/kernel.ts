@@ -13,6 +13,7 @@
  * 4. O_APPEND: the kernel says at which offset, by the size that it knows. It may be wrong.
  */
 import type { AttributeChange, Attributes, FileSystem, Handle, KernelCaches } from "../client/file-system.ts";
+import type { Soon } from "../client/soon.ts";
 import { FileError } from "../errors/file-error.ts";
 import type { FileOperation, Outcome } from "./file-operation.ts";
 import type { Incarnation } from "./incarnation.ts";
@@ -169,7 +170,7 @@ export class SimulatedKernel implements KernelCaches {
     }
   }
 
-  #ask<A>(label: string, serve: () => Promise<A>): Promise<A> {
+  #ask<A>(label: string, serve: () => Soon<A>): Promise<A> {
     return this.#device.ask(label, serve, (answer) => answer);
   }
 
@@ -343,7 +344,7 @@ export class SimulatedKernel implements KernelCaches {
 
   async #readPage(inode: number, page: number): Promise<Uint8Array> {
     const handle = this.#mapping(inode);
-    const read = () => this.#fileSystem.read(handle, page * pageBytes, pageBytes, undefined, "change");
+    const read = async () => this.#fileSystem.read(handle, page * pageBytes, pageBytes, undefined, "change");
     return Buffer.concat(await this.#ask("read page", () => this.#mappings.read(inode, page, read)));
   }
 

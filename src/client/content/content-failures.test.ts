@@ -111,7 +111,9 @@ test("through: while a write can't be taken back the file waits, with a name, un
     one.full = true;
   };
   const operation = harness.operation("write");
-  const writing = file.write({ offset: 0, bytes: pattern(20_000, 2), killPrivileges: false }, operation);
+  const writing = Promise.resolve(
+    file.write({ offset: 0, bytes: pattern(20_000, 2), killPrivileges: false }, operation),
+  );
   writing.catch(() => {});
   for (let round = 0; round < 10; round++) await harness.platform.clock.advance(500);
   assert.match(operation.waitsFor, /to take back a write/);
@@ -152,7 +154,7 @@ test("an operation that is cancelled before it took effect has none, and gives b
   await harness.write(file, 0, pattern(1 << 20, 1));
   const operation = harness.operation("write");
   const bytes = pattern(100_000, 2);
-  const writing = file.write({ offset: 0, bytes, killPrivileges: false }, operation);
+  const writing = Promise.resolve(file.write({ offset: 0, bytes, killPrivileges: false }, operation));
   writing.catch(() => {});
   await harness.settle();
   operation.cancel(new FileError("EINTR"));

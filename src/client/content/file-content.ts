@@ -16,6 +16,7 @@ import { FileError } from "../../errors/file-error.ts";
 import { type Attributes, blockBytes, type Mapping } from "../../namespace/model.ts";
 import type { Version } from "../../wire/catalogue/store.ts";
 import type { Node } from "../node.ts";
+import type { Soon } from "../soon.ts";
 import type { Operation } from "../waits.ts";
 import type { Span } from "./buffer-pool.ts";
 import { ChunkMap, type MapFetcher, wholeMap } from "./chunk-map.ts";
@@ -75,12 +76,12 @@ export class FileContent {
   }
 
   /** Up to `length` bytes at `offset`, fewer only at the end of the file. The lease is pinned. Errors: EIO. */
-  read(pattern: ReadPattern, offset: number, length: number, operation: Operation): Promise<readonly Uint8Array[]> {
+  read(pattern: ReadPattern, offset: number, length: number, operation: Operation): Soon<readonly Uint8Array[]> {
     return this.#contents.reader.read(this, pattern, offset, length, operation);
   }
 
   /** Returns the bytes written: see writer.ts. The exclusive lease is pinned. Errors: ENOSPC, EFBIG, EIO. */
-  write(request: WriteRequest, operation: Operation): Promise<number> {
+  write(request: WriteRequest, operation: Operation): Soon<number> {
     return this.#contents.writer.write(this, request, operation);
   }
 

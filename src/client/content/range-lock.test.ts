@@ -9,11 +9,11 @@ const settle = () => new Promise((resolve) => setImmediate(resolve));
 test("readers share, writers exclude, in the order of arrival", async () => {
   const lock = new RangeLock();
   const order: string[] = [];
-  const take = (name: string, from: number, to: number, exclusive: boolean) =>
-    lock.lock(from, to, exclusive).then((unlock) => {
-      order.push(name);
-      return unlock;
-    });
+  const take = async (name: string, from: number, to: number, exclusive: boolean) => {
+    const unlock = await lock.lock(from, to, exclusive);
+    order.push(name);
+    return unlock;
+  };
   const first = await take("read 1", 0, 100, false);
   const second = await take("read 2", 50, 150, false);
   const writing = take("write", 90, 95, true);

@@ -6,6 +6,8 @@
  * The tables are short (the kernel has at most some dozens of requests for a file under way), so they are plain lists.
  */
 
+import type { Soon } from "../soon.ts";
+
 /** Beyond every offset: a range up to here covers the rest of the file. */
 export const endOfRange = Number.MAX_SAFE_INTEGER;
 
@@ -22,13 +24,16 @@ export class RangeLock {
   /** Held and waiting, in the order of arrival. */
   #claims: Claim[] = [];
 
-  /** Resolves, when the range [from, to) is free, with the function that gives it back. */
-  async lock(from: number, to: number, exclusive: boolean): Promise<() => void> {
+  /** The function that gives the range [from, to) back, as soon as it is free. */
+  lock(from: number, to: number, exclusive: boolean): Soon<() => void> {
     const claim: Claim = { from, to, exclusive, grant: undefined };
     const blocked = this.#claims.some((other) => conflicts(claim, other));
     this.#claims.push(claim);
-    if (blocked) await new Promise<void>((resolve) => (claim.grant = resolve));
-    return () => this.#release(claim);
+    const release = () => this.#release(claim);
+    if (!blocked) return release;
+    return new Promise((resolve) => {
+      claim.grant = () => resolve(release);
+    });
   }
 
   get idle(): boolean {

@@ -7,6 +7,7 @@
  * other clients' writers away. So a read sees each write wholly or not at all.
  */
 import { blockBytes, chunkBytes } from "../../namespace/model.ts";
+import { afterwards, type Soon, whenThere } from "../soon.ts";
 import { Operation } from "../waits.ts";
 import type { ChunkView, Piece } from "./chunk-view.ts";
 import type { Contents } from "./contents.ts";
@@ -50,34 +51,46 @@ export class FileReader {
   }
 
   /** Up to `length` bytes at `offset`, fewer only at the end of the file. Errors: EIO. */
-  async read(
+  read(
     content: FileContent,
     pattern: ReadPattern,
     offset: number,
     length: number,
     operation: Operation,
-  ): Promise<readonly Uint8Array[]> {
-    operation.waitsFor = "writes to the same bytes";
-    const unlock = await content.lock.lock(offset, offset + length, false);
-    try {
-      operation.check();
-      const end = Math.min(offset + length, content.size);
-      if (end <= offset) return [];
-      const lastIndex = Math.floor((end - 1) / chunkBytes);
-      if (!content.map.knows(lastIndex)) await content.map.load(lastIndex);
-      const aheadBytes = pattern.note(offset, end);
-      const parts: Part[] = [];
-      for (let from = offset; from < end; ) {
-        const to = Math.min(end, (Math.floor(from / chunkBytes) + 1) * chunkBytes);
-        this.#gather(content, from, to, parts, operation);
-        from = to;
-      }
-      if (aheadBytes > 0) this.#readAhead(content, end, aheadBytes, operation);
-      const isWhole = parts.every((part) => part instanceof Uint8Array);
-      return isWhole ? (parts as Uint8Array[]) : await Promise.all(parts);
-    } finally {
-      unlock();
+  ): Soon<readonly Uint8Array[]> {
+    const locking = content.lock.lock(offset, offset + length, false);
+    if (locking instanceof Promise) operation.waitsFor = "writes to the same bytes";
+    return whenThere(locking, (unlock) =>
+      afterwards(() => {
+        operation.check();
+        const end = Math.min(offset + length, content.size);
+        if (end <= offset) return [];
+        const lastIndex = Math.floor((end - 1) / chunkBytes);
+        const loading = content.map.knows(lastIndex) ? undefined : content.map.load(lastIndex);
+        return whenThere<void, readonly Uint8Array[]>(loading, () =>
+          this.#readLocked(content, pattern, offset, end, operation),
+        );
+      }, unlock),
+    );
+  }
+
+  #readLocked(
+    content: FileContent,
+    pattern: ReadPattern,
+    offset: number,
+    end: number,
+    operation: Operation,
+  ): Soon<Uint8Array[]> {
+    const aheadBytes = pattern.note(offset, end);
+    const parts: Part[] = [];
+    for (let from = offset; from < end; ) {
+      const to = Math.min(end, (Math.floor(from / chunkBytes) + 1) * chunkBytes);
+      this.#gather(content, from, to, parts, operation);
+      from = to;
     }
+    if (aheadBytes > 0) this.#readAhead(content, end, aheadBytes, operation);
+    const isWhole = parts.every((part) => part instanceof Uint8Array);
+    return isWhole ? (parts as Uint8Array[]) : Promise.all(parts);
   }
 
   /** Whole blocks of a chunk, as they are here or on the stores. The caller has them locked. */

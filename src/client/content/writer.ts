@@ -15,6 +15,7 @@
 import { FileError } from "../../errors/file-error.ts";
 import { blockBytes, chunkBytes, fileBytesMax, groupOfChunk } from "../../namespace/model.ts";
 import type { EntryData } from "../journal.ts";
+import { afterwards, ifItFails, type Soon, whenThere } from "../soon.ts";
 import type { Operation } from "../waits.ts";
 import type { ChunkView } from "./chunk-view.ts";
 import type { Contents } from "./contents.ts";
@@ -45,6 +46,14 @@ interface Prepared {
   gapGrants: readonly number[] | undefined;
 }
 
+interface Locked {
+  readonly unlock: () => void;
+  /** Offset of the first byte. */
+  readonly start: number;
+}
+
+type MakePart = (view: ChunkView, isNew: boolean) => FilePart;
+
 export class FileWriter {
   readonly #contents: Contents;
 
@@ -53,134 +62,151 @@ export class FileWriter {
   }
 
   /** Returns the bytes written: all, or those of the first chunks if there was no space for more. Errors: ENOSPC, EFBIG, EIO. */
-  async write(content: FileContent, request: WriteRequest, operation: Operation): Promise<number> {
+  write(content: FileContent, request: WriteRequest, operation: Operation): Soon<number> {
     const { budget } = this.#contents;
     const roomBytes = request.bytes.byteLength + edgeBytes;
-    const room = budget.take(roomBytes, operation);
-    if (room !== undefined) await room;
-    try {
+    const writing = () => {
       operation.check();
-      const { unlock, start } = await this.#lock(content, request, operation);
-      try {
-        operation.check();
-        return await this.#writeLocked(content, request, start, operation);
-      } finally {
-        unlock();
-      }
-    } finally {
-      budget.release(roomBytes);
-    }
+      return whenThere(this.#lock(content, request, operation), ({ unlock, start }) =>
+        afterwards(() => {
+          operation.check();
+          return this.#writeLocked(content, request, start, operation);
+        }, unlock),
+      );
+    };
+    return whenThere(budget.take(roomBytes, operation), () => afterwards(writing, () => budget.release(roomBytes)));
   }
 
-  async #lock(content: FileContent, { offset, bytes }: WriteRequest, operation: Operation) {
-    operation.waitsFor = "other writes to the file";
-    const length = bytes.byteLength;
-    for (;;) {
-      const lastIndex = Math.floor(((offset ?? content.size) + length - 1) / chunkBytes);
-      if (!content.map.knows(lastIndex)) await content.map.load(lastIndex);
-      const claim = claimOf(content, offset ?? content.size, length);
-      const unlock = await content.lock.lock(claim.from, claim.to, true);
+  #lock(content: FileContent, request: WriteRequest, operation: Operation): Soon<Locked> {
+    const length = request.bytes.byteLength;
+    const offset = request.offset ?? content.size;
+    const again = () => this.#lock(content, request, operation);
+    const lastIndex = Math.floor((offset + length - 1) / chunkBytes);
+    if (!content.map.knows(lastIndex)) return content.map.load(lastIndex).then(again);
+    const claim = claimOf(content, offset, length);
+    const locking = content.lock.lock(claim.from, claim.to, true);
+    if (locking instanceof Promise) operation.waitsFor = "other writes to the file";
+    return whenThere<() => void, Locked>(locking, (unlock) => {
       // The end of the file may have moved meanwhile, and chunks may have come or gone.
-      const start = offset ?? content.size;
+      const start = request.offset ?? content.size;
       if (content.map.knows(Math.floor((start + length - 1) / chunkBytes))) {
         const now = claimOf(content, start, length);
         if (now.from >= claim.from && now.to <= claim.to) return { unlock, start };
       }
       unlock();
-    }
+      return again();
+    });
   }
 
-  async #writeLocked(
-    content: FileContent,
-    request: WriteRequest,
-    start: number,
-    operation: Operation,
-  ): Promise<number> {
-    const end = start + request.bytes.byteLength;
+  #writeLocked(content: FileContent, request: WriteRequest, start: number, operation: Operation): Soon<number> {
+    const { bytes, killPrivileges } = request;
+    const end = start + bytes.byteLength;
     if (end > fileBytesMax) throw new FileError("EFBIG");
-    const { size } = content;
-    const { ids } = this.#contents;
-    const gap = start > size ? await this.#contents.extender.gapOf(content, floorBlock(start), operation) : [];
-    const prepared: Prepared = { parts: [], gap, gapGrants: undefined };
-    try {
-      const isGranted = await this.#prepare(content, prepared, request.bytes, start, operation);
-      operation.check();
-      if (!isGranted) {
-        this.#giveGrantsBack(prepared);
-        return await this.#contents.throughWriter.write(content, prepared, request.killPrivileges, operation);
-      }
-      for (;;) {
-        const edges = loadEdges(this.#contents, content, prepared.parts, operation);
-        if (edges === undefined) break;
-        await edges;
-      }
-      operation.check();
-      this.#writeBack(content, prepared, end, request.killPrivileges);
-      return request.bytes.byteLength;
-    } catch (error) {
-      // Nothing has happened; what has been written through is marked as stored.
-      this.#giveGrantsBack(prepared);
-      for (const { isNew, view } of prepared.parts) if (isNew && !view.isStored) ids.giveBackChunk(view.chunk);
-      throw error;
+    const { extender, throughWriter } = this.#contents;
+    const filling = start > content.size ? extender.gapOf(content, floorBlock(start), operation) : [];
+    return whenThere<Run[], number>(filling, (gap) => {
+      const prepared: Prepared = { parts: [], gap, gapGrants: undefined };
+      const writing = (isGranted: boolean): Soon<number> => {
+        operation.check();
+        if (!isGranted) {
+          this.#giveGrantsBack(prepared);
+          return throughWriter.write(content, prepared, killPrivileges, operation);
+        }
+        return whenThere(this.#loadEdges(content, prepared.parts, operation), () => {
+          operation.check();
+          this.#writeBack(content, prepared, end, killPrivileges);
+          return bytes.byteLength;
+        });
+      };
+      return ifItFails(
+        () => whenThere(this.#prepare(content, prepared, bytes, start, operation), writing),
+        (error) => this.#giveUp(prepared, error),
+      );
+    });
+  }
+
+  /** Until everything is here in one turn. */
+  #loadEdges(content: FileContent, parts: readonly FilePart[], operation: Operation): Soon<void> {
+    const loading = loadEdges(this.#contents, content, parts, operation);
+    return loading?.then(() => this.#loadEdges(content, parts, operation));
+  }
+
+  /** Nothing has happened; what has been written through is marked as stored. */
+  #giveUp(prepared: Prepared, error: unknown): never {
+    this.#giveGrantsBack(prepared);
+    for (const { isNew, view } of prepared.parts) {
+      if (isNew && !view.isStored) this.#contents.ids.giveBackChunk(view.chunk);
     }
+    throw error;
   }
 
   /** Cuts at chunks, with ids for new ones, and takes grants for all. False if not everything is granted. */
-  async #prepare(
+  #prepare(
     content: FileContent,
     prepared: Prepared,
     bytes: Uint8Array,
     start: number,
     operation: Operation,
-  ): Promise<boolean> {
-    const { space } = this.#contents;
+  ): Soon<boolean> {
     const end = start + bytes.byteLength;
-    let isGranted = true;
+    let granting: Soon<boolean> = true;
     for (let from = start; from < end; ) {
       const index = Math.floor(from / chunkBytes);
       const chunkStart = index * chunkBytes;
       const to = Math.min(end, chunkStart + chunkBytes);
-      const view = content.view(index);
-      const make = (of: ChunkView, isNew: boolean) =>
-        new FilePart(of, isNew, from - chunkStart, to - chunkStart, bytes.subarray(from - start, to - start));
-      const part = view === undefined ? await this.#partOfNew(content, index, make, operation) : make(view, false);
-      prepared.parts.push(part);
-      if (part.grantedBytes === 0) {
-        const taken = takeGrants(space, [part.need]);
-        operation.waitsFor = "the leader, to grant space";
-        const [granted] = (taken instanceof Promise ? await taken : taken) ?? [];
-        if (granted === undefined) isGranted = false;
-        else part.grantedBytes = granted;
-      }
+      const [first, last] = [from - chunkStart, to - chunkStart];
+      const inChunk = bytes.subarray(from - start, to - start);
+      const make: MakePart = (view, isNew) => new FilePart(view, isNew, first, last, inChunk);
+      granting = whenThere(granting, (before) =>
+        whenThere(this.#preparePart(content, prepared, index, make, operation), (isGranted) => before && isGranted),
+      );
       from = to;
     }
-    if (prepared.gap.length > 0) prepared.gapGrants = await takeGrants(space, prepared.gap.map(needOf));
-    return isGranted && (prepared.gap.length === 0 || prepared.gapGrants !== undefined);
+    if (prepared.gap.length === 0) return granting;
+    return whenThere(granting, async (isGranted) => {
+      prepared.gapGrants = await takeGrants(this.#contents.space, prepared.gap.map(needOf));
+      return isGranted && prepared.gapGrants !== undefined;
+    });
+  }
+
+  #preparePart(
+    content: FileContent,
+    prepared: Prepared,
+    index: number,
+    make: MakePart,
+    operation: Operation,
+  ): Soon<boolean> {
+    const view = content.view(index);
+    const making = view === undefined ? this.#partOfNew(content, index, make, operation) : make(view, false);
+    return whenThere<FilePart, boolean>(making, (part) => {
+      prepared.parts.push(part);
+      if (part.grantedBytes > 0) return true;
+      const taking = takeGrants(this.#contents.space, [part.need]);
+      if (taking instanceof Promise) operation.waitsFor = "the leader, to grant space";
+      return whenThere<number[] | undefined, boolean>(taking, (taken) => {
+        part.grantedBytes = taken?.[0] ?? 0;
+        return taken !== undefined;
+      });
+    });
   }
 
   /** A part in a chunk with a new id, if possible of a group that has space. */
-  async #partOfNew(
-    content: FileContent,
-    index: number,
-    make: (view: ChunkView, isNew: boolean) => FilePart,
-    operation: Operation,
-  ): Promise<FilePart> {
+  #partOfNew(content: FileContent, index: number, make: MakePart, operation: Operation): Soon<FilePart> {
     const { ids, space } = this.#contents;
     const refused: number[] = [];
-    try {
-      for (;;) {
-        const taken = ids.takeChunk(operation, index === 0);
-        const chunk = typeof taken === "number" ? taken : await taken;
+    const tryGroup = (): Soon<FilePart> =>
+      whenThere<number, FilePart>(ids.takeChunk(operation, index === 0), (chunk) => {
         const part = make(content.newView(index, chunk, false), true);
-        const grants = takeGrants(space, [part.need]);
-        const granted = grants instanceof Promise ? await grants : grants;
-        if (granted !== undefined) part.grantedBytes = granted[0]!;
-        if (granted !== undefined || refused.length === groupsTriedMax - 1) return part;
-        refused.push(chunk);
-      }
-    } finally {
+        return whenThere<number[] | undefined, FilePart>(takeGrants(space, [part.need]), (taken) => {
+          part.grantedBytes = taken?.[0] ?? 0;
+          if (taken !== undefined || refused.length === groupsTriedMax - 1) return part;
+          refused.push(chunk);
+          return tryGroup();
+        });
+      });
+    return afterwards(tryGroup, () => {
       for (const chunk of refused) ids.giveBackChunk(chunk);
-    }
+    });
   }
 
   #giveGrantsBack(prepared: Prepared): void {

@@ -1,27 +1,32 @@
 /** Attributes: GETATTR, STATX, SETATTR, STATFS. */
 import type { AttributeChange } from "../../client/file-system.ts";
+import { type Soon, whenThere } from "../../client/soon.ts";
 import { FileError } from "../../errors/file-error.ts";
 import { permissionMask, setAttributesIn, setAttributesValid } from "../protocol.ts";
 import type { Request } from "../request.ts";
 import { inodeOf, type RequestContext } from "./context.ts";
 
-export async function getAttributes(context: RequestContext, request: Request): Promise<void> {
-  const { attributes } = await context.fileSystem.getAttributes(inodeOf(context, request), request.signal);
-  context.replies.attributes(request, attributes);
+export function getAttributes(context: RequestContext, request: Request): Soon<void> {
+  return whenThere(context.fileSystem.getAttributes(inodeOf(context, request), request.signal), ({ attributes }) => {
+    context.replies.attributes(request, attributes);
+  });
 }
 
 /** Since Linux 6.6, for callers that want the birth time; older kernels never ask. */
-export async function getStatx(context: RequestContext, request: Request): Promise<void> {
-  const { attributes } = await context.fileSystem.getAttributes(inodeOf(context, request), request.signal);
-  context.replies.statx(request, attributes);
+export function getStatx(context: RequestContext, request: Request): Soon<void> {
+  return whenThere(context.fileSystem.getAttributes(inodeOf(context, request), request.signal), ({ attributes }) => {
+    context.replies.statx(request, attributes);
+  });
 }
 
 /** Works on the inode whether or not a name or an open file leads to it: an unlinked open file is changed too. */
-export async function setAttributes(context: RequestContext, request: Request): Promise<void> {
+export function setAttributes(context: RequestContext, request: Request): Soon<void> {
   request.expect(setAttributesIn.bytes);
   const inode = inodeOf(context, request);
   const change = attributeChange(request);
-  context.replies.changed(request, await context.fileSystem.setAttributes(inode, change, request.signal));
+  return whenThere(context.fileSystem.setAttributes(inode, change, request.signal), (attributes) => {
+    context.replies.changed(request, attributes);
+  });
 }
 
 /** struct fuse_setattr_in. Throws FileError EFBIG for a size that no file can have. */

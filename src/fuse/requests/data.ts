@@ -1,5 +1,6 @@
 /** Files: OPEN, CREATE, TMPFILE, READ, WRITE, FLUSH, RELEASE, FSYNC. */
 import { type Attributes, type Handle, lockEnd, type NewNode } from "../../client/file-system.ts";
+import { ifItFails, type Soon, whenThere } from "../../client/soon.ts";
 import { FileError } from "../../errors/file-error.ts";
 import { OpenFile } from "../handles.ts";
 import {
@@ -21,30 +22,40 @@ import type { Request } from "../request.ts";
 import { inodeOf, type RequestContext } from "./context.ts";
 import { ownerOf } from "./namespace.ts";
 
-export async function openFile(context: RequestContext, request: Request): Promise<void> {
+export function openFile(context: RequestContext, request: Request): Soon<void> {
   request.expect(openIn.bytes);
   const inode = inodeOf(context, request);
   const flags = request.u32(openIn.flags);
   const killPrivileges = (request.u32(openIn.openFlags) & openKillPrivileges) !== 0;
-  const handle = await openInode(context, request, inode, flags, killPrivileges);
-  giveHandle(context, handle, flags, (number, keepPages) => context.replies.opened(request, number, keepPages));
+  return whenThere(openInode(context, request, inode, flags, killPrivileges), (handle) =>
+    giveHandle(context, handle, flags, (number, keepPages) => context.replies.opened(request, number, keepPages)),
+  );
 }
 
 /** O_TRUNC comes with the open (ATOMIC_O_TRUNC). */
-async function openInode(
+function openInode(
   context: RequestContext,
   request: Request,
   inode: number,
   flags: number,
   killPrivileges: boolean,
-): Promise<Handle> {
-  const { fileSystem } = context;
+): Soon<Handle> {
   const append = (flags & openFlag.APPEND) !== 0;
   const truncate = (flags & openFlag.TRUNC) !== 0;
-  if (!truncate || !killPrivileges) return fileSystem.open(inode, { append, truncate }, request.signal);
+  if (truncate && killPrivileges) return openEmptied(context, request, inode, append);
+  return context.fileSystem.open(inode, { append, truncate }, request.signal);
+}
+
+/** Opens with O_TRUNC, and takes setuid and setgid away. */
+async function openEmptied(
+  { fileSystem }: RequestContext,
+  request: Request,
+  inode: number,
+  append: boolean,
+): Promise<Handle> {
   const handle = await fileSystem.open(inode, { append }, request.signal);
   try {
-    await fileSystem.setAttributes(inode, { size: 0, killPrivileges }, request.signal);
+    await fileSystem.setAttributes(inode, { size: 0, killPrivileges: true }, request.signal);
     return handle;
   } catch (error) {
     fileSystem.close(handle);
@@ -70,7 +81,7 @@ function giveHandle(
   if (!answer(number, keepPages)) openFiles.close(number);
 }
 
-export async function createFile(context: RequestContext, request: Request): Promise<void> {
+export function createFile(context: RequestContext, request: Request): Soon<void> {
   request.expect(createIn.bytes);
   const parent = inodeOf(context, request);
   const flags = request.u32(createIn.flags);
@@ -78,16 +89,17 @@ export async function createFile(context: RequestContext, request: Request): Pro
   const name = request.name(createIn.bytes);
   const node = newFile(request);
   const append = (flags & openFlag.APPEND) !== 0;
-  const { fileSystem, replies } = context;
-  try {
-    const made = await fileSystem.createAndOpen(parent, name, node, { append }, request.signal);
-    giveHandle(context, made.handle, flags, (number) => replies.created(request, parent, made.attributes, number));
-  } catch (error) {
-    const wasThere = error instanceof FileError && error.code === "EEXIST" && (flags & openFlag.EXCL) === 0;
-    if (!wasThere) throw error;
-    const { attributes, handle } = await openExisting(context, request, parent, name, flags, killPrivileges);
-    giveHandle(context, handle, flags, (number) => replies.created(request, parent, attributes, number));
-  }
+  const making = ifItFails(
+    () => context.fileSystem.createAndOpen(parent, name, node, { append }, request.signal),
+    (error) => {
+      const wasThere = error instanceof FileError && error.code === "EEXIST" && (flags & openFlag.EXCL) === 0;
+      if (!wasThere) throw error;
+      return openExisting(context, request, parent, name, flags, killPrivileges);
+    },
+  );
+  return whenThere(making, ({ attributes, handle }) =>
+    giveHandle(context, handle, flags, (number) => context.replies.created(request, parent, attributes, number)),
+  );
 }
 
 /** For CREATE and TMPFILE. */
@@ -101,14 +113,16 @@ function newFile(request: Request): NewNode {
  * open(2) with O_TMPFILE, Linux 6.1. The kernel itself refuses a name (LINK) to one that was opened with O_EXCL, and to all
  * that have lost theirs.
  */
-export async function createUnnamed(context: RequestContext, request: Request): Promise<void> {
+export function createUnnamed(context: RequestContext, request: Request): Soon<void> {
   request.expect(createIn.bytes);
   const parent = inodeOf(context, request);
   const flags = request.u32(createIn.flags);
   const append = (flags & openFlag.APPEND) !== 0;
   const { fileSystem, replies } = context;
-  const made = await fileSystem.createAndOpen(parent, undefined, newFile(request), { append }, request.signal);
-  giveHandle(context, made.handle, flags, (number) => replies.created(request, parent, made.attributes, number));
+  const making = fileSystem.createAndOpen(parent, undefined, newFile(request), { append }, request.signal);
+  return whenThere(making, ({ attributes, handle }) =>
+    giveHandle(context, handle, flags, (number) => replies.created(request, parent, attributes, number)),
+  );
 }
 
 /**
@@ -148,21 +162,22 @@ export function mayOpen(attributes: Attributes, uid: number, flags: number): boo
   return attributes.uid === uid ? allows(6) : allows(3) && allows(0);
 }
 
-export async function readFile(context: RequestContext, request: Request): Promise<void> {
+export function readFile(context: RequestContext, request: Request): Soon<void> {
   request.expect(readIn.bytes);
   const { handle } = context.openFiles.get(request.u64(readIn.handle));
   const offset = request.u64(readIn.offset);
   const size = Math.min(request.u32(readIn.size), dataBytesMax);
   if (offset === undefined) {
     context.replies.data(request, []); // behind the end of any file
-    return;
+    return undefined;
   }
   request.heldBytes = size;
   if ((request.u32(readIn.readFlags) & readFlag.LOCKOWNER) === 0) {
-    await readPages(context, request, handle, offset, size);
-    return;
+    return readPages(context, request, handle, offset, size);
   }
-  context.replies.data(request, await context.fileSystem.read(handle, offset, size, request.signal));
+  return whenThere(context.fileSystem.read(handle, offset, size, request.signal), (data) => {
+    context.replies.data(request, data);
+  });
 }
 
 /** For mapped memory: the kernel keeps it. While the file is open for writing, memory may be written to: see giveHandle. */
@@ -187,7 +202,7 @@ async function readPages(
   replies.data(request, data);
 }
 
-export async function writeFile(context: RequestContext, request: Request): Promise<void> {
+export function writeFile(context: RequestContext, request: Request): Soon<void> {
   request.expect(writeIn.bytes);
   const file = context.openFiles.get(request.u64(writeIn.handle));
   const offset = request.u64(writeIn.offset);
@@ -198,9 +213,10 @@ export async function writeFile(context: RequestContext, request: Request): Prom
   const killPrivileges = (writeFlags & writeFlag.KILL_PRIVILEGES) !== 0;
   if (offset === undefined) throw new FileError("EFBIG");
   const data = request.takeData(writeIn.bytes, size);
-  const handle = file.handleFor(append) ?? (await file.openOther());
-  const written = await context.fileSystem.write(handle, offset, data, { killPrivileges }, request.signal);
-  context.replies.written(request, written);
+  const writing = whenThere(file.handleFor(append) ?? file.openOther(), (handle) =>
+    context.fileSystem.write(handle, offset, data, { killPrivileges }, request.signal),
+  );
+  return whenThere(writing, (written) => void context.replies.written(request, written));
 }
 
 /** RELEASE and RELEASEDIR: the last close of an open. */

@@ -3,6 +3,7 @@
  * for listing. POSIX ACLs come as `system.posix_acl_access` and `system.posix_acl_default`: the kernel checks accesses by
  * them (POSIX_ACL), we keep them right. Other names in `system.` mean something to file systems that have it.
  */
+import { type Soon, whenThere } from "../../client/soon.ts";
 import { FileError } from "../../errors/file-error.ts";
 import { accessListName, defaultListName } from "../../namespace/access-control-lists.ts";
 import { getXattrIn, getXattrOut, setXattrIn, setXattrKillSetGroupId, xattrFlag } from "../protocol.ts";
@@ -40,12 +41,14 @@ export async function setExtendedAttribute(context: RequestContext, request: Req
   context.replies.done(request);
 }
 
-export async function getExtendedAttribute(context: RequestContext, request: Request): Promise<void> {
+export function getExtendedAttribute(context: RequestContext, request: Request): Soon<void> {
   request.expect(getXattrIn.bytes);
   const inode = inodeOf(context, request);
   const name = supportedName(request.name(getXattrIn.bytes));
   const sizeMax = request.u32(getXattrIn.size);
-  answer(context, request, sizeMax, await context.fileSystem.getExtendedAttribute(inode, name, request.signal));
+  return whenThere(context.fileSystem.getExtendedAttribute(inode, name, request.signal), (value) =>
+    answer(context, request, sizeMax, value),
+  );
 }
 
 export async function listExtendedAttributes(context: RequestContext, request: Request): Promise<void> {

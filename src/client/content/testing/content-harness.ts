@@ -133,6 +133,8 @@ export interface HarnessOptions extends Partial<ContentLimits> {
 }
 
 export class ContentHarness {
+  /** What took effect on contents, in order. */
+  readonly executed: FileOperation[] = [];
   readonly platform: TestPlatform;
   readonly stores: FakeStore[] = [];
   readonly journal = new FakeJournal();
@@ -233,7 +235,7 @@ export class ContentHarness {
     return new Operation(name, 1, this.platform.clock.nowMs());
   }
 
-  write(content: FileContent, offset: number | undefined, bytes: Uint8Array): Promise<number> {
+  async write(content: FileContent, offset: number | undefined, bytes: Uint8Array): Promise<number> {
     return content.write({ offset, bytes, killPrivileges: false }, this.operation("write"));
   }
 
@@ -277,6 +279,7 @@ export class ContentHarness {
   }
 
   #execute(node: Node, operation: FileOperation, data: EntryData | undefined): number {
+    this.executed.push(operation);
     const { attributes } = node.record;
     const { map } = node.content!;
     let { size } = attributes;
