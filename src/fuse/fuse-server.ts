@@ -39,6 +39,7 @@ import { Replies } from "./replies.ts";
 import { MalformedRequest, Request } from "./request.ts";
 import type { RequestContext, RequestHandler } from "./requests/context.ts";
 import { aboutNodes, handlers, notServedHandler } from "./requests/table.ts";
+import { ScratchBuffers } from "./scratch-buffers.ts";
 import type { FuseTransport } from "./transport.ts";
 
 /** 64 of the largest requests: as many as the kernel sends in the background. */
@@ -109,6 +110,7 @@ class Server implements FuseServer {
       pages,
       lockOwners: new LockOwners(),
       setXattrBytes: setXattrIn.shortBytes,
+      scratch: new ScratchBuffers(),
       recentLookups: new Set(),
     };
     fileSystem.attach(caches);
@@ -229,34 +231,38 @@ class Server implements FuseServer {
   }
 
   #serve(request: Request, handler: RequestHandler): void {
-    const { key } = request;
-    this.#inFlight.set(key, request);
-    let outcome: ReturnType<RequestHandler>;
     try {
-      outcome = handler(this.#context, request);
+      const outcome = handler(this.#context, request);
+      if (outcome !== undefined) {
+        this.#wait(request, outcome);
+        return;
+      }
     } catch (error) {
       this.#fail(request, error);
-      outcome = undefined;
     }
-    this.#hold(request);
-    if (outcome === undefined) this.#finish(key, request);
-    else {
-      outcome.then(
-        () => this.#finish(key, request),
-        (error) => {
-          this.#fail(request, error);
-          this.#finish(key, request);
-        },
-      );
-    }
+    this.#finish(request);
   }
 
-  #finish(key: number, request: Request): void {
-    this.#inFlight.delete(key);
+  #wait(request: Request, outcome: Promise<void>): void {
+    const { key } = request;
+    this.#inFlight.set(key, request);
+    this.#hold(request);
+    const ended = () => {
+      this.#inFlight.delete(key);
+      this.#finish(request);
+      this.#heldBytes -= request.heldBytes;
+      if (this.#paused && this.#heldBytes <= heldBytesMax / 2) this.#setPaused(false);
+    };
+    outcome.then(ended, (error) => {
+      this.#fail(request, error);
+      ended();
+    });
+  }
+
+  #finish(request: Request): void {
     if (!request.answered) this.#fail(request, new Error("its handler gave no answer"));
     if (request.keepsMessage) this.#transport.release(request.message);
-    this.#heldBytes -= request.heldBytes;
-    if (this.#paused && this.#heldBytes <= heldBytesMax / 2) this.#setPaused(false);
+    if (request.scratch !== undefined) this.#context.scratch.giveBack(request.scratch);
   }
 
   #hold(request: Request): void {

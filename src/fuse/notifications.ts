@@ -89,7 +89,7 @@ export class Notifications implements KernelCaches {
 
   forgetAttributes(inode: number): void {
     const node = this.#parts.numbers.nodeOf(inode);
-    if (this.#transport.notify(attributeInvalidation(node)) !== "unknownNode" || !this.#parts.known.has(node)) return;
+    if (!this.#parts.known.has(node) || this.#transport.notify(attributeInvalidation(node)) !== "unknownNode") return;
     this.forgetNames();
     if (this.#uncertain.size >= uncertainMax) this.#uncertain.delete(this.#uncertain.keys().next().value!);
     this.#uncertain.set(node, this.#parts.clock.nowMs());

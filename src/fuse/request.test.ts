@@ -7,6 +7,7 @@ import { putAttributes, putEntry, putStatx, sectorsOf, typeOfMode } from "./layo
 import { attr, entryOut, setAttributesIn, statxOut } from "./protocol.ts";
 import { MalformedRequest, Request } from "./request.ts";
 import { attributeChange } from "./requests/attributes.ts";
+import { ScratchBuffers } from "./scratch-buffers.ts";
 
 /** A message recorded from the kernel: header with unique 20, node 101, uid and gid 0, task 9541; then the arguments. */
 function recorded(opcode: string, hexArguments: string): Request {
@@ -121,16 +122,17 @@ test("SETATTR: the present time, and a size that no file has", () => {
 });
 
 test("small data is copied, large data keeps its buffer", () => {
+  const scratch = new ScratchBuffers();
   const small = recorded("10", "aabbcc");
-  const copy = small.takeData(1, 2);
+  const copy = small.takeData(1, 2, scratch);
   small.message.fill(0);
   assert.deepEqual([...copy], [0xbb, 0xcc]);
   assert.equal(small.keepsMessage, false);
   const large = recorded("10", "ab".repeat(128 * 1024));
-  const view = large.takeData(0, 128 * 1024);
+  const view = large.takeData(0, 128 * 1024, scratch);
   assert.equal(view.buffer, large.message.buffer);
   assert.equal(large.keepsMessage, true);
-  assert.throws(() => small.takeData(1, 3), MalformedRequest);
+  assert.throws(() => small.takeData(1, 3, scratch), MalformedRequest);
 });
 
 const sample: Attributes = {

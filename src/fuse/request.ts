@@ -8,6 +8,7 @@ import type { StopSignal } from "../client/file-system.ts";
 import { FileError } from "../errors/file-error.ts";
 import { nameBytesMax } from "../namespace/model.ts";
 import { inHeader } from "./protocol.ts";
+import { copyBytesMax, type ScratchBuffers } from "./scratch-buffers.ts";
 
 /** A message that is not what its opcode says: a defect here or a protocol that is not known. */
 export class MalformedRequest extends Error {
@@ -16,12 +17,6 @@ export class MalformedRequest extends Error {
     this.name = "MalformedRequest";
   }
 }
-
-/**
- * WRITE data from this size on stays in the buffer that it was read into, and the transport takes another buffer.
- * Below it a copy is cheaper than 1 MiB of memory that a small write would hold.
- */
-const copyBytesMax = 128 * 1024;
 
 /** The last whole second of the year 2261: nanoseconds since 1970 are kept in 64 bits, which end some weeks later. */
 const timeSecondsMax = 9_214_646_399n;
@@ -63,6 +58,8 @@ export class Request {
   answered = false;
   /** The message's buffer must not be used again until the request has finished. */
   keepsMessage = false;
+  /** Goes back when the request has finished. */
+  scratch: Buffer | undefined;
   /** Any signal ends the wait, not only SIGKILL: the handler answers when the request is aborted. */
   endsOnSignal = false;
   /** Bytes that the request holds in memory while it is under way. */
@@ -147,18 +144,30 @@ export class Request {
     return this.message.toString("latin1", start, end);
   }
 
-  /** The `size` bytes behind a structure, to be used until the request has finished. */
-  takeData(structureBytes: number, size: number): Buffer {
-    const start = inHeader.bytes + structureBytes;
-    if (start + size > this.message.length) throw new MalformedRequest(`${size} bytes of data are not all there`);
-    const view = this.message.subarray(start, start + size);
+  /** A copy of the `size` bytes behind a structure. */
+  copyData(structureBytes: number, size: number): Buffer {
+    return Buffer.from(this.#data(structureBytes, size));
+  }
+
+  /** The `size` bytes behind a structure, to be used until the request has finished. Small ones are copied to `scratch`. */
+  takeData(structureBytes: number, size: number, scratch: ScratchBuffers): Buffer {
+    const view = this.#data(structureBytes, size);
     if (size >= copyBytesMax) {
       this.keepsMessage = true;
       this.heldBytes = this.message.buffer.byteLength;
       return view;
     }
     this.heldBytes = size;
-    return Buffer.from(view);
+    this.scratch = scratch.take();
+    if (this.scratch === undefined) return Buffer.from(view);
+    view.copy(this.scratch);
+    return this.scratch.subarray(0, size);
+  }
+
+  #data(structureBytes: number, size: number): Buffer {
+    const start = inHeader.bytes + structureBytes;
+    if (start + size > this.message.length) throw new MalformedRequest(`${size} bytes of data are not all there`);
+    return this.message.subarray(start, start + size);
   }
 }
 

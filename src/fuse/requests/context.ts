@@ -8,6 +8,7 @@ import type { MappedPages } from "../mapped-pages.ts";
 import type { Notifications } from "../notifications.ts";
 import type { Replies } from "../replies.ts";
 import type { Request } from "../request.ts";
+import type { ScratchBuffers } from "../scratch-buffers.ts";
 
 export interface RequestContext {
   readonly fileSystem: FileSystem;
@@ -19,6 +20,7 @@ export interface RequestContext {
   readonly lockOwners: LockOwners;
   /** Bytes of the structure before name and value in SETXATTR: as agreed in INIT. */
   setXattrBytes: number;
+  readonly scratch: ScratchBuffers;
   /** Inodes of directories in which a name was looked up since their last listing. A hint: see directories.ts. */
   readonly recentLookups: Set<number>;
 }

@@ -212,7 +212,7 @@ export function writeFile(context: RequestContext, request: Request): Soon<void>
   const append = (request.u32(writeIn.flags) & openFlag.APPEND) !== 0 && (writeFlags & writeFlag.CACHE) === 0;
   const killPrivileges = (writeFlags & writeFlag.KILL_PRIVILEGES) !== 0;
   if (offset === undefined) throw new FileError("EFBIG");
-  const data = request.takeData(writeIn.bytes, size);
+  const data = request.takeData(writeIn.bytes, size, context.scratch);
   const writing = whenThere(file.handleFor(append) ?? file.openOther(), (handle) =>
     context.fileSystem.write(handle, offset, data, { killPrivileges }, request.signal),
   );

@@ -27,7 +27,7 @@ export async function setExtendedAttribute(context: RequestContext, request: Req
   const flags = request.u32(setXattrIn.flags);
   const size = request.u32(setXattrIn.size);
   if (size > valueBytesMax) throw new FileError("E2BIG");
-  const value = request.takeData(setXattrBytes + name.length + 1, size);
+  const value = request.copyData(setXattrBytes + name.length + 1, size);
   const list = lists.get(name);
   if (list !== undefined) {
     const extended = setXattrBytes === setXattrIn.bytes ? request.u32(setXattrIn.extendedFlags) : 0;
