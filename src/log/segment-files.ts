@@ -50,7 +50,6 @@ export class SegmentFiles {
     this.#closeUnused();
     // Header and directory entry are durable before the first commit is written: a commit never stands without them.
     await file.write([header], 0);
-    await file.syncData();
     await this.#disk.syncDirectory(this.#directory);
   }
 
@@ -71,7 +70,7 @@ export class SegmentFiles {
   async #allocate(path: string, sizeBytes: number): Promise<DiskFile> {
     let file: DiskFile | undefined;
     try {
-      file = await this.#disk.open(path, { create: true });
+      file = await this.#disk.open(path, { create: true, durable: true });
       await file.allocate(0, sizeBytes);
       return file;
     } catch (error) {
@@ -84,7 +83,7 @@ export class SegmentFiles {
   #take(segment: number): OpenFile {
     let open = this.#open.get(segment);
     if (open === undefined) {
-      open = { file: this.#disk.open(this.path(segment)), users: 0 };
+      open = { file: this.#disk.open(this.path(segment), { durable: true }), users: 0 };
       open.file.catch(() => this.#open.delete(segment)); // `use` reports it; the next use tries again
     } else this.#open.delete(segment);
     this.#open.set(segment, open);

@@ -2,9 +2,9 @@
  * An append-only log in segment files with group commit: under the stores' blocks and under the ledger.
  *
  * One commit is in flight. Records appended while it is being synced wait, and make the next commit together: one
- * fdatasync for all. The more callers wait, the more records a sync carries; nobody waits for a timer.
+ * sync for all. The more callers wait, the more records a sync carries; nobody waits for a timer.
  *
- *     append ──► queue ──► [ commit: area + payloads ] ──► write, fdatasync ──► all its appends resolve
+ *     append ──► queue ──► [ commit: area + payloads ] ──► durable write ─────► all its appends resolve
  *
  * Segments are preallocated, so that a sync has no file size to write. A commit never crosses segments. After a restart
  * the log continues in a new segment. A write or sync that failed closes the log for good: after it nobody knows what is
@@ -329,10 +329,7 @@ export class SegmentLog {
     const { segment, offset } = this.#end;
     const buffers = [area, ...records.flatMap((record) => record.payload)];
     const beganMs = this.#platform.clock.nowMs();
-    await this.#files.use(segment, async (file) => {
-      await file.write(buffers, offset);
-      await file.syncData();
-    });
+    await this.#files.use(segment, (file) => file.write(buffers, offset));
     let payloadOffset = offset + area.byteLength;
     const commitBytes = buffers.reduce((sum, buffer) => sum + buffer.byteLength, 0);
     const end = { segment, offset: offset + commitBytes };

@@ -3,8 +3,11 @@
  * writes, rots, stalls and fills up. All errors are DiskError with the errno name (`ENOSPC`, `EIO`, …).
  */
 export interface Disk {
-  /** Opens a file for reading and writing. `create`: made if missing. Errors: ENOENT, EACCES, EIO, ENOSPC. */
-  open(path: string, options?: { create?: boolean }): Promise<DiskFile>;
+  /**
+   * Opens a file for reading and writing. `create`: made if missing. `durable`: each write is durable when it has returned
+   * (O_DSYNC), which takes one call where a write and a sync take two. Errors: ENOENT, EACCES, EIO, ENOSPC.
+   */
+  open(path: string, options?: OpenOptions): Promise<DiskFile>;
   /** Creates a directory and its missing parents; no error if it is there. */
   makeDirectory(path: string): Promise<void>;
   /** Names in a directory, sorted; empty if the directory does not exist. */
@@ -21,6 +24,11 @@ export interface Disk {
   space(path: string): Promise<{ totalBytes: number; freeBytes: number }>;
   /** Takes the directory for this process (flock on `path`/lock); EWOULDBLOCK if another process has it. */
   lockDirectory(path: string): Promise<{ release(): void }>;
+}
+
+export interface OpenOptions {
+  readonly create?: boolean;
+  readonly durable?: boolean;
 }
 
 export interface DiskFile {

@@ -11,7 +11,8 @@ const smallFileBytesMax = 16 * 1024 * 1024;
 
 export const realDisk: Disk = {
   open(path, options = {}) {
-    return RealFile.open(path, fs.constants.O_RDWR | (options.create === true ? fs.constants.O_CREAT : 0));
+    const { O_RDWR, O_CREAT, O_DSYNC } = fs.constants;
+    return RealFile.open(path, O_RDWR | (options.create === true ? O_CREAT : 0) | (options.durable ? O_DSYNC : 0));
   },
 
   async makeDirectory(path) {

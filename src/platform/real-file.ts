@@ -49,9 +49,11 @@ export class RealFile implements DiskFile {
   write(buffers: readonly Uint8Array[], position: number): Promise<void> {
     return this.#using("write", async () => {
       let at = position;
-      let waiting = buffers.filter((buffer) => buffer.byteLength > 0);
+      let waiting: readonly Uint8Array[] = buffers.filter((buffer) => buffer.byteLength > 0);
+      // In one call: with O_DSYNC each is a sync.
+      if (waiting.length > buffersMax) waiting = [Buffer.concat(waiting)];
       while (waiting.length > 0) {
-        const count = await writeSome(this.#descriptor, waiting.slice(0, buffersMax), at);
+        const count = await writeSome(this.#descriptor, waiting, at);
         if (count === 0) throw new DiskError("EIO", "write", this.#path);
         at += count;
         waiting = withoutFirst(waiting, count);
@@ -144,7 +146,7 @@ function writeSome(descriptor: number, buffers: readonly Uint8Array[], position:
 }
 
 /** What is left of the buffers after their first `count` bytes. */
-function withoutFirst(buffers: readonly Uint8Array[], count: number): Uint8Array[] {
+function withoutFirst(buffers: readonly Uint8Array[], count: number): readonly Uint8Array[] {
   let index = 0;
   let left = count;
   while (index < buffers.length && left >= buffers[index]!.byteLength) {

@@ -2,7 +2,7 @@
  * The disk as one incarnation sees it: each operation takes its time and then has its effect on the DiskMedium. Two
  * operations that are under way at the same time may finish in either order.
  */
-import { type Disk, DiskError, type DiskFile } from "../platform/disk.ts";
+import { type Disk, DiskError, type DiskFile, type OpenOptions } from "../platform/disk.ts";
 import type { DiskMedium } from "./disk-medium.ts";
 import type { Incarnation } from "./incarnation.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
@@ -27,11 +27,11 @@ export class SimulatedDisk implements Disk {
     incarnation.onDeath(() => medium.processDied());
   }
 
-  async open(path: string, options: { create?: boolean } = {}): Promise<DiskFile> {
+  async open(path: string, options: OpenOptions = {}): Promise<DiskFile> {
     await this.cached("open");
     const file = options.create === true ? this.#medium.makeFile(path) : this.#medium.file(path);
     if (file === undefined) throw new DiskError("ENOENT", "open", path);
-    return new SimulatedFile(this, this.#medium, path, file);
+    return new SimulatedFile(this, this.#medium, path, file, options.durable === true);
   }
 
   async makeDirectory(path: string): Promise<void> {
@@ -116,13 +116,15 @@ class SimulatedFile implements DiskFile {
   readonly #medium: DiskMedium;
   readonly #path: string;
   readonly #file: StoredFile;
+  readonly #isDurable: boolean;
   #closed = false;
 
-  constructor(disk: SimulatedDisk, medium: DiskMedium, path: string, file: StoredFile) {
+  constructor(disk: SimulatedDisk, medium: DiskMedium, path: string, file: StoredFile, isDurable: boolean) {
     this.#disk = disk;
     this.#medium = medium;
     this.#path = path;
     this.#file = file;
+    this.#isDurable = isDurable;
   }
 
   async read(buffer: Uint8Array, position: number): Promise<number> {
@@ -148,6 +150,7 @@ class SimulatedFile implements DiskFile {
     this.#disk.reserve("write", this.#path, this.#file.neededBytes(position, length));
     // Taken at the end: a caller that changes its buffers before then sees its mistake on the disk.
     this.#file.write(position, Buffer.concat(buffers, length));
+    if (this.#isDurable) await this.syncData();
   }
 
   async syncData(): Promise<void> {

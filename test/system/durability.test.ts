@@ -4,7 +4,7 @@
  * servers started from the clone must have all that was fsynced by then.
  */
 import { strict as assert } from "node:assert";
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { constants, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { Cluster, hasProgram, Program, runProgram, scratch, shell, undo, waitFor, whyNoMount } from "./cluster.ts";
@@ -25,7 +25,7 @@ test("both stores and the ledger are synced before an fsync is answered", {
   await shell(`echo warm > ${point}/warm && sync ${point}/warm`);
   const traces = cluster.servers.map((server, index) => {
     const file = join(cluster.directory, `trace-${index}`);
-    const args = ["-f", "-ttt", "-e", "trace=fdatasync,fsync", "-p", String(server.pid), "-o", file];
+    const args = ["-f", "-ttt", "-e", "trace=pwritev,pwrite64", "-p", String(server.pid), "-o", file];
     return {
       file,
       tracer: new Program(context, "/usr/bin/strace", args, join(cluster.directory, `strace-${index}.log`)),
@@ -43,14 +43,34 @@ a=time.time(); os.write(f,b"x"*10000); os.fsync(f); print(a,time.time())`;
     await tracer.ended;
   }
   for (const [index, { file }] of traces.entries()) {
-    const syncs = readFileSync(file, "latin1")
-      .split("\n")
-      .filter((line) => /f(data)?sync/.test(line) && / = 0/.test(line))
-      .map((line) => Number(/(\d+\.\d+)/.exec(line)?.[1]));
-    const inTime = syncs.filter((at) => at >= from && at <= to);
-    assert.ok(inTime.length > 0, `server ${index + 1} synced nothing between ${from} and ${to}: ${syncs.join(" ")}`);
+    const durable = writesThatReturned(readFileSync(file, "latin1")).filter(({ descriptor }) =>
+      isOpenedDurably(cluster.servers[index]!.pid, descriptor),
+    );
+    const inTime = durable.filter(({ atSeconds }) => atSeconds >= from && atSeconds <= to);
+    const times = durable.map(({ atSeconds }) => atSeconds).join(" ");
+    assert.ok(inTime.length > 0, `server ${index + 1} synced nothing between ${from} and ${to}: ${times}`);
   }
 });
+
+/** A call that others of the process came in between stands in two lines: `… <unfinished ...>`, `<... pwritev resumed> … = 1`. */
+function writesThatReturned(trace: string): { descriptor: number; atSeconds: number }[] {
+  const started = new Map<string, number>();
+  const writes: { descriptor: number; atSeconds: number }[] = [];
+  for (const line of trace.split("\n")) {
+    const parts = /^(\d+) +(\d+\.\d+) (?:\w+\((\d+)|<\.\.\. \w+ resumed>)/.exec(line);
+    if (parts === null) continue;
+    const [, thread, time, number] = parts;
+    if (number !== undefined) started.set(thread!, Number(number));
+    if (/ = [1-9]\d*$/.test(line)) writes.push({ descriptor: started.get(thread!)!, atSeconds: Number(time) });
+  }
+  return writes;
+}
+
+/** The process has it open with O_DSYNC: a write that has returned is on the disk. */
+function isOpenedDurably(pid: number, descriptor: number): boolean {
+  const flags = /flags:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/fdinfo/${descriptor}`, "latin1"))?.[1];
+  return (Number.parseInt(flags!, 8) & constants.O_DSYNC) !== 0;
+}
 
 test("a clone of the disks under load has all that was fsynced", {
   skip: missing("mkfs.xfs", "losetup"),

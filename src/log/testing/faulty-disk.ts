@@ -2,7 +2,7 @@
  * A disk in memory for tests of the log. Written sectors are volatile until synced: at a crash each of them is kept or
  * lost by itself, in any combination; so are files made or removed since the directory was synced.
  */
-import { type Disk, DiskError, type DiskFile } from "../../platform/disk.ts";
+import { type Disk, DiskError, type DiskFile, type OpenOptions } from "../../platform/disk.ts";
 
 const sectorBytes = 512;
 
@@ -62,7 +62,7 @@ export class FaultyDisk implements Disk {
     return inode.current;
   }
 
-  async open(path: string, options: { create?: boolean } = {}): Promise<DiskFile> {
+  async open(path: string, options: OpenOptions = {}): Promise<DiskFile> {
     return this.#operation("open", path, () => {
       let inode = this.#files.get(path);
       if (inode === undefined) {
@@ -70,7 +70,7 @@ export class FaultyDisk implements Disk {
         inode = { durable: Buffer.alloc(0), current: Buffer.alloc(0), dirty: new Set() };
         this.#files.set(path, inode);
       }
-      return this.#file(path, inode);
+      return this.#file(path, inode, options.durable === true);
     });
   }
 
@@ -107,7 +107,7 @@ export class FaultyDisk implements Disk {
     return { release: () => {} };
   }
 
-  #file(path: string, inode: Inode): DiskFile {
+  #file(path: string, inode: Inode, isDurable: boolean): DiskFile {
     const write = (bytes: Uint8Array, position: number) => {
       const end = position + bytes.byteLength;
       if (end > inode.current.length) inode.current = Buffer.concat([inode.current], end);
@@ -115,20 +115,23 @@ export class FaultyDisk implements Disk {
       const last = Math.ceil(end / sectorBytes);
       for (let sector = Math.floor(position / sectorBytes); sector < last; sector++) inode.dirty.add(sector);
     };
+    const syncData = () =>
+      this.#operation("sync", path, () => {
+        if (inode.durable.length !== inode.current.length) inode.durable = Buffer.from(inode.current);
+        for (const sector of inode.dirty) copySector(inode, inode.durable, sector);
+        inode.dirty.clear();
+      });
     return {
       read: (buffer, position) =>
         this.#operation("read", path, () => inode.current.copy(buffer, 0, position, position + buffer.byteLength)),
-      write: (buffers, position) =>
-        this.#operation("write", path, () => {
+      write: async (buffers, position) => {
+        await this.#operation("write", path, () => {
           const bytes = Buffer.concat(buffers);
           write(bytes, position);
-        }),
-      syncData: () =>
-        this.#operation("sync", path, () => {
-          if (inode.durable.length !== inode.current.length) inode.durable = Buffer.from(inode.current);
-          for (const sector of inode.dirty) copySector(inode, inode.durable, sector);
-          inode.dirty.clear();
-        }),
+        });
+        if (isDurable) await syncData();
+      },
+      syncData,
       allocate: (position, length) =>
         this.#operation("allocate", path, () => {
           if (length > this.freeBytes) throw new DiskError("ENOSPC", "allocate", path);

@@ -1,5 +1,5 @@
 /** A disk in memory for the store's tests: counts space, fails on demand, and at a crash drops what was not synced. */
-import { type Disk, DiskError, type DiskFile } from "../../platform/disk.ts";
+import { type Disk, DiskError, type DiskFile, type OpenOptions } from "../../platform/disk.ts";
 
 const pageBytes = 4096;
 
@@ -42,14 +42,14 @@ export class MemoryDisk implements Disk {
     }
   }
 
-  async open(path: string, options: { create?: boolean } = {}): Promise<DiskFile> {
+  async open(path: string, options: OpenOptions = {}): Promise<DiskFile> {
     let file = this.files.get(path);
     if (file === undefined) {
       if (options.create !== true) throw new DiskError("ENOENT", "open", path);
       file = { pages: new Map(), size: 0, undo: new Map(), durableSize: 0 };
       this.files.set(path, file);
     }
-    return new OpenFile(this, path, file, this.#incarnation);
+    return new OpenFile(this, path, file, this.#incarnation, options.durable === true);
   }
 
   isAlive(incarnation: number): boolean {
@@ -101,12 +101,14 @@ class OpenFile implements DiskFile {
   readonly #path: string;
   readonly #file: MemoryFile;
   readonly #incarnation: number;
+  readonly #isDurable: boolean;
 
-  constructor(disk: MemoryDisk, path: string, file: MemoryFile, incarnation: number) {
+  constructor(disk: MemoryDisk, path: string, file: MemoryFile, incarnation: number, isDurable: boolean) {
     this.#disk = disk;
     this.#path = path;
     this.#file = file;
     this.#incarnation = incarnation;
+    this.#isDurable = isDurable;
   }
 
   async read(buffer: Uint8Array, position: number): Promise<number> {
@@ -142,6 +144,7 @@ class OpenFile implements DiskFile {
       }
     }
     this.#file.size = Math.max(this.#file.size, at);
+    if (this.#isDurable) await this.syncData();
   }
 
   async syncData(): Promise<void> {
