@@ -49,7 +49,7 @@ export class Admin {
       volumes: namespace.volumes(),
       sessions: this.#sessions(),
       groups: namespace.groups().map(({ nextNumber: _, ...group }) => group),
-      healing: groups.healing.status(),
+      healing: groups.healingNow(),
       metadata: "one copy",
       appliedIndex: namespace.appliedIndex,
       chunksToDelete: namespace.chunksToDeleteCount,

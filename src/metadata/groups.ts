@@ -41,7 +41,7 @@ export class Groups {
   readonly #stores: Stores;
   readonly #clients: () => Peer[];
   readonly moves: Moves;
-  readonly healing: Healing;
+  readonly #healing: Healing;
   #isLookPlanned = false;
   #mustLook = false;
   #running = false;
@@ -62,7 +62,7 @@ export class Groups {
     this.#stores = parts.stores;
     this.#clients = parts.clients;
     this.moves = new Moves(parts.leader, parts.stores);
-    this.healing = new Healing(parts.leader, parts.stores);
+    this.#healing = new Healing(parts.leader, parts.stores);
   }
 
   start(): void {
@@ -196,10 +196,16 @@ export class Groups {
     this.#watchHealing();
   }
 
+  /** How far the making of copies is, as of this moment. */
+  healingNow(): ReturnType<Healing["status"]> {
+    this.#healing.noticed(this.moves.missing);
+    return this.#healing.status();
+  }
+
   /** While copies are missing it is looked at again and again: stores are waited for only for so long, and fill up. */
   #watchHealing(): void {
     const { missing } = this.moves;
-    this.healing.noticed(missing);
+    this.#healing.noticed(missing);
     if (missing === 0 || this.#isLookPlanned) return;
     this.#isLookPlanned = true;
     this.#leader.lifetime.startTimer(this.#leader.timeouts.catchUpRetryMs, () => {

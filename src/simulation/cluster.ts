@@ -1,4 +1,5 @@
 /** A whole cluster on simulated hosts: servers, clients, and the administrator who makes the volume and asks for the state. */
+import { BrineError, hasCode } from "../errors/brine-error.ts";
 import { sleep } from "../platform/clock.ts";
 import type { Platform } from "../platform/platform.ts";
 import {
@@ -9,8 +10,10 @@ import {
   readStatus,
 } from "../wire/catalogue/admin.ts";
 import { connectPeer } from "../wire/connect.ts";
+import type { Method } from "../wire/method.ts";
 import type { Peer } from "../wire/peer.ts";
 import { Service } from "../wire/service.ts";
+import { checkHealthy } from "./checkers/healthy.ts";
 import type { Hooks } from "./hooks.ts";
 import { owner } from "./model-operations.ts";
 import { type ClientEvents, SimulatedClient } from "./simulated-mount.ts";
@@ -30,6 +33,12 @@ export const separateLayout: readonly ServerPlan[] = [
   { name: "beta", roles: ["store"] },
 ];
 
+/** More stores than copies, and a leader that soon gives up on those that are away. */
+export function memberLayout(rebuildAfterMs: number): readonly ServerPlan[] {
+  const stores = ["alpha", "beta", "gamma", "delta"].map((name) => ({ name, roles: ["store" as const] }));
+  return [{ name: "meta", roles: ["metadata"], timeouts: { rebuildAfterMs } }, ...stores];
+}
+
 export const volumeName = "home";
 export const rootMode = 0o755;
 const adminTimeoutMs = 3_000;
@@ -37,8 +46,9 @@ const adminRetryMs = 200;
 
 export class SimulatedCluster {
   readonly world: World;
-  readonly servers: readonly SimulatedServer[];
+  #servers: readonly SimulatedServer[];
   readonly clients: readonly SimulatedClient[];
+  readonly #makeServer: (plan: ServerPlan) => SimulatedServer;
   readonly #admin: Platform;
   #adminPeer: Peer | undefined;
 
@@ -51,9 +61,15 @@ export class SimulatedCluster {
   ) {
     this.world = world;
     const leader = addressOf(layout.find(({ roles }) => roles.includes("metadata"))!);
-    this.servers = layout.map((plan) => new SimulatedServer(world, plan, leader, hooks, events.onDefect));
+    this.#makeServer = (plan) => new SimulatedServer(world, plan, leader, hooks, events.onDefect);
+    this.#servers = layout.map(this.#makeServer);
     this.clients = clientNames.map((name) => new SimulatedClient(world, name, [leader], hooks, events));
     this.#admin = world.host("admin").boot().platform;
+  }
+
+  /** Those that are part of the cluster. */
+  get servers(): readonly SimulatedServer[] {
+    return this.#servers;
   }
 
   get leader(): SimulatedServer {
@@ -64,10 +80,23 @@ export class SimulatedCluster {
     return this.servers.filter(({ plan }) => plan.roles.includes("store"));
   }
 
-  /** Starts everything and makes the volume, with a copy on each store. */
-  async start(): Promise<void> {
+  /** A new machine with a store joins. */
+  addStore(name: string): SimulatedServer {
+    const server = this.#makeServer({ name, roles: ["store"] });
+    this.#servers = [...this.#servers, server];
+    server.start();
+    return server;
+  }
+
+  /** A machine is lost for good, with its disk. */
+  forget(server: SimulatedServer): void {
+    server.lose();
+    this.#servers = this.#servers.filter((one) => one !== server);
+  }
+
+  /** Starts everything and makes the volume. Default: a copy on each store. */
+  async start(replicas = this.stores.length): Promise<void> {
     for (const server of this.servers) server.start();
-    const replicas = this.stores.length;
     await this.#ask((peer) =>
       peer.request(
         createVolume,
@@ -81,7 +110,22 @@ export class SimulatedCluster {
 
   async status(): Promise<ClusterStatus> {
     const { body } = await this.#ask((peer) => peer.request(readStatus, {}, { timeoutMs: adminTimeoutMs }));
+    checkHealthy(body);
     return body;
+  }
+
+  /** As an operator asks: until the leader answers. Errors: what it refuses. */
+  async request<Q, R>(method: Method<Q, R>, request: Q): Promise<R> {
+    const answer = await this.#ask<R | BrineError>(async (peer) => {
+      try {
+        return (await peer.request(method, request, { timeoutMs: adminTimeoutMs })).body;
+      } catch (error) {
+        if (hasCode(error, "refused", "invalid", "notFound", "busy")) return error;
+        throw error;
+      }
+    });
+    if (answer instanceof BrineError) throw answer;
+    return answer;
   }
 
   /** One look of `brine check --repair` at the whole cluster. Errors: those of the requests. */
@@ -104,12 +148,13 @@ export class SimulatedCluster {
     }
   }
 
-  /** Resolves when every store is a member in sync of all groups, and nothing is left to delete. */
+  /** Resolves when each group has all its copies, in sync, and nothing is left to delete or to move. */
   async whole(): Promise<void> {
     for (;;) {
-      const { groups, chunksToDelete } = await this.status();
-      const inSync = groups.every(({ members }) => members.every(({ state }) => state === "inSync"));
-      if (inSync && chunksToDelete === 0) return;
+      const { groups, chunksToDelete, healing } = await this.status();
+      const isWhole = ({ members, replicas }: ClusterStatus["groups"][number]) =>
+        members.length === replicas && members.every(({ state }) => state === "inSync");
+      if (groups.every(isWhole) && chunksToDelete === 0 && healing === undefined) return;
       await sleep(this.#admin.clock, adminRetryMs);
     }
   }

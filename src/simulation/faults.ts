@@ -94,6 +94,8 @@ export class Faults {
   readonly #random: SimulatedRandom;
   readonly #weights: Weights;
   readonly #openCount: () => number;
+  /** False where a store may have the only copy. */
+  readonly #mayDamage: boolean;
   readonly #intervalFactor: number;
   /** Number of faults after which comes a calm. */
   #calmAt = faultsInARow;
@@ -108,10 +110,11 @@ export class Faults {
     cluster: SimulatedCluster,
     random: SimulatedRandom,
     weights: FaultLevel | Weights,
-    openCount: () => number,
+    known: { openCount: () => number; mayDamage: boolean },
   ) {
     this.#cluster = cluster;
-    this.#openCount = openCount;
+    this.#openCount = known.openCount;
+    this.#mayDamage = known.mayDamage;
     this.#random = random;
     this.#weights = typeof weights === "string" ? varied(weightsOf[weights], random) : weights;
     this.#intervalFactor = random.pick([0.3, 1, 3]);
@@ -318,7 +321,7 @@ export class Faults {
    * are again: what only one store has must not be lost.
    */
   async #damageIndex(victim: SimulatedServer): Promise<void> {
-    if (this.#lasting > 0) return;
+    if (this.#lasting > 0 || !this.#mayDamage) return;
     this.#lasting += lastingMax;
     const isWhole = async () => {
       // A leader that has just started says of members what it knows from before: one may have lost data since.

@@ -19,6 +19,7 @@ interface Options {
   readonly faults: FaultLevel;
   readonly logLevel: LogLevel;
   readonly more?: readonly Kind[];
+  readonly members: boolean;
   readonly verbose: boolean;
 }
 
@@ -47,6 +48,7 @@ const program = new Command("simulate")
   .addOption(new Option("--faults <level>", "what goes wrong").choices(faultLevels).default("all"))
   .addOption(new Option("--log-level <level>", "of the servers' and clients' logs").choices(logLevels).default("info"))
   .option("--more <kinds>", "what applications do most, as overwrite,read (default: as the seed says)", listOfKinds)
+  .option("--members", "stores come and go for good, and the number of copies changes", false)
   .option("--verbose", "print the whole log and history, of successes too", false)
   .addHelpText("after", "\nExample: npm run simulate -- --seeds 1..100 --faults some");
 
@@ -83,9 +85,11 @@ function report({ failure, seed }: SimulationResult, options: Options): void {
   console.log(`\nlog:\n  ${log.slice(options.verbose ? 0 : -logLines).join("\n  ")}`);
   console.log(`\nhistory:\n  ${history.slice(options.verbose ? 0 : -historyLines).join("\n  ")}`);
   console.log(`\nFAILED seed ${seed}: ${error.name === "Violation" ? error.message : error.stack}`);
-  const { operations, faults, more } = options;
+  const { operations, faults, more, members } = options;
   const also = more === undefined ? "" : ` --more ${more.join(",")}`;
-  console.log(`again: npm run simulate -- --seed ${seed} --operations ${operations} --faults ${faults}${also}\n`);
+  console.log(
+    `again: npm run simulate -- --seed ${seed} --operations ${operations} --faults ${faults}${also}${members ? " --members" : ""}\n`,
+  );
 }
 
 async function main(): Promise<void> {
@@ -102,8 +106,8 @@ async function main(): Promise<void> {
   const faultsInAll = new Map<FaultKind, number>();
   const failed: number[] = [];
   for (current = first; current <= last; current++) {
-    const { operations, faults, logLevel, more } = options;
-    const result = await simulate({ seed: current, operations, faults, logLevel, ...(more && { more }) });
+    const { operations, faults, logLevel, more, members } = options;
+    const result = await simulate({ seed: current, operations, faults, logLevel, members, ...(more && { more }) });
     const verdict = result.failure !== undefined ? "FAILED" : result.undecided ? "open" : "ok";
     seeds[verdict] += 1;
     console.log(`${verdict.padEnd(6)} ${describe(result)}`);

@@ -2,6 +2,7 @@
 
 import { hasCode } from "../errors/brine-error.ts";
 import { MetadataServer } from "../metadata/metadata-server.ts";
+import type { Timeouts } from "../metadata/timeouts.ts";
 import { DiskError } from "../platform/disk.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
@@ -21,6 +22,8 @@ const directory = "/data";
 export interface ServerPlan {
   readonly name: string;
   readonly roles: readonly ("metadata" | "store")[];
+  /** Of a metadata server, where it isn't the default. */
+  readonly timeouts?: Partial<Timeouts>;
 }
 
 export class SimulatedServer {
@@ -35,6 +38,8 @@ export class SimulatedServer {
   /** A fault has damaged its store, which doesn't know the end of it yet. */
   #isDamaged = false;
   #serving = false;
+  /** It is gone for good: nobody starts it again. */
+  #isGone = false;
   /** True while somebody wants it down. */
   #down = true;
   #metadata: MetadataServer | undefined;
@@ -77,9 +82,15 @@ export class SimulatedServer {
 
   /** Boots the host and starts the roles; again and again, until they run. */
   start(): void {
-    if (!this.#down) return;
+    if (!this.#down || this.#isGone) return;
     this.#down = false;
     this.#boot();
+  }
+
+  /** The machine is lost. */
+  lose(): void {
+    this.#isGone = true;
+    this.kill({ power: true });
   }
 
   kill(options: { power: boolean }): void {
@@ -128,6 +139,7 @@ export class SimulatedServer {
         ...common,
         directory: `${directory}/metadata`,
         createCluster,
+        ...(this.plan.timeouts && { timeouts: this.plan.timeouts }),
       });
       this.#parts.push(metadata);
       this.#metadata = metadata;

@@ -11,7 +11,6 @@
  */
 import { isTransient } from "../client/retry.ts";
 import { hasCode } from "../errors/brine-error.ts";
-import type { LogLevel } from "../platform/logger.ts";
 import { Application } from "./application.ts";
 import { audit } from "./audit.ts";
 import { keepChecking } from "./checkers/chunks.ts";
@@ -20,9 +19,9 @@ import { LinearizabilityChecker } from "./checkers/linearizability.ts";
 import { type ChunkPlaces, checkMembersEqual } from "./checkers/members.ts";
 import { checkMetadata } from "./checkers/metadata.ts";
 import { Undecided, Violation } from "./checkers/violation.ts";
-import { combinedLayout, rootMode, SimulatedCluster, separateLayout } from "./cluster.ts";
-import { type FaultKind, type FaultLevel, Faults } from "./faults.ts";
-import type { Hooks } from "./hooks.ts";
+import { combinedLayout, memberLayout, rootMode, SimulatedCluster, separateLayout } from "./cluster.ts";
+import { Faults } from "./faults.ts";
+import { MemberChanges, rebuildAfterMs, replicasAtRest } from "./member-changes.ts";
 import { Model } from "./model.ts";
 import { owner } from "./model-operations.ts";
 import { type Mount, MountDied } from "./mount.ts";
@@ -30,35 +29,10 @@ import { Recorder, type Tolerance } from "./recorder.ts";
 import type { ClientMount, SimulatedClient } from "./simulated-mount.ts";
 import { World } from "./simulated-platform.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
-import { abilities, type Kind, Workload } from "./workload.ts";
+import type { SimulationOptions, SimulationResult } from "./simulation-result.ts";
+import { abilities, Workload } from "./workload.ts";
 
-export interface SimulationOptions {
-  readonly seed: number;
-  /** File operations before the faults end. */
-  readonly operations: number;
-  readonly faults: FaultLevel | Readonly<Partial<Record<FaultKind, number>>>;
-  readonly logLevel?: LogLevel;
-  readonly hooks?: Hooks;
-  /** What applications do more of; default: as the seed says. */
-  readonly more?: readonly Kind[];
-}
-
-export interface SimulationResult {
-  readonly seed: number;
-  readonly digest: string;
-  readonly operations: number;
-  /** How often which fault struck. */
-  readonly faults: ReadonlyMap<FaultKind, number>;
-  readonly events: number;
-  readonly virtualMs: number;
-  /** Most states that were possible at one time: how much the history left open. */
-  readonly configurations: number;
-  /** Chunks on stores that nothing refers to: space that is lost until the store next catches up. */
-  readonly leftBehind: number;
-  /** The checker had to give up: what was checked until then is right. */
-  readonly undecided: boolean;
-  readonly failure: { readonly error: Error; readonly history: string[]; readonly log: readonly string[] } | undefined;
-}
+export type { SimulationOptions, SimulationResult };
 
 /** Applications at one time, and operations under way: with more, the orders to try grow beyond bounds. */
 const applicationsPerClientMax = 3;
@@ -104,7 +78,7 @@ class Simulation {
     this.#options = options;
     this.#world = new World(options.seed, options.logLevel);
     this.#random = this.#world.scheduler.random.fork("simulation");
-    const layout = this.#random.pick([combinedLayout, separateLayout]);
+    const layout = options.members ? memberLayout(rebuildAfterMs) : this.#random.pick([combinedLayout, separateLayout]);
     const clients = ["one", "two"];
     this.#cluster = new SimulatedCluster(this.#world, layout, clients, options.hooks ?? {}, {
       onClientDeath: (mount) => {
@@ -120,8 +94,9 @@ class Simulation {
         this.#failure ??= new Violation("a server starts again after any crash", error.stack ?? error.message);
       },
     });
-    this.#faults = new Faults(this.#cluster, this.#random.fork("faults"), options.faults, () => {
-      return this.#checker?.openCount ?? 0;
+    this.#faults = new Faults(this.#cluster, this.#random.fork("faults"), options.faults, {
+      openCount: () => this.#checker?.openCount ?? 0,
+      mayDamage: options.members !== true,
     });
   }
 
@@ -161,7 +136,7 @@ class Simulation {
   }
 
   async #story(): Promise<void> {
-    await this.#within("start", this.#cluster.start());
+    await this.#within("start", this.#cluster.start(this.#options.members ? replicasAtRest : undefined));
     const { root } = await this.#cluster.clients[0]!.mount();
     const checker = new LinearizabilityChecker(Model.withRoot(root, rootMode, owner.uid, owner.gid));
     this.#checker = checker;
@@ -186,10 +161,12 @@ class Simulation {
     keepChecking(this.#cluster, (ms) => this.#wait(ms), enough).catch((error: Error) => {
       this.#failure ??= error;
     });
+    const changes = this.#options.members ? this.#changeMembers(enough) : Promise.resolve();
     this.#watchLeases();
     this.#phase = "work";
     while (!enough()) await this.#wait(pollMs);
     await this.#faults.stop();
+    await this.#within("stores come and go", changes);
     await this.#within("operations end", work);
     await this.#within("members in sync", this.#cluster.whole());
     await this.#within("sessions of the dead gone", mourning);
@@ -227,6 +204,15 @@ class Simulation {
     return this.#cluster.clients.flatMap((client) =>
       Array.from({ length: count }, (_, index) => make(`${client.name} ${index}`, [client])),
     );
+  }
+
+  #changeMembers(enough: () => boolean): Promise<void> {
+    const changes = new MemberChanges(this.#cluster, this.#random.fork("members"), (ms) => this.#wait(ms));
+    const changing = changes.run(enough);
+    changing.catch((error: Error) => {
+      this.#failure ??= error;
+    });
+    return changing;
   }
 
   #tolerance(mount: Mount, errno: string, calledUs: number): Tolerance {

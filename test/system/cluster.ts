@@ -119,10 +119,9 @@ const scratchParent = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 
 /** A fresh directory that is gone after the test. BRINE_TEST_KEEP names a parent where it stays, for the logs in it. */
 export function scratch(context: Context, parent = scratchParent): string {
-  const kept = process.env.BRINE_TEST_KEEP;
+  const kept = process.env.BRINE_TEST_KEEP || undefined;
   const directory = mkdtempSync(join(kept ?? parent, "brine-test-"));
-  if (process.env.BRINE_TEST_KEEP === undefined)
-    undo(context, () => rmSync(directory, { recursive: true, force: true }));
+  if (kept === undefined) undo(context, () => rmSync(directory, { recursive: true, force: true }));
   return directory;
 }
 

@@ -1,0 +1,116 @@
+/**
+ * What an operator does with stores while applications work and faults happen: more copies and fewer, stores drained and taken
+ * back, away for longer than they are waited for, dead for good, and new ones in their place. In the end all is as at the start:
+ * as many copies, nobody draining.
+ */
+import { type BrineError, hasCode } from "../errors/brine-error.ts";
+import { changeStore, setReplicas } from "../wire/catalogue/admin.ts";
+import { type SimulatedCluster, volumeName } from "./cluster.ts";
+import type { SimulatedRandom } from "./simulated-random.ts";
+import type { SimulatedServer } from "./simulated-server.ts";
+
+/** A store that is away for so long is given up: several times in a simulation. */
+export const rebuildAfterMs = 4_000;
+export const replicasAtRest = 2;
+/** A store that is gone for good has a place in some groups for so long, before another fault may strike there too. */
+const removalMsMax = 20_000;
+const newStoresMax = 3;
+
+export class MemberChanges {
+  readonly #cluster: SimulatedCluster;
+  readonly #random: SimulatedRandom;
+  readonly #wait: (ms: number) => Promise<void>;
+  /** What was done, for the log of a failure. */
+  readonly done = new Map<string, number>();
+  #newStores = 0;
+
+  constructor(cluster: SimulatedCluster, random: SimulatedRandom, wait: (ms: number) => Promise<void>) {
+    this.#cluster = cluster;
+    this.#random = random;
+    this.#wait = wait;
+  }
+
+  /** One change after the other until `over`; then back to what was at the start. */
+  async run(over: () => boolean): Promise<void> {
+    const changes = {
+      copies: () => this.#setReplicas(this.#random.between(1, 3)),
+      drain: () => this.#change(this.#random.pick(this.#cluster.stores), "drain"),
+      add: () => this.#change(this.#random.pick(this.#cluster.stores), "add"),
+      away: () => this.#away(),
+      death: () => this.#death(),
+      join: () => this.#join(),
+    };
+    while (!over()) {
+      await this.#wait(this.#random.between(100, 3_000));
+      const kind = this.#random.pick(Object.keys(changes) as (keyof typeof changes)[]);
+      if (over()) break;
+      this.done.set(kind, (this.done.get(kind) ?? 0) + 1);
+      await changes[kind]();
+    }
+    for (const store of this.#cluster.stores) await this.#change(store, "add");
+    await this.#setReplicas(replicasAtRest);
+  }
+
+  async #setReplicas(replicas: number): Promise<void> {
+    this.#log("copies", { replicas });
+    await this.#tried(() => this.#cluster.request(setReplicas, { name: volumeName, replicas }));
+  }
+
+  async #change(server: SimulatedServer, change: "add" | "drain" | "remove"): Promise<boolean> {
+    this.#log(change, { store: server.plan.name });
+    return this.#tried(() => this.#cluster.request(changeStore, { store: server.address, change }));
+  }
+
+  /** True if it was done, false if it was refused. */
+  async #tried(request: () => Promise<unknown>): Promise<boolean> {
+    try {
+      await request();
+      return true;
+    } catch (error) {
+      if (!hasCode(error, "refused", "invalid", "notFound", "busy")) throw error;
+      this.#log("refused", { reason: (error as BrineError).message });
+      return false;
+    }
+  }
+
+  /** Longer than it is waited for: its groups are elsewhere when it comes back. */
+  async #away(): Promise<void> {
+    const victim = this.#random.pick(this.#cluster.stores);
+    if (victim.down) return;
+    this.#log("away", { store: victim.plan.name });
+    victim.kill({ power: this.#random.chance(0.5) });
+    await this.#wait(this.#random.between(rebuildAfterMs, 4 * rebuildAfterMs));
+    victim.start();
+  }
+
+  /** It never comes back, if it can be done without; its disk is gone with it. */
+  async #death(): Promise<void> {
+    const candidates = this.#cluster.stores.filter(({ plan, down }) => !plan.roles.includes("metadata") && !down);
+    if (candidates.length === 0 || this.#cluster.stores.length <= 3) return;
+    const victim = this.#random.pick(candidates);
+    this.#log("death", { store: victim.plan.name });
+    victim.kill({ power: true });
+    for (let waitedMs = 0; waitedMs < removalMsMax; waitedMs += 500) {
+      if (await this.#change(victim, "remove")) {
+        this.#cluster.forget(victim);
+        return;
+      }
+      await this.#wait(500);
+    }
+    this.#log("needed after all", { store: victim.plan.name });
+    victim.start();
+  }
+
+  async #join(): Promise<void> {
+    if (this.#newStores >= newStoresMax) return;
+    this.#newStores += 1;
+    const server = this.#cluster.addStore(`new${this.#newStores}`);
+    this.#log("join", { store: server.plan.name });
+    await this.#wait(this.#random.between(100, 2_000));
+    await this.#change(server, "add");
+  }
+
+  #log(what: string, fields: Record<string, string | number>): void {
+    this.#cluster.world.log.add("info", `MEMBERS ${what}`, fields);
+  }
+}

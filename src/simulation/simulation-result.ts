@@ -1,0 +1,35 @@
+/** What a simulation is given, and what comes of it. */
+import type { LogLevel } from "../platform/logger.ts";
+import type { FaultKind, FaultLevel } from "./faults.ts";
+import type { Hooks } from "./hooks.ts";
+import type { Kind } from "./workload.ts";
+
+export interface SimulationOptions {
+  readonly seed: number;
+  /** File operations before the faults end. */
+  readonly operations: number;
+  readonly faults: FaultLevel | Readonly<Partial<Record<FaultKind, number>>>;
+  readonly logLevel?: LogLevel;
+  readonly hooks?: Hooks;
+  /** Stores come and go for good, and the number of copies changes. */
+  readonly members?: boolean;
+  /** What applications do more of; default: as the seed says. */
+  readonly more?: readonly Kind[];
+}
+
+export interface SimulationResult {
+  readonly seed: number;
+  readonly digest: string;
+  readonly operations: number;
+  /** How often which fault struck. */
+  readonly faults: ReadonlyMap<FaultKind, number>;
+  readonly events: number;
+  readonly virtualMs: number;
+  /** Most states that were possible at one time: how much the history left open. */
+  readonly configurations: number;
+  /** Chunks on stores that nothing refers to: space that is lost until the store next catches up. */
+  readonly leftBehind: number;
+  /** The checker had to give up: what was checked until then is right. */
+  readonly undecided: boolean;
+  readonly failure: { readonly error: Error; readonly history: string[]; readonly log: readonly string[] } | undefined;
+}
