@@ -69,7 +69,7 @@ export function planMoves(
 /** Copies of a group that are still to be made: on stores that stay, in sync. */
 export function copiesMissing(group: GroupRecord, roleOf: (store: number) => StoreRole): number {
   const good = group.members.filter(({ store, state }) => state === "inSync" && stays(roleOf(store)));
-  const coming = group.members.filter(({ state }) => state === "catchingUp");
+  const coming = group.members.filter(({ state }) => state !== "inSync");
   return Math.max(group.replicas - good.length, coming.length, 0);
 }
 

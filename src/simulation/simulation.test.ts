@@ -25,6 +25,15 @@ for (const faults of faultLevels) {
   });
 }
 
+test("simulations in which stores come and go for good", async () => {
+  for (let seed = 1; seed <= 4; seed++) {
+    const { failure } = await simulate({ seed, operations, faults: "all", members: true });
+    const again = `npm run simulate -- --seed ${seed} --operations ${operations} --members`;
+    if (failure !== undefined)
+      assert.fail(`${failure.error.stack}\n${failure.history.slice(-10).join("\n")}\nagain: ${again}`);
+  }
+});
+
 test("every kind of fault strikes in these", () => {
   assert.deepEqual([...struck].sort(), [...faultKinds].sort());
 });
