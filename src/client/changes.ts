@@ -43,7 +43,7 @@ function writtenThrough<T>({ session, journal }: MountSession, operation: Operat
 export function changeContent(
   mount: MountSession,
   node: Node,
-  fileOperation: OperationOf<"write" | "setAttributes">,
+  fileOperation: OperationOf<"write" | "unmap" | "setAttributes">,
   data: EntryData | undefined,
 ): number {
   execute(mount, fileOperation, Access.over(mount.fetcher, node), data, node);

@@ -13,6 +13,7 @@ import { change } from "./changes.ts";
 import { registerClientGauges } from "./client-gauges.ts";
 import * as files from "./data-operations.ts";
 import type {
+  Allocation,
   AttributeChange,
   DirectoryEntry,
   FileSystem,
@@ -44,6 +45,9 @@ export interface MountOptions extends MountTarget {
   /** Operations fail with EIO when they have waited so long. Default: they wait as long as it takes. */
   readonly softTimeoutMs?: number;
 }
+
+/** What an operation does in the session that the mount has. */
+type Body<T> = (mount: MountSession, operation: Operation) => Soon<T>;
 
 export class Client implements FileSystem {
   readonly root: number;
@@ -95,8 +99,7 @@ export class Client implements FileSystem {
 
   /** Positions in the session's journal: of the last change that was answered, and of the last one that is durable. */
   get journalPositions(): { session: number; answered: number; durable: number } {
-    const { session, journal } = this.#sessions.current;
-    return { session: session.id, answered: journal.position, durable: journal.committedPosition };
+    return this.#sessions.current.journalPositions();
   }
 
   /** Leases as this client has them, for tests and the simulation's checkers. */
@@ -106,11 +109,7 @@ export class Client implements FileSystem {
 
   /** Records under a lease in which nothing is uncommitted: they are the leader's. */
   cachedRecords(): InodeRecord[] {
-    const { leases, journal } = this.#sessions.current;
-    return [...leases.nodes()]
-      .filter(({ mode, file }) => (mode === "shared" || mode === "exclusive") && file === undefined)
-      .filter((node) => !node.isBlocked && node.lastPosition <= journal.committedPosition)
-      .map((node) => node.record);
+    return this.#sessions.current.cleanRecords();
   }
 
   attach(caches: KernelCaches): void {
@@ -251,6 +250,19 @@ export class Client implements FileSystem {
     });
   }
 
+  allocate(handle: Handle, asked: Allocation, signal?: StopSignal): Promise<void> {
+    return this.#waits.run("allocate", handle.inode, signal, async (operation) => {
+      this.#checkWritable();
+      return files.allocate(this.#open(handle), asked, operation);
+    });
+  }
+
+  seek(handle: Handle, offset: number, what: "data" | "hole", signal?: StopSignal): Promise<number> {
+    return this.#waits.run("seek", handle.inode, signal, async (operation) =>
+      files.seek(this.#open(handle), offset, what, operation),
+    );
+  }
+
   sync(handle: Handle, signal?: StopSignal): Promise<void> {
     return this.#waits.run("sync", handle.inode, signal, async (operation) =>
       files.sync(this.#open(handle), operation),
@@ -358,12 +370,7 @@ export class Client implements FileSystem {
     return OpenHandle.of(handle);
   }
 
-  #run<T>(
-    name: string,
-    inode: number,
-    signal: StopSignal | undefined,
-    body: (mount: MountSession, operation: Operation) => Soon<T>,
-  ): Soon<T> {
+  #run<T>(name: string, inode: number, signal: StopSignal | undefined, body: Body<T>): Soon<T> {
     return this.#waits.run(name, inode, signal, (operation) => {
       if (this.#unmounting !== undefined) throw new FileError("ENOTCONN", "unmounted");
       const { current } = this.#sessions;
@@ -372,12 +379,7 @@ export class Client implements FileSystem {
     });
   }
 
-  #change<T>(
-    name: string,
-    inode: number,
-    signal: StopSignal | undefined,
-    body: (mount: MountSession, operation: Operation) => Soon<T>,
-  ): Soon<T> {
+  #change<T>(name: string, inode: number, signal: StopSignal | undefined, body: Body<T>): Soon<T> {
     return this.#run(name, inode, signal, (mount, operation) => {
       this.#checkWritable();
       return body(mount, operation);

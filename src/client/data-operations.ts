@@ -8,7 +8,7 @@ import { FileError } from "../errors/file-error.ts";
 import { type Attributes, fileBytesMax } from "../namespace/model.ts";
 import type { OperationOf } from "../namespace/operation.ts";
 import { change } from "./changes.ts";
-import type { AttributeChange, OpenFlags, PageUse } from "./file-system.ts";
+import type { Allocation, AttributeChange, OpenFlags, PageUse } from "./file-system.ts";
 import type { MountSession } from "./mount-session.ts";
 import type { Node } from "./node.ts";
 import { OpenHandle } from "./open-handle.ts";
@@ -33,6 +33,16 @@ export function open(mount: MountSession, inode: number, flags: OpenFlags, opera
     ),
   );
 }
+
+const onlySize = {
+  mode: undefined,
+  uid: undefined,
+  gid: undefined,
+  atime: undefined,
+  mtime: undefined,
+  ctime: undefined,
+  killPrivileges: false,
+} as const;
 
 /** chmod, chown, utimens; a size: see content/truncate.ts. */
 export function setAttributes(
@@ -113,6 +123,38 @@ export function write(
     });
   };
   return usingContent(mount, inode, operation, body, (node) => isWithinSize(node, place, bytes.byteLength));
+}
+
+/** fallocate(2): see FileSystem.allocate. */
+export function allocate(
+  { mount, inode }: OpenHandle,
+  { offset, length, zero, grow }: Allocation,
+  operation: Operation,
+): Soon<void> {
+  const end = offset + length;
+  if (end > fileBytesMax) throw new FileError("EFBIG");
+  return usingContent(mount, inode, operation, async (node) => {
+    const content = mount.contentOf(node);
+    if (zero) await content.zero({ from: offset, to: end }, operation);
+    if (grow && end > content.size) await content.setSize({ ...onlySize, size: end }, operation);
+  });
+}
+
+/** Where data or a hole begins at or behind `offset`. Errors: ENXIO. */
+export async function seek(
+  { mount, inode }: OpenHandle,
+  offset: number,
+  what: "data" | "hole",
+  operation: Operation,
+): Promise<number> {
+  const node = await mount.leases.use(inode, "shared", operation, "read");
+  try {
+    const found = await mount.contentOf(node).seek(offset, what);
+    if (found === undefined) throw new FileError("ENXIO");
+    return found;
+  } finally {
+    mount.leases.done(node);
+  }
 }
 
 /**

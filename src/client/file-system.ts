@@ -64,6 +64,14 @@ export interface OpenFlags {
   readonly truncate?: boolean;
 }
 
+/** A range of bytes, and what is to become of it: see FileSystem.allocate. */
+export interface Allocation {
+  readonly offset: number;
+  readonly length: number;
+  readonly zero: boolean;
+  readonly grow: boolean;
+}
+
 export interface VolumeSpace {
   readonly totalBytes: number;
   readonly freeBytes: number;
@@ -174,6 +182,13 @@ export interface FileSystem {
     options: { killPrivileges: boolean },
     signal?: StopSignal,
   ): Soon<number>;
+  /**
+   * fallocate(2). `zero`: the bytes of the range that are in the file become zeros, whole chunks (4 MiB) of them holes. `grow`:
+   * the file then reaches to the end of the range at least. No space is reserved. Errors: EFBIG, ENOSPC, EIO.
+   */
+  allocate(handle: Handle, asked: Allocation, signal?: StopSignal): Promise<void>;
+  /** SEEK_DATA and SEEK_HOLE of lseek(2): holes are whole chunks, and the end of the file is one. Errors: ENXIO, EIO. */
+  seek(handle: Handle, offset: number, what: "data" | "hole", signal?: StopSignal): Promise<number>;
   /**
    * Resolves when everything that was done to the inode so far, data and metadata, is on disk on all in-sync members; for
    * the root everything that was done in the mount. Rejects with an error of write-back that the handle has not been told of.

@@ -15,6 +15,7 @@
 
 import { FileError } from "../errors/file-error.ts";
 import { isEmpty } from "../namespace/inodes.ts";
+import type { InodeRecord } from "../namespace/model.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Platform } from "../platform/platform.ts";
 import { groupsChanged, recallLeases, sessionEnded } from "../wire/catalogue/leader.ts";
@@ -172,6 +173,19 @@ export class MountSession {
 
   get ended(): boolean {
     return this.session.ended;
+  }
+
+  journalPositions(): { session: number; answered: number; durable: number } {
+    const { position, committedPosition } = this.journal;
+    return { session: this.session.id, answered: position, durable: committedPosition };
+  }
+
+  /** Records under a lease in which nothing is uncommitted. */
+  cleanRecords(): InodeRecord[] {
+    return [...this.leases.nodes()]
+      .filter(({ mode, file }) => (mode === "shared" || mode === "exclusive") && file === undefined)
+      .filter((node) => !node.isBlocked && node.lastPosition <= this.journal.committedPosition)
+      .map((node) => node.record);
   }
 
   /** The content of a file whose node is under a lease. */

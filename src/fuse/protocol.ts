@@ -261,6 +261,13 @@ export const fsyncIn = { handle: 0, bytes: 16 } as const;
 /** READ and READDIR. */
 export const readIn = { handle: 0, offset: 8, size: 16, readFlags: 20, bytes: 40 } as const;
 export const writeIn = { handle: 0, offset: 8, size: 16, writeFlags: 20, flags: 32, bytes: 40 } as const;
+export const allocateIn = { handle: 0, offset: 8, length: 16, mode: 24, bytes: 32 } as const;
+/** `mode` of FALLOCATE: linux/falloc.h. */
+export const allocateFlag = { KEEP_SIZE: 1, PUNCH_HOLE: 2, ZERO_RANGE: 16 } as const;
+export const seekIn = { handle: 0, offset: 8, whence: 16, bytes: 24 } as const;
+export const seekOut = { offset: 0, bytes: 8 } as const;
+/** `whence` of LSEEK: lseek(2). The kernel does the others itself. */
+export const seekWhence = { DATA: 3, HOLE: 4 } as const;
 export const writeOut = { size: 0, bytes: 8 } as const;
 
 /** Followed by the name, and padded to 8 bytes. */

@@ -34,6 +34,7 @@ import {
   openOut,
   openReply,
   outHeader,
+  seekOut,
   statfsOut,
   statxOut,
   writeOut,
@@ -141,6 +142,11 @@ export class Replies {
   written(request: Request, size: number): boolean {
     putU64(this.#view, outHeader.bytes + writeOut.size, size);
     return this.#send(request, writeOut.bytes);
+  }
+
+  sought(request: Request, offset: number): boolean {
+    putU64(this.#view, outHeader.bytes + seekOut.offset, offset);
+    return this.#send(request, seekOut.bytes);
   }
 
   /** Data of a READ, or a symlink's target. The parts go to the kernel without being joined. */

@@ -40,6 +40,7 @@ import { setAttributes } from "./operations/set-attributes.ts";
 import { setReplicas } from "./operations/set-replicas.ts";
 import { setStoreStatus } from "./operations/set-store-status.ts";
 import { unlink } from "./operations/unlink.ts";
+import { unmap } from "./operations/unmap.ts";
 import { write } from "./operations/write.ts";
 import type { CountedState } from "./state.ts";
 import type { Session } from "./tables/session-table.ts";
@@ -56,6 +57,7 @@ const fileOperations = {
   exchange,
   setAttributes,
   write,
+  unmap,
   setExtendedAttribute,
   removeExtendedAttribute,
   setAccessControlList,

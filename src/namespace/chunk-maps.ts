@@ -56,13 +56,16 @@ export function applyMappings(context: FileContext, draft: InodeRecord, planned:
   tables.volumes.count(volume, 0, added);
 }
 
-/** Unmaps up to `limit` chunks from an index on; they are to be deleted. Counts in `draft` and the volume. */
+/**
+ * Unmaps chunks from an index on, up to `limit` of them, with indexes below `below`; they are to be deleted. Counts in `draft`
+ * and the volume.
+ */
 export function unmapFrom(
   context: { readonly tables: Pick<FileTables, "chunks" | "volumes"> },
   volume: number,
   draft: InodeRecord,
   from: number,
-  limit = Number.POSITIVE_INFINITY,
+  { limit = Number.POSITIVE_INFINITY, below = Number.POSITIVE_INFINITY } = {},
 ): number {
   const { chunks, volumes } = context.tables;
   const inode = draft.attributes.inode;
@@ -71,7 +74,7 @@ export function unmapFrom(
   while (unmapped < limit) {
     const wanted = Math.min(limit - unmapped, scanRowsMax);
     // Not from the start again: there a database would step over the rows that were just deleted, again and again.
-    const mappings = chunks.mappings(volume, inode, next, wanted);
+    const mappings = chunks.mappings(volume, inode, next, wanted).filter(({ index }) => index < below);
     for (const { index, chunk } of mappings) {
       chunks.unmap(volume, inode, index, chunk);
       next = index + 1;

@@ -100,6 +100,8 @@ export const operation = union({
     value: bytes(extendedValueBytesMax),
     mode: oneOf("set", "create", "replace"),
   }),
+  /** Chunks with indexes from `from` on and below `below` become holes; sets mtime. EINVAL: not a regular file. */
+  unmap: struct({ inode: u64, from: u32, below: u32 }),
   /** removexattr(2). ENODATA. */
   removeExtendedAttribute: struct({ inode: u64, name: byteString(extendedNameBytesMax) }),
   /**

@@ -19,6 +19,7 @@ type Step =
   | { kind: "write"; file: number; offset: number; length: number; seed: number }
   | { kind: "append"; file: number; length: number; seed: number }
   | { kind: "truncate"; file: number; size: number }
+  | { kind: "zero"; file: number; from: number; length: number }
   | { kind: "read"; file: number; offset: number; length: number }
   | { kind: "release"; back: number }
   | { kind: "commit" }
@@ -46,6 +47,19 @@ const seed = fc.integer({ min: 1, max: 250 });
 const write = fc.record({ kind: fc.constant("write" as const), file, offset: place, length, seed });
 const append = fc.record({ kind: fc.constant("append" as const), file, length, seed });
 const truncate = fc.record({ kind: fc.constant("truncate" as const), file, size: place });
+const zero = fc.record({
+  kind: fc.constant("zero" as const),
+  file,
+  from: fc.oneof(place, fc.constantFrom(0, chunkBytes)),
+  length,
+});
+/** Whole chunks become holes. */
+const punch = fc.record({
+  kind: fc.constant("zero" as const),
+  file,
+  from: fc.constantFrom(0, chunkBytes),
+  length: fc.constantFrom(chunkBytes, 2 * chunkBytes, chunkBytes + 5000),
+});
 const read = fc.record({ kind: fc.constant("read" as const), file, offset: place, length });
 const release = fc.record({ kind: fc.constant("release" as const), back: fc.integer({ min: -3, max: 3 }) });
 const flush = fc.record({ kind: fc.constant("flush" as const), file });
@@ -61,6 +75,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 8, arbitrary: write },
   { weight: 3, arbitrary: append },
   { weight: 2, arbitrary: truncate },
+  { weight: 2, arbitrary: fc.oneof(zero, punch) },
   { weight: 3, arbitrary: read },
   { weight: 4, arbitrary: together },
   { weight: 3, arbitrary: release },
@@ -77,6 +92,8 @@ interface Pending {
   readonly file: number;
   fits(operation: FileOperation): boolean;
   apply(operation: FileOperation): void;
+  /** It has more than one entry. */
+  readonly goesOn?: boolean;
 }
 
 /** A file as it should be, now and after each entry of the journal. */
@@ -127,7 +144,9 @@ class Run {
       const model = this.models[inode - 1]!;
       const at = this.#pending.findIndex((pending) => pending.file === inode - 1 && pending.fits(operation));
       assert.notEqual(at, -1, "an entry of nobody");
-      this.#pending.splice(at, 1)[0]!.apply(operation);
+      const pending = this.#pending[at]!;
+      if (pending.goesOn !== true) this.#pending.splice(at, 1);
+      pending.apply(operation);
       model.states.push({ position, bytes: model.bytes });
     };
     harness.journal.onCommit = (position) => this.checkCrash(position);
@@ -173,10 +192,12 @@ class Run {
       }
       case "truncate": {
         const model = this.models[one.file]!;
-        const fits = (operation: FileOperation) => operation.kind !== "write" && operation.size === one.size;
+        const fits = (operation: FileOperation) => operation.kind === "setAttributes" && operation.size === one.size;
         const apply = () => model.truncate(one.size);
         return this.change({ file: one.file, fits, apply }, () => harness.setSize(this.contents[one.file]!, one.size));
       }
+      case "zero":
+        return this.zero(one);
       case "read":
         return this.checkRead(one.file, one.offset, one.length);
       case "together":
@@ -205,6 +226,34 @@ class Run {
         return this.setFull(one.stores);
       case "turn":
         return harness.settle();
+    }
+  }
+
+  /** Several entries: one for each piece that is overwritten, and one for the chunks in between. */
+  async zero({ file, from, length }: { file: number; from: number; length: number }): Promise<void> {
+    const model = this.models[file]!;
+    const apply = (operation: FileOperation) => {
+      if (operation.kind === "setAttributes") throw new Error("zeros don't change attributes");
+      const isUnmap = operation.kind === "unmap";
+      const chunkStart = isUnmap ? 0 : Math.floor((operation.end - 1) / chunkBytes) * chunkBytes;
+      const start = isUnmap ? operation.from * chunkBytes : Math.max(from, chunkStart);
+      const end = isUnmap ? Math.min(operation.below * chunkBytes, model.bytes.length) : operation.end;
+      assert.ok(start >= from && (end <= from + length || end === model.bytes.length), "other bytes than asked for");
+      model.write(start, Buffer.alloc(end - start));
+    };
+    const pending = { file, fits: () => true, apply, goesOn: true };
+    this.#pending.push(pending);
+    const before = model.bytes;
+    try {
+      await this.harness.zero(this.contents[file]!, { from, to: from + length });
+      const end = Math.min(from + length, before.length);
+      const want = Buffer.from(before);
+      if (from < end) want.fill(0, from, end);
+      assert.ok(model.bytes.equals(want), "zeros were forgotten");
+    } catch (error) {
+      assert.ok(this.#isFull && (error as { code?: string }).code === "ENOSPC", String(error));
+    } finally {
+      this.#pending.splice(this.#pending.indexOf(pending), 1);
     }
   }
 

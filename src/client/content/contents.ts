@@ -28,6 +28,7 @@ import { Extender } from "./extend.ts";
 import { FileContent, type KnownMap } from "./file-content.ts";
 import { Groups } from "./groups.ts";
 import { Members } from "./members.ts";
+import { Puncher } from "./punch.ts";
 import { FileReader } from "./reader.ts";
 import { Replication } from "./replication.ts";
 import { SpaceGrants } from "./space-grants.ts";
@@ -53,7 +54,7 @@ export interface DataJournal {
 /** Runs the rule on the cached records, under the exclusive lease, and puts the transaction into the journal, in one turn. */
 export type Execute = (
   node: Node,
-  operation: OperationOf<"write" | "setAttributes">,
+  operation: OperationOf<"write" | "unmap" | "setAttributes">,
   data: EntryData | undefined,
 ) => number;
 
@@ -91,6 +92,7 @@ export class Contents {
   readonly writer: FileWriter;
   readonly throughWriter: ThroughWriter;
   readonly truncater: Truncater;
+  readonly puncher: Puncher;
   readonly #groups: Groups;
   readonly #stores: Stores;
   #sequence = 0;
@@ -130,6 +132,7 @@ export class Contents {
     this.writer = new FileWriter(this);
     this.throughWriter = new ThroughWriter(this);
     this.truncater = new Truncater(this);
+    this.puncher = new Puncher(this);
   }
 
   /** The content of a file that is under a lease; for one that was made here, an empty map that is whole. */

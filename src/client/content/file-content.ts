@@ -13,7 +13,7 @@
  * (extend.ts). What is here has zeros there.
  */
 import { FileError } from "../../errors/file-error.ts";
-import { type Attributes, blockBytes, type Mapping } from "../../namespace/model.ts";
+import { type Attributes, blockBytes, chunkBytes, type Mapping } from "../../namespace/model.ts";
 import type { Version } from "../../wire/catalogue/store.ts";
 import type { Node } from "../node.ts";
 import type { Soon } from "../soon.ts";
@@ -24,6 +24,7 @@ import { ChunkView } from "./chunk-view.ts";
 import type { Contents } from "./contents.ts";
 import { DirtyBlocks, type Origin } from "./dirty-blocks.ts";
 import { Loads } from "./load.ts";
+import type { ZeroRange } from "./punch.ts";
 import { RangeLock } from "./range-lock.ts";
 import type { ReadPattern } from "./reader.ts";
 import type { SizeChange } from "./truncate.ts";
@@ -88,6 +89,28 @@ export class FileContent {
   /** The exclusive lease is pinned. Errors: ENOSPC, EFBIG, EIO. */
   setSize(change: SizeChange, operation: Operation): Promise<Attributes> {
     return this.#contents.truncater.setSize(this, change, operation);
+  }
+
+  /** Zeros in the middle: see punch.ts. The exclusive lease is pinned. Errors: ENOSPC, EIO. */
+  zero(range: ZeroRange, operation: Operation): Promise<void> {
+    return this.#contents.puncher.zero(this, range, operation);
+  }
+
+  /**
+   * Where data, or a hole, begins at or behind `offset` (lseek(2)). The end of the file counts as a hole; undefined: there
+   * is no data, or `offset` is not in the file. The grain is a chunk.
+   */
+  async seek(offset: number, what: "data" | "hole"): Promise<number | undefined> {
+    if (offset >= this.size) return undefined;
+    const below = Math.ceil(this.size / chunkBytes);
+    await this.map.load(below - 1);
+    let index = Math.floor(offset / chunkBytes);
+    if (what === "data") {
+      const [next] = this.map.mappings(index, 1);
+      return next === undefined || next.index >= below ? undefined : Math.max(offset, next.index * chunkBytes);
+    }
+    while (index < below && this.map.get(index) !== undefined) index += 1;
+    return Math.min(this.size, Math.max(offset, index * chunkBytes));
   }
 
   // --- for the journal ---
@@ -209,10 +232,10 @@ export class FileContent {
     if (this.#views.size === 0) this.#views = undefined;
   }
 
-  /** The views of chunks from an index on go; what is dirty of them stays on its way. */
-  cutViews(from: number): void {
+  /** The views of chunks with these indexes go; what is dirty of them stays on its way. */
+  cutViews(from: number, below = Number.POSITIVE_INFINITY): void {
     for (const [index, view] of [...(this.#views ?? [])]) {
-      if (index < from) continue;
+      if (index < from || index >= below) continue;
       view.cut(0, Number.POSITIVE_INFINITY);
       this.#views?.delete(index);
     }

@@ -34,7 +34,7 @@ export interface WriteRequest {
 }
 
 /** Room for the edges of a write. */
-const edgeBytes = 2 * blockBytes;
+export const edgeBytes = 2 * blockBytes;
 /** Groups that are tried for a new chunk before the write goes through. */
 const groupsTriedMax = 3;
 
@@ -70,7 +70,7 @@ export class FileWriter {
       return whenThere(this.#lock(content, request, operation), ({ unlock, start }) =>
         afterwards(() => {
           operation.check();
-          return this.#writeLocked(content, request, start, operation);
+          return this.writeLocked(content, request, start, operation);
         }, unlock),
       );
     };
@@ -98,7 +98,13 @@ export class FileWriter {
     });
   }
 
-  #writeLocked(content: FileContent, request: WriteRequest, start: number, operation: Operation): Soon<number> {
+  /** The same for who has the blocks locked, the map up to them loaded, and room for what becomes dirty. */
+  writeLocked(
+    content: FileContent,
+    request: Omit<WriteRequest, "offset">,
+    start: number,
+    operation: Operation,
+  ): Soon<number> {
     const { bytes, killPrivileges } = request;
     const end = start + bytes.byteLength;
     if (end > fileBytesMax) throw new FileError("EFBIG");

@@ -1,9 +1,11 @@
-/** Files: OPEN, CREATE, TMPFILE, READ, WRITE, FLUSH, RELEASE, FSYNC. */
+/** Files: OPEN, CREATE, TMPFILE, READ, WRITE, FALLOCATE, LSEEK, FLUSH, RELEASE, FSYNC. */
 import { type Attributes, type Handle, lockEnd, type NewNode } from "../../client/file-system.ts";
 import { ifItFails, type Soon, whenThere } from "../../client/soon.ts";
 import { FileError } from "../../errors/file-error.ts";
 import { OpenFile } from "../handles.ts";
 import {
+  allocateFlag,
+  allocateIn,
   createIn,
   dataBytesMax,
   flushIn,
@@ -15,6 +17,8 @@ import {
   readFlag,
   readIn,
   releaseIn,
+  seekIn,
+  seekWhence,
   writeFlag,
   writeIn,
 } from "../protocol.ts";
@@ -217,6 +221,32 @@ export function writeFile(context: RequestContext, request: Request): Soon<void>
     context.fileSystem.write(handle, offset, data, { killPrivileges }, request.signal),
   );
   return whenThere(writing, (written) => void context.replies.written(request, written));
+}
+
+/** fallocate(2). What other modes do (COLLAPSE_RANGE, …) the kernel does not pass on to FUSE. */
+export async function allocate(context: RequestContext, request: Request): Promise<void> {
+  request.expect(allocateIn.bytes);
+  const { handle } = context.openFiles.get(request.u64(allocateIn.handle));
+  const offset = request.u64(allocateIn.offset);
+  const length = request.u64(allocateIn.length);
+  const mode = request.u32(allocateIn.mode);
+  const { KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE } = allocateFlag;
+  if ((mode & ~(KEEP_SIZE | PUNCH_HOLE | ZERO_RANGE)) !== 0) throw new FileError("EOPNOTSUPP");
+  if (offset === undefined || length === undefined) throw new FileError("EFBIG");
+  const asked = { offset, length, zero: (mode & (PUNCH_HOLE | ZERO_RANGE)) !== 0, grow: (mode & KEEP_SIZE) === 0 };
+  await context.fileSystem.allocate(handle, asked, request.signal);
+  context.replies.done(request);
+}
+
+export async function seek(context: RequestContext, request: Request): Promise<void> {
+  request.expect(seekIn.bytes);
+  const { handle } = context.openFiles.get(request.u64(seekIn.handle));
+  const offset = request.u64(seekIn.offset);
+  const whence = request.u32(seekIn.whence);
+  if (whence !== seekWhence.DATA && whence !== seekWhence.HOLE) throw new FileError("EINVAL");
+  if (offset === undefined) throw new FileError("ENXIO");
+  const what = whence === seekWhence.DATA ? "data" : "hole";
+  context.replies.sought(request, await context.fileSystem.seek(handle, offset, what, request.signal));
 }
 
 /** RELEASE and RELEASEDIR: the last close of an open. */

@@ -3,7 +3,18 @@ import type { ErrnoName } from "../../errors/errno.ts";
 import { opcode } from "../protocol.ts";
 import { getAttributes, getStatx, setAttributes, statVolume } from "./attributes.ts";
 import type { RequestContext, RequestHandler } from "./context.ts";
-import { createFile, createUnnamed, flush, openFile, readFile, release, sync, writeFile } from "./data.ts";
+import {
+  allocate,
+  createFile,
+  createUnnamed,
+  flush,
+  openFile,
+  readFile,
+  release,
+  seek,
+  sync,
+  writeFile,
+} from "./data.ts";
 import { openDirectory, readDirectory } from "./directories.ts";
 import {
   getExtendedAttribute,
@@ -28,8 +39,7 @@ import {
 /**
  * ENOSYS: the kernel remembers it, never asks again in this mount, and does the usual thing itself:
  * - ACCESS: never sent with default_permissions.
- * - FALLOCATE, COPY_FILE_RANGE: EOPNOTSUPP, upon which tar, cp and the C library fall back.
- * - LSEEK: SEEK_DATA and SEEK_HOLE see one extent of data. IOCTL: ENOTTY. POLL: always ready.
+ * - COPY_FILE_RANGE: it reads and writes. IOCTL: ENOTTY. POLL: always ready.
  * - every opcode that is not in this table.
  */
 const notServed: ErrnoName = "ENOSYS";
@@ -75,6 +85,8 @@ export const handlers: ReadonlyMap<number, RequestHandler> = new Map<number, Req
   [opcode.WRITE, writeFile],
   [opcode.STATFS, statVolume],
   [opcode.RELEASE, release],
+  [opcode.FALLOCATE, allocate],
+  [opcode.LSEEK, seek],
   [opcode.FSYNC, sync],
   [opcode.FLUSH, flush],
   [opcode.OPENDIR, openDirectory],

@@ -3,6 +3,7 @@
  * servers. Complete enough to untar a source tree onto it.
  */
 import type {
+  Allocation,
   AttributeChange,
   Attributes,
   DirectoryEntry,
@@ -85,6 +86,21 @@ export class MemoryFileSystem implements FileSystem {
 
   async create(parent: number, name: string, node: NewNode): Promise<Attributes> {
     return { ...this.#tree.create(parent, name, node).attributes };
+  }
+
+  async allocate(handle: Handle, { offset, length, zero, grow }: Allocation): Promise<void> {
+    const { node } = this.#handle(handle);
+    const now = this.#tree.now();
+    const end = Math.min(offset + length, node.attributes.size);
+    if (zero && end > offset) node.content.write(offset, Buffer.alloc(end - offset));
+    if (grow && offset + length > node.attributes.size) this.#tree.truncate(node, offset + length, now);
+  }
+
+  /** One extent of data. */
+  async seek(handle: Handle, offset: number, what: "data" | "hole"): Promise<number> {
+    const { size } = this.#handle(handle).node.attributes;
+    if (offset >= size) throw new FileError("ENXIO");
+    return what === "data" ? offset : size;
   }
 
   async createAndOpen(

@@ -19,7 +19,7 @@ export function reapOrphan(context: Context, operation: OperationOf<"reapOrphan"
     throw new FileError("ENOENT", `inode ${inode} is no orphan`);
 
   const record = draftOf(before);
-  unmapFrom(context, volume, record, 0, limit);
+  unmapFrom(context, volume, record, 0, { limit });
   if (record.attributes.chunkCount > 0) {
     inodes.put(volume, record);
     return { kind: "reaped", finished: false };

@@ -46,6 +46,15 @@ export class TwinMount implements FileSystem {
     return this.#server.root;
   }
 
+  /** Nobody asks the twin for it. */
+  async allocate(): Promise<void> {
+    throw new FileError("EOPNOTSUPP");
+  }
+
+  async seek(): Promise<number> {
+    throw new FileError("EOPNOTSUPP");
+  }
+
   attach(caches: KernelCaches): void {
     this.caches = caches;
   }

@@ -22,10 +22,11 @@ import { Operation } from "../../waits.ts";
 import { wholeMap } from "../chunk-map.ts";
 import { type ContentLimits, Contents } from "../contents.ts";
 import type { FileContent } from "../file-content.ts";
+import type { ZeroRange } from "../punch.ts";
 import { ReadPattern } from "../reader.ts";
 import { FakeStore } from "./fake-store.ts";
 
-export type FileOperation = OperationOf<"write" | "setAttributes">;
+export type FileOperation = OperationOf<"write" | "unmap" | "setAttributes">;
 
 /** What the leader knows of a file. */
 export interface CommittedFile {
@@ -110,6 +111,10 @@ export class FakeJournal {
   #commit(inode: number, operation: FileOperation): void {
     const file = this.committedFiles.get(inode) ?? { size: 0, chunks: new Map<number, number>() };
     this.committedFiles.set(inode, file);
+    if (operation.kind === "unmap") {
+      for (let index = operation.from; index < operation.below; index++) file.chunks.delete(index);
+      return;
+    }
     if (operation.kind === "write") file.size = Math.max(file.size, operation.end);
     else {
       file.size = operation.size ?? file.size;
@@ -243,6 +248,10 @@ export class ContentHarness {
     return Buffer.concat((await content.read(pattern, offset, length, this.operation("read"))) as Uint8Array[]);
   }
 
+  async zero(content: FileContent, range: ZeroRange): Promise<void> {
+    await content.zero(range, this.operation("zero"));
+  }
+
   async setSize(content: FileContent, size: number): Promise<void> {
     await content.setSize({ size, ...noOtherChange }, this.operation("setSize"));
   }
@@ -283,12 +292,14 @@ export class ContentHarness {
     const { attributes } = node.record;
     const { map } = node.content!;
     let { size } = attributes;
-    if (operation.kind === "write") size = Math.max(size, operation.end);
+    if (operation.kind === "unmap") for (let at = operation.from; at < operation.below; at++) map.delete(at);
+    else if (operation.kind === "write") size = Math.max(size, operation.end);
     else if (operation.size !== undefined) {
       size = operation.size;
       for (const { index } of map.mappings(Math.ceil(size / chunkBytes), 1e9)) map.delete(index);
     }
-    for (const { index, chunk } of operation.mappings) map.set(index, chunk);
+    const mappings = operation.kind === "unmap" ? [] : operation.mappings;
+    for (const { index, chunk } of mappings) map.set(index, chunk);
     node.record = { ...node.record, attributes: { ...attributes, size } };
     const position = this.journal.append(node.inode, operation, data);
     node.lastPosition = position;

@@ -1,0 +1,90 @@
+/**
+ * Zeros in the middle of a file (fallocate(2): FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE), under its exclusive lease and with
+ * the whole file locked.
+ *
+ * 1. Chunks that lie in the range entirely, and the last one if the range reaches the end of the file, are unmapped by a
+ *    transaction. What is dirty of them goes out all the same, because earlier entries of the journal map them.
+ * 2. Of a chunk that lies in it in part the bytes are overwritten with zeros, like by any other write. Holes stay holes.
+ *
+ * A client that dies in between leaves some of it done, as a write of more than one block may be.
+ */
+import { chunkBytes } from "../../namespace/model.ts";
+import type { Operation } from "../waits.ts";
+import type { Contents } from "./contents.ts";
+import type { FileContent } from "./file-content.ts";
+import { endOfRange } from "./range-lock.ts";
+import { edgeBytes } from "./writer.ts";
+
+/** Laid into the file at once: room is taken for so many, and when dirty data is near its limit, they are waited for. */
+const zeros = Buffer.alloc(128 * 1024);
+
+export interface ZeroRange {
+  readonly from: number;
+  /** Exclusive. What is behind the end of the file stays as it is. */
+  readonly to: number;
+}
+
+export class Puncher {
+  readonly #contents: Contents;
+
+  constructor(contents: Contents) {
+    this.#contents = contents;
+  }
+
+  /** Errors: ENOSPC (for the bytes of a chunk that is not zeroed whole), EIO. */
+  async zero(content: FileContent, range: ZeroRange, operation: Operation): Promise<void> {
+    const { budget } = this.#contents;
+    const roomBytes = zeros.byteLength + edgeBytes;
+    const room = budget.take(roomBytes, operation);
+    if (room !== undefined) await room;
+    try {
+      operation.check();
+      operation.waitsFor = "other reads and writes of the file";
+      const unlock = await content.lock.lock(0, endOfRange, true);
+      try {
+        operation.check();
+        await this.#zeroLocked(content, range, operation);
+      } finally {
+        unlock();
+      }
+    } finally {
+      budget.release(roomBytes);
+    }
+  }
+
+  async #zeroLocked(content: FileContent, { from, to }: ZeroRange, operation: Operation): Promise<void> {
+    const end = Math.min(to, content.size);
+    if (end <= from) return;
+    const lastIndex = Math.ceil(end / chunkBytes) - 1;
+    if (!content.map.knows(lastIndex)) await content.map.load(lastIndex);
+    const first = Math.ceil(from / chunkBytes);
+    const below = end === content.size ? lastIndex + 1 : Math.floor(end / chunkBytes);
+    if (first >= below) {
+      const middle = Math.min(end, first * chunkBytes);
+      await this.#overwrite(content, { from, to: middle }, operation);
+      await this.#overwrite(content, { from: middle, to: end }, operation);
+      return;
+    }
+    await this.#overwrite(content, { from, to: first * chunkBytes }, operation);
+    await this.#overwrite(content, { from: below * chunkBytes, to: end }, operation);
+    operation.check();
+    const { size, inode } = content;
+    const unmap = { kind: "unmap", inode, from: first, below } as const;
+    const position = this.#contents.execute(content.node, unmap, undefined);
+    content.changedBy(position, size);
+    content.loads.outdateAll();
+    content.cutViews(first, below);
+  }
+
+  /** Within one chunk, and within the file. */
+  async #overwrite(content: FileContent, { from, to }: ZeroRange, operation: Operation): Promise<void> {
+    if (to <= from || content.map.get(Math.floor(from / chunkBytes)) === undefined) return;
+    const { writer, budget, journal } = this.#contents;
+    for (let at = from; at < to; ) {
+      const bytes = zeros.subarray(0, Math.min(zeros.byteLength, to - at));
+      at += await writer.writeLocked(content, { bytes, killPrivileges: false }, at, operation);
+      if (budget.isPressed) await journal.committed(content.node.lastPosition, operation);
+      operation.check();
+    }
+  }
+}
