@@ -21,6 +21,8 @@ export function createUnnamed(context: FileContext, operation: OperationOf<"crea
   record.attributes.linkCount = 0;
   session.inodeGrants.use(inode);
   tables.inodes.put(volume, record);
+  // Not changed, but what the file got comes from it: a client keeps the directory's lease until this is committed.
+  tables.inodes.put(volume, directory);
   tables.inodes.addOrphan(volume, inode);
   tables.volumes.count(volume, 1, 0);
   return { kind: "attributes", attributes: record.attributes };
