@@ -108,6 +108,11 @@ export class SimulatedCluster {
     for (const client of this.clients) await client.mount();
   }
 
+  /** True if a store refuses the session, whatever the leader knows of it. */
+  isFenced(session: number): boolean {
+    return this.stores.some((server) => server.refuses(session));
+  }
+
   async status(): Promise<ClusterStatus> {
     const { body } = await this.#ask((peer) => peer.request(readStatus, {}, { timeoutMs: adminTimeoutMs }));
     checkHealthy(body);

@@ -43,6 +43,7 @@ export class SimulatedServer {
   /** True while somebody wants it down. */
   #down = true;
   #metadata: MetadataServer | undefined;
+  #store: StoreServer | undefined;
   #parts: { stop(): Promise<void> }[] = [];
 
   /** `onDefect` gets a start that failed without a failing disk. */
@@ -72,6 +73,11 @@ export class SimulatedServer {
   /** The metadata server that runs now, for checkers. */
   get metadata(): MetadataServer | undefined {
     return this.#serving ? this.#metadata : undefined;
+  }
+
+  /** True if a store that runs here refuses the session. */
+  refuses(session: number): boolean {
+    return this.#serving && this.#store?.refuses(session) === true;
   }
 
   /** Its store's index makes no sense any more; the server must be down. */
@@ -161,6 +167,7 @@ export class SimulatedServer {
         throw new Error(`a store has lost data, and nobody has damaged it: ${damage.reason}`);
       }
       this.#isDamaged &&= damage !== undefined;
+      this.#store = store;
       store.register(service);
     }
     const listener = await listenPeers(platform, this.address, { identity: () => ({ ...ids, term }), service });

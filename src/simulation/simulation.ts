@@ -11,6 +11,7 @@
  */
 import { isTransient } from "../client/retry.ts";
 import { hasCode } from "../errors/brine-error.ts";
+import type { ClusterStatus } from "../wire/catalogue/admin.ts";
 import { Application } from "./application.ts";
 import { audit } from "./audit.ts";
 import { keepChecking } from "./checkers/chunks.ts";
@@ -50,6 +51,8 @@ const quietMs = 3_000;
 const firstVolume = 1;
 /** What a server says of a session is so old at most when it is judged. */
 const settledMs = 200;
+/** A client whose session is fenced, and that asks no store for so long, won't learn of it. */
+const fencedMsMax = 20_000;
 /** Members that are not equal after so many looks never will be. */
 const comparisonsMax = 20;
 
@@ -248,20 +251,21 @@ class Simulation {
   }
 
   /** `sessions`: those that the leader had a moment ago. */
-  async #judgeRisk(
-    client: SimulatedClient,
-    sessions: readonly { session: number; heardMsAgo: number }[],
-  ): Promise<void> {
+  async #judgeRisk(client: SimulatedClient, sessions: ClusterStatus["sessions"]): Promise<void> {
     const mount = client.current;
     const session = mount && this.#riskyMounts.get(mount.name);
     const backMs = client.backFromRiskMs;
     if (mount === undefined || session === undefined || backMs === undefined) return;
     const known = sessions.find((one) => one.session === session);
-    // One that hasn't been heard of since may still end.
-    if (known !== undefined && known.heardMsAgo + settledMs > backMs) return;
-    // Stores had fenced it for a leader that died before it had ended it: the client has another one, this one runs out.
-    if (known !== undefined && mount.client.sessionId !== session) return;
     const lives = known !== undefined;
+    // Stores had fenced it for a leader that died before it had ended it: when the client learns of it, this one runs out.
+    if (lives && this.#cluster.isFenced(session)) {
+      if (backMs > fencedMsMax) client.replace(mount);
+      return;
+    }
+    // One that hasn't been heard of since may still end, and its client may have given it up.
+    const { sessionLive, sessionId } = mount.client;
+    if (lives && (known.heardMsAgo + settledMs > backMs || !sessionLive || sessionId !== session)) return;
     this.#riskyMounts.delete(mount.name);
     client.riskIsOver();
     if (lives) {

@@ -112,6 +112,11 @@ export class StoreServer {
     return this.#store.damage;
   }
 
+  /** True if it knows of sessions and refuses this one; for checkers. */
+  refuses(session: number): boolean {
+    return this.#admission.storeNumber !== undefined && !this.#admission.isLive(session);
+  }
+
   /** Adds the store's methods to those of its server. */
   register(service: Service): void {
     this.#services.push(service);
