@@ -1,0 +1,131 @@
+/**
+ * `node bench/healing.ts`: what a loss of stores costs. Four servers on a memory disk (or --data DIR), the metadata on one of them, two
+ * copies of everything on the other three:
+ *
+ * - stall at a kill: the longest of many small writes with fsync, around the moment at which a store's process is killed
+ * - catch-up: a store is away while data is written, and comes back
+ * - rebuild: a store is removed for good, and all that it had is copied to the others; beside the rate of a sequential copy (cp)
+ *   of a file of that size on the same disk
+ */
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { open } from "node:fs/promises";
+import { join } from "node:path";
+import { Command } from "commander";
+import { Cluster, runBrine, waitFor } from "../test/system/cluster.ts";
+import { timeShell } from "./mount/environment.ts";
+
+const program = new Command("healing")
+  .description("Measure what a loss of stores costs.")
+  .option("--data <directory>", "parent of the servers' data", "/dev/shm")
+  .option("--mebibytes <count>", "data that is missed and rebuilt", "1024")
+  .parse();
+const options = program.opts<{ data: string; mebibytes: string }>();
+const mebibytes = Number(options.mebibytes);
+const undo: (() => void | Promise<void>)[] = [];
+const context = { after: (one: () => void | Promise<void>) => void undo.push(one) };
+
+interface Status {
+  readonly healing?: unknown;
+  readonly servers: { store: number; address: string }[];
+  readonly groups: { replicas: number; members: { store: number; state: string }[] }[];
+}
+
+async function waitHealed(cluster: Cluster): Promise<void> {
+  await waitFor(
+    "all copies",
+    async () => {
+      const { groups, healing } = (await cluster.status()) as Status;
+      return (
+        healing === undefined &&
+        groups.every(
+          ({ replicas, members }) => members.length === replicas && members.every(({ state }) => state === "inSync"),
+        )
+      );
+    },
+    600_000,
+  );
+}
+
+function secondsSince(startedMs: number): number {
+  return (performance.now() - startedMs) / 1000;
+}
+
+/** Small writes with fsync until `stopped`; returns the longest in milliseconds. */
+async function longestWrite(path: string, stopped: () => boolean): Promise<number> {
+  const file = await open(path, "w");
+  const block = Buffer.alloc(4096, 1);
+  let longestMs = 0;
+  for (let number = 0; !stopped(); number++) {
+    const startedMs = performance.now();
+    await file.write(block, 0, block.byteLength, (number % 256) * 4096);
+    await file.datasync();
+    longestMs = Math.max(longestMs, performance.now() - startedMs);
+  }
+  await file.close();
+  return longestMs;
+}
+
+async function measureKill(cluster: Cluster, point: string): Promise<void> {
+  let stopped = false;
+  const writing = longestWrite(join(point, "small"), () => stopped);
+  await new Promise((done) => setTimeout(done, 1_000));
+  await cluster.killServer(3);
+  await new Promise((done) => setTimeout(done, 1_000));
+  stopped = true;
+  console.log(`| longest write + fsync around the kill of a store | ${Math.round(await writing)} ms |`);
+}
+
+function fill(path: string): Promise<number> {
+  return timeShell(`dd if=/dev/urandom of=${path} bs=1M count=${mebibytes} conv=fsync status=none`);
+}
+
+async function measureCatchUp(cluster: Cluster, point: string): Promise<void> {
+  await fill(join(point, "missed"));
+  const startedMs = performance.now();
+  await cluster.startServer(3);
+  await waitHealed(cluster);
+  const seconds = secondsSince(startedMs);
+  console.log(`| catch-up after ${mebibytes} MiB were written, two thirds of them missed | ${seconds.toFixed(1)} s |`);
+}
+
+async function measureRebuild(cluster: Cluster, point: string, scratch: string): Promise<void> {
+  const { servers, groups } = (await cluster.status()) as Status;
+  const { store } = servers.find(({ address }) => address === cluster.addresses[3])!;
+  const share = groups.filter(({ members }) => members.some((member) => member.store === store)).length / groups.length;
+  const lost = mebibytes * share;
+  await cluster.killServer(3);
+  await waitFor("the loss to be seen", async () => ((await cluster.status()) as Status).healing !== undefined);
+  const startedMs = performance.now();
+  const removed = await runBrine(["store", "remove", String(store), cluster.addresses[0]!]);
+  if (removed.code !== 0) throw new Error(removed.stderr);
+  await waitHealed(cluster);
+  const rate = (lost * 1.048576) / secondsSince(startedMs);
+  const from = join(scratch, "copied");
+  await timeShell(`cp ${join(point, "missed")} ${from}`);
+  const copySeconds = await timeShell(`cp ${from} ${from}-again && sync ${from}-again`);
+  const copyRate = (mebibytes * 1.048576) / copySeconds;
+  const part = Math.round((rate / copyRate) * 100);
+  console.log(`| rebuild of what a store had (${Math.round(lost)} MiB) on two others | ${Math.round(rate)} MB/s |`);
+  console.log(
+    `| sequential copy (cp) of ${mebibytes} MiB on the same disk | ${Math.round(copyRate)} MB/s; the rebuild has ${part} % |`,
+  );
+}
+
+const scratch = mkdtempSync(join(options.data, "brine-healing-"));
+undo.push(() => rmSync(scratch, { recursive: true, force: true }));
+try {
+  mkdirSync(join(scratch, "cluster"));
+  const cluster = await Cluster.start(context, {
+    servers: 4,
+    metadataAlone: true,
+    directory: join(scratch, "cluster"),
+  });
+  const mount = await cluster.mount("mnt");
+  console.log("| what | measured |\n|---|---|");
+  await measureKill(cluster, mount.point);
+  await measureCatchUp(cluster, mount.point);
+  await measureRebuild(cluster, mount.point, scratch);
+  await mount.unmount();
+} finally {
+  while (undo.length > 0) await undo.pop()!();
+}
