@@ -5,6 +5,7 @@ import { backupMetadataCommand } from "./backup-metadata.ts";
 import { checkCommand } from "./check.ts";
 import { cpCommand, getCommand, putCommand } from "./files/copies.ts";
 import { catCommand, lsCommand, rmCommand } from "./files/looks.ts";
+import { installMountHelperCommand } from "./install-mount-helper.ts";
 import { mountCommand } from "./mount.ts";
 import { exitCodes, reportError } from "./output.ts";
 import { quickstartCommand } from "./quickstart.ts";
@@ -44,6 +45,7 @@ for (const command of [
   serverCommand(),
   mountCommand(),
   unmountCommand(),
+  installMountHelperCommand(),
   stopCommand(),
   volumeCommand(),
   storeCommand(),

@@ -15,7 +15,12 @@ function refusal(option: string): string {
 }
 
 test("without options a mount has the defaults", () => {
-  assert.deepEqual(parseMountOptions([]), { readOnly: false, keepNames: true, limits: writeBackLimits });
+  assert.deepEqual(parseMountOptions([]), {
+    readOnly: false,
+    keepNames: true,
+    kernelFlags: [],
+    limits: writeBackLimits,
+  });
 });
 
 test("sizes, times and counts are read with their units, and only what is named is changed", () => {
@@ -32,6 +37,12 @@ test("sizes, times and counts are read with their units, and only what is named 
   assert.equal(readOnly, true);
   assert.equal(parseMountOptions(["soft=30"]).softTimeoutMs, 30_000);
   assert.equal(parseMountOptions(["cache-bytes=0"]).limits.cacheBytesMax, 0);
+});
+
+test("what /etc/fstab has for mount(8) is left aside; what is the kernel's goes to it", () => {
+  const options = splitMountOptions("defaults,_netdev,nofail,x-systemd.automount,nosuid,nodev", []);
+  assert.deepEqual(parseMountOptions(options).kernelFlags, ["nosuid", "nodev"]);
+  assert.match(refusal("sync"), /"sync" is not known/);
 });
 
 test("what is wrong is refused with what is allowed", () => {

@@ -9,6 +9,8 @@ export interface MountSettings {
   readonly softTimeoutMs?: number;
   readonly featureMask?: bigint;
   readonly keepNames: boolean;
+  /** `nosuid`, `nodev`, `noexec`: the kernel keeps to them. */
+  readonly kernelFlags: readonly string[];
   readonly limits: WriteBackLimits;
 }
 
@@ -54,7 +56,7 @@ function count(least: number, most: number): Values {
 }
 
 /** By name, in the order in which `--help` shows them. */
-const mountOptions: ReadonlyMap<string, MountOption> = new Map<string, MountOption>([
+const mountOptions = new Map<string, MountOption>([
   ["ro", { shown: "ro", what: "read-only", set: () => ({ readOnly: true }) }],
   ["rw", { shown: "rw", what: "read and write (default)", set: () => ({ readOnly: false }) }],
   [
@@ -99,6 +101,19 @@ const mountOptions: ReadonlyMap<string, MountOption> = new Map<string, MountOpti
   ],
 ]);
 
+for (const [flag, what] of [
+  ["nosuid", "set-id bits and file capabilities have no effect"],
+  ["nodev", "device nodes don't work"],
+  ["noexec", "programs can't be run"],
+] as const) {
+  mountOptions.set(flag, { shown: flag, what, set: () => ({ kernelFlags: [flag] }) });
+}
+
+/** In /etc/fstab for mount(8) and systemd, or what is so anyway: `x-…`, too. */
+const withoutEffect: ReadonlySet<string> = new Set(
+  "defaults auto noauto nofail _netdev user nouser users owner group suid dev exec async noatime nodiratime".split(" "),
+);
+
 function limit(name: string, what: string, values: Values, key: keyof WriteBackLimits): [string, MountOption] {
   const shown = `${name}=${values.show(writeBackLimits[key])}`;
   const set = () => ({});
@@ -119,10 +134,11 @@ export function splitMountOptions(text: string, before: readonly string[]): stri
 
 /** Error: invalid, for an option that is not known and for a value that is not allowed, with what is. */
 export function parseMountOptions(options: readonly string[]): MountSettings {
-  let settings: MountSettings = { readOnly: false, keepNames: true, limits: writeBackLimits };
+  let settings: MountSettings = { readOnly: false, keepNames: true, kernelFlags: [], limits: writeBackLimits };
   for (const text of options) {
     const equals = text.indexOf("=");
     const name = equals < 0 ? text : text.slice(0, equals);
+    if (withoutEffect.has(name) || name.startsWith("x-")) continue;
     const option = mountOptions.get(name);
     if (option === undefined) {
       throw new BrineError("invalid", `mount option "${name}" is not known`, {
@@ -130,7 +146,9 @@ export function parseMountOptions(options: readonly string[]): MountSettings {
       });
     }
     const value = parsedValue(name, option, equals < 0 ? undefined : text.slice(equals + 1));
-    settings = { ...settings, ...option.set(value) };
+    const set = option.set(value);
+    const kernelFlags = [...settings.kernelFlags, ...(set.kernelFlags ?? [])];
+    settings = { ...settings, ...set, kernelFlags };
     if (option.limit !== undefined) settings = { ...settings, limits: { ...settings.limits, ...option.limit(value) } };
   }
   return settings;

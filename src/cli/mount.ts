@@ -97,7 +97,7 @@ async function mountHere(source: string, directory: string, options: MountOption
   const log = platform.logger.for("mount");
   try {
     const { addresses, volume } = parseSource(source);
-    const { featureMask, keepNames, ...settings } = parseMountOptions(options.options);
+    const { featureMask, keepNames, kernelFlags, ...settings } = parseMountOptions(options.options);
     await startMetrics(platform, metricsAddress(options));
     const fileSystem = await Client.mount(platform, {
       leaders: addresses,
@@ -124,6 +124,7 @@ async function mountHere(source: string, directory: string, options: MountOption
         fileSystem,
         platform,
         keepNames,
+        kernelFlags,
         ...(featureMask !== undefined && { featureMask }),
       });
     let fuse = await mountKernel().catch(async (error) => {

@@ -36,6 +36,8 @@ export interface MountFuseOptions {
   readonly featureMask?: bigint;
   /** False: other file systems can be mounted inside, and names are asked for each time. Default: true. */
   readonly keepNames?: boolean;
+  /** Further options of mount(8), such as `nosuid`. */
+  readonly kernelFlags?: readonly string[];
   /** False: read /dev/fuse through the thread pool, as where Node does not give out its Pipe class. */
   readonly usePipe?: boolean;
 }
@@ -67,7 +69,8 @@ export async function mountFuse(options: MountFuseOptions): Promise<FuseMount> {
   const device = openFuseDevice({ usePipe: options.usePipe !== false });
   const { descriptor } = device;
   try {
-    await runMount({ descriptor, directory, source: options.source, readOnly: options.readOnly });
+    const { source, readOnly, kernelFlags = [] } = options;
+    await runMount({ descriptor, directory, source, readOnly, kernelFlags });
   } catch (error) {
     device.close();
     throw error;

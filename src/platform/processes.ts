@@ -3,7 +3,7 @@
  * clients never do, so that they run in the simulation.
  */
 import { type ChildProcess as NodeChild, spawn } from "node:child_process";
-import { closeSync, openSync, readFileSync, rmdirSync } from "node:fs";
+import { chmodSync, closeSync, openSync, readFileSync, renameSync, rmdirSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -120,7 +120,8 @@ export interface Child {
   release(): Promise<void>;
 }
 
-const launcher = fileURLToPath(new URL("../../bin/brine", import.meta.url));
+/** The program `brine` as a path that stays right wherever it is called from. */
+export const launcher = fileURLToPath(new URL("../../bin/brine", import.meta.url));
 
 /**
  * Starts `brine` with these arguments in a session of its own (a Ctrl-C at the terminal does not reach it), its output
@@ -187,6 +188,14 @@ function childOf(child: NodeChild): Child {
 function signalNumber(signal: string | null): number {
   const numbers: Record<string, number> = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGKILL: 9, SIGTERM: 15 };
   return numbers[signal ?? ""] ?? 0;
+}
+
+/** Makes or replaces a script that everybody may run. Errors: as fs has them. */
+export function writeProgram(path: string, text: string): void {
+  const temporary = `${path}.new`;
+  writeFileSync(temporary, text);
+  chmodSync(temporary, 0o755);
+  renameSync(temporary, path);
 }
 
 /** Sends a signal to a process by id; false if there is no such process. */

@@ -50,6 +50,7 @@ export interface MountOptions {
   /** First field of /proc/mounts. */
   readonly source: string;
   readonly readOnly: boolean;
+  readonly kernelFlags: readonly string[];
 }
 
 /** Mounts as type `fuse`, without a subtype. Errors: BrineError `refused` with what mount(8) said. */
@@ -65,6 +66,7 @@ export function runMount(options: MountOptions): Promise<void> {
     // Times of last access aren't kept: whoever asks the kernel (statvfs(3), rsync, find) is to know.
     "noatime",
     options.readOnly ? "ro" : "rw",
+    ...options.kernelFlags,
   ];
   const args = ["-i", "-t", "fuse", "-o", words.join(","), "--", options.source, options.directory];
   const child = spawn("mount", args, {
