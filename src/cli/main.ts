@@ -8,6 +8,7 @@ import { catCommand, lsCommand, rmCommand } from "./files/looks.ts";
 import { installMountHelperCommand } from "./install-mount-helper.ts";
 import { mountCommand } from "./mount.ts";
 import { exitCodes, reportError } from "./output.ts";
+import { probeCommand } from "./probe.ts";
 import { quickstartCommand } from "./quickstart.ts";
 import { restoreMetadataCommand } from "./restore-metadata.ts";
 import { serverCommand } from "./server.ts";
@@ -61,6 +62,7 @@ for (const command of [
   cpCommand(),
   rmCommand(),
   checkCommand(),
+  probeCommand(),
   backupMetadataCommand(),
   restoreMetadataCommand(),
 ]) {

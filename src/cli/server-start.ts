@@ -2,6 +2,7 @@
 import { BrineError, hasCode } from "../errors/brine-error.ts";
 import { MetadataServer } from "../metadata/metadata-server.ts";
 import type { Label } from "../namespace/model.ts";
+import { judgeDisk, probeDisk, shortProbe } from "../platform/disk-probe.ts";
 import type { LogLevel } from "../platform/logger.ts";
 import { type Address, NetworkError } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
@@ -14,6 +15,7 @@ import type { ServerIdentity } from "../wire/handshake.ts";
 import { listenPeers } from "../wire/listen.ts";
 import { Service } from "../wire/service.ts";
 import { type DataDirectory, type DataIdentity, initialiseDataDirectory, openDataDirectory } from "./data-directory.ts";
+import { writeJson } from "./json-file.ts";
 import { parseMetricsAddress, startMetrics } from "./metrics-endpoint.ts";
 import { isLoopback, parseAddress } from "./options.ts";
 import { allRoles } from "./roles.ts";
@@ -82,6 +84,7 @@ export async function startServer(platform: Platform, options: ServerOptions): P
       leader = metadata;
     }
     if (identity.roles.includes("store")) {
+      if (fresh) await recordProbe(platform, directory.path);
       const store = await StoreServer.start(platform, {
         directory: `${directory.path}/store`,
         ...ids,
@@ -117,6 +120,17 @@ export async function startServer(platform: Platform, options: ServerOptions): P
     await stop();
     throw error;
   }
+}
+
+/** What the disk does is measured once, in short, and kept for whoever asks later why a store is slow. */
+async function recordProbe(platform: Platform, directory: string): Promise<void> {
+  const probe = await probeDisk(directory, shortProbe);
+  const { fit, remarks } = judgeDisk(probe);
+  await writeJson(platform.disk, `${directory}/probe.json`, { ...probe, fit, remarks });
+  const log = platform.logger.for("server");
+  const syncMs = Number(probe.syncMs.median.toFixed(2));
+  log.info("disk measured", { directory, fileSystem: probe.fileSystem, syncMs, direct: probe.direct, fit });
+  if (!fit) log.warn("the disk is not fit for a store", { directory, remarks: remarks.join("; ") });
 }
 
 /** Until connections are authenticated, only this machine may reach a server, unless its owner says otherwise. */

@@ -61,6 +61,14 @@ export function allocateFile(fd: number, mode: number, offset: number, length: n
   });
 }
 
+/** Memory that begins at a multiple of `alignment`, a power of two, as O_DIRECT wants it. */
+export function alignedMemory(bytes: number, alignment: number): Buffer {
+  const memory = Buffer.allocUnsafeSlow(bytes + alignment);
+  const behind = Number(koffi.address(memory) % BigInt(alignment));
+  const start = behind === 0 ? 0 : alignment - behind;
+  return memory.subarray(start, start + bytes);
+}
+
 function lastErrno(): string {
   const number = koffi.errno();
   return errnoNames.get(number) ?? `errno ${number}`;
