@@ -1,8 +1,9 @@
-/** What outlives a mount: handles of files (open_by_handle_at(2)), and files that others have open and whose client dies. */
+/** What outlives a mount, or reaches the other: ACLs, handles of files (open_by_handle_at(2)), and files that others have open and whose client dies. */
 import { strict as assert } from "node:assert";
+import { chmodSync } from "node:fs";
 import { test } from "node:test";
 import { Agent } from "../system/agent.ts";
-import { Cluster, root, shell, waitFor, whyNoMount } from "../system/cluster.ts";
+import { Cluster, root, scratch, shell, waitFor, whyNoMount } from "../system/cluster.ts";
 
 const skip = whyNoMount() ?? false;
 
@@ -51,4 +52,25 @@ test("a file that another mount has open outlives its names, and the client that
   await there.do("close", open);
   const inodes = async () => Number((await shell(`df --output=iused '${two.point}' | tail -1`)).trim());
   await waitFor("the file to be reaped", async () => (await inodes()) <= 1, 30_000);
+});
+
+test("an ACL that is set or removed on one mount counts on the other at once", { skip }, async (context) => {
+  const directory = scratch(context);
+  chmodSync(directory, 0o755);
+  const cluster = await Cluster.start(context, { directory });
+  const [one, two] = [await cluster.mount("one"), await cluster.mount("two")];
+  await shell(`PYTHONPATH='${root}/test/posix' python3 -B - <<'EOS'
+import os
+from suite import BOB, as_user, fails, read, write
+from families.acl import ACCESS, acl, with_bob
+here, there = '${one.point}/f', '${two.point}/f'
+write(here, b'content')
+os.chmod(here, 0o600)
+for round in range(20):
+    os.setxattr(here, ACCESS, acl(*with_bob(bits=4)))
+    assert as_user(BOB, lambda: read(there)) == b'content'
+    os.removexattr(here, ACCESS)
+    os.chmod(here, 0o600)
+    fails('EACCES', as_user, BOB, lambda: read(there))
+EOS`);
 });
