@@ -12,12 +12,13 @@ import { SimulatedRandom } from "./simulated-random.ts";
 import { simulate } from "./simulation.ts";
 import { mustBeFound, replaced, withFileSystem, withHandler } from "./testing/planting.ts";
 
-/** Files whose path fits are "synced" at once, without a sync. */
+/** Files whose path fits are "synced" at once, without a sync, and their durable writes are plain ones. */
 function withoutSync(path: RegExp): Hooks {
   const platform = (_host: string, real: Platform): Platform => {
     const open: Platform["disk"]["open"] = async (file, options) => {
-      const opened = await real.disk.open(file, options);
-      return path.test(file) ? replaced<DiskFile>(opened, { syncData: async () => {} }) : opened;
+      if (!path.test(file)) return real.disk.open(file, options);
+      const opened = await real.disk.open(file, { ...options, durable: false });
+      return replaced<DiskFile>(opened, { syncData: async () => {} });
     };
     return { ...real, disk: replaced(real.disk, { open }) };
   };
