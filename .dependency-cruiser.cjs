@@ -9,7 +9,7 @@ const below = {
   placement: ["codec", "errors", "namespace"],
   wire: ["codec", "errors", "namespace", "platform", "metrics"],
   log: ["codec", "errors", "platform", "metrics"],
-  ledger: ["codec", "errors", "platform", "metrics", "log"],
+  ledger: ["codec", "errors", "platform", "metrics", "log", "wire"],
   store: ["codec", "errors", "platform", "metrics", "log", "wire", "namespace"],
   metadata: ["codec", "errors", "platform", "metrics", "ledger", "namespace", "locks", "placement", "wire"],
   client: ["codec", "errors", "platform", "metrics", "namespace", "locks", "placement", "wire"],

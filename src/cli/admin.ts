@@ -3,7 +3,7 @@ import { BrineError, hasCode } from "../errors/brine-error.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { thisProcess } from "../platform/processes.ts";
-import { connectPeer } from "../wire/connect.ts";
+import { connectPeer, type Identity } from "../wire/connect.ts";
 import type { Method } from "../wire/method.ts";
 import type { Peer } from "../wire/peer.ts";
 import { Service } from "../wire/service.ts";
@@ -27,6 +27,21 @@ export async function askLeader<Q, R>(
   }
 }
 
+/** Asks this server, whatever it is. Errors: unreachable, and the method's own. */
+export async function askServer<Q, R>(platform: Platform, address: Address, method: Method<Q, R>, body: Q): Promise<R> {
+  const peer = await connectPeer(platform, address, adminIdentity(), new Service(), connectTimeoutMs);
+  try {
+    return (await peer.request(method, body, { timeoutMs: requestTimeoutMs })).body;
+  } finally {
+    peer.close("done");
+  }
+}
+
+function adminIdentity(): Identity {
+  const description = `brine pid ${thisProcess.pid} on ${thisProcess.host}`;
+  return { role: "admin", clusterId: "", peerId: "", description };
+}
+
 /** For who asks more than once: the connection stays, and is made anew when it has ended. */
 export class AdminConnection {
   readonly #platform: Platform;
@@ -48,7 +63,7 @@ export class AdminConnection {
         return await this.#request(this.#peer, method, body);
       } catch (error) {
         this.close();
-        if (!hasCode(error, "unreachable", "notLeader", "timedOut", "closed")) throw error;
+        if (!hasCode(error, "unreachable", "notLeader", "notServing", "timedOut", "closed")) throw error;
         failure ??= error;
       }
     }
@@ -65,12 +80,6 @@ export class AdminConnection {
   }
 
   #connect(address: Address): Promise<Peer> {
-    const identity = {
-      role: "admin" as const,
-      clusterId: "",
-      peerId: "",
-      description: `brine pid ${thisProcess.pid} on ${thisProcess.host}`,
-    };
-    return connectPeer(this.#platform, address, identity, new Service(), connectTimeoutMs);
+    return connectPeer(this.#platform, address, adminIdentity(), new Service(), connectTimeoutMs);
   }
 }

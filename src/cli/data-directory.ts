@@ -50,8 +50,13 @@ export async function initialiseDataDirectory(
   owner: Pick<DataIdentity, "clusterId" | "roles" | "leaders">,
 ): Promise<DataIdentity> {
   const identity = { format: dataFormat, serverId: randomId(platform.random), ...owner };
-  await writeJson(platform.disk, `${path}/format.json`, identity);
+  await writeIdentity(platform, path, identity);
   return identity;
+}
+
+/** Errors: DiskError. */
+export async function writeIdentity(platform: Platform, path: string, identity: DataIdentity): Promise<void> {
+  await writeJson(platform.disk, `${path}/format.json`, identity);
 }
 
 /** Errors: busy, with the process that has it. */

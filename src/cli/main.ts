@@ -6,6 +6,7 @@ import { checkCommand } from "./check.ts";
 import { cpCommand, getCommand, putCommand } from "./files/copies.ts";
 import { catCommand, lsCommand, rmCommand } from "./files/looks.ts";
 import { installMountHelperCommand } from "./install-mount-helper.ts";
+import { ledgerCommand } from "./ledger.ts";
 import { mountCommand } from "./mount.ts";
 import { exitCodes, reportError } from "./output.ts";
 import { probeCommand } from "./probe.ts";
@@ -63,6 +64,7 @@ for (const command of [
   rmCommand(),
   checkCommand(),
   probeCommand(),
+  ledgerCommand(),
   backupMetadataCommand(),
   restoreMetadataCommand(),
 ]) {

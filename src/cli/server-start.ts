@@ -1,6 +1,7 @@
 /** Starts the roles of a server on its data directory and its address, and undoes all of it in the opposite order. */
 import { BrineError, hasCode } from "../errors/brine-error.ts";
-import { MetadataServer } from "../metadata/metadata-server.ts";
+import { Voter } from "../ledger/copies/voter.ts";
+import { MetadataRole } from "../metadata/metadata-role.ts";
 import type { Label } from "../namespace/model.ts";
 import { judgeDisk, probeDisk, shortProbe } from "../platform/disk-probe.ts";
 import type { LogLevel } from "../platform/logger.ts";
@@ -10,11 +11,18 @@ import { absolutePath, thisProcess } from "../platform/processes.ts";
 import { randomId } from "../platform/random.ts";
 import { StoreServer } from "../store/store-server.ts";
 import { stopServer } from "../wire/catalogue/admin.ts";
+import type { LedgerRule } from "../wire/catalogue/ledger.ts";
 import { connectPeer } from "../wire/connect.ts";
 import type { ServerIdentity } from "../wire/handshake.ts";
 import { listenPeers } from "../wire/listen.ts";
 import { Service } from "../wire/service.ts";
-import { type DataDirectory, type DataIdentity, initialiseDataDirectory, openDataDirectory } from "./data-directory.ts";
+import {
+  type DataDirectory,
+  type DataIdentity,
+  initialiseDataDirectory,
+  openDataDirectory,
+  writeIdentity,
+} from "./data-directory.ts";
 import { writeJson } from "./json-file.ts";
 import { parseMetricsAddress, startMetrics } from "./metrics-endpoint.ts";
 import { isLoopback, parseAddress } from "./options.ts";
@@ -33,6 +41,7 @@ export interface ServerOptions {
   readonly healRate?: number;
   /** Milliseconds. */
   readonly rebuildAfter?: number;
+  readonly ledgerCopies?: LedgerRule;
   readonly metrics?: string;
   readonly logLevel: LogLevel;
 }
@@ -41,6 +50,8 @@ export interface RunningServer {
   readonly address: Address;
   stop(): Promise<void>;
   onStopRequested(callback: (reason: string) => void): void;
+  /** The metadata role has ended by itself: the process is to end, and to be started again. */
+  onFailure(callback: (error: Error) => void): void;
 }
 
 /** Errors: BrineError, with everything that was started ended again. */
@@ -69,27 +80,36 @@ export async function startServer(platform: Platform, options: ServerOptions): P
       { roles: ["admin"] },
     );
     const ids = { clusterId: identity.clusterId, serverId: identity.serverId };
-    let leader: MetadataServer | undefined;
+    const voter = await Voter.open(platform, { path: `${directory.path}/ballot`, serverId: ids.serverId });
+    voter.register(service);
+    let onFailure: (error: Error) => void = () => {};
+    let metadata: MetadataRole | undefined;
     if (identity.roles.includes("metadata")) {
-      const metadata = await MetadataServer.start(platform, {
+      const role = await MetadataRole.start(platform, {
         directory: `${directory.path}/metadata`,
         ...ids,
         address,
         pid: thisProcess.pid,
-        createCluster: fresh,
+        createCluster: fresh && leaders.length === 0,
         ...(options.rebuildAfter !== undefined && { timeouts: { rebuildAfterMs: options.rebuildAfter } }),
+        voter,
+        leaders,
+        rule: options.ledgerCopies ?? "preferred",
+        onEnd: (error) => onFailure(error),
       });
-      undo.push(() => metadata.stop());
-      metadata.register(service);
-      leader = metadata;
+      undo.push(() => role.stop());
+      role.register(service);
+      metadata = role;
     }
+    const storeLeaders = identity.roles.includes("metadata") ? [address, ...leaders] : leaders;
     if (identity.roles.includes("store")) {
       if (fresh) await recordProbe(platform, directory.path);
       const store = await StoreServer.start(platform, {
         directory: `${directory.path}/store`,
         ...ids,
         address,
-        leaders: identity.roles.includes("metadata") ? [address] : leaders,
+        leaders: storeLeaders,
+        onLeaders: (known) => void remember(platform, directory, identity, known, address),
         pid: thisProcess.pid,
         roles: identity.roles,
         acceptLoss: options.acceptLoss,
@@ -102,10 +122,10 @@ export async function startServer(platform: Platform, options: ServerOptions): P
     const metrics = await startMetrics(platform, metricsAddress);
     undo.push(() => metrics.close());
     // Only now: who connects before the roles are there would be refused instead of having to wait.
-    const listener = await listenAt(platform, address, service, { ...ids, term: leader?.term ?? 0 });
+    const listener = await listenAt(platform, address, service, () => ({ ...ids, term: metadata?.term ?? 0 }));
     undo.push(() => listener.close());
     await writeRunning(platform.disk, directory.path, {
-      addresses: identity.roles.includes("metadata") ? [address] : [...leaders, address],
+      addresses: identity.roles.includes("metadata") ? storeLeaders : [...leaders, address],
     });
     undo.push(() => removeRunning(platform.disk, directory.path));
     platform.logger.for("server").info("serving", { address, roles: identity.roles.join(","), ...ids });
@@ -114,6 +134,9 @@ export async function startServer(platform: Platform, options: ServerOptions): P
       stop,
       onStopRequested: (callback) => {
         stopRequested = callback;
+      },
+      onFailure: (callback) => {
+        onFailure = callback;
       },
     };
   } catch (error) {
@@ -178,11 +201,6 @@ async function identify(
       advice: "name its metadata server with --join HOST:PORT",
     });
   }
-  if (leaders.length > 0 && wanted.includes("metadata")) {
-    throw new BrineError("invalid", "a cluster has one metadata server for now", {
-      advice: "join with --roles store",
-    });
-  }
   const clusterId = leaders.length === 0 ? randomId(platform.random) : await clusterOf(platform, leaders);
   return initialiseDataDirectory(platform, directory.path, { clusterId, roles: wanted, leaders });
 }
@@ -228,14 +246,30 @@ async function clusterOf(platform: Platform, leaders: readonly Address[]): Promi
   throw failure;
 }
 
+/** A leader has told where its copy is: the store finds it after a restart, too. */
+async function remember(
+  platform: Platform,
+  { path }: DataDirectory,
+  identity: DataIdentity,
+  known: readonly Address[],
+  own: Address,
+): Promise<void> {
+  const leaders = known.filter((address) => address !== own || !identity.roles.includes("metadata"));
+  try {
+    await writeIdentity(platform, path, { ...identity, leaders });
+  } catch (error) {
+    platform.logger.for("server").warn("the leaders' addresses are not remembered", { reason: String(error) });
+  }
+}
+
 async function listenAt(
   platform: Platform,
   address: Address,
   service: Service,
-  identity: ServerIdentity,
+  identity: () => ServerIdentity,
 ): Promise<{ address: Address; close(): Promise<void> }> {
   try {
-    return await listenPeers(platform, address, { identity: () => identity, service });
+    return await listenPeers(platform, address, { identity, service });
   } catch (error) {
     if (!(error instanceof NetworkError)) throw error;
     const reason = error.code === "EADDRINUSE" ? "another program listens there" : error.code;

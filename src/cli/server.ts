@@ -39,6 +39,14 @@ export function serverCommand(): Command {
     )
     .option("--rebuild-after <time>", "metadata: when a store that is away is given up (default: 10m)", duration)
     .option("--accept-loss", "serve what is left of a damaged store, where it has the only copy", false)
+    .addOption(
+      new Option(
+        "--ledger-copies <rule>",
+        "of a server that joins with metadata, when one of the two copies is lost: changes wait for it (required), or the other one goes on (preferred)",
+      )
+        .choices(["required", "preferred"])
+        .default("preferred"),
+    )
     .option("--insecure", "listen on addresses that other machines can reach, without authentication", false)
     .addOption(logLevelOption())
     .addHelpText(
@@ -46,7 +54,8 @@ export function serverCommand(): Command {
       `
 Example:
   brine server --data /srv/brine --listen 127.0.0.1:7411
-  brine server --data /srv/brine-2 --listen 127.0.0.1:7412 --join 127.0.0.1:7411`,
+  brine server --data /srv/brine-2 --listen 127.0.0.1:7412 --join 127.0.0.1:7411
+  brine server --data /srv/brine-2 --listen 127.0.0.1:7412 --join 127.0.0.1:7411 --roles metadata,store`,
     )
     .action(runServer);
 }
@@ -85,6 +94,10 @@ async function runServer(options: ServerOptions): Promise<void> {
     };
     onStopRequest((reason) => void stop(reason));
     server.onStopRequested((reason) => void stop(reason));
+    server.onFailure((error) => {
+      log.error("the metadata role has ended: the process ends, and is to be started again", { reason: error.message });
+      exitNow(exitCodes.failed);
+    });
     onDefect((error) => {
       log.error("defect: the process ends", { error: error instanceof Error ? error.stack : String(error) });
       exitNow(exitCodes.failed);

@@ -67,6 +67,7 @@ export class MountSessions {
   #open(clusterId: string | undefined, patienceMs: number): Promise<MountSession> {
     return MountSession.open(this.#platform, {
       ...this.#target,
+      leaders: this.#current?.session.leaders ?? this.#target.leaders,
       clusterId,
       term: this.#current?.session.term ?? 0,
       patienceMs,

@@ -20,6 +20,7 @@ import type { Platform } from "../platform/platform.ts";
 import { randomId } from "../platform/random.ts";
 import { closeSession, heartbeat, openSession } from "../wire/catalogue/leader.ts";
 import { connectPeer } from "../wire/connect.ts";
+import { KnownLeaders } from "../wire/known-leaders.ts";
 import { KnownTerm } from "../wire/known-term.ts";
 import type { Method } from "../wire/method.ts";
 import type { Peer, RequestOptions } from "../wire/peer.ts";
@@ -71,6 +72,7 @@ export class Session {
   #heartbeatTimer: Timer | undefined;
   #addressIndex = 0;
   readonly #known: KnownTerm;
+  readonly #leaders: KnownLeaders;
 
   private constructor(platform: Platform, options: SessionOptions, owner: SessionOwner) {
     this.#platform = platform;
@@ -79,6 +81,7 @@ export class Session {
     this.#owner = owner;
     this.#clusterId = options.clusterId ?? "";
     this.#known = new KnownTerm(this.#log, options.term);
+    this.#leaders = new KnownLeaders(options.leaders);
     this.clientId = randomId(platform.random);
     this.clock = new LeaderClock(platform.clock);
     this.#backoff = new Backoff(platform, reconnectDelayMsMax);
@@ -135,6 +138,11 @@ export class Session {
   /** The highest term of a leader that was met. */
   get term(): number {
     return this.#known.term;
+  }
+
+  /** Where the leader may be. */
+  get leaders(): readonly Address[] {
+    return this.#leaders.addresses;
   }
 
   get clusterId(): string {
@@ -237,13 +245,14 @@ export class Session {
 
   async #whenConnected(operation: Operation | undefined): Promise<Peer> {
     this.#checkEnded();
-    if (operation !== undefined) operation.waitsFor = `connection to ${this.#options.leaders.join(" or ")}`;
+    if (operation !== undefined) operation.waitsFor = `connection to ${this.#leaders.addresses.join(" or ")}`;
     return this.#connected.promise;
   }
 
   async #nextAddress(): Promise<void> {
+    const isLast = this.#leaders.endsWith(this.#addressIndex);
     this.#addressIndex += 1;
-    if (this.#addressIndex % this.#options.leaders.length === 0) await this.#backoff.wait();
+    if (isLast) await this.#backoff.wait();
   }
 
   async #reconnect(): Promise<void> {
@@ -264,8 +273,8 @@ export class Session {
   }
 
   async #connect(): Promise<void> {
-    const { leaders, host, service } = this.#options;
-    const address = leaders[this.#addressIndex % leaders.length]!;
+    const { host, service } = this.#options;
+    const address = this.#leaders.inRound(this.#addressIndex);
     const identity = {
       role: "client" as const,
       clusterId: this.#clusterId,
@@ -343,6 +352,7 @@ export class Session {
       const { body } = await peer.request(heartbeat, { session: this.#id }, { timeoutMs: timeoutMs * 2, urgent: true });
       this.clock.heard(sentMs, body.nowNs);
       this.writeThrough = body.writeThrough;
+      this.#leaders.learn(body.leaders);
       this.#extend(sentMs);
     } catch (error) {
       if (hasCode(error, "sessionExpired", "sessionFenced")) this.end(error.message);

@@ -15,11 +15,14 @@ export interface LedgerEntry {
 export interface Ledger {
   /** Term under which this process appends; committed before `open` of the engine returned. */
   readonly term: number;
+  /** False while another process may lead: then nothing is answered, reads neither. */
+  readonly serving: boolean;
   /** Index of the last committed entry; 0 if there is none. */
   readonly lastIndex: number;
   /**
    * Appends a batch (≤ 1 MiB) and resolves with its index when it is durable. One append at a time: the caller batches.
-   * Errors: diskFailed (the ledger is closed from then on: a failed sync is never retried), noSpace (try again later).
+   * Errors: diskFailed (the ledger is closed from then on: a failed sync is never retried), noSpace (try again later),
+   * notLeader (another process leads).
    */
   append(batch: Uint8Array): Promise<number>;
   /** Committed entries from `from` on up to the present last one, in order. */

@@ -188,6 +188,30 @@ export class SegmentLog {
     });
   }
 
+  /**
+   * Makes sure that a record with a descriptor of so many bytes will have room, as long as nothing else is appended.
+   * Errors: noSpace, diskFailed (the log is closed for good), closed.
+   */
+  async reserve(descriptorBytes: number): Promise<void> {
+    while (this.#committing !== undefined) await this.#committing;
+    if (this.#failure !== undefined) throw this.#failure;
+    if (areaBytesFor(1, descriptorBytes) <= this.#roomBytes) return;
+    const beginning = this.#beginSegment();
+    this.#committing = beginning.then(
+      () => {},
+      () => {},
+    );
+    try {
+      await beginning;
+    } catch (error) {
+      if (!hasCode(error, "noSpace")) this.#fail(error, []);
+      throw this.#failure ?? error;
+    } finally {
+      this.#committing = undefined;
+      if (this.#queue.length > 0) this.#committing = this.#commitAll();
+    }
+  }
+
   /** Fills `buffer` from a segment. Errors: diskFailed (also if the segment ends before). */
   async read(segment: number, offset: number, buffer: Uint8Array): Promise<void> {
     const count = await this.#files.use(segment, (file) => file.read(buffer, offset));

@@ -3,6 +3,7 @@ import { BrineError } from "../errors/brine-error.ts";
 import { errno } from "../errors/errno.ts";
 import type { VolumeRecord } from "../namespace/model.ts";
 import type { ClusterStatus, ServerStatus } from "../wire/catalogue/admin.ts";
+import type { CopiesReport } from "./copies-report.ts";
 import type { Groups } from "./groups.ts";
 import type { Holdings } from "./holdings.ts";
 import type { Leader } from "./leader.ts";
@@ -31,6 +32,7 @@ export interface AdminParts {
   readonly holdings: Holdings;
   readonly reaper: Reaper;
   readonly space: SpaceGuard;
+  readonly copies: CopiesReport;
 }
 
 export class Admin {
@@ -41,7 +43,7 @@ export class Admin {
   }
 
   status(): ClusterStatus {
-    const { leader, own, groups } = this.#parts;
+    const { leader, own, groups, copies } = this.#parts;
     const { namespace } = leader;
     return {
       clusterId: own.clusterId,
@@ -50,7 +52,7 @@ export class Admin {
       sessions: this.#sessions(),
       groups: namespace.groups().map(({ nextNumber: _, ...group }) => group),
       healing: groups.healingNow(),
-      metadata: "one copy",
+      metadata: copies.text,
       appliedIndex: namespace.appliedIndex,
       chunksToDelete: namespace.chunksToDeleteCount,
       problems: this.#problems().slice(0, problemsMax),
@@ -196,9 +198,9 @@ export class Admin {
   }
 
   #problems(): string[] {
-    const { leader, stores, sessions, space } = this.#parts;
+    const { leader, stores, sessions, space, copies } = this.#parts;
     const present = stores.all().filter(({ store }) => this.#recordOf(store).status !== "removed");
-    const problems = present.flatMap((store) => this.#problemsOf(store));
+    const problems = [...copies.problems, ...present.flatMap((store) => this.#problemsOf(store))];
     if (space.isLow) problems.push("The metadata server's disk is full: new files are refused. Make room on it.");
     for (const session of sessions.all()) {
       if (session.ending === undefined || session.ending === "closed") continue;

@@ -4,6 +4,7 @@ import { lockGranted } from "../wire/catalogue/locks.ts";
 import type { Peer } from "../wire/peer.ts";
 import { Admin, type OwnIdentity } from "./admin.ts";
 import { ChunkCheck } from "./chunk-check.ts";
+import type { CopiesReport } from "./copies-report.ts";
 import { Ending } from "./ending.ts";
 import { Grants } from "./grants.ts";
 import { Groups } from "./groups.ts";
@@ -29,8 +30,11 @@ import { Stores } from "./stores.ts";
 import { Transactions } from "./transactions.ts";
 
 /** @param options.term the ledger's, which is higher with every start */
-export function assemble(leader: Leader, options: { own: OwnIdentity; term: number; space: SpaceGuard }): Parts {
-  const { own, term, space } = options;
+export function assemble(
+  leader: Leader,
+  options: { own: OwnIdentity; term: number; space: SpaceGuard; copies: CopiesReport },
+): Parts {
+  const { own, term, space, copies } = options;
   const { lifetime, waits, timeouts } = leader;
   const recalled = leader.platform.metrics.counter("brine_lease_recalls_total", "Leases asked back from clients.");
   // Some parts ask others that are made after them; the calls come later.
@@ -83,10 +87,11 @@ export function assemble(leader: Leader, options: { own: OwnIdentity; term: numb
   const reports = new StoreReports(leader, stores, groups);
   const storeChanges = new StoreChanges(leader, stores, groups);
   const chunkCheck = new ChunkCheck(leader, stores);
-  const admin = new Admin({ leader, own, stores, groups, sessions, holdings, reaper, space });
+  const admin = new Admin({ leader, own, stores, groups, sessions, holdings, reaper, space, copies });
   return {
     leader,
     space,
+    copies,
     sessions,
     transactions,
     answers,

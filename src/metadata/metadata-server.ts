@@ -20,6 +20,7 @@ import type { Service } from "../wire/service.ts";
 import { assemble, startParts } from "./assemble.ts";
 import { Backups } from "./backups.ts";
 import { Committer } from "./committer.ts";
+import { type CopiesReport, oneCopy } from "./copies-report.ts";
 import type { Leader } from "./leader.ts";
 import type { Holder } from "./lease-table.ts";
 import { Lifetime } from "./lifetime.ts";
@@ -39,6 +40,18 @@ export interface MetadataServerOptions {
   /** False if the cluster has been served from this directory before: an empty one is then reported. */
   readonly createCluster: boolean;
   readonly timeouts?: Partial<Timeouts>;
+  /** Under which it leads; it is closed with the server. Default: the one in `directory` alone. */
+  readonly ledger?: Ledger;
+  /** Of the ledger's copies, for the status. */
+  readonly copies?: CopiesReport;
+  /** It has stepped down by itself: nothing is answered any more. */
+  readonly onEnd?: (error: BrineError) => void;
+}
+
+/** Answers on this service for the server that leads now. `server`: throws while none does. */
+export function registerLeader(service: Service, server: () => MetadataServer): void {
+  registerMethods(service, () => server().parts);
+  service.handle(backupMetadata, (body) => server().backup(body), { roles: ["admin"] });
 }
 
 export class MetadataServer {
@@ -74,6 +87,11 @@ export class MetadataServer {
     }
   }
 
+  /** The ledger was taken over by another server: nothing is answered any more. */
+  lose(error: BrineError): void {
+    if (this.#parts !== undefined) this.#stepDown(error);
+  }
+
   /** Under which it leads: higher than that of every leader before it. */
   get term(): number {
     return this.#ledger?.term ?? 0;
@@ -81,19 +99,32 @@ export class MetadataServer {
 
   /** Answers the metadata server's methods on this service. */
   register(service: Service): void {
-    registerMethods(service, () => {
-      if (this.#parts === undefined) throw this.#notServing;
-      return this.#parts;
-    });
-    service.handle(
-      backupMetadata,
-      async (body) => {
-        const [backups, ledger] = [this.#backups, this.#ledger];
-        if (this.#parts === undefined || backups === undefined || ledger === undefined) throw this.#notServing;
-        return { ...(await backups.read(body)), clusterId: this.#options.clusterId, term: ledger.term };
-      },
-      { roles: ["admin"] },
-    );
+    registerLeader(service, () => this);
+  }
+
+  /** What answers. Errors: notServing, and why it has stepped down. */
+  get parts(): Parts {
+    return this.#checkServing();
+  }
+
+  #checkServing(): Parts {
+    if (this.#parts === undefined) throw this.#notServing;
+    if (this.#ledger?.serving === false) {
+      throw new BrineError("notServing", "neither the ledger's copy nor its witness answers: another server may lead");
+    }
+    return this.#parts;
+  }
+
+  /** The next part of a backup. */
+  async backup(body: { backup: number; after: Uint8Array }) {
+    this.#checkServing();
+    const { clusterId } = this.#options;
+    return { ...(await this.#backups!.read(body)), clusterId, term: this.term };
+  }
+
+  /** The state, for the ledger's copy. */
+  get backups(): Backups {
+    return this.#backups!;
   }
 
   /** Who has leases on an inode, and what the namespace has of it, for the simulation's checkers; undefined: not serving. */
@@ -115,7 +146,7 @@ export class MetadataServer {
   async #start(platform: Platform): Promise<void> {
     const { directory, createCluster } = this.#options;
     await platform.disk.makeDirectory(directory);
-    const ledger = await openFileLedger(platform, `${directory}/ledger`);
+    const ledger = this.#options.ledger ?? (await openFileLedger(platform, `${directory}/ledger`));
     this.#ledger = ledger;
     const state = await platform.keyValue.open(`${directory}/state.sqlite`);
     this.#state = state;
@@ -146,7 +177,8 @@ export class MetadataServer {
     if (!createCluster && namespace.appliedIndex === 0) log.warn("there is no metadata yet: a new cluster begins");
     const leader: Leader = { platform, log, timeouts, lifetime, namespace, committer, waits };
     const { clusterId, serverId, address, pid } = this.#options;
-    this.#parts = assemble(leader, { own: { clusterId, serverId, address, pid }, term: ledger.term, space });
+    const own = { clusterId, serverId, address, pid };
+    this.#parts = assemble(leader, { own, term: ledger.term, space, copies: this.#options.copies ?? oneCopy });
     space.start();
     committer.start();
     startParts(this.#parts);
@@ -159,6 +191,7 @@ export class MetadataServer {
     const parts = this.#parts;
     this.#parts = undefined;
     this.#lifetime.stop();
+    this.#options.onEnd?.(error);
     for (const session of parts?.sessions.all() ?? []) session.peer?.close("the metadata server has failed");
     for (const store of parts?.stores.all() ?? []) store.peer?.close("the metadata server has failed");
   }

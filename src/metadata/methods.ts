@@ -38,6 +38,7 @@ import type { Handler, Peer, Work } from "../wire/peer.ts";
 import type { Service } from "../wire/service.ts";
 import type { Admin } from "./admin.ts";
 import type { ChunkCheck } from "./chunk-check.ts";
+import type { CopiesReport } from "./copies-report.ts";
 import type { Groups } from "./groups.ts";
 import type { Holdings } from "./holdings.ts";
 import type { Leader } from "./leader.ts";
@@ -60,6 +61,7 @@ import type { Transactions } from "./transactions.ts";
 export interface Parts {
   readonly leader: Leader;
   readonly space: SpaceGuard;
+  readonly copies: CopiesReport;
   readonly sessions: Sessions;
   readonly transactions: Transactions;
   readonly answers: LeaseAnswers;
@@ -121,9 +123,10 @@ function registerSessionMethods(methods: Methods): void {
     sessions.state(body, peer);
     return {};
   });
-  methods.on(["client"], heartbeat, ({ leader, sessions, space }, body, peer) => {
+  methods.on(["client"], heartbeat, ({ leader, sessions, space, copies }, body, peer) => {
     sessions.heartbeat(body.session, peer);
-    return { nowNs: leader.committer.nowNs(), writeThrough: space.mustWriteThrough(sessions.count) };
+    const writeThrough = space.mustWriteThrough(sessions.count);
+    return { nowNs: leader.committer.nowNs(), writeThrough, leaders: [...copies.addresses] };
   });
   methods.on(["client"], lifeline, ({ sessions }, body, peer) => {
     sessions.lifeline(body, peer);
@@ -186,10 +189,12 @@ function registerStoreMethods(methods: Methods): void {
       serveMs: leader.timeouts.storeServeMs,
     })),
   );
-  methods.on(["store"], storeHeartbeat, ({ stores, spaceGrants }, body, peer) => {
+  methods.on(["store"], storeHeartbeat, ({ stores, spaceGrants, copies }, body, peer) => {
     stores.heartbeat(body, peer);
     spaceGrants.reported(body.store);
-    return {};
+    const state = stores.get(body.store);
+    if (state !== undefined && !state.roles.includes("metadata")) copies.offer(state);
+    return { leaders: [...copies.addresses] };
   });
   methods.on(["store"], caughtUp, ({ stores, groups }, body, peer) => {
     if (stores.get(body.store)?.peer !== peer) throw new BrineError("notServing", "the store has to register first");

@@ -17,6 +17,7 @@ import type { Platform } from "../platform/platform.ts";
 import type { GroupView } from "../wire/catalogue/leader.ts";
 import { caughtUp, registerStore, storeHeartbeat } from "../wire/catalogue/registration.ts";
 import { connectPeer, type Identity } from "../wire/connect.ts";
+import { KnownLeaders } from "../wire/known-leaders.ts";
 import { KnownTerm } from "../wire/known-term.ts";
 import type { Peer } from "../wire/peer.ts";
 import type { Service } from "../wire/service.ts";
@@ -43,6 +44,8 @@ export interface LeaderLinkOptions {
   /** Where others reach this store. */
   readonly address: Address;
   readonly leaders: readonly Address[];
+  /** A leader has told of others: they are to be known after a restart, too. */
+  readonly onLeaders?: (addresses: readonly Address[]) => void;
   readonly pid: number;
   readonly roles: readonly string[];
   readonly labels?: readonly Label[];
@@ -77,6 +80,7 @@ export class LeaderLink {
   #cutOffTimer: Timer | undefined;
   #stopped = false;
   readonly #known: KnownTerm;
+  readonly #leaders: KnownLeaders;
   /** Why the last try to register failed. */
   #lastReason = "";
   #running: Promise<void> = Promise.resolve();
@@ -91,6 +95,7 @@ export class LeaderLink {
     this.#catchUps = parts.catchUps;
     this.#onGroups = parts.onGroups;
     this.#known = new KnownTerm(this.#logger, parts.term);
+    this.#leaders = new KnownLeaders(options.leaders, options.onLeaders);
   }
 
   /** Begins to look for the leader; returns at once. */
@@ -125,7 +130,8 @@ export class LeaderLink {
     let retryMs = 0;
     let round = 0;
     while (!this.#stopped) {
-      const address = this.#options.leaders[round % this.#options.leaders.length]!;
+      const address = this.#leaders.inRound(round);
+      const isLast = this.#leaders.endsWith(round);
       round += 1;
       try {
         const peer = await this.#connect(address);
@@ -137,7 +143,7 @@ export class LeaderLink {
         this.#logNotRegistered(address, error);
       }
       if (this.#stopped) return;
-      if (retryMs > 0 && round % this.#options.leaders.length !== 0) continue;
+      if (retryMs > 0 && !isLast) continue;
       await this.#wait(retryMs + this.#platform.random.below(retryMsMin));
       retryMs = Math.min(Math.max(retryMsMin, retryMs * 2), retryMsMax);
     }
@@ -253,7 +259,9 @@ export class LeaderLink {
         failure: this.#store.failure?.slice(0, 200),
         catchUps: this.#catchUps.progress(),
       };
-      await peer.request(storeHeartbeat, body, { timeoutMs: this.#serveMs / 2, urgent: true });
+      const timeoutMs = this.#serveMs / 2;
+      const { body: answer } = await peer.request(storeHeartbeat, body, { timeoutMs, urgent: true });
+      this.#leaders.learn(answer.leaders);
       this.#serveFrom(sentMs);
       if (!peer.closed && !this.#stopped) this.#scheduleHeartbeat(peer);
     } catch (error) {

@@ -36,6 +36,8 @@ export interface StoreServerOptions {
   readonly address: Address;
   /** Servers of which one is the leader. */
   readonly leaders: readonly Address[];
+  /** A leader has told of others: they are to be known after a restart, too. */
+  readonly onLeaders?: (addresses: readonly Address[]) => void;
   readonly pid: number;
   /** `host`, `rack`, … Default: none. */
   readonly labels?: readonly Label[];

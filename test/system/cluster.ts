@@ -232,6 +232,8 @@ export class Cluster {
       metadataAlone?: boolean;
       /** For `brine server` of server 1, at its first start. */
       leaderOptions?: readonly string[];
+      /** The same for server 2. */
+      secondOptions?: readonly string[];
       directory?: string;
       dataOf?: (index: number) => string;
       /** Where each server runs, instead of this machine's loopback. */
@@ -254,7 +256,7 @@ export class Cluster {
     undo(context, () => cluster.#unmountAll());
     for (let index = 0; index < count; index++) {
       await options.prepare?.(index, cluster.data(index));
-      await cluster.startServer(index, index === 0 ? options.leaderOptions : []);
+      await cluster.startServer(index, [options.leaderOptions, options.secondOptions][index]);
     }
     const stores = options.metadataAlone === true ? count - 1 : count;
     await cluster.waitOnline(stores);
@@ -316,8 +318,8 @@ export class Cluster {
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: what the program printed is checked by the test that asks
-  async status(): Promise<any> {
-    const output = await runBrine(["status", this.addresses[0]!, "--json"]);
+  async status(index = 0): Promise<any> {
+    const output = await runBrine(["status", this.addresses[index]!, "--json"]);
     assert.equal(output.code, 0, output.stderr);
     return JSON.parse(output.stdout);
   }
@@ -347,11 +349,16 @@ export class Cluster {
   }
 
   /** Mounts `home` in a process of its own and returns it; the mount point is `directory`/NAME. */
-  async mount(name: string, options: readonly string[] = [], place: Place = loopback): Promise<Mount> {
+  async mount(
+    name: string,
+    options: readonly string[] = [],
+    place: Place = loopback,
+    address = this.addresses[0]!,
+  ): Promise<Mount> {
     const point = join(this.directory, name);
     mkdirSync(point, { recursive: true });
     this.#mounts.add(point);
-    const args = [...place.enter, brine, "mount", this.source, point, "--foreground", ...options];
+    const args = [...place.enter, brine, "mount", `${address}/home`, point, "--foreground", ...options];
     const logFile = join(this.directory, `${name}.log`);
     const mark = existsSync(logFile) ? readFileSync(logFile, "utf8").length : 0;
     const program = new Program(this.#context, args[0]!, args.slice(1), logFile);

@@ -14,6 +14,10 @@ import type { Ledger, LedgerEntry } from "../ledger.ts";
 /** Small enough that truncation gives space back often, large enough that a new one is rare. */
 const segmentBytes = 16 * 1024 * 1024;
 const batchBytesMax = 1024 * 1024;
+/** Of a term record and an entry, around the batch. */
+const recordOverheadBytes = 256;
+/** Entries that are appended together may take some commits, each of whole blocks. */
+const commitsOverheadBytes = 64 * 1024;
 
 /** A record's descriptor. docs/format.md, "Ledger". */
 const ledgerRecord = union({
@@ -28,23 +32,16 @@ interface SegmentRange {
 }
 
 /**
- * Opens or creates the ledger in `directory`.
+ * Opens or creates the ledger in `directory` for its only leader, under a higher term than before.
  * Errors: badChecksum (damaged), versionMismatch (written by a newer program), noSpace, diskFailed.
  */
 export async function openFileLedger(platform: Platform, directory: string): Promise<Ledger> {
-  const contents = new Contents(directory);
-  const log = await SegmentLog.open(platform, {
-    directory,
-    kind: "LDGR",
-    segmentBytes,
-    onRecord: (record) => contents.add(record),
-  });
+  const ledger = await FileLedger.open(platform, directory);
   try {
-    const term = contents.term + 1;
-    contents.add(await log.append(encode(ledgerRecord, { kind: "term", term, lastIndex: contents.lastIndex })));
-    return new FileLedger(log, contents);
+    await ledger.begin(ledger.term + 1);
+    return ledger;
   } catch (error) {
-    await log.close();
+    await ledger.close();
     throw error;
   }
 }
@@ -76,6 +73,7 @@ class Contents {
   /** Lowest index that can be read; lastIndex + 1 if none can. */
   firstIndex = 1;
   lastIndex = 0;
+  lastEntryTerm = 0;
 
   constructor(directory: string) {
     this.#directory = directory;
@@ -93,6 +91,7 @@ class Contents {
       const follows = content.index === this.lastIndex + 1 && content.term === this.term;
       if (!follows) throw this.#damage(record, `entry ${content.index} after entry ${this.lastIndex}`);
       this.lastIndex = content.index;
+      this.lastEntryTerm = content.term;
     }
     this.term = content.term;
     const range = this.ranges.at(-1);
@@ -115,14 +114,43 @@ class Contents {
   }
 }
 
-class FileLedger implements Ledger {
+export class FileLedger implements Ledger {
+  readonly serving = true;
   readonly #log: SegmentLog;
   readonly #contents: Contents;
   #appending = false;
 
-  constructor(log: SegmentLog, contents: Contents) {
+  /** Opens it as it is, without a term of its own. Errors: badChecksum, versionMismatch, diskFailed. */
+  static async open(platform: Platform, directory: string): Promise<FileLedger> {
+    const contents = new Contents(directory);
+    const log = await SegmentLog.open(platform, {
+      directory,
+      kind: "LDGR",
+      segmentBytes,
+      onRecord: (record) => contents.add(record),
+    });
+    return new FileLedger(log, contents);
+  }
+
+  private constructor(log: SegmentLog, contents: Contents) {
     this.#log = log;
     this.#contents = contents;
+  }
+
+  /** Begins a term; durable when it resolves. Errors: noSpace, diskFailed. */
+  async begin(term: number): Promise<void> {
+    const record = encode(ledgerRecord, { kind: "term", term, lastIndex: this.lastIndex });
+    this.#contents.add(await this.#log.append(record));
+  }
+
+  /** Lowest index that can be read. */
+  get firstIndex(): number {
+    return this.#contents.firstIndex;
+  }
+
+  /** Of the last entry; 0 if there is none, or it was removed. */
+  get lastEntryTerm(): number {
+    return this.#contents.lastEntryTerm;
   }
 
   get term(): number {
@@ -134,14 +162,55 @@ class FileLedger implements Ledger {
   }
 
   async append(batch: Uint8Array): Promise<number> {
+    const index = this.lastIndex + 1;
+    await this.#append([{ index, term: this.term, batch }]);
+    return index;
+  }
+
+  /** Entries of another leader, which follow the last one. Errors: as append; invalid (they don't follow). */
+  async appendAll(entries: readonly LedgerEntry[]): Promise<void> {
+    let [index, term] = [this.lastIndex, this.term];
+    for (const entry of entries) {
+      if (entry.index !== index + 1 || entry.term < term) {
+        const what = `entry ${entry.index} of term ${entry.term} after entry ${index} of term ${term}`;
+        throw new BrineError("invalid", `the ledger can't go on with ${what}`);
+      }
+      ({ index, term } = entry);
+    }
+    // In one segment: an append that has no room must not be followed by one that has.
+    const bytes = entries.reduce((sum, { batch }) => sum + batch.byteLength + recordOverheadBytes, 0);
+    await this.#log.reserve(bytes + commitsOverheadBytes);
+    await this.#append(entries);
+  }
+
+  /** Makes sure that the next batch of so many bytes has room. Errors: noSpace, diskFailed. */
+  reserve(bytes: number): Promise<void> {
+    return this.#log.reserve(bytes + recordOverheadBytes);
+  }
+
+  /** One sync for all, or a few. */
+  async #append(entries: readonly LedgerEntry[]): Promise<void> {
     if (this.#appending) throw new Error("an append to the ledger is under way");
-    if (batch.byteLength > batchBytesMax) throw new RangeError(`a batch of ${batch.byteLength} bytes`);
+    for (const { batch } of entries) {
+      if (batch.byteLength > batchBytesMax) throw new RangeError(`a batch of ${batch.byteLength} bytes`);
+    }
     this.#appending = true;
     try {
-      const index = this.lastIndex + 1;
-      const entry = { kind: "entry" as const, term: this.term, index, batch: Buffer.from(batch) };
-      this.#contents.add(await this.#log.append(encode(ledgerRecord, entry)));
-      return index;
+      let { term } = this;
+      const records: Buffer[] = [];
+      for (const entry of entries) {
+        if (entry.term > term) {
+          ({ term } = entry);
+          records.push(encode(ledgerRecord, { kind: "term", term, lastIndex: entry.index - 1 }));
+        }
+        const { index, batch } = entry;
+        records.push(encode(ledgerRecord, { kind: "entry", term, index, batch: Buffer.from(batch) }));
+      }
+      const written = await Promise.allSettled(records.map((record) => this.#log.append(record)));
+      for (const one of written) {
+        if (one.status === "rejected") throw one.reason;
+        this.#contents.add(one.value);
+      }
     } finally {
       this.#appending = false;
     }

@@ -2,6 +2,7 @@
 import type { Ledger, LedgerEntry } from "../../ledger/ledger.ts";
 
 export class FakeLedger implements Ledger {
+  readonly serving = true;
   term = 1;
   readonly entries: LedgerEntry[] = [];
   truncatedBelow = 0;

@@ -12,6 +12,7 @@ import type { LeasedInode, LeaseMode } from "../../wire/catalogue/leader.ts";
 import type { HeldLock } from "../../wire/catalogue/locks.ts";
 import { assemble, startParts } from "../assemble.ts";
 import { Committer } from "../committer.ts";
+import { oneCopy } from "../copies-report.ts";
 import { coverGrant } from "../grants.ts";
 import type { Leader } from "../leader.ts";
 import type { Leases, StatedLease } from "../leases.ts";
@@ -96,7 +97,7 @@ export class Harness {
     await committer.replay();
     const leader: Leader = { platform, log, timeouts, lifetime, namespace, committer, waits };
     const own = { clusterId: "c", serverId: "meta", address: "meta:1", pid: 1 };
-    this.#parts = assemble(leader, { own, term: ledger.term, space });
+    this.#parts = assemble(leader, { own, term: ledger.term, space, copies: oneCopy });
     space.start();
     committer.start();
     startParts(this.#parts);

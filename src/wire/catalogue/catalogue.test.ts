@@ -10,6 +10,7 @@ import type { Method } from "../method.ts";
 import * as admin from "./admin.ts";
 import * as handshake from "./handshake.ts";
 import * as leader from "./leader.ts";
+import * as ledger from "./ledger.ts";
 import * as locks from "./locks.ts";
 import * as registration from "./registration.ts";
 import * as store from "./store.ts";
@@ -31,6 +32,7 @@ const parts: [object, number, number][] = [
   [store, 200, 299],
   [admin, 300, 399],
   [watch, 400, 499],
+  [ledger, 500, 599],
 ];
 
 test("numbers are unique and lie in the range of their part", () => {
@@ -41,7 +43,7 @@ test("numbers are unique and lie in the range of their part", () => {
     for (const { id, name } of methods) {
       assert.ok(id >= first && id <= last, `${name} ${id}`);
       assert.ok(!seen.has(id), `${name} ${id} is taken`);
-      assert.match(name, /^(hello|(leader|client|store|admin|watch)\.[a-zA-Z]+)$/);
+      assert.match(name, /^(hello|(leader|client|store|admin|watch|ledger)\.[a-zA-Z]+)$/);
       seen.add(id);
     }
   }

@@ -10,6 +10,7 @@ import {
   nothing,
   oneOf,
   optional,
+  shortList,
   struct,
   text,
   u16,
@@ -72,6 +73,9 @@ export const stateHoldings = method(
   nothing,
 );
 
+/** Servers with metadata. */
+export const leaderAddresses = shortList(text(256), 8);
+
 /** Keeps the session alive. Errors: sessionExpired. */
 export const heartbeat = method(
   102,
@@ -81,6 +85,8 @@ export const heartbeat = method(
     nowNs: i64,
     /** The leader's disk is nearly full: changes are to be answered only when they are committed. */
     writeThrough: boolean,
+    /** Where the leader may be when this one is lost; empty: only here. */
+    leaders: leaderAddresses,
   }),
 );
 

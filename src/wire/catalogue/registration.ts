@@ -2,7 +2,7 @@
 import { boolean, list, nothing, oneOf, optional, struct, text, u16, u32, u64 } from "../../codec/schema.ts";
 import { label, labelsMax } from "../../namespace/model.ts";
 import { method } from "../method.ts";
-import { groupView } from "./leader.ts";
+import { groupView, leaderAddresses } from "./leader.ts";
 
 /**
  * A store presents itself. Its groups come back; it serves from now on, as long as heartbeats are answered.
@@ -57,7 +57,7 @@ export const storeHeartbeat = method(
     /** Catch-ups that run or wait: up to which number of the group's chunks they are, and what they have copied. */
     catchUps: list(struct({ group: u16, position: u64, copiedBytes: u64 }), 64),
   }),
-  nothing,
+  struct({ leaders: leaderAddresses }),
 );
 
 /** A catch-up that the leader started is finished: the member has what the source has. */

@@ -1,0 +1,395 @@
+/**
+ * The leader's ledger: its own log, and the second copy on another server if there is one. ballot.ts has the rules; here they are
+ * kept:
+ *
+ *     append ──► room in the own log ──┬──► own disk ──────────────┐
+ *                                      └──► copy's disk (feed) ────┴──► acknowledged
+ *
+ * 1. Room is reserved first: an entry that the copy has and the own log has not would be two entries with one number.
+ * 2. While the copy is *required*, an append waits for it. It becomes required at the moment when it has everything; only then
+ *    is it recorded as in step.
+ * 3. When it is lost, the leader waits a moment for it to come back. Then, by the rule `preferred`, more than half of the voters
+ *    record that it is alone (without a witness: this server alone does), and it is not required any more.
+ * 4. Who has promised a higher term to another one says so in any answer: from then on nothing is served or appended here.
+ */
+import { BrineError, hasCode } from "../../errors/brine-error.ts";
+import { sleep } from "../../platform/clock.ts";
+import type { Logger } from "../../platform/logger.ts";
+import type { Platform } from "../../platform/platform.ts";
+import type { Configuration, LedgerMember, LedgerRule } from "../../wire/catalogue/ledger.ts";
+import type { Peer } from "../../wire/peer.ts";
+import type { FileLedger } from "../file/file-ledger.ts";
+import type { Ledger, LedgerEntry } from "../ledger.ts";
+import { isMajority, needsLeave } from "./ballot.ts";
+import { othersOf } from "./candidate.ts";
+import { CopyFeed, type StateSource } from "./copy-feed.ts";
+import { MemberLink } from "./member-link.ts";
+import type { Voter } from "./voter.ts";
+
+export interface CopiedLedgerOptions {
+  readonly platform: Platform;
+  readonly file: FileLedger;
+  readonly voter: Voter;
+  readonly clusterId: string;
+  readonly own: LedgerMember;
+  /** Undefined: this server alone has the ledger. */
+  readonly configuration: Configuration | undefined;
+  /** Another one leads, or this server's ballot can't be written. */
+  readonly onLost: (error: BrineError) => void;
+}
+
+export class CopiedLedger implements Ledger {
+  readonly #options: CopiedLedgerOptions;
+  readonly #log: Logger;
+  #configuration: Configuration | undefined;
+  readonly #links = new Map<string, MemberLink>();
+  #feed: CopyFeed | undefined;
+  #source: StateSource | undefined;
+  #current: LedgerEntry | undefined;
+  /** Appends wait for the copy. */
+  #required: boolean;
+  #waiting: { index: number; resolve: () => void; reject: (error: unknown) => void } | undefined;
+  #lost: BrineError | undefined;
+  #closed = false;
+  /** Since when the copy is required and has no feed that follows. */
+  #awaySinceMs: number | undefined;
+  /** Changes of the configuration go one after the other. */
+  #changing: Promise<unknown> = Promise.resolve();
+  #isSettling = false;
+
+  constructor(options: CopiedLedgerOptions) {
+    this.#options = options;
+    this.#log = options.platform.logger.for("ledger");
+    this.#configuration = options.configuration;
+    this.#required = (options.configuration?.inStep.length ?? 1) > 1;
+    options.voter.leading = true;
+  }
+
+  get term(): number {
+    return this.#options.file.term;
+  }
+
+  get lastIndex(): number {
+    return this.#options.file.lastIndex;
+  }
+
+  get serving(): boolean {
+    if (this.#lost !== undefined || this.#closed) return false;
+    if (this.#configuration === undefined || !needsLeave(this.#configuration)) return true;
+    const nowMs = this.#options.platform.clock.nowMs();
+    return [...this.#links.values()].some(({ leaveUntilMs }) => leaveUntilMs > nowMs);
+  }
+
+  get configuration(): Configuration | undefined {
+    return this.#configuration;
+  }
+
+  /** Index of the last entry on the copy's disk, while it is connected. */
+  get copyIndex(): number | undefined {
+    return this.#feed?.acked;
+  }
+
+  get copyState(): "none" | "away" | "attaching" | "replacing" | "following" | "in step" {
+    if ((this.#configuration?.copies.length ?? 1) < 2) return "none";
+    if (this.#feed === undefined) return "away";
+    return this.#required && this.#configuration!.inStep.length > 1 ? "in step" : this.#feed.state;
+  }
+
+  isConnected(serverId: string): boolean {
+    return this.#links.get(serverId)?.connected ?? false;
+  }
+
+  /** From here on the copy can get the state. */
+  set source(source: StateSource) {
+    this.#source = source;
+  }
+
+  /**
+   * Connects to the others. Resolves when this server may serve: with its copy in step, or alone by the rules.
+   * Errors: notLeader, notServing (closed meanwhile), DiskError.
+   */
+  async start(): Promise<void> {
+    const configuration = this.#configuration;
+    if (configuration === undefined) return;
+    const { platform, own, voter } = this.#options;
+    await voter.record(own.serverId, configuration);
+    for (const member of othersOf(configuration, own.serverId)) this.#linkTo(member);
+    this.#awaySinceMs = platform.clock.nowMs() + voter.timeouts.startMs - graceMs;
+    void this.#settle();
+    let isRecorded = this.#required;
+    while (!(isRecorded && this.serving && (!this.#required || this.#isCaughtUp()))) {
+      this.#check();
+      if (!isRecorded) {
+        isRecorded = await this.#record(configuration).then(
+          () => true,
+          () => false,
+        );
+      }
+      await sleep(platform.clock, pollMs);
+    }
+  }
+
+  async append(batch: Uint8Array): Promise<number> {
+    const { file } = this.#options;
+    this.#check();
+    await file.reserve(batch.byteLength);
+    this.#check();
+    const entry = { index: file.lastIndex + 1, term: file.term, batch };
+    this.#current = entry;
+    this.#feed?.poke();
+    try {
+      await file.append(batch);
+    } finally {
+      this.#current = undefined;
+    }
+    this.#feed?.poke();
+    this.#check();
+    if (this.#required && !(this.#feed !== undefined && this.#feed.acked >= entry.index)) {
+      await new Promise<void>((resolve, reject) => (this.#waiting = { index: entry.index, resolve, reject }));
+    }
+    return entry.index;
+  }
+
+  read(from: number): AsyncIterable<LedgerEntry> {
+    return this.#options.file.read(from);
+  }
+
+  async truncate(index: number): Promise<void> {
+    const needed = this.#feed?.neededIndex ?? index;
+    await this.#options.file.truncate(Math.min(index, needed));
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#options.voter.leading = false;
+    for (const link of this.#links.values()) link.stop();
+    this.#waiting?.reject(new BrineError("notServing", "the metadata server stops"));
+    await this.#changing;
+    await this.#options.file.close();
+  }
+
+  /** Takes a server in as the copy. Errors: exists, notLeader. */
+  async join(member: LedgerMember, rule: LedgerRule): Promise<void> {
+    const { own, platform } = this.#options;
+    const known = this.#configuration?.copies.find(({ serverId }) => serverId !== own.serverId);
+    if (known !== undefined && known.serverId !== member.serverId) {
+      throw new BrineError("exists", `the ledger has its second copy at ${known.address} (server ${known.serverId})`, {
+        advice: "a cluster has at most two servers with the metadata role: join with --roles store",
+      });
+    }
+    if (known?.address === member.address) return;
+    if (known !== undefined) {
+      throw new BrineError("invalid", `server ${member.serverId} had the address ${known.address}`, {
+        advice: "start it at the address that it had",
+      });
+    }
+    this.#log.info("the ledger gets a second copy", { address: member.address });
+    const configuration = {
+      term: this.term,
+      sequence: 1,
+      copies: [own, member],
+      inStep: [own.serverId],
+      witness: undefined,
+      rule,
+    };
+    await this.#options.voter.record(own.serverId, configuration);
+    this.#configuration = configuration;
+    this.#linkTo(member);
+    void this.#settle();
+    platform.logger.debug("joined", { serverId: member.serverId });
+  }
+
+  /** Makes a third server the witness, unless there is one or the copy isn't in step. */
+  appointWitness(member: LedgerMember): Promise<void> {
+    return this.#change(async () => {
+      const before = this.#configuration;
+      if (before === undefined || before.witness !== undefined || before.inStep.length < 2) return;
+      if (before.copies.some(({ serverId }) => serverId === member.serverId)) return;
+      const configuration = { ...before, sequence: before.sequence + 1, witness: member };
+      // First here: the copy may win with the help of the witness only when this server can't go on without asking it.
+      await this.#options.voter.record(this.#options.own.serverId, configuration);
+      this.#configuration = configuration;
+      await Promise.allSettled([...this.#links.values()].map((link) => link.record(configuration)));
+      this.#linkTo(member);
+      this.#log.info("the ledger has a witness", { address: member.address });
+    });
+  }
+
+  // --- the copy ---
+
+  #linkTo(member: LedgerMember): void {
+    const { platform, clusterId, own, voter } = this.#options;
+    const isCopy = this.#configuration!.copies.some(({ serverId }) => serverId === member.serverId);
+    const link = new MemberLink({
+      platform,
+      log: this.#log,
+      member,
+      clusterId,
+      serverId: own.serverId,
+      timeouts: voter.timeouts,
+      configuration: () => this.#configuration!,
+      onOutdated: (error) => this.#lose(error),
+      ...(isCopy && { onPeer: (peer: Peer) => void this.#feedOn(peer) }),
+    });
+    this.#links.set(member.serverId, link);
+    link.start();
+  }
+
+  async #feedOn(peer: Peer): Promise<void> {
+    const { file, own, voter } = this.#options;
+    const feed = new CopyFeed({
+      peer,
+      file,
+      term: this.term,
+      serverId: own.serverId,
+      timeouts: voter.timeouts,
+      source: () => this.#source,
+      current: () => this.#current,
+      onProgress: () => this.#progress(feed),
+    });
+    this.#feed = feed;
+    try {
+      await feed.run();
+    } catch (error) {
+      if (this.#closed) return;
+      if (hasCode(error, "notLeader")) this.#lose(error);
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#log.warn("the ledger's copy is not fed any more", { reason });
+    } finally {
+      if (this.#feed === feed) this.#feed = undefined;
+      peer.close("the copy is not fed any more");
+    }
+  }
+
+  #progress(feed: CopyFeed): void {
+    if (this.#feed !== feed || this.#closed) return;
+    // In this very moment: an append that goes on after it waits for the copy.
+    if (!this.#required && this.#isCaughtUp()) this.#required = true;
+    this.#wakeIfDone();
+    void this.#settle();
+  }
+
+  #isCaughtUp(): boolean {
+    return this.#feed?.state === "following" && this.#feed.acked >= this.#options.file.lastIndex;
+  }
+
+  #wakeIfDone(): void {
+    const waiting = this.#waiting;
+    if (waiting === undefined) return;
+    if (this.#required && !((this.#feed?.acked ?? 0) >= waiting.index)) return;
+    this.#waiting = undefined;
+    waiting.resolve();
+  }
+
+  // --- the configuration ---
+
+  /** Brings what is recorded in line with what is; one at a time, until nothing is left to do. Never rejects. */
+  async #settle(): Promise<void> {
+    if (this.#isSettling) return;
+    this.#isSettling = true;
+    const { platform, voter } = this.#options;
+    try {
+      while (!this.#closed && this.#lost === undefined) {
+        const isDone = await this.#settleOnce().catch((error: unknown) => {
+          this.#log.debug("not recorded yet", { reason: error instanceof Error ? error.message : String(error) });
+          return false;
+        });
+        if (isDone) break;
+        await sleep(platform.clock, Math.min(pollMs, voter.timeouts.retryMs));
+      }
+    } finally {
+      this.#isSettling = false;
+    }
+  }
+
+  /** True if nothing is to be done or awaited. */
+  async #settleOnce(): Promise<boolean> {
+    const { platform, own } = this.#options;
+    const configuration = this.#configuration!;
+    if (!this.#required) return true;
+    if (this.#feed?.state === "following") {
+      this.#awaySinceMs = undefined;
+      if (configuration.inStep.length < 2) await this.#recordInStep();
+      return this.#feed?.state === "following";
+    }
+    const nowMs = platform.clock.nowMs();
+    this.#awaySinceMs ??= nowMs;
+    if (configuration.rule === "required" || nowMs < this.#awaySinceMs + graceMs) return false;
+    await this.#record({ ...configuration, inStep: [own.serverId] });
+    this.#awaySinceMs = undefined;
+    this.#required = false;
+    this.#log.warn("the ledger has lost its copy, and goes on alone");
+    this.#wakeIfDone();
+    return true;
+  }
+
+  /** First there: it loosens what the copy may do, and holds already. */
+  #recordInStep(): Promise<void> {
+    return this.#change(async () => {
+      const { own, voter } = this.#options;
+      const before = this.#configuration!;
+      const copy = before.copies.find(({ serverId }) => serverId !== own.serverId)!;
+      const inStep = [own.serverId, copy.serverId];
+      const configuration = { ...before, sequence: before.sequence + 1, inStep };
+      await this.#links.get(copy.serverId)!.record(configuration);
+      const witness = before.witness && this.#links.get(before.witness.serverId);
+      await witness?.record(configuration).catch(() => {});
+      await voter.record(own.serverId, configuration);
+      this.#configuration = configuration;
+      this.#log.info("the ledger's copy is in step", { address: copy.address });
+    });
+  }
+
+  /** Resolves when more than half of the voters have it; without a witness, when this server has it. */
+  #record(next: Configuration): Promise<void> {
+    return this.#change(async () => {
+      const { own, voter } = this.#options;
+      const configuration = { ...next, sequence: this.#configuration!.sequence + 1 };
+      const have = new Set([own.serverId]);
+      await Promise.all(
+        othersOf(configuration, own.serverId).map(async ({ serverId }) => {
+          await this.#links
+            .get(serverId)
+            ?.record(configuration)
+            .then(
+              () => have.add(serverId),
+              () => {},
+            );
+        }),
+      );
+      if (configuration.witness !== undefined && !isMajority(configuration, have)) {
+        throw new BrineError("unreachable", "neither the copy nor the witness of the ledger can be reached");
+      }
+      await voter.record(own.serverId, configuration);
+      this.#configuration = configuration;
+    });
+  }
+
+  #change(work: () => Promise<void>): Promise<void> {
+    const result = this.#changing.then(async () => {
+      this.#check();
+      await work();
+    });
+    this.#changing = result.catch((error: unknown) => {
+      if (hasCode(error, "notLeader")) this.#lose(error);
+    });
+    return result;
+  }
+
+  #check(): void {
+    if (this.#lost !== undefined) throw this.#lost;
+    if (this.#closed) throw new BrineError("notServing", "the metadata server stops");
+  }
+
+  #lose(error: BrineError): void {
+    if (this.#lost !== undefined || this.#closed) return;
+    this.#lost = error;
+    this.#log.error("another server leads", { reason: error.message });
+    this.#waiting?.reject(error);
+    this.#options.onLost(error);
+  }
+}
+
+/** A copy that comes back within it is not missed: a connection that was reset is made anew in less. */
+const graceMs = 250;
+const pollMs = 50;

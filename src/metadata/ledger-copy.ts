@@ -1,0 +1,237 @@
+/**
+ * The second copy of the ledger, on a server that doesn't lead: writes what the leader sends to its own log, and applies it to
+ * its own state, so that it can lead at once.
+ *
+ * What is applied may be more than what was acknowledged: the last entries before a leader died. A leader that starts again
+ * takes them over; and where the logs have parted, log and state are replaced together.
+ */
+import { BrineError } from "../errors/brine-error.ts";
+import type { Voter } from "../ledger/copies/voter.ts";
+import { createFileLedger, FileLedger } from "../ledger/file/file-ledger.ts";
+import type { LedgerEntry } from "../ledger/ledger.ts";
+import { Namespace } from "../namespace/namespace.ts";
+import type { KeyValue } from "../platform/key-value.ts";
+import type { Logger } from "../platform/logger.ts";
+import type { Platform } from "../platform/platform.ts";
+import type { BackupRow } from "../wire/catalogue/admin.ts";
+import { entriesBytesMax, entriesMax } from "../wire/catalogue/ledger.ts";
+import { decodeBatch } from "./batch.ts";
+import { Lifetime } from "./lifetime.ts";
+
+const uncommittedMax = 20_000;
+
+export interface LedgerCopyOptions {
+  /** Of the metadata. */
+  readonly directory: string;
+  readonly voter: Voter;
+  readonly checkpointMs: number;
+}
+
+export class LedgerCopy {
+  readonly #platform: Platform;
+  readonly #options: LedgerCopyOptions;
+  readonly #log: Logger;
+  readonly #lifetime: Lifetime;
+  #file: FileLedger;
+  #state: KeyValue;
+  #namespace: Namespace;
+  /** Rows of the leader's state are coming in: log and state are of no use until they are all here. */
+  #isReplacing = false;
+  #closed = false;
+  #failure: unknown;
+  #turn: Promise<unknown> = Promise.resolve();
+
+  private constructor(
+    platform: Platform,
+    options: LedgerCopyOptions,
+    opened: { file: FileLedger; state: KeyValue; namespace: Namespace },
+  ) {
+    this.#platform = platform;
+    this.#options = options;
+    this.#log = platform.logger.for("ledger");
+    this.#lifetime = new Lifetime(platform.clock, this.#log);
+    this.#file = opened.file;
+    this.#state = opened.state;
+    this.#namespace = opened.namespace;
+  }
+
+  /** Errors: badChecksum, versionMismatch, diskFailed, DiskError. */
+  static async open(platform: Platform, options: LedgerCopyOptions): Promise<LedgerCopy> {
+    await platform.disk.makeDirectory(options.directory);
+    const copy = new LedgerCopy(platform, options, await openFiles(platform, options.directory));
+    await copy.#replay();
+    copy.#lifetime.run("checkpoints", () => copy.#checkpoints());
+    return copy;
+  }
+
+  get lastIndex(): number {
+    return this.#file.lastIndex;
+  }
+
+  get isWhole(): boolean {
+    return !this.#isReplacing && this.#failure === undefined && this.#file.lastIndex > 0;
+  }
+
+  attach(term: number, leader: string): Promise<{ lastIndex: number; lastTerm: number }> {
+    return this.#inTurn(term, leader, async () => {
+      // A replacement that was broken off is begun again.
+      if (this.#isReplacing) return { lastIndex: Number.MAX_SAFE_INTEGER, lastTerm: 0 };
+      return { lastIndex: this.#file.lastIndex, lastTerm: this.#file.lastEntryTerm };
+    });
+  }
+
+  append(term: number, leader: string, entries: readonly LedgerEntry[]): Promise<void> {
+    return this.#inTurn(term, leader, async () => {
+      await this.#file.appendAll(entries);
+      for (const { index, batch } of entries) this.#apply(index, batch);
+    });
+  }
+
+  /** Errors: notFound. */
+  entries(term: number, leader: string, from: number): Promise<LedgerEntry[]> {
+    return this.#inTurn(term, leader, async () => {
+      const entries: LedgerEntry[] = [];
+      let bytes = 0;
+      for await (const entry of this.#file.read(from)) {
+        bytes += entry.batch.byteLength;
+        if (entries.length === entriesMax || (entries.length > 1 && bytes > entriesBytesMax)) break;
+        entries.push(entry);
+      }
+      return entries;
+    });
+  }
+
+  replace(
+    term: number,
+    leader: string,
+    part: { first: boolean; rows: readonly BackupRow[]; done: boolean; last: LedgerEntry | undefined },
+  ): Promise<void> {
+    return this.#inTurn(term, leader, async () => {
+      if (part.first) await this.#empty();
+      else if (!this.#isReplacing) throw new BrineError("invalid", "a part of a state without its beginning");
+      for (const { key, value } of part.rows) this.#state.put(key, value);
+      if (this.#state.uncommittedCount >= uncommittedMax) this.#state.commit();
+      if (part.done) await this.#fill(part.last);
+    });
+  }
+
+  /** Ends what is under way, and closes the files. Idempotent. */
+  async close(): Promise<void> {
+    this.#lifetime.stop();
+    this.#closed = true;
+    await this.#turn;
+    if (this.#failure === undefined) await this.#state.close();
+    await this.#file.close();
+  }
+
+  async #replay(): Promise<void> {
+    for await (const { index, batch } of this.#file.read(this.#namespace.appliedIndex + 1)) this.#apply(index, batch);
+    this.#state.commit();
+  }
+
+  #apply(index: number, batch: Uint8Array): void {
+    this.#namespace.applyBatch(index, decodeBatch(batch));
+    if (this.#state.uncommittedCount >= uncommittedMax) this.#state.commit();
+  }
+
+  async #empty(): Promise<void> {
+    this.#log.info("the copy's log is not the beginning of the leader's: log and state are replaced");
+    const { directory } = this.#options;
+    await this.#platform.disk.writeFile(markPath(directory), Buffer.of(1));
+    this.#isReplacing = true;
+    await this.#file.close();
+    await this.#state.close();
+    await removeFiles(this.#platform, directory);
+    this.#state = await this.#platform.keyValue.open(statePath(directory));
+  }
+
+  async #fill(last: LedgerEntry | undefined): Promise<void> {
+    const { directory } = this.#options;
+    await this.#state.close();
+    if (last !== undefined) {
+      const { term, index, batch } = last;
+      await createFileLedger(this.#platform, `${directory}/ledger`, { term, index, last: batch });
+    }
+    await this.#platform.disk.remove(markPath(directory));
+    await this.#platform.disk.syncDirectory(directory);
+    ({ file: this.#file, state: this.#state, namespace: this.#namespace } = await openFiles(this.#platform, directory));
+    this.#isReplacing = false;
+    this.#log.info("the copy has the leader's state", { index: this.#file.lastIndex });
+  }
+
+  async #checkpoints(): Promise<void> {
+    while (!this.#lifetime.stopped) {
+      await this.#lifetime.sleep(this.#options.checkpointMs);
+      if (this.#lifetime.stopped) return;
+      await this.#enqueue(async () => {
+        if (this.#isReplacing || this.#lifetime.stopped) return;
+        const index = this.#namespace.appliedIndex;
+        this.#state.commit();
+        await this.#state.checkpoint();
+        await this.#file.truncate(index);
+      }).catch((error: unknown) => {
+        this.#log.warn("no checkpoint of the ledger's copy", { reason: String(error) });
+      });
+    }
+  }
+
+  /** One after the other, and for the leader that was promised alone. */
+  #inTurn<T>(term: number, leader: string, work: () => Promise<T>): Promise<T> {
+    return this.#enqueue(async () => {
+      this.#options.voter.check(term, leader);
+      if (this.#failure !== undefined) throw this.#failure;
+      try {
+        return await work();
+      } catch (error) {
+        const isHarmless = error instanceof BrineError && ["noSpace", "notFound", "invalid"].includes(error.code);
+        if (!isHarmless) this.#failure = error;
+        throw error;
+      }
+    });
+  }
+
+  #enqueue<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(() => {
+      if (this.#closed) throw new BrineError("notServing", "the ledger's copy is closed");
+      return work();
+    });
+    this.#turn = result.catch(() => {});
+    return result;
+  }
+}
+
+function statePath(directory: string): string {
+  return `${directory}/state.sqlite`;
+}
+
+/** There while log and state are being replaced: then neither is believed. */
+function markPath(directory: string): string {
+  return `${directory}/replacing`;
+}
+
+/** Errors: badChecksum (log and state don't fit), versionMismatch, diskFailed, DiskError. */
+async function openFiles(
+  platform: Platform,
+  directory: string,
+): Promise<{ file: FileLedger; state: KeyValue; namespace: Namespace }> {
+  if ((await platform.disk.readFile(markPath(directory))) !== undefined) await removeFiles(platform, directory);
+  const file = await FileLedger.open(platform, `${directory}/ledger`);
+  const state = await platform.keyValue.open(statePath(directory));
+  const namespace = new Namespace(state);
+  const { appliedIndex } = namespace;
+  if (appliedIndex <= file.lastIndex && appliedIndex + 1 >= file.firstIndex) return { file, state, namespace };
+  await file.close();
+  await state.close();
+  throw new BrineError(
+    "badChecksum",
+    `the state has entry ${appliedIndex}, the ledger has ${file.firstIndex} to ${file.lastIndex}`,
+    { advice: `move the folder ${directory} away: the copy is then made anew` },
+  );
+}
+
+async function removeFiles({ disk, keyValue }: Platform, directory: string): Promise<void> {
+  const ledger = `${directory}/ledger`;
+  for (const name of await disk.list(ledger)) await disk.remove(`${ledger}/${name}`);
+  await disk.syncDirectory(ledger);
+  await keyValue.remove(statePath(directory));
+}

@@ -1,0 +1,328 @@
+/**
+ * The metadata role of a server: leads, or keeps the second copy of the ledger, or doesn't know yet which of both.
+ *
+ *     alone ──(another server joins)──► leading with a copy
+ *                                          │ start            ▲ promoted
+ *                                          ▼                  │
+ *                                      candidate ──► copy of the leader
+ *
+ * A server that has never had a copy leads at once. Any other stands for leader when it starts, if it was the last to lead as far
+ * as it knows, and is the copy otherwise. Who loses the leadership ends; started again, it is the copy.
+ */
+import { BrineError, hasCode } from "../errors/brine-error.ts";
+import { adoptTail } from "../ledger/copies/adopt.ts";
+import { standForLeader } from "../ledger/copies/candidate.ts";
+import { CopiedLedger } from "../ledger/copies/copied-ledger.ts";
+import type { Voter } from "../ledger/copies/voter.ts";
+import { FileLedger } from "../ledger/file/file-ledger.ts";
+import { sleep } from "../platform/clock.ts";
+import type { Logger } from "../platform/logger.ts";
+import type { Address } from "../platform/network.ts";
+import type { Platform } from "../platform/platform.ts";
+import {
+  appendEntries,
+  attachCopy,
+  type Configuration,
+  joinLedger,
+  type LedgerRule,
+  promoteLedger,
+  readEntries,
+  replaceState,
+} from "../wire/catalogue/ledger.ts";
+import { connectPeer } from "../wire/connect.ts";
+import type { Peer } from "../wire/peer.ts";
+import { Service } from "../wire/service.ts";
+import { copiesReport } from "./copies-report.ts";
+import { LedgerCopy } from "./ledger-copy.ts";
+import { MetadataServer, type MetadataServerOptions, registerLeader } from "./metadata-server.ts";
+import { defaultTimeouts } from "./timeouts.ts";
+
+export interface MetadataRoleOptions extends Omit<MetadataServerOptions, "ledger" | "copies" | "onEnd"> {
+  readonly voter: Voter;
+  /** Of the cluster whose ledger it is to keep a copy of; empty for the cluster's first server. */
+  readonly leaders: readonly Address[];
+  readonly rule: LedgerRule;
+  /** The role has ended by itself: the process should, too, and be started again. */
+  readonly onEnd: (error: BrineError) => void;
+}
+
+/** Waits of a promotion: for the old leader's leave to serve, and some tries. */
+const promotionPatienceMs = 15_000;
+const joinTimeoutMs = 3_000;
+
+type State =
+  | { readonly kind: "starting" }
+  | { readonly kind: "leading"; readonly server: MetadataServer; readonly ledger: CopiedLedger }
+  | { readonly kind: "copy"; readonly copy: LedgerCopy }
+  | { readonly kind: "ended"; readonly reason: BrineError };
+
+export class MetadataRole {
+  readonly #platform: Platform;
+  readonly #options: MetadataRoleOptions;
+  readonly #log: Logger;
+  #state: State = { kind: "starting" };
+  #working: Promise<void> = Promise.resolve();
+  #stopped = false;
+
+  private constructor(platform: Platform, options: MetadataRoleOptions) {
+    this.#platform = platform;
+    this.#options = options;
+    this.#log = platform.logger.for("ledger");
+  }
+
+  /**
+   * A server without a second copy serves when this resolves; any other finds out in the background what it is.
+   * Errors: those of MetadataServer.start and LedgerCopy.open.
+   */
+  static async start(platform: Platform, options: MetadataRoleOptions): Promise<MetadataRole> {
+    const role = new MetadataRole(platform, options);
+    const { configuration } = options.voter.ballot;
+    if (configuration === undefined && options.leaders.length === 0) {
+      await role.#lead(await role.#openFile(), undefined);
+    } else if (configuration === undefined) {
+      await role.#becomeCopy();
+      role.#inBackground(() => role.#join());
+    } else role.#inBackground(() => role.#stand());
+    return role;
+  }
+
+  /** The term under which it leads; 0: it doesn't. */
+  get term(): number {
+    return this.#state.kind === "leading" ? this.#state.server.term : 0;
+  }
+
+  /** The metadata server, while it leads. */
+  get server(): MetadataServer | undefined {
+    return this.#state.kind === "leading" ? this.#state.server : undefined;
+  }
+
+  register(service: Service): void {
+    registerLeader(service, () => this.#leading().server);
+    const leader = ["leader"] as const;
+    service.handle(attachCopy, (body) => this.#copy().attach(body.term, body.leader), { roles: leader });
+    service.handle(
+      appendEntries,
+      async ({ term, entries }, _payload, peer) => {
+        await this.#copy().append(term, peer.remote.peerId, entries);
+        return {};
+      },
+      { roles: leader },
+    );
+    service.handle(
+      readEntries,
+      async ({ term, from }, _payload, peer) => ({
+        entries: await this.#copy().entries(term, peer.remote.peerId, from),
+      }),
+      { roles: leader },
+    );
+    service.handle(
+      replaceState,
+      async ({ term, ...part }, _payload, peer) => {
+        await this.#copy().replace(term, peer.remote.peerId, part);
+        return {};
+      },
+      { roles: leader },
+    );
+    service.handle(
+      joinLedger,
+      async ({ serverId, address, rule }) => {
+        const { server, ledger } = this.#leading();
+        void server.parts;
+        await ledger.join({ serverId, address }, rule);
+        return {};
+      },
+      { roles: ["store"] },
+    );
+    service.handle(promoteLedger, (body) => this.#promote(body), { roles: ["admin"] });
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    if (this.#state.kind === "leading") await this.#state.server.stop();
+    await this.#working;
+    if (this.#state.kind === "leading") await this.#state.server.stop();
+    if (this.#state.kind === "copy") await this.#state.copy.close();
+  }
+
+  // --- what it is ---
+
+  #leading(): { server: MetadataServer; ledger: CopiedLedger } {
+    if (this.#state.kind === "leading") return this.#state;
+    throw this.#notLeader();
+  }
+
+  #copy(): LedgerCopy {
+    if (this.#state.kind === "copy") return this.#state.copy;
+    throw new BrineError("notServing", "this server keeps no copy of the ledger now");
+  }
+
+  #notLeader(): BrineError {
+    if (this.#state.kind === "ended") return this.#state.reason;
+    if (this.#state.kind !== "copy") {
+      return new BrineError(
+        "notServing",
+        "the metadata server is starting, or waits for its copy or witness to answer",
+      );
+    }
+    const { configuration } = this.#options.voter.ballot;
+    const leader = configuration?.copies.find(({ serverId }) => serverId === configuration.inStep[0])?.address;
+    return new BrineError("notLeader", `this server keeps the second copy of the ledger; ${leader ?? "another"} leads`);
+  }
+
+  #inBackground(work: () => Promise<void>): void {
+    this.#working = work().catch((error: unknown) => {
+      if (!this.#stopped) this.#end(error);
+    });
+  }
+
+  #end(error: unknown): void {
+    if (this.#state.kind === "ended") return;
+    const cause = error instanceof BrineError ? error : new BrineError("internal", String(error), { cause: error });
+    this.#state = { kind: "ended", reason: new BrineError("notServing", cause.message) };
+    this.#options.onEnd(cause);
+  }
+
+  #openFile(): Promise<FileLedger> {
+    return FileLedger.open(this.#platform, `${this.#options.directory}/ledger`);
+  }
+
+  async #becomeCopy(): Promise<void> {
+    const { directory, voter, timeouts } = this.#options;
+    const { checkpointMs } = { ...defaultTimeouts, ...timeouts };
+    const copy = await LedgerCopy.open(this.#platform, { directory, voter, checkpointMs });
+    this.#state = { kind: "copy", copy };
+    this.#log.info("this server keeps the ledger's second copy", { lastIndex: copy.lastIndex });
+  }
+
+  /** Until the leader knows of this copy. It connects to us then. */
+  async #join(): Promise<void> {
+    const { leaders, serverId, address, rule, clusterId, voter } = this.#options;
+    const identity = { role: "store" as const, clusterId, peerId: serverId, description: "the ledger's second copy" };
+    for (let round = 0; !this.#stopped && voter.ballot.configuration === undefined; round++) {
+      const leader = leaders[round % leaders.length]!;
+      let peer: Peer | undefined;
+      try {
+        peer = await connectPeer(this.#platform, leader, identity, new Service(), joinTimeoutMs);
+        await peer.request(joinLedger, { serverId, address, rule }, { timeoutMs: joinTimeoutMs });
+      } catch (error) {
+        if (hasCode(error, "exists", "invalid", "wrongCluster", "refused")) throw error;
+        this.#log.warn("not taken in as the ledger's copy yet", { leader, reason: (error as Error).message });
+      } finally {
+        peer?.close("joined");
+      }
+      await sleep(this.#platform.clock, voter.timeouts.renewMs);
+    }
+  }
+
+  // --- leading ---
+
+  async #stand(): Promise<void> {
+    const { clusterId, voter } = this.#options;
+    const began = this.#state;
+    const isOver = () => this.#stopped || this.#state !== began;
+    const standing = await standForLeader(this.#platform, voter, {
+      clusterId,
+      promotion: false,
+      oldLeaderIsOff: false,
+      acceptLoss: false,
+      patienceMs: Number.POSITIVE_INFINITY,
+      stopped: isOver,
+    }).catch((error: unknown) => {
+      // A person has made it the leader meanwhile.
+      if (!isOver()) throw error;
+    });
+    if (standing === undefined || isOver()) return;
+    if (standing.kind === "copy") await this.#becomeCopy();
+    else await this.#leadAfter(standing.term, standing.configuration);
+  }
+
+  /** Goes on with the copy if it is in step and answers, else alone, by the rule. */
+  async #leadAfter(term: number, known: Configuration): Promise<void> {
+    const { voter, clusterId, serverId } = this.#options;
+    const copy = known.copies.find((one) => one.serverId !== serverId)!;
+    const inStep = [serverId, ...known.inStep.filter((id) => id !== serverId)];
+    let configuration = { ...known, term, sequence: 1, inStep };
+    const file = await this.#openFile();
+    const untilMs = this.#platform.clock.nowMs() + voter.timeouts.startMs;
+    while (configuration.inStep.length > 1) {
+      try {
+        await adoptTail(this.#platform, { voter, file, clusterId, copy, configuration });
+        break;
+      } catch (error) {
+        if (hasCode(error, "badChecksum", "notLeader", "diskFailed", "noSpace") || this.#stopped) {
+          await file.close();
+          throw error;
+        }
+        this.#log.warn("the ledger's copy does not answer", {
+          address: copy.address,
+          reason: (error as Error).message,
+        });
+      }
+      if (this.#platform.clock.nowMs() < untilMs || configuration.rule === "required") {
+        await sleep(this.#platform.clock, voter.timeouts.retryMs);
+      } else configuration = { ...configuration, inStep: [serverId] };
+    }
+    await this.#lead(file, configuration);
+  }
+
+  async #lead(file: FileLedger, configuration: Configuration | undefined): Promise<void> {
+    const { voter, clusterId, serverId, address } = this.#options;
+    let server: MetadataServer | undefined;
+    const ledger = new CopiedLedger({
+      platform: this.#platform,
+      file,
+      voter,
+      clusterId,
+      own: { serverId, address },
+      configuration,
+      onLost: (error) => (server === undefined ? this.#end(error) : server.lose(error)),
+    });
+    try {
+      await file.begin(configuration?.term ?? Math.max(file.term, voter.ballot.term) + 1);
+      await ledger.start();
+      server = await MetadataServer.start(this.#platform, {
+        ...this.#options,
+        ledger,
+        copies: copiesReport(ledger, serverId),
+        onEnd: (error) => this.#end(error),
+      });
+    } catch (error) {
+      await ledger.close();
+      throw error;
+    }
+    ledger.source = server.backups;
+    if (this.#state.kind === "ended") throw this.#state.reason;
+    this.#state = { kind: "leading", server, ledger };
+    this.#log.info("leading", { term: ledger.term, lastIndex: ledger.lastIndex });
+  }
+
+  async #promote(how: { oldLeaderIsOff: boolean; acceptLoss: boolean }): Promise<{ term: number }> {
+    const { clusterId, voter, serverId } = this.#options;
+    const state = this.#state;
+    if (state.kind === "leading") throw new BrineError("invalid", "this server leads already");
+    if (voter.ballot.configuration === undefined) {
+      throw new BrineError("invalid", "this server keeps no copy of the ledger");
+    }
+    if (state.kind === "copy" && !state.copy.isWhole) {
+      throw new BrineError("invalid", "this copy of the ledger is not whole: the leader was still sending its state");
+    }
+    this.#log.warn("asked to lead", how);
+    const standing = await standForLeader(this.#platform, voter, {
+      clusterId,
+      promotion: true,
+      ...how,
+      patienceMs: promotionPatienceMs,
+      stopped: () => this.#stopped || this.#state !== state,
+    });
+    if (standing.kind !== "leads") throw new BrineError("busy", "another server leads");
+    this.#state = { kind: "starting" };
+    const { term } = standing;
+    const alone = { ...standing.configuration, inStep: [serverId] };
+    this.#inBackground(async () => {
+      if (state.kind === "copy") await state.copy.close();
+      await this.#leadAfter(term, alone);
+    });
+    await this.#working;
+    return { term: this.#leading().server.term };
+  }
+}

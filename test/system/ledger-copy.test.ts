@@ -1,0 +1,81 @@
+/** The metadata's server is lost: its ledger's second copy is promoted, and has everything. */
+import { strict as assert } from "node:assert";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { Cluster, type Context, runBrine, runProgram, shell, waitFor, whyNoMount } from "./cluster.ts";
+import { type Place, TestNetwork, whyNoNetwork } from "./test-network.ts";
+
+const withCopy = { servers: 3, secondOptions: ["--roles", "metadata,store"] };
+
+async function waitInStep(cluster: Cluster, index: number): Promise<void> {
+  await waitFor("the ledger's copy to be in step", async () => {
+    const { metadata } = await cluster.status(index);
+    return metadata.startsWith("two copies") && metadata.includes("witness 1");
+  });
+}
+
+test("the server is killed and its directory deleted: the copy has it all", {
+  skip: whyNoMount() ?? false,
+}, async (context) => {
+  const cluster = await Cluster.start(context, withCopy);
+  await waitInStep(cluster, 0);
+  const { point } = await cluster.mount("one");
+  await shell(`cp -r src/ledger src/metadata ${point} && sync ${point}`, { cwd: process.cwd() });
+  // An application that goes on over it all: whatever it was told to be on disk is there afterwards.
+  const writing = shell(
+    `for n in $(seq 1 60); do echo "line $n" > ${point}/file-$n; sync ${point}/file-$n; sleep 0.1; done`,
+    { timeoutMs: 60_000 },
+  );
+  await new Promise((done) => setTimeout(done, 1_000));
+  await cluster.killServer(0);
+  rmSync(cluster.data(0), { recursive: true, force: true });
+  const promoted = await runBrine(["ledger", "promote", cluster.addresses[1]!]);
+  assert.equal(promoted.code, 0, promoted.stderr);
+  await writing;
+  await shell(`diff -r src/ledger ${point}/ledger && diff -r src/metadata ${point}/metadata`, { cwd: process.cwd() });
+  const after = await cluster.mount("two", [], { host: "", enter: [] }, cluster.addresses[1]);
+  const lines = await shell(`cd ${after.point} && for n in $(seq 1 60); do cat file-$n; done`);
+  assert.equal(lines, Array.from({ length: 60 }, (_, n) => `line ${n + 1}\n`).join(""));
+  const status = await cluster.status(1);
+  assert.match(status.metadata, /^ONE COPY, .*away/);
+  assert.ok(
+    status.problems.some((problem: string) => /metadata runs on one copy/.test(problem)),
+    status.problems,
+  );
+});
+
+async function separate(context: Context): Promise<{ network: TestNetwork; places: Place[]; cluster: Cluster }> {
+  const network = await TestNetwork.start(context);
+  const places: Place[] = [];
+  for (let count = 0; count < 3; count++) places.push(await network.place(context));
+  const cluster = await Cluster.start(context, { ...withCopy, places });
+  await waitInStep(cluster, 0);
+  return { network, places, cluster };
+}
+
+test("a leader that is cut off answers nobody, and comes back as the copy", {
+  skip: whyNoNetwork() ?? false,
+}, async (context) => {
+  const { network, places, cluster } = await separate(context);
+  const early = await runBrine(["ledger", "promote", cluster.addresses[1]!]);
+  assert.notEqual(early.code, 0, "a leader that serves is not replaced");
+  assert.match(early.stderr, /still be serving/);
+  assert.equal((await runBrine(["volume", "create", "before", cluster.addresses[0]!])).code, 0);
+  await network.cut(places[0]!);
+  const promoted = await runBrine(["ledger", "promote", cluster.addresses[1]!]);
+  assert.equal(promoted.code, 0, promoted.stderr);
+  // From beside it, where it can be reached.
+  const [enter, ...rest] = places[0]!.enter;
+  const brine = join(process.cwd(), "bin/brine");
+  const asked = await runProgram(enter!, [...rest, brine, "status", cluster.addresses[0]!]);
+  assert.notEqual(asked.code, 0, asked.stdout);
+  assert.match(asked.stderr, /neither the ledger's copy nor its witness answers/);
+  assert.equal((await runBrine(["volume", "create", "after", cluster.addresses[1]!, "--replicas", "1"])).code, 0);
+  await network.mend(places[0]!);
+  assert.notEqual(await cluster.servers[0]!.ended, 0, "who has lost the leadership ends");
+  await cluster.startServer(0);
+  await waitInStep(cluster, 1);
+  const { volumes } = await cluster.status(1);
+  assert.deepEqual(volumes.map(({ name }: { name: string }) => name).sort(), ["after", "before", "home"]);
+});
