@@ -71,6 +71,9 @@ async function restore(
     try {
       await checkTarget(platform, directory, head);
       const rows = await fill(platform, file, path, `${data}/metadata`, head);
+      // What was promised about the lost ledger, and who kept it, is over: this one has no second copy yet.
+      await platform.disk.remove(`${data}/ballot`);
+      await platform.disk.syncDirectory(data);
       if (directory.identity === undefined) {
         const owner = { clusterId: head.clusterId, roles, leaders: [] };
         await initialiseDataDirectory(platform, data, owner);

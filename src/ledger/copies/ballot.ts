@@ -18,7 +18,8 @@
  *    are the same, and so is all before them.
  *
  * With two voters alone the second one can't know whether the first has gone on without it. With the rule `required` it hasn't:
- * then the copy may lead on its own promise. With `preferred` it needs a person's word that the old leader is off.
+ * then the copy may lead on its own promise. With `preferred` it needs a person's word that the old leader is off. With a witness such a
+ * word counts only for who accepts a loss, and the witness has no vote any more.
  *
  * Everything here is without I/O: ballots in, ballots out.
  */
@@ -109,9 +110,11 @@ export function judge(candidacy: Candidacy): Verdict {
   return isInStep || (candidacy.promotion && candidacy.acceptLoss) ? "leads" : "behind";
 }
 
-function mayLeadAlone({ serverId, configuration, promotion, oldLeaderIsOff }: Candidacy): boolean {
+function mayLeadAlone(candidacy: Candidacy): boolean {
+  const { serverId, configuration, promotion, oldLeaderIsOff, acceptLoss } = candidacy;
   const { witness, rule, inStep, copies } = configuration;
-  if (!promotion || witness !== undefined) return false;
+  if (!promotion) return false;
+  if (witness !== undefined) return oldLeaderIsOff && acceptLoss;
   if (oldLeaderIsOff) return true;
   // The first in the list of those in step is the leader: it acknowledges nothing that the other one doesn't have.
   return rule === "required" && inStep.length === copies.length && inStep[0] !== serverId;

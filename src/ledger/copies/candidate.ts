@@ -11,7 +11,7 @@ import { type Configuration, claimTerm, type LedgerMember } from "../../wire/cat
 import { connectPeer } from "../../wire/connect.ts";
 import type { Peer } from "../../wire/peer.ts";
 import { Service } from "../../wire/service.ts";
-import { judge, later, nextTerm } from "./ballot.ts";
+import { isMajority, judge, later, nextTerm } from "./ballot.ts";
 import type { ClaimAnswer, Voter } from "./voter.ts";
 
 export interface StandOptions {
@@ -83,7 +83,9 @@ async function standOnce(platform: Platform, voter: Voter, options: StandOptions
   }
   const ownAnswer = await voter.claim({ term, leader: serverId });
   if (!ownAnswer.promised) return { kind: "again", reason: "another leader was promised", waitMs: timeouts.retryMs };
-  return { kind: "leads", term, configuration: latest };
+  // Led against the witness: it doesn't vote any more.
+  const witness = isMajority(latest, promised) ? latest.witness : undefined;
+  return { kind: "leads", term, configuration: { ...latest, witness } };
 }
 
 /** The leave that this server itself gave, unless it was to itself. */
