@@ -1,11 +1,13 @@
 /** Copies are made and given up by the leader, step by step, with stores that answer at once. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { hasCode } from "../errors/brine-error.ts";
+import { BrineError, hasCode } from "../errors/brine-error.ts";
 import type { GroupView } from "../wire/catalogue/leader.ts";
 import { FakePeer } from "./testing/fake-peer.ts";
 import { Harness } from "./testing/harness.ts";
 import { drain } from "./testing/manual-clock.ts";
+
+const rebuildAfterMs = 60_000;
 
 interface TestStore {
   readonly store: number;
@@ -13,7 +15,7 @@ interface TestStore {
 }
 
 async function cluster(...names: readonly string[]) {
-  const harness = await Harness.start();
+  const harness = await Harness.start({ rebuildAfterMs });
   const stores: TestStore[] = [];
   for (const name of names) stores.push(await addStore(harness, name));
   await harness.addVolume("home", 2);
@@ -58,11 +60,17 @@ test("a store that stays away is replaced after a while; back again, it is told 
   const [a, b] = stores as [TestStore, TestStore];
   harness.refusing.add("b:1");
   b.peer.close("the process has ended");
-  const alive = { stores: [a, spare], sessions: [client] };
-  await harness.pass(590_000, alive);
+  const seconds = async (count: number) => {
+    for (let second = 0; second < count; second++) {
+      for (const { store, peer } of [a, spare]) harness.beat(store, peer);
+      harness.parts.sessions.heartbeat(client.session.id, client.peer);
+      await harness.clock.advance(1_000);
+    }
+  };
+  await seconds(rebuildAfterMs / 1_000 - 5);
   assert.deepEqual(loadsOf(harness), { 1: 32 });
   assert.equal(harness.parts.admin.status().healing?.missing, 32);
-  await harness.pass(20_000, alive);
+  await seconds(20);
   assert.deepEqual(loadsOf(harness), { 1: 32, 3: 32 });
   assert.equal(harness.parts.admin.status().healing, undefined);
   const known = harness.leader.namespace.groups().map(({ group }) => group);
@@ -127,16 +135,28 @@ test("a draining store serves a group until it is told to stop, before the group
   assert.deepEqual(await harness.parts.storeChanges.change({ store: "3", change: "remove" }), { store: 3, groups: 0 });
 });
 
-test("a store that doesn't say that it has stopped is cut off, and its groups stay until it has", async () => {
+test("a store that doesn't say that it has stopped is cut off, and its groups stay as they are until then", async () => {
   const { harness, stores, client } = await cluster("a", "b", "c");
   const drained = stores[2]!;
+  const groupsOf = () => harness.leader.namespace.groups().filter((group) => hasMember(group.members, 3));
+  const before = groupsOf().length;
   const { answer } = drained.peer;
-  drained.peer.answer = (method, body) =>
-    method === "store.leaveGroups" ? new Promise<never>(() => {}) : answer(method, body);
+  let left = 0;
+  drained.peer.answer = (method, body) => {
+    if (method !== "store.leaveGroups") return answer(method, body);
+    left = groupsOf().length;
+    return Promise.reject(new BrineError("timedOut", "no answer"));
+  };
   await harness.parts.storeChanges.change({ store: "3", change: "drain" });
   await harness.pass(400, { stores, sessions: [client] });
-  assert.ok(harness.leader.namespace.groups().some(({ members }) => members.some(({ store }) => store === 3)));
+  assert.equal(left, before);
+  assert.ok(drained.peer.closed, "it is cut off");
+  assert.equal(groupsOf().length, before);
 });
+
+function hasMember(members: readonly { store: number }[], store: number): boolean {
+  return members.some((member) => member.store === store);
+}
 
 test("copies come and go at run time: 2, 3, 1", async () => {
   const { harness, stores, client } = await cluster("a", "b", "c");

@@ -34,7 +34,9 @@ export class StoreChanges {
     const stores = this.#leader.namespace.stores().filter(({ status }) => status !== "removed");
     const found = stores.find(({ store, address }) => String(store) === name || address === name);
     if (found !== undefined) return found;
-    throw new BrineError("notFound", `there is no store "${name}"`, { advice: 'see "brine store list"' });
+    throw new BrineError("notFound", `there is no store "${name}"`, {
+      advice: 'see "brine store list"; a new one is known once its server is started with --join, in this cluster only',
+    });
   }
 
   /** Errors: refused. */

@@ -21,7 +21,7 @@ import type { Parts } from "../methods.ts";
 import type { RecallMessage } from "../recalls.ts";
 import type { Session } from "../sessions.ts";
 import { SpaceGuard } from "../space-guard.ts";
-import { defaultTimeouts } from "../timeouts.ts";
+import { defaultTimeouts, type Timeouts } from "../timeouts.ts";
 import type { TransactAnswer } from "../transactions.ts";
 import { Waits } from "../waits.ts";
 import { FakeLedger } from "./fake-ledger.ts";
@@ -41,8 +41,11 @@ export class Harness {
   #lifetime!: Lifetime;
   #parts!: Parts;
 
-  static async start(): Promise<Harness> {
+  #timeouts: Timeouts = defaultTimeouts;
+
+  static async start(timeouts: Partial<Timeouts> = {}): Promise<Harness> {
     const harness = new Harness();
+    harness.#timeouts = { ...defaultTimeouts, ...timeouts };
     await harness.#start();
     return harness;
   }
@@ -71,7 +74,7 @@ export class Harness {
     const { clock, ledger } = this;
     const platform = this.#platform();
     const log = platform.logger;
-    const timeouts = defaultTimeouts;
+    const timeouts = this.#timeouts;
     const lifetime = new Lifetime(clock, log);
     this.#lifetime = lifetime;
     const state = this.database.open();
