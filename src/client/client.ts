@@ -1,6 +1,5 @@
 /**
  * The client: FileSystem over the wire. One instance is one mount; it has one session at a time.
- *
  * A session that the leader has ended takes its handles, leases and what was under way with it (EIO, later ESTALE). The
  * next operation on names opens a new session, and waits for it like for any server: so a mount that was cut off for a
  * while works again by itself, and only programs that had files open notice.
@@ -11,6 +10,7 @@ import type { Platform } from "../platform/platform.ts";
 import type { LeaseMode } from "../wire/catalogue/leader.ts";
 import { change } from "./changes.ts";
 import { registerClientGauges } from "./client-gauges.ts";
+import { copyRange } from "./copy-range.ts";
 import * as files from "./data-operations.ts";
 import type {
   Allocation,
@@ -23,13 +23,14 @@ import type {
   NewNode,
   OpenFlags,
   PageUse,
+  RangeCopy,
   StopSignal,
   VolumeSpace,
 } from "./file-system.ts";
 import type { MountSession } from "./mount-session.ts";
 import { MountSessions, type MountTarget } from "./mount-sessions.ts";
 import * as names from "./name-operations.ts";
-import { OpenHandle } from "./open-handle.ts";
+import { OpenHandle, wanted } from "./open-handle.ts";
 import { OperationMeter } from "./operation-meter.ts";
 import { type Soon, whenThere } from "./soon.ts";
 import { type Operation, Waits, type WaitView } from "./waits.ts";
@@ -46,7 +47,6 @@ export interface MountOptions extends MountTarget {
   readonly softTimeoutMs?: number;
 }
 
-/** What an operation does in the session that the mount has. */
 type Body<T> = (mount: MountSession, operation: Operation) => Soon<T>;
 
 export class Client implements FileSystem {
@@ -263,6 +263,13 @@ export class Client implements FileSystem {
     );
   }
 
+  copyRange(copy: RangeCopy, signal?: StopSignal): Promise<number> {
+    return this.#waits.run("copyRange", copy.to.inode, signal, async (operation) => {
+      this.#checkWritable();
+      return copyRange({ ...copy, from: this.#open(copy.from), to: this.#open(copy.to) }, operation);
+    });
+  }
+
   sync(handle: Handle, signal?: StopSignal): Promise<void> {
     return this.#waits.run("sync", handle.inode, signal, async (operation) =>
       files.sync(this.#open(handle), operation),
@@ -389,10 +396,4 @@ export class Client implements FileSystem {
   #checkWritable(): void {
     if (this.#options.readOnly === true) throw new FileError("EROFS");
   }
-}
-
-/** A handle that was just opened; closed at once if nobody waits for it any more. */
-function wanted(handle: OpenHandle, operation: Operation): OpenHandle {
-  if (operation.cancelled) handle.close();
-  return handle;
 }

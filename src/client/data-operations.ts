@@ -162,7 +162,7 @@ export async function seek(
  *
  * @param fitsSplit whether it can be done under the split lease as well, if there is one
  */
-function usingContent<T>(
+export function usingContent<T>(
   mount: MountSession,
   inode: number,
   operation: Operation,

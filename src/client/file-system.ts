@@ -72,6 +72,16 @@ export interface Allocation {
   readonly grow: boolean;
 }
 
+/** Bytes of an open file that are to become those of another, or of other places in it. */
+export interface RangeCopy {
+  readonly from: Handle;
+  readonly offset: number;
+  readonly to: Handle;
+  readonly toOffset: number;
+  readonly length: number;
+  readonly killPrivileges: boolean;
+}
+
 export interface VolumeSpace {
   readonly totalBytes: number;
   readonly freeBytes: number;
@@ -189,6 +199,8 @@ export interface FileSystem {
   allocate(handle: Handle, asked: Allocation, signal?: StopSignal): Promise<void>;
   /** SEEK_DATA and SEEK_HOLE of lseek(2): holes are whole chunks, and the end of the file is one. Errors: ENXIO, EIO. */
   seek(handle: Handle, offset: number, what: "data" | "hole", signal?: StopSignal): Promise<number>;
+  /** copy_file_range(2): returns the bytes copied, fewer than asked at the end of the source, and of many. */
+  copyRange(copy: RangeCopy, signal?: StopSignal): Promise<number>;
   /**
    * Resolves when everything that was done to the inode so far, data and metadata, is on disk on all in-sync members; for
    * the root everything that was done in the mount. Rejects with an error of write-back that the handle has not been told of.

@@ -4,6 +4,7 @@ import { ReadPattern } from "./content/reader.ts";
 import type { Handle, LockRange, OpenFlags } from "./file-system.ts";
 import type { MountSession } from "./mount-session.ts";
 import type { Node } from "./node.ts";
+import type { Operation } from "./waits.ts";
 
 export class OpenHandle implements Handle {
   readonly inode: number;
@@ -55,4 +56,10 @@ export class OpenHandle implements Handle {
     this.#mount.locks.closed(this);
     this.#mount.closed(this.node);
   }
+}
+
+/** A handle that was just opened; closed at once if nobody waits for it any more. */
+export function wanted(handle: OpenHandle, operation: Operation): OpenHandle {
+  if (operation.cancelled) handle.close();
+  return handle;
 }

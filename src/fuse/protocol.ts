@@ -265,6 +265,7 @@ export const allocateIn = { handle: 0, offset: 8, length: 16, mode: 24, bytes: 3
 /** `mode` of FALLOCATE: linux/falloc.h. */
 export const allocateFlag = { KEEP_SIZE: 1, PUNCH_HOLE: 2, ZERO_RANGE: 16 } as const;
 export const seekIn = { handle: 0, offset: 8, whence: 16, bytes: 24 } as const;
+export const copyIn = { from: 0, offset: 8, to: 24, toOffset: 32, length: 40, flags: 48, bytes: 56 } as const;
 export const seekOut = { offset: 0, bytes: 8 } as const;
 /** `whence` of LSEEK: lseek(2). The kernel does the others itself. */
 export const seekWhence = { DATA: 3, HOLE: 4 } as const;

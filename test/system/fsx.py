@@ -38,6 +38,7 @@ class Fsx:
         kind = self.random.choice(
             [self.write, self.write, self.append, self.read, self.read, self.truncate, self.punch, self.zero]
             + [self.extend, self.reserve, self.stat, self.seek, self.map_read, self.map_write, self.reopen]
+            + [self.copy, self.copy_away]
         )
         mount = self.random.randrange(len(self.files))
         offset, length = self.place(), self.length()
@@ -162,6 +163,33 @@ class Fsx:
         memory.flush()
         memory.close()
         self.set(offset, data)
+
+    def copied(self, source, target, offset, to, length):
+        os.fstat(source)  # the kernel ends a copy at the size that it knows
+        done = 0
+        while done < length:
+            count = os.copy_file_range(source, target, length - done, offset + done, to + done)
+            self.same(count > 0, True, f"copy_file_range went on after {done}")
+            done += count
+
+    def copy(self, mount, offset, length):
+        length = min(length, len(self.bytes) - offset)
+        to = self.place()
+        if length > 0 and abs(to - offset) >= length:
+            self.history[-1] += f" to={to}"
+            self.copied(self.files[mount], self.files[mount], offset, to, length)
+            self.set(to, bytes(self.bytes[offset : offset + length]))
+
+    def copy_away(self, mount, offset, length):
+        """All of it to another file, and a part back that was changed in between."""
+        length = min(length, len(self.bytes) - offset)
+        if length <= 0:
+            return
+        other = os.open(self.paths[mount] + ".other", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        self.copied(self.files[mount], other, 0, 0, len(self.bytes))
+        self.same(os.pwrite(self.files[mount], bytes(min(length, 300_000)), offset), min(length, 300_000), "bytes written")
+        self.copied(other, self.files[mount], offset, offset, length)
+        os.close(other)
 
     def reopen(self, mount, _offset, _length):
         os.close(self.files[mount])

@@ -23,6 +23,7 @@ import { BlockReader } from "./block-reader.ts";
 import { BlockWriter } from "./block-writer.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import type { MapFetcher } from "./chunk-map.ts";
+import { Clones } from "./clones.ts";
 import { DirtyBudget } from "./dirty-budget.ts";
 import { Extender } from "./extend.ts";
 import { FileContent, type KnownMap } from "./file-content.ts";
@@ -93,6 +94,7 @@ export class Contents {
   readonly throughWriter: ThroughWriter;
   readonly truncater: Truncater;
   readonly puncher: Puncher;
+  readonly clones: Clones;
   readonly #groups: Groups;
   readonly #stores: Stores;
   #sequence = 0;
@@ -133,6 +135,7 @@ export class Contents {
     this.throughWriter = new ThroughWriter(this);
     this.truncater = new Truncater(this);
     this.puncher = new Puncher(this);
+    this.clones = new Clones(this);
   }
 
   /** The content of a file that is under a lease; for one that was made here, an empty map that is whole. */

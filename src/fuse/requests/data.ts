@@ -1,4 +1,4 @@
-/** Files: OPEN, CREATE, TMPFILE, READ, WRITE, FALLOCATE, LSEEK, FLUSH, RELEASE, FSYNC. */
+/** Files: OPEN, CREATE, TMPFILE, READ, WRITE, FALLOCATE, LSEEK, COPY_FILE_RANGE, FLUSH, RELEASE, FSYNC. */
 import { type Attributes, type Handle, lockEnd, type NewNode } from "../../client/file-system.ts";
 import { ifItFails, type Soon, whenThere } from "../../client/soon.ts";
 import { FileError } from "../../errors/file-error.ts";
@@ -6,6 +6,7 @@ import { OpenFile } from "../handles.ts";
 import {
   allocateFlag,
   allocateIn,
+  copyIn,
   createIn,
   dataBytesMax,
   flushIn,
@@ -247,6 +248,20 @@ export async function seek(context: RequestContext, request: Request): Promise<v
   if (offset === undefined) throw new FileError("ENXIO");
   const what = whence === seekWhence.DATA ? "data" : "hole";
   context.replies.sought(request, await context.fileSystem.seek(handle, offset, what, request.signal));
+}
+
+/** copy_file_range(2). The kernel has checked that a file is not copied over itself. Root may keep setuid and setgid. */
+export async function copyRange({ openFiles, fileSystem, replies }: RequestContext, request: Request): Promise<void> {
+  request.expect(copyIn.bytes);
+  const from = openFiles.get(request.u64(copyIn.from)).handle;
+  const to = openFiles.get(request.u64(copyIn.to)).handle;
+  const offset = request.u64(copyIn.offset);
+  const toOffset = request.u64(copyIn.toOffset);
+  const length = request.u64(copyIn.length) ?? Number.MAX_SAFE_INTEGER;
+  if (request.u32(copyIn.flags) !== 0) throw new FileError("EINVAL");
+  if (offset === undefined || toOffset === undefined) throw new FileError("EFBIG");
+  const copy = { from, offset, to, toOffset, length, killPrivileges: request.uid !== 0 };
+  replies.written(request, await fileSystem.copyRange(copy, request.signal));
 }
 
 /** RELEASE and RELEASEDIR: the last close of an open. */

@@ -5,6 +5,7 @@ import { getAttributes, getStatx, setAttributes, statVolume } from "./attributes
 import type { RequestContext, RequestHandler } from "./context.ts";
 import {
   allocate,
+  copyRange,
   createFile,
   createUnnamed,
   flush,
@@ -39,7 +40,7 @@ import {
 /**
  * ENOSYS: the kernel remembers it, never asks again in this mount, and does the usual thing itself:
  * - ACCESS: never sent with default_permissions.
- * - COPY_FILE_RANGE: it reads and writes. IOCTL: ENOTTY. POLL: always ready.
+ * - IOCTL: ENOTTY. POLL: always ready.
  * - every opcode that is not in this table.
  */
 const notServed: ErrnoName = "ENOSYS";
@@ -87,6 +88,7 @@ export const handlers: ReadonlyMap<number, RequestHandler> = new Map<number, Req
   [opcode.RELEASE, release],
   [opcode.FALLOCATE, allocate],
   [opcode.LSEEK, seek],
+  [opcode.COPY_FILE_RANGE, copyRange],
   [opcode.FSYNC, sync],
   [opcode.FLUSH, flush],
   [opcode.OPENDIR, openDirectory],

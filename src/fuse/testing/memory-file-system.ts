@@ -13,6 +13,7 @@ import type {
   LockRange,
   NewNode,
   OpenFlags,
+  RangeCopy,
   VolumeSpace,
 } from "../../client/file-system.ts";
 import { FileError } from "../../errors/file-error.ts";
@@ -101,6 +102,11 @@ export class MemoryFileSystem implements FileSystem {
     const { size } = this.#handle(handle).node.attributes;
     if (offset >= size) throw new FileError("ENXIO");
     return what === "data" ? offset : size;
+  }
+
+  async copyRange({ from, offset, to, toOffset, length, killPrivileges }: RangeCopy): Promise<number> {
+    const bytes = Buffer.concat((await this.read(from, offset, length)) as Uint8Array[]);
+    return bytes.byteLength === 0 ? 0 : this.write(to, toOffset, bytes, { killPrivileges });
   }
 
   async createAndOpen(

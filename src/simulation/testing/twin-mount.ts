@@ -51,6 +51,10 @@ export class TwinMount implements FileSystem {
     throw new FileError("EOPNOTSUPP");
   }
 
+  async copyRange(): Promise<number> {
+    throw new FileError("EOPNOTSUPP");
+  }
+
   async seek(): Promise<number> {
     throw new FileError("EOPNOTSUPP");
   }

@@ -1,0 +1,99 @@
+/**
+ * Chunks that share the blocks of another file's on the stores (copy_file_range(2)). Two steps, each under the lease of one
+ * of both files: a new chunk is made of the source's (`make`), then it takes the place of what lies at its index in the target, in
+ * one transaction (`map`). What is written later goes to one chunk alone: a store's records are never changed.
+ */
+import { FileError } from "../../errors/file-error.ts";
+import { blockBytes, chunkBytes, groupOfChunk } from "../../namespace/model.ts";
+import type { Operation } from "../waits.ts";
+import type { Contents } from "./contents.ts";
+import type { FileContent } from "./file-content.ts";
+import { endOfRange } from "./range-lock.ts";
+
+/** A chunk that nothing maps yet, with the blocks from its first one on. */
+export interface Clone {
+  readonly chunk: number;
+  readonly blockCount: number;
+}
+
+export class Clones {
+  readonly #contents: Contents;
+
+  constructor(contents: Contents) {
+    this.#contents = contents;
+  }
+
+  /**
+   * Of the first blocks of the chunk at `index`, which lie within the file. The lease is pinned. Undefined for a hole, or if
+   * no id of its group is at hand, or the stores have no space. Errors: EIO.
+   */
+  async make(
+    content: FileContent,
+    index: number,
+    blockCount: number,
+    operation: Operation,
+  ): Promise<Clone | undefined> {
+    const { blockWriter, ids, journal } = this.#contents;
+    operation.waitsFor = "writes to the file that is copied";
+    const unlock = await content.lock.lock(index * chunkBytes, (index + 1) * chunkBytes, false);
+    try {
+      operation.check();
+      if (!content.map.knows(index)) await content.map.load(index);
+      const source = content.map.get(index);
+      if (source === undefined || content.size < index * chunkBytes + blockCount * blockBytes) return undefined;
+      // What was written is on the stores then.
+      await journal.committed(content.node.lastPosition, operation);
+      const chunk = ids.takeChunkOf(groupOfChunk(source));
+      if (chunk === undefined) return undefined;
+      try {
+        await blockWriter.clone(chunk, source, blockCount, operation);
+        return { chunk, blockCount };
+      } catch (error) {
+        this.discard({ chunk, blockCount });
+        if (error instanceof FileError && error.code === "ENOSPC") return undefined;
+        throw error;
+      }
+    } finally {
+      unlock();
+    }
+  }
+
+  /**
+   * The exclusive lease is pinned. False, and nothing is changed, if there is something that the file would have to keep
+   * behind the blocks, or it ends before them.
+   */
+  async map(
+    content: FileContent,
+    index: number,
+    { chunk, blockCount }: Clone,
+    killPrivileges: boolean,
+    operation: Operation,
+  ): Promise<boolean> {
+    operation.waitsFor = "other reads and writes of the file";
+    const unlock = await content.lock.lock(0, endOfRange, true);
+    try {
+      operation.check();
+      if (!content.map.knows(index)) await content.map.load(index);
+      const { size, inode } = content;
+      const start = index * chunkBytes;
+      const end = start + blockCount * blockBytes;
+      if (start > size || end < Math.min(size, start + chunkBytes)) return false;
+      const before = content.view(index);
+      const mappings = [{ index, chunk }];
+      const write = { kind: "write" as const, inode, mappings, end, killPrivileges };
+      const position = this.#contents.execute(content.node, write, undefined);
+      content.changedBy(position, size);
+      content.loads.outdateAll();
+      before?.cut(0, Number.POSITIVE_INFINITY);
+      content.adopt(content.newView(index, chunk, true), position);
+      return true;
+    } finally {
+      unlock();
+    }
+  }
+
+  /** It will never be mapped. */
+  discard({ chunk }: Clone): void {
+    this.#contents.ids.discardChunk(chunk);
+  }
+}
