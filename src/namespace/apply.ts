@@ -28,7 +28,6 @@ import { removeExtendedAttribute, setExtendedAttribute } from "./operations/exte
 import { grantChunks } from "./operations/grant-chunks.ts";
 import { grantInodes } from "./operations/grant-inodes.ts";
 import { link } from "./operations/link.ts";
-import { markRead } from "./operations/mark-read.ts";
 import { openSession } from "./operations/open-session.ts";
 import { reapOrphan } from "./operations/reap-orphan.ts";
 import { registerStore } from "./operations/register-store.ts";
@@ -61,7 +60,6 @@ const fileOperations = {
   setExtendedAttribute,
   removeExtendedAttribute,
   setAccessControlList,
-  markRead,
 };
 export type FileOperation = OperationOf<keyof typeof fileOperations>;
 

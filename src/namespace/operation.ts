@@ -121,8 +121,6 @@ export const operation = union({
     list: bytes(extendedValueBytesMax),
     killSetGroupId: boolean,
   }),
-  /** It was read: sets atime, and nothing else. */
-  markRead: struct({ inode: u64 }),
   /** Gives the session new inode numbers, at most `inodeGrantMax`. */
   grantInodes: struct({ count: u32 }),
   /**
@@ -182,7 +180,7 @@ export const result = union({
   /** The operation changed nothing. */
   failed: struct({ errno: u16 }),
   done: nothing,
-  /** create, createUnnamed, link, setAttributes, write, setAccessControlList, markRead: the inode afterwards. */
+  /** create, createUnnamed, link, setAttributes, write, setAccessControlList, unmap: the inode afterwards. */
   attributes: struct({ attributes }),
   /** unlink, rmdir, rename, exchange: the inode that lost its last name by it, or 0. */
   removed: struct({ orphan: u64 }),
