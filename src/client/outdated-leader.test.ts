@@ -22,7 +22,7 @@ test("an outdated leader can't end a session", async (context) => {
     const expired = () => new BrineError("sessionExpired", "not known here");
     const service = new Service()
       .handle(openSession, () => ({
-        ...{ session: 7, lastSequence: 0, volume, coverGrant: 1, nowNs: 0n },
+        ...{ session: 7, lastSequence: 0, volume, coverGrant: 1, nowNs: 0n, leaders: [] },
         sessionTimeoutMs: 10_000,
       }))
       .handle(stateHoldings, () => {

@@ -307,6 +307,7 @@ export class Session {
     this.#volume = body.volume;
     this.#sessionTimeoutMs = body.sessionTimeoutMs;
     this.#coverGrant = body.coverGrant;
+    this.#leaders.learn(body.leaders);
     this.clock.heard(sentMs, body.nowNs);
     this.#extend(sentMs);
   }

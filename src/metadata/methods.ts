@@ -118,7 +118,9 @@ class Methods {
 }
 
 function registerSessionMethods(methods: Methods): void {
-  methods.on(["client"], openSession, ({ sessions }, body, peer) => sessions.open(body, peer));
+  methods.on(["client"], openSession, async ({ sessions, copies }, body, peer) => {
+    return { ...(await sessions.open(body, peer)), leaders: [...copies.addresses] };
+  });
   methods.on(["client"], stateHoldings, ({ sessions }, body, peer) => {
     sessions.state(body, peer);
     return {};

@@ -71,6 +71,10 @@ test("a leader that is cut off answers nobody, and comes back as the copy", {
   const asked = await runProgram(enter!, [...rest, brine, "status", cluster.addresses[0]!]);
   assert.notEqual(asked.code, 0, asked.stdout);
   assert.match(asked.stderr, /neither the ledger's copy nor its witness answers/);
+  await waitFor("the other stores to find the new leader", async () => {
+    const { servers } = await cluster.status(1);
+    return servers.filter(({ state }: { state: string }) => state === "online").length === 2;
+  });
   assert.equal((await runBrine(["volume", "create", "after", cluster.addresses[1]!, "--replicas", "1"])).code, 0);
   await network.mend(places[0]!);
   assert.notEqual(await cluster.servers[0]!.ended, 0, "who has lost the leadership ends");

@@ -24,6 +24,9 @@ import { heldLock } from "./locks.ts";
 
 // --- sessions ---
 
+/** Servers with metadata. */
+export const leaderAddresses = shortList(text(256), 8);
+
 /** Opens a session on a volume, or finds the one that this client already has (P4). Errors: notFound, busy. */
 export const openSession = method(
   100,
@@ -43,6 +46,8 @@ export const openSession = method(
     coverGrant: u64,
     /** The leader's wall clock: the client's times are aligned to it. */
     nowNs: i64,
+    /** Where the leader may be when this one is lost; empty: only here. */
+    leaders: leaderAddresses,
   }),
 );
 
@@ -72,9 +77,6 @@ export const stateHoldings = method(
   }),
   nothing,
 );
-
-/** Servers with metadata. */
-export const leaderAddresses = shortList(text(256), 8);
 
 /** Keeps the session alive. Errors: sessionExpired. */
 export const heartbeat = method(
