@@ -79,6 +79,7 @@ test("a fresh server goes on from a backup that was made under load", { skip }, 
     async () => (await cluster.status()).sessions.length === 1,
     30_000,
   );
+  await waitFor("their chunks to be deleted", async () => (await cluster.status()).chunksToDelete === 0, 30_000);
   const found = await check([], 1);
   assert.ok(found.orphaned >= 2 * 50, `${found.orphaned}`);
   assert.ok(found.mapped >= 401);

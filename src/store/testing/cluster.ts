@@ -63,7 +63,7 @@ export class TestCluster {
       })
       .handle(storeHeartbeat, ({ store, failure, badBlocks }) => {
         this.heartbeats.push({ store, failure, badBlocks });
-        return {};
+        return { leaders: [] };
       })
       .handle(caughtUp, (body) => {
         this.caughtUp.push(body);
@@ -152,11 +152,11 @@ export async function readFrom(
 
 /** Waits for something to become true, with a deadline. */
 export async function until(what: string, isTrue: () => boolean): Promise<void> {
-  for (let turn = 0; turn < 1000; turn++) {
+  for (let turn = 0; turn < 6000; turn++) {
     if (isTrue()) return;
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
-  throw new Error(`${what}: not within 5 s`);
+  throw new Error(`${what}: not within 30 s`);
 }
 
 function quietPlatform(lines: string[]): Platform {
