@@ -8,6 +8,7 @@ import { FileError } from "../errors/file-error.ts";
 import { type Attributes, fileBytesMax } from "../namespace/model.ts";
 import type { OperationOf } from "../namespace/operation.ts";
 import { change } from "./changes.ts";
+import { noOtherChange } from "./content/truncate.ts";
 import type { Allocation, AttributeChange, OpenFlags, PageUse } from "./file-system.ts";
 import type { MountSession } from "./mount-session.ts";
 import type { Node } from "./node.ts";
@@ -33,16 +34,6 @@ export function open(mount: MountSession, inode: number, flags: OpenFlags, opera
     ),
   );
 }
-
-const onlySize = {
-  mode: undefined,
-  uid: undefined,
-  gid: undefined,
-  atime: undefined,
-  mtime: undefined,
-  ctime: undefined,
-  killPrivileges: false,
-} as const;
 
 /** chmod, chown, utimens; a size: see content/truncate.ts. */
 export function setAttributes(
@@ -136,7 +127,7 @@ export function allocate(
   return usingContent(mount, inode, operation, async (node) => {
     const content = mount.contentOf(node);
     if (zero) await content.zero({ from: offset, to: end }, operation);
-    if (grow && end > content.size) await content.setSize({ ...onlySize, size: end }, operation);
+    if (grow && end > content.size) await content.setSize({ ...noOtherChange, size: end }, operation);
   });
 }
 

@@ -3,6 +3,7 @@
  * permission to search each directory. Absolute symlinks lead to the volume's own root, as in a chroot.
  */
 import { FileError } from "../errors/file-error.ts";
+import { byteStringOf } from "../namespace/byte-strings.ts";
 import { type Attributes, nameBytesMax } from "../namespace/model.ts";
 import type { FileSystem } from "./file-system.ts";
 import { type Credentials, mayAccess } from "./permissions.ts";
@@ -19,14 +20,10 @@ export interface Place {
 }
 
 /** A name as people write it. */
-export function nameOfText(text: string): string {
-  const name = Buffer.from(text, "utf8").toString("latin1");
+function nameOfText(text: string): string {
+  const name = byteStringOf(text);
   if (name.length > nameBytesMax) throw new FileError("ENAMETOOLONG");
   return name;
-}
-
-export function textOfName(name: string): string {
-  return Buffer.from(name, "latin1").toString("utf8");
 }
 
 export class Paths {

@@ -3,10 +3,11 @@
  * that are made belong to who asks.
  */
 import { FileError } from "../errors/file-error.ts";
+import { byteStringOf, textOf } from "../namespace/byte-strings.ts";
 import type { Attributes } from "../namespace/model.ts";
 import { type FileTree, pieceBytes, type TreeEntry } from "../platform/file-tree.ts";
 import type { DirectoryEntry, FileSystem, Handle } from "./file-system.ts";
-import { Paths, type Place, textOfName } from "./paths.ts";
+import { Paths, type Place } from "./paths.ts";
 import { type Access, type Credentials, isOwner, mayAccess, mayRemove } from "./permissions.ts";
 import type { Soon } from "./soon.ts";
 
@@ -43,25 +44,29 @@ export class VolumeTree implements FileTree {
 
   async list(path: string): Promise<string[]> {
     const names: string[] = [];
-    for await (const { name } of this.entries(path)) names.push(textOfName(name));
+    for await (const { name } of this.#entries(await this.#allowed(path, "read"), false)) names.push(textOf(name));
     return names.sort();
   }
 
   /** The entries of a directory, with attributes, in the order in which the volume has them. */
   async *entries(path: string): AsyncGenerator<DirectoryEntry & { readonly attributes: Attributes }> {
     const directory = await this.#allowed(path, "read");
+    for await (const entry of this.#entries(directory, true)) {
+      const attributes = entry.attributes ?? (await this.#fileSystem.lookup(directory.inode, entry.name));
+      // One that has gone meanwhile is not shown.
+      if (attributes !== undefined) yield { ...entry, attributes };
+    }
+  }
+
+  async *#entries(directory: Attributes, withAttributes: boolean): AsyncGenerator<DirectoryEntry> {
     if (directory.type !== "directory") throw new FileError("ENOTDIR");
     const handle = await this.#fileSystem.open(directory.inode, {});
     try {
       for (let after = 0; ; ) {
-        const page = await this.#fileSystem.readDirectory(handle, after, namesAtOnce, true);
+        const page = await this.#fileSystem.readDirectory(handle, after, namesAtOnce, withAttributes);
         if (page.length === 0) return;
-        for (const entry of page) {
-          // One that has gone meanwhile is not shown.
-          const attributes = await this.#fileSystem.lookup(directory.inode, entry.name);
-          if (attributes !== undefined) yield { ...entry, attributes };
-          after = entry.cookie;
-        }
+        yield* page;
+        after = page.at(-1)!.cookie;
       }
     } finally {
       this.#fileSystem.close(handle);
@@ -90,7 +95,7 @@ export class VolumeTree implements FileTree {
 
   async readLink(path: string): Promise<string> {
     const { inode } = await this.#paths.resolve(path, false);
-    return textOfName(await this.#fileSystem.readLink(inode));
+    return textOf(await this.#fileSystem.readLink(inode));
   }
 
   async write(path: string, entry: TreeEntry, pieces: AsyncIterable<Uint8Array>): Promise<void> {
@@ -131,13 +136,12 @@ export class VolumeTree implements FileTree {
     if (place.found !== undefined) await this.#remove(place, place.found);
     this.#mayAdd(place.directory);
     const { uid, gid } = this.#who;
-    const text = Buffer.from(target, "utf8").toString("latin1");
     await this.#fileSystem.create(place.directory.inode, place.name, {
       type: "symlink",
       mode: 0o777,
       uid,
       gid,
-      target: text,
+      target: byteStringOf(target),
     });
   }
 

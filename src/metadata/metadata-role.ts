@@ -127,7 +127,7 @@ export class MetadataRole {
       joinLedger,
       async ({ serverId, address, rule }) => {
         const { server, ledger } = this.#leading();
-        void server.parts;
+        void server.parts; // throws while it must not answer
         await ledger.join({ serverId, address }, rule);
         return {};
       },

@@ -138,7 +138,7 @@ class Fsx:
         return found
 
     def mapped(self, mount, offset, length, access):
-        """The range within the file, in a mapping of its pages; undefined (None) behind the end."""
+        """The range within the file, in a mapping of its pages; None behind the end."""
         end = min(offset + length, len(self.bytes))
         if end <= offset:
             return None

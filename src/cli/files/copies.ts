@@ -1,12 +1,10 @@
 /** `brine put`, `brine get`, `brine cp`: to a volume, from it, and on it, where nothing can be mounted. */
 import { Command } from "commander";
 import { BrineError } from "../../errors/brine-error.ts";
-import type { FileTree } from "../../platform/file-tree.ts";
 import { LocalTree } from "../../platform/local-tree.ts";
 import { absolutePath, print } from "../../platform/processes.ts";
-import { realPlatform } from "../../platform/real.ts";
 import { sizeText } from "../output.ts";
-import { copyTree } from "./copy-tree.ts";
+import { type CopyOptions, copyTree } from "./copy-tree.ts";
 import { onVolume, parsePlace, parsePlaces, placeHelp } from "./on-volume.ts";
 
 interface Options {
@@ -33,7 +31,9 @@ export function putCommand(): Command {
     .action(async (given: string[], { recursive }: Options) => {
       const { sources, target } = sourcesAndTarget(given);
       const { source, path } = parsePlace(target);
-      await onVolume(source, (tree) => copy("put", sources.map(absolutePath), path, new LocalTree(), tree, recursive));
+      await onVolume(source, (to, clock) =>
+        copy("put", sources.map(absolutePath), path, { from: new LocalTree(), to, recursive, clock }),
+      );
     });
 }
 
@@ -44,7 +44,9 @@ export function getCommand(): Command {
     .action(async (given: string[], { recursive }: Options) => {
       const { sources, target } = sourcesAndTarget(given);
       const { source, paths } = parsePlaces(sources);
-      await onVolume(source, (tree) => copy("got", paths, absolutePath(target), tree, new LocalTree(), recursive));
+      await onVolume(source, (from, clock) =>
+        copy("got", paths, absolutePath(target), { from, to: new LocalTree(), recursive, clock }),
+      );
     });
 }
 
@@ -55,7 +57,9 @@ export function cpCommand(): Command {
     .action(async (given: string[], { recursive }: Options) => {
       const { source, paths } = parsePlaces(given);
       const { sources, target } = sourcesAndTarget(paths);
-      await onVolume(source, (tree) => copy("copied", sources, target, tree, tree, recursive));
+      await onVolume(source, (tree, clock) =>
+        copy("copied", sources, target, { from: tree, to: tree, recursive, clock }),
+      );
     });
 }
 
@@ -63,11 +67,8 @@ async function copy(
   done: string,
   sources: readonly string[],
   target: string,
-  from: FileTree,
-  to: FileTree,
-  recursive: boolean,
+  options: Omit<CopyOptions, "what">,
 ): Promise<void> {
-  const { clock } = realPlatform({ logLevel: "error", logTo: print });
-  const { files, bytes } = await copyTree(sources, target, { from, to, recursive, clock, what: done });
+  const { files, bytes } = await copyTree(sources, target, { ...options, what: done });
   print(`${done}: ${files} ${files === 1 ? "file" : "files"}, ${sizeText(bytes)}`);
 }

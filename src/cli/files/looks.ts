@@ -1,8 +1,8 @@
 /** `brine ls`, `brine cat`, `brine rm`: on a volume, where nothing can be mounted. */
 import { Command } from "commander";
-import { textOfName } from "../../client/paths.ts";
 import type { VolumeTree } from "../../client/volume-tree.ts";
 import { BrineError } from "../../errors/brine-error.ts";
+import { textOf } from "../../namespace/byte-strings.ts";
 import type { Attributes } from "../../namespace/model.ts";
 import { baseName, pathIn } from "../../platform/file-tree.ts";
 import { print, printBytes } from "../../platform/processes.ts";
@@ -47,7 +47,7 @@ async function list(tree: VolumeTree, path: string): Promise<Listed[]> {
   if (found === undefined) throw missing(path);
   if (found.type !== "directory") return [{ name: baseName(path), attributes: found }];
   const entries: Listed[] = [];
-  for await (const { name, attributes } of tree.entries(path)) entries.push({ name: textOfName(name), attributes });
+  for await (const { name, attributes } of tree.entries(path)) entries.push({ name: textOf(name), attributes });
   return entries.sort((left, right) => (left.name < right.name ? -1 : 1));
 }
 

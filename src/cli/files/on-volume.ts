@@ -3,6 +3,7 @@ import { Client } from "../../client/client.ts";
 import { VolumeTree } from "../../client/volume-tree.ts";
 import { BrineError } from "../../errors/brine-error.ts";
 import { type ErrnoName, errno } from "../../errors/errno.ts";
+import type { Clock } from "../../platform/clock.ts";
 import { errnoText, print, thisProcess } from "../../platform/processes.ts";
 import { realPlatform } from "../../platform/real.ts";
 import { parseSource } from "../options.ts";
@@ -39,8 +40,8 @@ export function parsePlaces(texts: readonly string[]): { source: string; paths: 
   return { source, paths: places.map(({ path }) => path) };
 }
 
-/** Runs `use` on the volume. What it has done is durable at the end, also if it fails. */
-export async function onVolume<T>(source: string, use: (tree: VolumeTree) => Promise<T>): Promise<T> {
+/** Runs `use` on the volume, with the clock that its client goes by. What it has done is durable at the end, also if it fails. */
+export async function onVolume<T>(source: string, use: (tree: VolumeTree, clock: Clock) => Promise<T>): Promise<T> {
   const platform = realPlatform({ logLevel: "error", logTo: print });
   const { addresses, volume } = parseSource(source);
   const { uid, gid, groups } = thisProcess;
@@ -51,7 +52,7 @@ export async function onVolume<T>(source: string, use: (tree: VolumeTree) => Pro
     softTimeoutMs,
   });
   try {
-    return await use(new VolumeTree(client, { uid, gid, groups }));
+    return await use(new VolumeTree(client, { uid, gid, groups }), platform.clock);
   } finally {
     await client.unmount();
   }

@@ -32,6 +32,17 @@ const copiedBlocksMax = 256;
 /** Up to here copying what is here is less work than asking the stores for a clone. */
 const copiedHereMax = 256 * 1024;
 
+/** The size alone is set. */
+export const noOtherChange = {
+  mode: undefined,
+  uid: undefined,
+  gid: undefined,
+  atime: undefined,
+  mtime: undefined,
+  ctime: undefined,
+  killPrivileges: false,
+} as const;
+
 /** The rest of the attributes that are set together with the size. */
 export type SizeChange = Omit<OperationOf<"setAttributes">, "kind" | "inode" | "mappings"> & { readonly size: number };
 

@@ -1,4 +1,5 @@
 /** Paths between the namespace, where a name is a string of bytes, and people, who read UTF-8. */
+import { byteStringOf, textOf } from "../../namespace/byte-strings.ts";
 import type { Namespace } from "../../namespace/namespace.ts";
 
 /** Longer ones lose their middle. */
@@ -6,7 +7,7 @@ const pathLengthMax = 2_000;
 
 /** Empty for an inode without a name. */
 export function pathText(path: string | undefined): string {
-  const text = Buffer.from(path ?? "", "latin1").toString("utf8");
+  const text = textOf(path ?? "");
   if (text.length <= pathLengthMax) return text;
   return `${text.slice(0, pathLengthMax / 2)}…${text.slice(-pathLengthMax / 2)}`;
 }
@@ -22,9 +23,7 @@ export function inodeAt(
   let inode = root;
   for (const [index, name] of names.entries()) {
     const isDirectory = namespace.inode(volume, inode)?.attributes.type === "directory";
-    const found = isDirectory
-      ? namespace.lookup(volume, inode, Buffer.from(name, "utf8").toString("latin1"))
-      : undefined;
+    const found = isDirectory ? namespace.lookup(volume, inode, byteStringOf(name)) : undefined;
     if (found === undefined) return { inode, missing: names.slice(index).join("/") };
     inode = found.inode;
   }

@@ -24,6 +24,7 @@ import { type ContentLimits, Contents } from "../contents.ts";
 import type { FileContent } from "../file-content.ts";
 import type { ZeroRange } from "../punch.ts";
 import { ReadPattern } from "../reader.ts";
+import { noOtherChange } from "../truncate.ts";
 import { FakeStore } from "./fake-store.ts";
 
 export type FileOperation = OperationOf<"write" | "unmap" | "setAttributes">;
@@ -345,16 +346,6 @@ export class ContentHarness {
     return { granted: granted.filter(({ bytes }) => bytes > 0) };
   }
 }
-
-const noOtherChange = {
-  mode: undefined,
-  uid: undefined,
-  gid: undefined,
-  atime: undefined,
-  mtime: undefined,
-  ctime: undefined,
-  killPrivileges: false,
-};
 
 /** Bytes that are other ones everywhere. */
 export function pattern(length: number, seed: number): Buffer {
