@@ -115,7 +115,8 @@ export class ChunkCheck {
       const request = { group, generation, after, limit: checkedChunksMax };
       const { body } = await peer.request(listChunks, request, { timeoutMs: answerMs }).catch(changing);
       const chunks = body.chunks.map(({ chunk }) => chunk);
-      if (chunks.length === checkedChunksMax) listedTo = Math.min(listedTo, chunks.at(-1)!);
+      // A store may answer with fewer than it was asked for: only an empty list is the end.
+      listedTo = Math.min(listedTo, chunks.at(-1) ?? Number.MAX_SAFE_INTEGER);
       found.push({ store, peer, chunks: new Set(chunks) });
     }
     return { members: found, listedTo, unasked };
