@@ -118,7 +118,7 @@ export class FileWriter {
           this.#giveGrantsBack(prepared);
           return throughWriter.write(content, prepared, killPrivileges, operation);
         }
-        return whenThere(this.#loadEdges(content, prepared.parts, operation), () => {
+        return this.#withEdges(content, prepared.parts, operation, () => {
           operation.check();
           this.#writeBack(content, prepared, end, killPrivileges);
           return bytes.byteLength;
@@ -131,10 +131,10 @@ export class FileWriter {
     });
   }
 
-  /** Until everything is here in one turn. */
-  #loadEdges(content: FileContent, parts: readonly FilePart[], operation: Operation): Soon<void> {
+  /** Runs `then` in the very turn in which everything is here: in the next, even of microtasks, the cache may have dropped it. */
+  #withEdges<T>(content: FileContent, parts: readonly FilePart[], operation: Operation, then: () => T): Soon<T> {
     const loading = loadEdges(this.#contents, content, parts, operation);
-    return loading?.then(() => this.#loadEdges(content, parts, operation));
+    return loading === undefined ? then() : loading.then(() => this.#withEdges(content, parts, operation, then));
   }
 
   /** Nothing has happened; what has been written through is marked as stored. */
