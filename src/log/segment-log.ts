@@ -219,6 +219,11 @@ export class SegmentLog {
     throw new BrineError("diskFailed", `${this.#files.path(segment)} has no ${buffer.byteLength} bytes at ${offset}`);
   }
 
+  /** Bytes that a segment takes on the disk. Errors: diskFailed. */
+  allocatedBytes(segment: number): Promise<number> {
+    return this.#files.use(segment, (file) => file.allocatedBytes());
+  }
+
   /** The records from `from` (an `end` of a record, or a segment's start) up to what is durable now, in order. */
   async *scan(from: LogPosition): AsyncIterable<LoggedRecord> {
     const end = this.#end;

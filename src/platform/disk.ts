@@ -44,6 +44,8 @@ export interface DiskFile {
   punch(position: number, length: number): Promise<void>;
   /** Size in bytes. */
   size(): Promise<number>;
+  /** Bytes that it takes on the disk: without what was punched, with what is reserved (`st_blocks`). */
+  allocatedBytes(): Promise<number>;
   close(): Promise<void>;
 }
 

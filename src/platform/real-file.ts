@@ -12,6 +12,8 @@ const fstat = promisify(fs.fstat);
 
 /** Buffers in one pwritev(2): the kernel's IOV_MAX. */
 const buffersMax = 1024;
+/** Unit of `st_blocks`, whatever the file system's is: stat(2). */
+const statBlockBytes = 512;
 
 export class RealFile implements DiskFile {
   readonly #path: string;
@@ -84,6 +86,10 @@ export class RealFile implements DiskFile {
 
   size(): Promise<number> {
     return this.#using("fstat", async () => (await fstat(this.#descriptor)).size);
+  }
+
+  allocatedBytes(): Promise<number> {
+    return this.#using("fstat", async () => (await fstat(this.#descriptor)).blocks * statBlockBytes);
   }
 
   close(): Promise<void> {

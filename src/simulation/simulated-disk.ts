@@ -186,6 +186,12 @@ class SimulatedFile implements DiskFile {
     return this.#file.sizeBytes;
   }
 
+  async allocatedBytes(): Promise<number> {
+    this.#mustBeOpen("fstat");
+    await this.#disk.cached("fstat");
+    return this.#file.usedBytes;
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
   }

@@ -71,7 +71,7 @@ export class BlockReader {
   async isWhole(
     chunk: number,
     extents: readonly StoredExtent[],
-  ): Promise<{ readonly whole: boolean; readonly blockCount: number }> {
+  ): Promise<{ readonly whole: boolean; readonly blockCount: number; readonly data?: Uint8Array }> {
     let blockCount = 0;
     for (const { checksums } of extents) blockCount += checksums.length;
     try {
@@ -82,7 +82,7 @@ export class BlockReader {
         at += blocks.byteLength;
         return verifyBlocks(blocks, origin, firstBlock, stamp.version, checksums) === -1;
       });
-      return { whole, blockCount };
+      return { whole, blockCount, data };
     } catch (error) {
       if (!hasCode(error, "diskFailed")) throw error;
       return { whole: false, blockCount };

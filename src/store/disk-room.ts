@@ -73,6 +73,11 @@ export class DiskRoom {
     return this.#freeBytes < this.#totalBytes / 4;
   }
 
+  /** What compaction may write before it frees anything: half of the reserve is for deletions and the index alone. */
+  get spareBytes(): number {
+    return Math.max(0, this.#freeBytes - this.#reserveBytes / 2);
+  }
+
   wrote(byteCount: number): void {
     this.#freeBytes -= byteCount;
   }

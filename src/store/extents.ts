@@ -54,6 +54,11 @@ export function sameStamp(left: Stamp, right: Stamp): boolean {
   );
 }
 
+/** The same bytes of the same writing: extents that differ in nothing but their places and their cut. */
+export function sameBlocks(left: StoredExtent, right: StoredExtent): boolean {
+  return left.origin === right.origin && sameStamp(left.stamp, right.stamp);
+}
+
 /** The part of an extent from block `from` to block `to` (exclusive), both of the chunk. */
 export function part(extent: StoredExtent, from: number, to: number): StoredExtent {
   if (from === extent.firstBlock && to === endBlock(extent)) return extent;

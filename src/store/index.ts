@@ -54,6 +54,16 @@ export class ExtentIndex {
     return state;
   }
 
+  /** Like `get`, for those who go through all chunks: what is used often isn't forgotten for it. */
+  peek(chunk: number): ChunkState | undefined {
+    const changed = this.#dirty.get(chunk);
+    if (changed !== undefined || this.#dirty.has(chunk)) return changed;
+    const known = this.#clean.get(chunk);
+    if (known !== undefined) return known;
+    const row = this.#keyValue.get(chunkKey(chunk));
+    return row === undefined ? undefined : this.#decode(chunk, row);
+  }
+
   set(chunk: number, state: ChunkState | undefined): void {
     const known = this.#clean.get(chunk);
     if (known !== undefined) {

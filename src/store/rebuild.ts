@@ -33,7 +33,7 @@ export async function rebuildIndex(
   await platform.keyValue.remove(indexPath(directory));
   const keyValue = await openIndex(platform, directory, note);
   try {
-    const state = new State(keyValue, [], (damage) => note.noteIndex(damage));
+    const state = new State(keyValue, [], (damage) => note.noteIndex(damage), { isRebuilding: true });
     let recordCount = 0;
     const log = await openSegments(platform, {
       directory,
@@ -49,6 +49,7 @@ export async function rebuildIndex(
         for (const damage of damages) logger.error("damaged log", { damage });
       },
     });
+    state.rebuilt();
     state.space.keepOnly(new Set(log.segments()));
     commitIndex(keyValue, state, log.end, 0);
     await keyValue.checkpoint();

@@ -9,8 +9,10 @@ import { blocksPerChunk } from "../namespace/model.ts";
 import { groupView } from "../wire/catalogue/leader.ts";
 import { version } from "../wire/catalogue/store.ts";
 
-/** Grows when the bytes of a record change their meaning. */
-export const recordFormat = 1;
+/** Grows when the bytes of a record change their meaning, or when there are new kinds: 2 knows all of 1, and move and share. */
+export const recordFormat = 2;
+
+const recordFormatOldest = 1;
 
 /** Who wrote a block, and when: two blocks with the same stamp came with the same request (or its retry). */
 export const stamp = struct({
@@ -45,6 +47,10 @@ export const record = union({
   deleteEmpty: struct({ chunk: u64, generation: u32, session: u64 }),
   /** The store's view of these groups from here on. */
   groups: struct({ views: list(groupView, 8192) }),
+  /** Compaction: where the chunk still has exactly these blocks, they lie here from now on. */
+  move: struct(blocks),
+  /** Compaction: where both have the same blocks, `chunk` has them at `source`'s place from now on. */
+  share: struct({ chunk: u64, source: u64, firstBlock: u16, blockCount: u16 }),
 });
 export type StoreRecord = Infer<typeof record>;
 export type RecordOf<K extends StoreRecord["kind"]> = Extract<StoreRecord, { kind: K }>;
@@ -55,7 +61,7 @@ export const recordDescriptor = struct({ format: u8, record });
 /** Errors: versionMismatch; CodecError for bytes that are no record. */
 export function decodeRecord(descriptor: Uint8Array): StoreRecord {
   const { format, record } = decode(recordDescriptor, descriptor);
-  if (format === recordFormat) return record;
+  if (format >= recordFormatOldest && format <= recordFormat) return record;
   throw new BrineError("versionMismatch", `the store's log has records of format ${format}, known is ${recordFormat}`, {
     advice: "start the server with the version of brinefs that wrote them, or a newer one",
   });

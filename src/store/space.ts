@@ -65,6 +65,12 @@ export class Space {
     if (segment.liveBytes < 0) throw new RangeError(`segment ${place.segment} has lost more than it held`);
   }
 
+  /** True if several chunks hold any of it. */
+  isShared(place: Place): boolean {
+    const [from, to] = blocksOf(place);
+    return this.#segments.get(place.segment)?.shared.some((one) => one.from < to && one.to > from) === true;
+  }
+
   liveBytes(segment: number): number {
     return this.#segments.get(segment)?.liveBytes ?? 0;
   }

@@ -17,9 +17,11 @@ import {
   type Overlay,
   overlapping,
   overlay,
+  part,
   placeOf,
   remove,
   type StoredExtent,
+  sameBlocks,
   sameStamp,
   standing,
 } from "./extents.ts";
@@ -36,12 +38,25 @@ export class State {
   readonly index: ExtentIndex;
   readonly space: Space;
   readonly groups = new Map<number, GroupView>();
+  /** The index is being built again, perhaps without the records that came first: see `#takeMoved`. */
+  #isRebuilding: boolean;
 
   /** @param onDamage gets what is wrong with a row that makes no sense */
-  constructor(keyValue: KeyValue, groups: readonly GroupView[], onDamage: (reason: string) => void) {
+  constructor(
+    keyValue: KeyValue,
+    groups: readonly GroupView[],
+    onDamage: (reason: string) => void,
+    options: { isRebuilding: boolean } = { isRebuilding: false },
+  ) {
+    this.#isRebuilding = options.isRebuilding;
     this.index = new ExtentIndex(keyValue, onDamage);
     this.space = new Space(keyValue);
     for (const view of groups) this.groups.set(view.group, view);
+  }
+
+  /** All that is left of the log is applied. */
+  rebuilt(): void {
+    this.#isRebuilding = false;
   }
 
   apply(record: StoreRecord, location: Location): Outcome {
@@ -62,6 +77,10 @@ export class State {
       case "groups":
         for (const view of record.views) this.#setGroup(view);
         return "done";
+      case "move":
+        return this.#isRebuilding ? this.#takeMoved(record, location) : this.#move(record, location);
+      case "share":
+        return this.#share(record);
     }
   }
 
@@ -162,6 +181,59 @@ export class State {
     return "done";
   }
 
+  /** What has been overwritten, discarded or deleted since it was read stays so: the copy of it is dead from the start. */
+  #move(record: RecordOf<"move">, location: Location): Outcome {
+    const added = extentOf(record, location);
+    const before = this.index.get(record.chunk);
+    const end = endBlock(added);
+    this.space.take(placeOf(added));
+    let extents = before?.extents ?? [];
+    let next = added.firstBlock;
+    for (const present of overlapping(extents, next, end)) {
+      if (!sameBlocks(present, added)) continue;
+      if (next < present.firstBlock) this.space.release(placeOf(part(added, next, present.firstBlock)));
+      next = endBlock(present);
+      extents = overlay(extents, part(added, present.firstBlock, next), () => true).extents;
+      this.space.release(placeOf(present));
+    }
+    if (next < end) this.space.release(placeOf(part(added, next, end)));
+    if (before !== undefined) this.index.set(record.chunk, { ...before, extents });
+    return "done";
+  }
+
+  /** The segment with the first copy is gone, and with it the record that made the blocks: this one has all that it said. */
+  #takeMoved(record: RecordOf<"move">, location: Location): Outcome {
+    const added = extentOf(record, location);
+    const { stamp } = record;
+    const before = this.index.get(record.chunk);
+    const wins = (present: StoredExtent) =>
+      compareVersions(present.stamp.version, stamp.version) < 0 || sameBlocks(present, added);
+    const result = overlay(before?.extents ?? [], added, wins);
+    this.#account(added, result);
+    this.#put(record.chunk, before, stamp.generation, stamp.session, result.extents);
+    return "done";
+  }
+
+  /** After one of several holders has moved: they share again. */
+  #share({ chunk, source, firstBlock, blockCount }: RecordOf<"share">): Outcome {
+    const before = this.index.get(chunk);
+    const there = this.index.get(source);
+    if (before === undefined || there === undefined) return "done";
+    let { extents } = before;
+    for (const wanted of overlapping(there.extents, firstBlock, firstBlock + blockCount)) {
+      for (const present of overlapping(before.extents, wanted.firstBlock, endBlock(wanted))) {
+        const shared = part(wanted, present.firstBlock, endBlock(present));
+        const isThere = present.segment === shared.segment && present.offset === shared.offset;
+        if (isThere || !sameBlocks(present, shared)) continue;
+        this.space.share(placeOf(shared));
+        this.space.release(placeOf(present));
+        extents = overlay(extents, shared, () => true).extents;
+      }
+    }
+    this.index.set(chunk, { ...before, extents });
+    return "done";
+  }
+
   #setGroup(view: GroupView): void {
     const present = this.groups.get(view.group);
     if (present !== undefined && present.generation > view.generation) {
@@ -197,7 +269,10 @@ export function isNewer(written: StoredExtent["stamp"], present: StoredExtent["s
   );
 }
 
-function extentOf(record: RecordOf<"write"> | RecordOf<"replace">, location: Location): StoredExtent {
+function extentOf(
+  record: RecordOf<"write"> | RecordOf<"replace"> | RecordOf<"move">,
+  location: Location,
+): StoredExtent {
   return {
     firstBlock: record.firstBlock,
     stamp: record.stamp,

@@ -18,6 +18,7 @@ interface Block {
   readonly grant: number;
   readonly fill: number;
 }
+const compacted = { movedBytes: 0 };
 type Model = Map<number, (Block | undefined)[]>;
 
 interface Write {
@@ -105,7 +106,7 @@ class Run {
         }
       }
     }
-    assert.equal(this.store.liveBytes, places.size * blockBytes);
+    assert.equal(this.store.liveBytes, places.size * blockBytes, "what is shared stays shared");
     const { chunks } = { chunks: this.store.listChunks(3, 0, 1000).map(({ chunk }) => chunk) };
     assert.deepEqual(
       chunks,
@@ -116,6 +117,7 @@ class Run {
   /** Power fails while writes are on their way; whatever state each block is in then becomes the model. */
   async crashDuring(writes: Write[], sequence: number): Promise<void> {
     const pending = writes.map((write, index) => this.write(write, sequence + index).catch(() => {}));
+    if (this.below(2) === 0) this.store.compaction.round().catch(() => {});
     for (let turn = this.below(12); turn > 0; turn--) await undefined;
     this.platform.crash();
     await settle();
@@ -141,8 +143,33 @@ class Run {
     }
   }
 
+  /** A round of compaction, sometimes while writes and deletions are on their way. */
+  async compact(): Promise<void> {
+    const livedBytes = this.store.liveBytes;
+    const compacting = this.store.compaction.round();
+    let over = false;
+    void compacting.finally(() => {
+      over = true;
+    });
+    const alongside = this.below(2) === 0 && this.model.size > 0;
+    if (alongside) {
+      for (let turn = this.below(30); turn > 0; turn--) await undefined;
+      await this.deleteSome();
+    }
+    while (!over) await this.platform.clock.advance(1_000);
+    await compacting;
+    if (!alongside) assert.ok(this.store.liveBytes <= livedBytes, "nothing is there twice");
+    compacted.movedBytes += this.store.compaction.totals.movedBytes;
+  }
+
+  async deleteSome(): Promise<void> {
+    const doomed = [...this.model.keys()].filter(() => this.below(3) === 0);
+    await this.store.delete(doomed);
+    for (const chunk of doomed) this.model.delete(chunk);
+  }
+
   async step(sequence: number): Promise<void> {
-    const kind = this.below(20);
+    const kind = this.below(22);
     if (kind < 9) {
       const writes = this.someWrites();
       const results = await Promise.allSettled(writes.map((write, index) => this.write(write, sequence + index)));
@@ -160,12 +187,11 @@ class Run {
         this.model.get(source)!.map((block, number) => (number < count ? block : undefined)),
       );
     } else if (kind < 14 && this.model.size > 0) {
-      const doomed = [...this.model.keys()].filter(() => this.below(3) === 0);
-      await this.store.delete(doomed);
-      for (const chunk of doomed) this.model.delete(chunk);
+      await this.deleteSome();
     } else if (kind < 16) await this.store.checkpoint();
     else if (kind < 18) await this.platform.clock.advance(6_000);
     else if (kind < 19) await this.crashDuring(this.someWrites(), sequence);
+    else if (kind < 21) await this.compact();
     else {
       await this.store.close();
       await this.open();
@@ -197,4 +223,5 @@ test("a store behaves as its model, crashes included", async () => {
       throw new Error(`seed ${seed}, step ${step}`, { cause: error });
     }
   }
+  assert.ok(compacted.movedBytes > 1_000_000, `compaction has moved ${compacted.movedBytes} bytes`);
 });

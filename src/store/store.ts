@@ -19,6 +19,7 @@ import { verifyBlocks } from "../wire/checksum.ts";
 import { BlockReader } from "./block-reader.ts";
 import { type BlockWrite, checkRange } from "./block-write.ts";
 import type { ChunkState } from "./chunk-row.ts";
+import type { Compaction } from "./compaction.ts";
 import type { Damage, DamageNote } from "./damage.ts";
 import { digestOf } from "./digest.ts";
 import { DiskRoom } from "./disk-room.ts";
@@ -312,6 +313,7 @@ export class Store {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    await this.#upkeep.compaction.stop();
     // The log checks the data of its very last commit: let it be one without, so that a block that rots while the server
     // is off is found by its reader, and does not look like a torn log.
     await this.#append({ kind: "groups", views: [] }).catch(() => {});
@@ -323,6 +325,11 @@ export class Store {
   /** Makes a checkpoint now and gives back dead space; for tests and orderly pauses. */
   checkpoint(): Promise<void> {
     return this.#upkeep.checkpoint();
+  }
+
+  /** Moves live data out of segments that are mostly dead, if there are some, at once. */
+  get compaction(): Compaction {
+    return this.#upkeep.compaction;
   }
 
   // --- writing ---

@@ -1,16 +1,20 @@
 /**
- * What goes on besides requests: when to checkpoint, what to give back to the disk afterwards, how much room there is.
+ * What goes on besides requests: when to checkpoint, what to give back to the disk afterwards, when to compact, how much
+ * room there is.
  */
 import type { LogPosition, SegmentLog } from "../log/segment-log.ts";
+import { queueBytesMax } from "../log/segment-log.ts";
 import type { Timer } from "../platform/clock.ts";
 import type { KeyValue } from "../platform/key-value.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Platform } from "../platform/platform.ts";
 import { type BlockReader, messageOf } from "./block-reader.ts";
 import { Checkpointer } from "./checkpointer.ts";
+import { Compaction } from "./compaction.ts";
 import type { DiskRoom } from "./disk-room.ts";
 import type { Journal } from "./journal.ts";
 import { Reclaimer } from "./reclaim.ts";
+import type { StoreRecord } from "./record.ts";
 import type { State } from "./state.ts";
 import { writeMark } from "./store-directory.ts";
 
@@ -36,6 +40,7 @@ export class Upkeep {
   readonly #parts: UpkeepParts;
   readonly #checkpointer: Checkpointer;
   readonly #reclaimer: Reclaimer;
+  readonly compaction: Compaction;
   #journal: Journal | undefined;
   #marked: boolean;
   #timer: Timer | undefined;
@@ -64,6 +69,14 @@ export class Upkeep {
         void room.refresh();
       },
     });
+    this.compaction = new Compaction({
+      ...{ clock: platform.clock, logger, log, state, room, reader },
+      append: (record, payload) => this.#append(record, payload),
+      readyToWrite: async () => {
+        while (log.queuedBytes >= queueBytesMax / 2) await this.#journal!.settled();
+      },
+      onFreed: () => this.#checkpointer.want(),
+    });
   }
 
   start(journal: Journal): void {
@@ -71,6 +84,7 @@ export class Upkeep {
     // What was replayed goes into a checkpoint soon, so that the next start has less to do.
     this.changed(0);
     this.#startTimer();
+    this.compaction.start();
   }
 
   /** So much goes into the log, or something else has changed that the index on disk doesn't have. */
@@ -102,11 +116,13 @@ export class Upkeep {
   halt(): void {
     this.#stopped = true;
     this.#timer?.cancel();
+    void this.compaction.stop();
   }
 
   /** Ends it, with a last checkpoint unless the store has failed. */
   async close(): Promise<void> {
     this.#timer?.cancel();
+    await this.compaction.stop();
     await this.#journal?.idle();
     await this.#checkpointer.idle();
     await this.#reclaimer.close();
@@ -127,6 +143,11 @@ export class Upkeep {
       return;
     }
     this.#reclaimer.run(position, room.isTight);
+  }
+
+  #append(record: StoreRecord, payload?: Uint8Array): Promise<unknown> {
+    this.changed(payload?.byteLength ?? 0);
+    return this.#journal!.append(record, payload === undefined ? [] : [payload]);
   }
 
   #startTimer(): void {

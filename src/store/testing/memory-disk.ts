@@ -178,6 +178,10 @@ class OpenFile implements DiskFile {
     return this.#file.size;
   }
 
+  async allocatedBytes(): Promise<number> {
+    return this.#file.pages.size * pageBytes;
+  }
+
   async close(): Promise<void> {}
 
   #put(number: number, page: Uint8Array): void {
