@@ -12,6 +12,7 @@ import { exitCodes, reportError } from "./output.ts";
 import { probeCommand } from "./probe.ts";
 import { quickstartCommand } from "./quickstart.ts";
 import { restoreMetadataCommand } from "./restore-metadata.ts";
+import { scrubCommand } from "./scrub.ts";
 import { serverCommand } from "./server.ts";
 import { statusCommand } from "./status.ts";
 import { stopCommand } from "./stop.ts";
@@ -63,6 +64,7 @@ for (const command of [
   cpCommand(),
   rmCommand(),
   checkCommand(),
+  scrubCommand(),
   probeCommand(),
   ledgerCommand(),
   backupMetadataCommand(),

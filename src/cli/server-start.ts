@@ -29,6 +29,8 @@ import { isLoopback, parseAddress } from "./options.ts";
 import { allRoles } from "./roles.ts";
 import { removeRunning, writeRunning } from "./running.ts";
 
+const dayMs = 24 * 3600 * 1000;
+
 export interface ServerOptions {
   readonly data: string;
   readonly listen: string;
@@ -39,6 +41,8 @@ export interface ServerOptions {
   readonly label: readonly Label[];
   /** Bytes a second. */
   readonly healRate?: number;
+  readonly scrubRate?: number;
+  readonly scrubDays?: number;
   /** Milliseconds. */
   readonly rebuildAfter?: number;
   readonly ledgerCopies?: LedgerRule;
@@ -115,6 +119,8 @@ export async function startServer(platform: Platform, options: ServerOptions): P
         acceptLoss: options.acceptLoss,
         labels: options.label,
         ...(options.healRate !== undefined && { healBytesPerSecond: options.healRate }),
+        ...(options.scrubRate !== undefined && { scrubBytesPerSecond: options.scrubRate }),
+        ...(options.scrubDays !== undefined && { scrubMs: options.scrubDays * dayMs }),
       });
       undo.push(() => store.stop());
       store.register(service);

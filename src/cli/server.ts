@@ -37,6 +37,12 @@ export function serverCommand(): Command {
       "most bytes a second that a store copies from others: 512M; a quarter under load",
       rate,
     )
+    .option("--scrub-days <days>", "a store reads and checks each block within this time (default: 14)", days)
+    .option(
+      "--scrub-rate <bytes>",
+      "most bytes a second that a store reads for brine scrub: 200M; a quarter under load",
+      rate,
+    )
     .option("--rebuild-after <time>", "metadata: when a store that is away is given up (default: 10m)", duration)
     .option("--accept-loss", "serve what is left of a damaged store, where it has the only copy", false)
     .addOption(
@@ -69,6 +75,12 @@ function addLabel(text: string, before: readonly Label[]): Label[] {
 function rate(text: string): number {
   const value = parseBytes(text);
   if (value === undefined || value < 1024 ** 2) throw new InvalidArgumentError("Write it as 200M, at least 1M.");
+  return value;
+}
+
+function days(text: string): number {
+  const value = Number(text);
+  if (!(value >= 1 && value <= 365)) throw new InvalidArgumentError("Write a number of days, 1 to 365.");
   return value;
 }
 

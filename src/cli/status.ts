@@ -41,18 +41,32 @@ function clearScreen(): void {
 /** How far the making of copies is, `healing ███░░░ 41 % …`. */
 export function healingText(healing: NonNullable<ClusterStatus["healing"]>): string {
   const { missing, donePermille, leftMs, copiedBytes } = healing;
-  const filled = Math.round((donePermille / 1000) * barCells);
-  const bar = "█".repeat(filled) + "░".repeat(barCells - filled);
   const end = leftMs === undefined ? "the end can't be told yet" : `${durationText(leftMs)} left`;
   const copied = copiedBytes === 0 ? "" : `, ${sizeText(copiedBytes)} of those under way`;
-  return `healing ${bar} ${(donePermille / 10).toFixed(1)} % | ${missing} copies to make${copied} | ${end}`;
+  return `healing ${barText(donePermille / 1000)} | ${missing} copies to make${copied} | ${end}`;
 }
 
-function durationText(ms: number): string {
+export function durationText(ms: number): string {
   const seconds = Math.ceil(ms / 1000);
   if (seconds < 120) return `${seconds} s`;
   const minutes = Math.ceil(seconds / 60);
   return minutes < 120 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/** How far a store's scrub is, `scrub of store 2 ███░░░ 41 % …`; undefined if none runs. */
+export function scrubText({ store, scrub }: ServerStatus): string | undefined {
+  if (scrub === undefined || scrub.endedMs !== 0) return undefined;
+  const { isOrdered, doneBytes, totalBytes, leftMs, badBlocks, repairedBlocks, differingBlocks } = scrub;
+  const bar = barText(totalBytes === 0 ? 0 : doneBytes / totalBytes);
+  const found = `${badBlocks} bad, ${repairedBlocks} repaired, ${differingBlocks} taken from others`;
+  const what = isOrdered ? "scrub" : "regular scrub";
+  const left = totalBytes === 0 ? "counting" : `${durationText(leftMs)} left`;
+  return `${what} of store ${store} ${bar} | ${sizeText(doneBytes)} of ${sizeText(totalBytes)} | ${found} | ${left}`;
+}
+
+function barText(done: number): string {
+  const filled = Math.round(done * barCells);
+  return `${"█".repeat(filled)}${"░".repeat(barCells - filled)} ${(done * 100).toFixed(1)} %`;
 }
 
 function printStatus(status: ClusterStatus): void {
@@ -92,8 +106,16 @@ function printStatus(status: ClusterStatus): void {
   }
   print("");
   if (status.healing !== undefined) print(healingText(status.healing));
+  for (const server of status.servers) {
+    const text = scrubText(server);
+    if (text !== undefined) print(text);
+  }
   if (status.problems.length === 0 && status.healing === undefined) print("All is well.");
   for (const problem of status.problems) print(`! ${problem}`);
+}
+
+function badText({ badBlocks, repairedBlocks }: ServerStatus): string {
+  return badBlocks === 0 ? "0" : `${badBlocks}, ${repairedBlocks} repaired`;
 }
 
 function storeCells(server: ServerStatus): string[] {
@@ -109,6 +131,6 @@ function storeCells(server: ServerStatus): string[] {
       .filter(([count]) => count > 0)
       .map(([count, state]) => `${count} ${state}`)
       .join(", ") || "none",
-    String(server.badBlocks),
+    badText(server),
   ];
 }

@@ -40,6 +40,17 @@ export class SegmentFiles {
     }
   }
 
+  /** Returns the bytes read. `fromDisk`: not from memory. Errors: as `use`. */
+  read(segment: number, offset: number, buffer: Uint8Array, fromDisk: boolean): Promise<number> {
+    return this.use(segment, async (file) => {
+      if (!fromDisk) return file.read(buffer, offset);
+      await file.forget(offset, buffer.byteLength);
+      const count = await file.read(buffer, offset);
+      await file.forget(offset, buffer.byteLength); // nor does what is read once crowd out what is read often
+      return count;
+    });
+  }
+
   /**
    * Makes the file of a new segment and reserves its space.
    * Errors: noSpace (no trace is left), diskFailed.

@@ -160,7 +160,7 @@ export class SegmentLog {
     return this.#queuedBytes;
   }
 
-  /** Numbers of all segments, the lowest first; the last one is being written. */
+  /** Numbers of all segments, in order; the last one is being written. */
   segments(): number[] {
     return [...this.#segments];
   }
@@ -212,9 +212,9 @@ export class SegmentLog {
     }
   }
 
-  /** Fills `buffer` from a segment. Errors: diskFailed (also if the segment ends before). */
-  async read(segment: number, offset: number, buffer: Uint8Array): Promise<void> {
-    const count = await this.#files.use(segment, (file) => file.read(buffer, offset));
+  /** Fills `buffer` from a segment; `fromDisk`: not from memory. Errors: diskFailed (also if the segment ends before). */
+  async read(segment: number, offset: number, buffer: Uint8Array, fromDisk = false): Promise<void> {
+    const count = await this.#files.read(segment, offset, buffer, fromDisk);
     if (count === buffer.byteLength) return;
     throw new BrineError("diskFailed", `${this.#files.path(segment)} has no ${buffer.byteLength} bytes at ${offset}`);
   }

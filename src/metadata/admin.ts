@@ -2,18 +2,22 @@
 import { BrineError } from "../errors/brine-error.ts";
 import { errno } from "../errors/errno.ts";
 import type { VolumeRecord } from "../namespace/model.ts";
-import type { ClusterStatus, ServerStatus } from "../wire/catalogue/admin.ts";
+import type { BadFileRange, ClusterStatus, ServerStatus } from "../wire/catalogue/admin.ts";
 import type { CopiesReport } from "./copies-report.ts";
 import type { Groups } from "./groups.ts";
 import type { Holdings } from "./holdings.ts";
 import type { Leader } from "./leader.ts";
 import type { Reaper } from "./reaper.ts";
+import type { Scrubs } from "./scrubs.ts";
 import type { Sessions } from "./sessions.ts";
 import type { SpaceGuard } from "./space-guard.ts";
 import type { StoreState, Stores } from "./stores.ts";
 
 /** Sentences in one answer. */
 const problemsMax = 1024;
+
+/** Sentences about bad bytes of files; the whole list is in the status. */
+const badRangesShown = 20;
 
 /** Who this server is. */
 export interface OwnIdentity {
@@ -33,6 +37,7 @@ export interface AdminParts {
   readonly reaper: Reaper;
   readonly space: SpaceGuard;
   readonly copies: CopiesReport;
+  readonly scrubs: Scrubs;
 }
 
 export class Admin {
@@ -43,8 +48,9 @@ export class Admin {
   }
 
   status(): ClusterStatus {
-    const { leader, own, groups, copies } = this.#parts;
+    const { leader, own, groups, copies, scrubs } = this.#parts;
     const { namespace } = leader;
+    const badRanges = scrubs.badRanges();
     return {
       clusterId: own.clusterId,
       servers: this.#servers(),
@@ -52,10 +58,11 @@ export class Admin {
       sessions: this.#sessions(),
       groups: namespace.groups().map(({ nextNumber: _, ...group }) => group),
       healing: groups.healingNow(),
+      badRanges,
       metadata: copies.text,
       appliedIndex: namespace.appliedIndex,
       chunksToDelete: namespace.chunksToDeleteCount,
-      problems: this.#problems().slice(0, problemsMax),
+      problems: this.#problems(badRanges).slice(0, problemsMax),
     };
   }
 
@@ -144,6 +151,8 @@ export class Admin {
       totalBytes: 0,
       freeBytes: 0,
       badBlocks: 0,
+      repairedBlocks: 0,
+      scrub: undefined,
       groupsInSync: 0,
       groupsCatchingUp: 0,
       groupsBehind: 0,
@@ -153,7 +162,7 @@ export class Admin {
 
   #storeStatus(state: StoreState): ServerStatus {
     const { leader, stores } = this.#parts;
-    const { store, serverId, address, pid, totalBytes, freeBytes, badBlocks } = state;
+    const { store, serverId, address, pid, totalBytes, freeBytes, badBlocks, repairedBlocks, scrub } = state;
     const groups = leader.namespace
       .groups()
       .flatMap((group) => group.members.filter((member) => member.store === store));
@@ -169,6 +178,8 @@ export class Admin {
       totalBytes,
       freeBytes,
       badBlocks,
+      repairedBlocks,
+      scrub,
       groupsInSync: count("inSync"),
       groupsCatchingUp: count("catchingUp"),
       groupsBehind: count("behind"),
@@ -197,10 +208,14 @@ export class Admin {
     });
   }
 
-  #problems(): string[] {
+  #problems(badRanges: readonly BadFileRange[]): string[] {
     const { leader, stores, sessions, space, copies } = this.#parts;
     const present = stores.all().filter(({ store }) => this.#recordOf(store).status !== "removed");
-    const problems = [...copies.problems, ...present.flatMap((store) => this.#problemsOf(store))];
+    const stored = present.flatMap((store) => this.#problemsOf(store));
+    const problems = [...copies.problems, ...stored, ...badRanges.slice(0, badRangesShown).map(rangeText)];
+    if (badRanges.length > badRangesShown) {
+      problems.push(`Bad copies: ${badRanges.length - badRangesShown} more ranges, see "brine status --json".`);
+    }
     if (space.isLow) problems.push("The metadata server's disk is full: new files are refused. Make room on it.");
     for (const session of sessions.all()) {
       if (session.ending === undefined || session.ending === "closed") continue;
@@ -216,7 +231,7 @@ export class Admin {
   }
 
   #problemsOf(state: StoreState): string[] {
-    const { store, address, failure, badBlocks, offlineSinceNs } = state;
+    const { store, address, failure, offlineSinceNs } = state;
     const { groupsCatchingUp, groupsBehind, state: condition } = this.#storeStatus(state);
     const who = `Store ${store} (${address})`;
     const problems: string[] = [];
@@ -235,9 +250,16 @@ export class Admin {
     } else if (groupsBehind + groupsCatchingUp > 0) {
       problems.push(`${who} is catching up: ${groupsBehind + groupsCatchingUp} groups have one copy less until then.`);
     }
-    if (badBlocks > 0) problems.push(`${who} has found ${badBlocks} bad blocks: its disk may be failing.`);
     return problems;
   }
+}
+
+function rangeText({ volume, path, inode, offset, length, stores, isLost }: BadFileRange): string {
+  const file = path === "" ? `inode ${inode} (without a name)` : path;
+  const where = `${volume}:${file}, ${length} bytes at offset ${offset}`;
+  const who = `store${stores.length === 1 ? "" : "s"} ${stores.join(", ")}`;
+  if (!isLost) return `Bad copy of ${where} on ${who}: not repaired yet, another store has them.`;
+  return `No good copy is left of ${where} (${who}): reading them fails with EIO. Write them anew, or restore the file.`;
 }
 
 function notThere(name: string): BrineError {

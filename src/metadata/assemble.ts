@@ -21,6 +21,7 @@ import { registerLeaderGauges } from "./observation/leader-gauges.ts";
 import { Queries } from "./queries.ts";
 import { Reaper } from "./reaper.ts";
 import { Recalls } from "./recalls.ts";
+import { Scrubs } from "./scrubs.ts";
 import { Sessions } from "./sessions.ts";
 import { SpaceGrants } from "./space-grants.ts";
 import type { SpaceGuard } from "./space-guard.ts";
@@ -87,7 +88,8 @@ export function assemble(
   const reports = new StoreReports(leader, stores, groups);
   const storeChanges = new StoreChanges(leader, stores, groups);
   const chunkCheck = new ChunkCheck(leader, stores);
-  const admin = new Admin({ leader, own, stores, groups, sessions, holdings, reaper, space, copies });
+  const scrubs = new Scrubs(leader, stores);
+  const admin = new Admin({ leader, own, stores, groups, sessions, holdings, reaper, space, copies, scrubs });
   return {
     leader,
     space,
@@ -106,6 +108,7 @@ export function assemble(
     admin,
     chunkCheck,
     storeChanges,
+    scrubs,
     ...observe({ leader, own, sessions, stores, holdings }),
   };
 }

@@ -158,7 +158,15 @@ test("a report is answered at once for a store that answers, and removes one tha
 
 test("a store that says that its disk has failed leaves its groups, and does not come back by itself", async () => {
   const { harness, a, b, client } = await cluster();
-  const space = { totalBytes: 100, freeBytes: 60, badBlocks: 0, catchUps: [] };
+  const space = {
+    totalBytes: 100,
+    freeBytes: 60,
+    badBlocks: 0,
+    repairedBlocks: 0,
+    badRanges: [],
+    scrub: undefined,
+    catchUps: [],
+  };
   harness.parts.stores.heartbeat({ store: b.store, ...space, failure: "EIO" }, b.peer);
   await drain();
   assert.deepEqual(statesOf(harness, b.store), { behind: 32 });

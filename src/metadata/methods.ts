@@ -6,6 +6,7 @@ import {
   createVolume,
   deleteVolume,
   explainInode,
+  orderScrub,
   readClusterMetrics,
   readClusterWaits,
   readStatus,
@@ -32,7 +33,7 @@ import {
   transact,
 } from "../wire/catalogue/leader.ts";
 import { cancelLock, setLock, stateLocks, testLock } from "../wire/catalogue/locks.ts";
-import { caughtUp, registerStore, storeHeartbeat } from "../wire/catalogue/registration.ts";
+import { caughtUp, judgeDifferences, registerStore, storeHeartbeat } from "../wire/catalogue/registration.ts";
 import type { Method } from "../wire/method.ts";
 import type { Handler, Peer, Work } from "../wire/peer.ts";
 import type { Service } from "../wire/service.ts";
@@ -49,6 +50,7 @@ import type { ClusterWaits } from "./observation/cluster-waits.ts";
 import type { InodeReports } from "./observation/inode-report.ts";
 import type { Queries } from "./queries.ts";
 import type { Reaper } from "./reaper.ts";
+import type { Scrubs } from "./scrubs.ts";
 import type { Session, Sessions } from "./sessions.ts";
 import type { SpaceGrants } from "./space-grants.ts";
 import type { SpaceGuard } from "./space-guard.ts";
@@ -76,6 +78,7 @@ export interface Parts {
   readonly admin: Admin;
   readonly chunkCheck: ChunkCheck;
   readonly storeChanges: StoreChanges;
+  readonly scrubs: Scrubs;
   readonly clusterWaits: ClusterWaits;
   readonly inodeReports: InodeReports;
   readonly clusterMetrics: ClusterMetrics;
@@ -198,6 +201,7 @@ function registerStoreMethods(methods: Methods): void {
     if (state !== undefined && !state.roles.includes("metadata")) copies.offer(state);
     return { leaders: [...copies.addresses] };
   });
+  methods.on(["store"], judgeDifferences, ({ scrubs }, body) => scrubs.judge(body));
   methods.on(["store"], caughtUp, ({ stores, groups }, body, peer) => {
     if (stores.get(body.store)?.peer !== peer) throw new BrineError("notServing", "the store has to register first");
     groups.caughtUp(body.store, body.group, body.generation);
@@ -215,6 +219,7 @@ function registerAdminMethods(methods: Methods): void {
     await admin.setReplicas(body.name, body.replicas);
     return {};
   });
+  methods.on(["admin"], orderScrub, ({ scrubs }, body) => scrubs.order(body));
   methods.on(["admin"], changeStore, ({ storeChanges }, body) => storeChanges.change(body));
   methods.on(["admin"], createVolume, ({ admin }, body) => admin.createVolume(body));
   methods.on(["admin"], deleteVolume, async ({ admin }, body) => {

@@ -17,6 +17,7 @@ import { BrineError } from "../errors/brine-error.ts";
 import type { Label, StoreRecord } from "../namespace/model.ts";
 import type { StoreCondition, StoreLoss } from "../placement/next-members.ts";
 import { type Address, NetworkError } from "../platform/network.ts";
+import type { BadRange, ScrubReport } from "../wire/catalogue/registration.ts";
 import type { Peer } from "../wire/peer.ts";
 import type { Leader } from "./leader.ts";
 
@@ -35,6 +36,11 @@ export interface StoreState {
   totalBytes: number;
   freeBytes: number;
   badBlocks: number;
+  repairedBlocks: number;
+  /** What is bad there now. */
+  badRanges: readonly BadRange[];
+  /** Of the scrub that runs, or of the last one. */
+  scrub: ScrubReport | undefined;
   /** What it copies from others. */
   catchUps: readonly CatchUpProgress[];
   /** What it says of its disk. */
@@ -81,6 +87,9 @@ export interface Heartbeat {
   readonly totalBytes: number;
   readonly freeBytes: number;
   readonly badBlocks: number;
+  readonly repairedBlocks: number;
+  readonly badRanges: readonly BadRange[];
+  readonly scrub: ScrubReport | undefined;
   readonly failure: string | undefined;
   readonly catchUps: readonly CatchUpProgress[];
 }
@@ -216,7 +225,7 @@ export class Stores {
   heartbeat(request: Heartbeat, peer: Peer): void {
     const state = this.#stores.get(request.store);
     if (state?.peer !== peer) throw new BrineError("notServing", `store ${request.store} has to register first`);
-    const { totalBytes, freeBytes, badBlocks, catchUps, failure } = request;
+    const { totalBytes, freeBytes, badBlocks, repairedBlocks, badRanges, scrub, catchUps, failure } = request;
     if (failure !== undefined && state.failure === undefined) {
       this.#leader.log.error("a store's disk has failed", { store: state.store, address: state.address, failure });
     }
@@ -224,7 +233,8 @@ export class Stores {
       this.#leader.log.warn("a store has found bad blocks", { store: state.store, badBlocks });
     }
     const heardMs = this.#leader.lifetime.nowMs();
-    Object.assign(state, { totalBytes, freeBytes, badBlocks, catchUps, failure, heardMs, hasBeat: true });
+    Object.assign(state, { totalBytes, freeBytes, badBlocks, repairedBlocks, badRanges, scrub });
+    Object.assign(state, { catchUps, failure, heardMs, hasBeat: true });
     this.#noticeChange(state);
   }
 
@@ -254,6 +264,9 @@ export class Stores {
       totalBytes: 0,
       freeBytes: 0,
       badBlocks: 0,
+      repairedBlocks: 0,
+      badRanges: [],
+      scrub: undefined,
       catchUps: [],
       failure: undefined,
       lost: undefined,

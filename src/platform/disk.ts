@@ -42,6 +42,8 @@ export interface DiskFile {
   allocate(position: number, length: number): Promise<void>;
   /** Gives the bytes back; they read as zeros afterwards (FALLOC_FL_PUNCH_HOLE). */
   punch(position: number, length: number): Promise<void>;
+  /** Drops what memory has of these bytes, unless it is still to be written: the next read comes from the disk. */
+  forget(position: number, length: number): Promise<void>;
   /** Size in bytes. */
   size(): Promise<number>;
   /** Bytes that it takes on the disk: without what was punched, with what is reserved (`st_blocks`). */

@@ -6,6 +6,7 @@ const library = koffi.load("libc.so.6");
 const clockGettime = library.func("int clock_gettime(int clock, void *time)");
 const flock = library.func("int flock(int fd, int operation)");
 const fallocate = library.func("int fallocate(int fd, int mode, int64 offset, int64 length)");
+const fadvise = library.func("int posix_fadvise(int fd, int64 offset, int64 length, int advice)");
 
 /** linux/time.h */
 export const CLOCK_REALTIME = 0;
@@ -13,6 +14,8 @@ export const CLOCK_BOOTTIME = 7;
 /** linux/falloc.h */
 export const FALLOC_FL_KEEP_SIZE = 1;
 export const FALLOC_FL_PUNCH_HOLE = 2;
+/** fcntl.h */
+const POSIX_FADV_DONTNEED = 4;
 /** sys/file.h */
 const LOCK_EX = 2;
 const LOCK_NB = 4;
@@ -59,6 +62,11 @@ export function allocateFile(fd: number, mode: number, offset: number, length: n
       reject(Object.assign(new Error(`fallocate: ${code}`), { code }));
     });
   });
+}
+
+/** Clean pages of the range leave the page cache (posix_fadvise(2)). A file system that has none to give up may refuse. */
+export function adviseNotNeeded(fd: number, offset: number, length: number): void {
+  fadvise(fd, offset, length, POSIX_FADV_DONTNEED);
 }
 
 /** Memory that begins at a multiple of `alignment`, a power of two, as O_DIRECT wants it. */

@@ -2,7 +2,7 @@
 import * as fs from "node:fs";
 import { promisify } from "node:util";
 import { DiskError, type DiskFile } from "./disk.ts";
-import { allocateFile, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE } from "./libc.ts";
+import { adviseNotNeeded, allocateFile, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE } from "./libc.ts";
 import { codeOf, diskError } from "./real-disk-error.ts";
 
 const openDescriptor = promisify(fs.open);
@@ -82,6 +82,10 @@ export class RealFile implements DiskFile {
         await this.#writeZeros(position, length);
       }
     });
+  }
+
+  forget(position: number, length: number): Promise<void> {
+    return this.#using("fadvise", async () => adviseNotNeeded(this.#descriptor, position, length));
   }
 
   size(): Promise<number> {

@@ -186,6 +186,11 @@ class SimulatedFile implements DiskFile {
     return this.#file.sizeBytes;
   }
 
+  /** Rot is on the disk as well as in memory. */
+  async forget(): Promise<void> {
+    this.#mustBeOpen("fadvise");
+  }
+
   async allocatedBytes(): Promise<number> {
     this.#mustBeOpen("fstat");
     await this.#disk.cached("fstat");

@@ -2,50 +2,36 @@
 import { BrineError, hasCode } from "../errors/brine-error.ts";
 import type { SegmentLog } from "../log/segment-log.ts";
 import { blockBytes } from "../namespace/model.ts";
-import type { KeyValue } from "../platform/key-value.ts";
 import type { Logger } from "../platform/logger.ts";
 import { verifyBlocks } from "../wire/checksum.ts";
+import type { BadBlocks } from "./bad-blocks.ts";
 import { endBlock, part, type StoredExtent } from "./extents.ts";
-import { badBlockKey } from "./keys.ts";
 import { ReadGate } from "./read-gate.ts";
 
 export class BlockReader {
   /** What is dead is given back behind it. */
   readonly gate = new ReadGate();
   readonly #log: Pick<SegmentLog, "read">;
-  readonly #keyValue: KeyValue;
+  readonly #bad: BadBlocks;
   readonly #logger: Logger;
-  readonly #onBad: () => void;
-  #badBlocks: number;
 
-  /** `onBad`: the count has changed and should be saved. */
-  constructor(options: {
-    log: Pick<SegmentLog, "read">;
-    keyValue: KeyValue;
-    logger: Logger;
-    badBlocks: number;
-    onBad: () => void;
-  }) {
+  constructor(options: { log: Pick<SegmentLog, "read">; bad: BadBlocks; logger: Logger }) {
     this.#log = options.log;
-    this.#keyValue = options.keyValue;
+    this.#bad = options.bad;
     this.#logger = options.logger;
-    this.#badBlocks = options.badBlocks;
-    this.#onBad = options.onBad;
   }
 
-  /** Blocks found bad since the store was made. */
-  get badBlocks(): number {
-    return this.#badBlocks;
-  }
-
-  /** The data of extents that are live now, one after the other in one buffer. Errors: diskFailed. */
-  async read(chunk: number, extents: readonly StoredExtent[]): Promise<Buffer> {
+  /**
+   * The data of extents that are live now, one after the other in one buffer. `fromDisk`: even if it is in memory.
+   * Errors: diskFailed.
+   */
+  async read(chunk: number, extents: readonly StoredExtent[], fromDisk = false): Promise<Buffer> {
     let byteCount = 0;
     for (const extent of extents) byteCount += extent.checksums.length * blockBytes;
     const payload = Buffer.allocUnsafeSlow(byteCount);
     const phase = this.gate.enter();
     try {
-      await this.#readRuns(chunk, extents, payload);
+      await this.#readRuns(chunk, extents, payload, fromDisk);
     } finally {
       this.gate.leave(phase);
     }
@@ -67,7 +53,7 @@ export class BlockReader {
     return bad;
   }
 
-  /** False if any block is bad or can't be read; `findBad` says which, and counts them. */
+  /** Reads from the disk. False if any block is bad or can't be read; `findBad` says which, and counts them. */
   async isWhole(
     chunk: number,
     extents: readonly StoredExtent[],
@@ -75,7 +61,7 @@ export class BlockReader {
     let blockCount = 0;
     for (const { checksums } of extents) blockCount += checksums.length;
     try {
-      const data = await this.read(chunk, extents);
+      const data = await this.read(chunk, extents, true);
       let at = 0;
       const whole = extents.every(({ firstBlock, origin, stamp, checksums }) => {
         const blocks = data.subarray(at, at + checksums.length * blockBytes);
@@ -94,6 +80,8 @@ export class BlockReader {
     try {
       const data = await this.read(chunk, [block]);
       if (verifyBlocks(data, origin, firstBlock, stamp.version, checksums) === -1) return true;
+      // Overwritten or deleted since it was looked up: what was there may have been given back.
+      if (!this.#bad.isThere(chunk, firstBlock, block)) return true;
       this.#countBad({ chunk, block: firstBlock, segment, offset }, "wrong checksum");
     } catch (error) {
       if (!hasCode(error, "diskFailed")) throw error; // counted by `read`
@@ -102,7 +90,7 @@ export class BlockReader {
   }
 
   /** Extents that lie behind each other in a segment are read with one call. */
-  async #readRuns(chunk: number, extents: readonly StoredExtent[], payload: Buffer): Promise<void> {
+  async #readRuns(chunk: number, extents: readonly StoredExtent[], payload: Buffer, fromDisk: boolean): Promise<void> {
     const reads: Promise<void>[] = [];
     let [start, position] = [0, 0];
     while (start < extents.length) {
@@ -114,7 +102,7 @@ export class BlockReader {
         if (extent.segment !== first.segment || extent.offset !== first.offset + length) break;
         length += extent.checksums.length * blockBytes;
       }
-      reads.push(this.#readRun(chunk, first, payload.subarray(position, position + length)));
+      reads.push(this.#readRun(chunk, first, payload.subarray(position, position + length), fromDisk));
       position += length;
       start = next;
     }
@@ -123,9 +111,10 @@ export class BlockReader {
     for (const result of await Promise.allSettled(reads)) if (result.status === "rejected") throw result.reason;
   }
 
-  async #readRun(chunk: number, extent: StoredExtent, buffer: Buffer): Promise<void> {
+  async #readRun(chunk: number, extent: StoredExtent, buffer: Buffer, fromDisk: boolean): Promise<void> {
     try {
-      await this.#log.read(extent.segment, extent.offset, buffer);
+      const { segment, offset } = extent;
+      await this.#log.read(segment, offset, buffer, fromDisk);
     } catch (error) {
       const reason = messageOf(error);
       const { firstBlock: block, segment, offset } = extent;
@@ -136,17 +125,9 @@ export class BlockReader {
     }
   }
 
-  /** A block that was found bad before is not counted again, unless it was written anew. */
   #countBad(where: { chunk: number; block: number; segment: number; offset: number }, reason: string): void {
-    const key = badBlockKey(where.chunk, where.block);
-    const place = Buffer.from(`${where.segment}:${where.offset}`, "latin1");
-    const before = this.#keyValue.get(key);
-    const known = before !== undefined && place.equals(before);
-    this.#logger.error("bad block", { ...where, reason, known });
-    if (known) return;
-    this.#keyValue.put(key, place);
-    this.#badBlocks += 1;
-    this.#onBad();
+    const isNew = this.#bad.add(where.chunk, where.block, where);
+    this.#logger.error("bad block", { ...where, reason, known: !isNew });
   }
 }
 

@@ -13,6 +13,8 @@ import {
   listExtents,
   readBlocks,
   reportBad,
+  type StampedExtent,
+  scrubStore,
   setGroups,
   writeBlocks,
 } from "../wire/catalogue/store.ts";
@@ -23,6 +25,7 @@ import type { Admission, Target } from "./admission.ts";
 import type { CatchUps } from "./catch-up.ts";
 import type { StoredExtent } from "./extents.ts";
 import type { Repair } from "./repair.ts";
+import type { Scrub } from "./scrub.ts";
 import type { Store } from "./store.ts";
 import { writeParts } from "./write-parts.ts";
 
@@ -40,6 +43,7 @@ export interface HandlerParts {
   readonly catchUps: CatchUps;
   readonly repair: Repair;
   readonly abandoned: AbandonedGroups;
+  readonly scrub: Scrub;
 }
 
 export function registerHandlers(service: Service, parts: HandlerParts): void {
@@ -122,7 +126,7 @@ function registerClientMethods(service: Service, { store, admission, catchUps, r
   );
 }
 
-function registerLeaderMethods(service: Service, { store, admission, catchUps, abandoned }: HandlerParts): void {
+function registerLeaderMethods(service: Service, { store, admission, catchUps, abandoned, scrub }: HandlerParts): void {
   service.handle(
     setGroups,
     async (body) => {
@@ -144,6 +148,14 @@ function registerLeaderMethods(service: Service, { store, admission, catchUps, a
     fenceSession,
     async (body) => {
       await admission.fence(body.session);
+      return {};
+    },
+    byLeader,
+  );
+  service.handle(
+    scrubStore,
+    (body) => {
+      scrub.order(body.groups);
       return {};
     },
     byLeader,
@@ -195,7 +207,7 @@ function registerStoreMethods(service: Service, store: Store, admission: Admissi
       admission.checkTarget({ ...body, session: 0 }, inSync);
       const state = store.chunk(body.chunk);
       if (state === undefined) throw new BrineError("unknownChunk", `chunk ${body.chunk} is not known here`);
-      return { extents: state.extents.map(asExtent) };
+      return { extents: state.extents.map(asStampedExtent) };
     },
     byStores,
   );
@@ -209,6 +221,11 @@ function enterReader(admission: Admission, target: Target, peer: Peer): () => vo
 
 function memberState(store: Store, admission: Admission, group: number): MemberState | undefined {
   return store.groups.get(group)?.members.find((member) => member.store === admission.storeNumber)?.state;
+}
+
+function asStampedExtent(extent: StoredExtent): StampedExtent {
+  const { generation, session } = extent.stamp;
+  return { ...asExtent(extent), generation, session };
 }
 
 function asExtent(extent: StoredExtent): Extent {

@@ -7,14 +7,17 @@
  *     b CHUNK BLK  a block whose data was found bad
  *     c CHUNK      extents of a chunk
  *     s SEGMENT    space of a segment
- *     x            where the scrub is
+ *     r            how many bad blocks were repaired
+ *     y KIND       where a scrub is: 0 the regular one, 1 one that was ordered
  */
-const [badLetter, chunkLetter, groupsLetter, metaLetter, segmentLetter, scrubLetter] = [..."bcgmsx"].map((letter) =>
-  letter.charCodeAt(0),
-) as [number, number, number, number, number, number];
+const [badLetter, chunkLetter, groupsLetter, metaLetter, repairedLetter, segmentLetter, scrubLetter] = [
+  ..."bcgmrsy",
+].map((letter) => letter.charCodeAt(0)) as [number, number, number, number, number, number, number];
 
 export const metaKey = Uint8Array.of(metaLetter);
-export const scrubKey = Uint8Array.of(scrubLetter);
+export const repairedKey = Uint8Array.of(repairedLetter);
+export const badKeysStart = Uint8Array.of(badLetter);
+export const badKeysEnd = Uint8Array.of(badLetter + 1);
 export const groupsKey = Uint8Array.of(groupsLetter);
 export const segmentKeysStart = Uint8Array.of(segmentLetter);
 export const segmentKeysEnd = Uint8Array.of(segmentLetter + 1);
@@ -32,6 +35,14 @@ export function badBlockKey(chunk: number, block: number): Uint8Array {
   key.set(numberKey(badLetter, chunk));
   key.writeUInt16BE(block, 9);
   return key;
+}
+
+export function badBlockOfKey(key: Uint8Array): { chunk: number; block: number } {
+  return { chunk: numberOfKey(key), block: key[9]! * 256 + key[10]! };
+}
+
+export function scrubKey(kind: "regular" | "ordered"): Uint8Array {
+  return Uint8Array.of(scrubLetter, kind === "regular" ? 0 : 1);
 }
 
 /** The number in a chunk's or segment's key. */

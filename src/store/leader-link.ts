@@ -15,7 +15,14 @@ import type { Logger } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import type { GroupView } from "../wire/catalogue/leader.ts";
-import { caughtUp, registerStore, storeHeartbeat } from "../wire/catalogue/registration.ts";
+import {
+  type BadRange,
+  caughtUp,
+  judgeDifferences,
+  registerStore,
+  type ScrubReport,
+  storeHeartbeat,
+} from "../wire/catalogue/registration.ts";
 import { connectPeer, type Identity } from "../wire/connect.ts";
 import { KnownLeaders } from "../wire/known-leaders.ts";
 import { KnownTerm } from "../wire/known-term.ts";
@@ -58,6 +65,8 @@ export interface LeaderLinkParts {
   readonly service: Service;
   readonly term: number;
   readonly catchUps: CatchUps;
+  /** What heartbeats say of bad blocks. */
+  readonly health: () => { repairedBlocks: number; badRanges: BadRange[]; scrub: ScrubReport | undefined };
   /** The leader has said what has become of the groups. */
   readonly onGroups: () => void;
 }
@@ -70,6 +79,7 @@ export class LeaderLink {
   readonly #admission: Admission;
   readonly #service: Service;
   readonly #catchUps: CatchUps;
+  readonly #parts: LeaderLinkParts;
   readonly #onGroups: () => void;
   #peer: Peer | undefined;
   #heartbeatTimer: Timer | undefined;
@@ -89,6 +99,7 @@ export class LeaderLink {
     this.#platform = platform;
     this.#logger = platform.logger.for("store");
     this.#options = options;
+    this.#parts = parts;
     this.#store = parts.store;
     this.#admission = parts.admission;
     this.#service = parts.service;
@@ -116,6 +127,12 @@ export class LeaderLink {
   /** Tells the leader at once that the disk has failed, instead of with the next heartbeat. */
   tellFailure(): void {
     if (this.#peer !== undefined) void this.#heartbeat(this.#peer);
+  }
+
+  /** See the catalogue. Errors: unreachable (no leader now), and what the leader answers. */
+  async judgeDifferences(chunks: number[], sessions: number[]): Promise<{ mapped: boolean[]; over: boolean[] }> {
+    if (this.#peer === undefined) throw new BrineError("unreachable", "no leader is connected");
+    return (await this.#peer.request(judgeDifferences, { chunks, sessions }, { timeoutMs: registerTimeoutMs })).body;
   }
 
   /** Errors: unreachable (no leader now), and what the leader answers. */
@@ -258,6 +275,7 @@ export class LeaderLink {
         ...this.#store.space,
         failure: this.#store.failure?.slice(0, 200),
         catchUps: this.#catchUps.progress(),
+        ...this.#parts.health(),
       };
       const timeoutMs = this.#serveMs / 2;
       const { body: answer } = await peer.request(storeHeartbeat, body, { timeoutMs, urgent: true });

@@ -7,7 +7,11 @@ import { Pace } from "./pace.ts";
 function rateOf(isBusy: boolean): number {
   let nowMs = 1_000;
   const clock = { nowMs: () => nowMs } as Clock;
-  const pace = new Pace(clock, 1_000_000, () => isBusy);
+  const pace = new Pace(
+    clock,
+    () => 1_000_000,
+    () => isBusy,
+  );
   for (let piece = 0; piece < 100; piece++) nowMs += pace.waitMs(100_000);
   return 10_000_000 / ((nowMs - 1_000) / 1_000);
 }
@@ -19,7 +23,11 @@ test("copying goes at its rate, and at a quarter of it while clients are at work
 
 test("a rest is no reason to go faster for long", () => {
   let nowMs = 1_000;
-  const pace = new Pace({ nowMs: () => nowMs } as Clock, 1_000_000, () => false);
+  const pace = new Pace(
+    { nowMs: () => nowMs } as Clock,
+    () => 1_000_000,
+    () => false,
+  );
   pace.waitMs(100_000);
   nowMs += 60_000;
   assert.equal(pace.waitMs(100_000), 0);

@@ -2,10 +2,10 @@
  * Replaces bad blocks of this store by good copies of other members. The new copy has the same stamp and takes the place
  * of exactly the bad one, so a write that comes between wins. What is bad everywhere stays: its reader gets an error.
  */
-import { BrineError } from "../errors/brine-error.ts";
+import { BrineError, hasCode } from "../errors/brine-error.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
-import { compareVersions, readBlocks } from "../wire/catalogue/store.ts";
+import { compareVersions, readBlocks, reportBad } from "../wire/catalogue/store.ts";
 import { verifyBlocks } from "../wire/checksum.ts";
 import type { Peer } from "../wire/peer.ts";
 import type { Target } from "./admission.ts";
@@ -14,6 +14,8 @@ import type { Store } from "./store.ts";
 
 /** The one who reported the block waits meanwhile, so a member that is slow is passed over. */
 const readTimeoutMs = 2_000;
+
+const toldMax = 10_000;
 
 export interface RepairParts {
   readonly store: Store;
@@ -27,6 +29,8 @@ export class Repair {
   readonly #parts: RepairParts;
   /** Chunks with blocks that can't be read: their readers come again and again. */
   readonly #repairing = new Set<number>();
+  /** Bad copies elsewhere of which their stores know. */
+  readonly #told = new Set<string>();
 
   constructor(parts: RepairParts) {
     this.#parts = parts;
@@ -47,8 +51,11 @@ export class Repair {
     }
   }
 
-  /** `bad`: blocks of the target's chunk, each an extent of its own. Never rejects: what can't be repaired is logged. */
-  async repair(target: Target, bad: readonly StoredExtent[]): Promise<void> {
+  /**
+   * `bad`: blocks of the target's chunk, each an extent of its own. Never rejects: what can't be repaired is logged. Returns the
+   * number of blocks that were.
+   */
+  async repair(target: Target, bad: readonly StoredExtent[]): Promise<number> {
     const { store, logger, storeNumber } = this.#parts;
     const { group, chunk } = target;
     const members = store.groups.get(group)?.members ?? [];
@@ -63,40 +70,64 @@ export class Repair {
     }
     const repaired = bad.length - left.length;
     logger.info("bad blocks repaired", { chunk, repaired, left: left.length });
+    return repaired;
   }
 
   /** Returns the blocks that are still bad. */
   async #repairFrom(address: Address, target: Target, bad: readonly StoredExtent[]): Promise<StoredExtent[]> {
     const peer = await this.#parts.connect(address);
     const left: StoredExtent[] = [];
+    const telling: Promise<void>[] = [];
     try {
       for (const block of bad) {
         const data = await copyOf(peer, target, block);
-        if (data === undefined) left.push(block);
+        if (data === "bad") telling.push(this.#tell(peer, target, block));
+        if (data === undefined || data === "bad") left.push(block);
         else await this.#replace(target.chunk, block, data);
       }
     } finally {
+      await Promise.all(telling);
       peer.close("repaired");
     }
     return left;
   }
 
-  #replace(chunk: number, block: StoredExtent, data: Uint8Array): Promise<void> {
+  /** The other copy is bad too: that store is to know, and to look for a third one. Once, or the two would go on for ever. */
+  async #tell(
+    peer: Peer,
+    { group, generation, chunk }: Target,
+    { firstBlock, segment, offset }: StoredExtent,
+  ): Promise<void> {
+    const key = `${peer.remote.address} ${chunk} ${firstBlock} ${segment} ${offset}`;
+    if (this.#told.has(key) || this.#told.size >= toldMax) return;
+    this.#told.add(key);
+    const body = { session: 0, group, generation, chunk, firstBlock, blockCount: 1 };
+    await peer.request(reportBad, body, { timeoutMs: readTimeoutMs }).catch((error) => {
+      this.#parts.logger.warn("another member could not be told of its bad copy", { chunk, reason: String(error) });
+    });
+  }
+
+  async #replace(chunk: number, block: StoredExtent, data: Uint8Array): Promise<void> {
     const { firstBlock, stamp, origin, checksums } = block;
     const replacement = { chunk, firstBlock, stamp, origin, checksums: [...checksums], expected: stamp };
-    return this.#parts.store.replace(replacement, data);
+    await this.#parts.store.replace(replacement, data);
+    this.#parts.store.badBlocks.addRepaired(chunk, firstBlock);
   }
 }
 
-/** The block's data as another member has it; undefined if that has another version, or a bad copy as well. */
-async function copyOf(peer: Peer, target: Target, block: StoredExtent): Promise<Uint8Array | undefined> {
+/** The block's data as another member has it; undefined if that has another version, or an unreadable copy as well. */
+async function copyOf(peer: Peer, target: Target, block: StoredExtent): Promise<Uint8Array | "bad" | undefined> {
   const { group, generation, chunk } = target;
   const { firstBlock, stamp, origin, checksums } = block;
   const body = { session: 0, group, generation, chunk, firstBlock, blockCount: 1 };
-  const reply = await peer.request(readBlocks, body, { timeoutMs: readTimeoutMs });
+  const reply = await peer.request(readBlocks, body, { timeoutMs: readTimeoutMs }).catch((error) => {
+    if (hasCode(error, "diskFailed", "unknownChunk")) return undefined;
+    throw error;
+  });
+  if (reply === undefined) return undefined;
   const extent = reply.body.extents[0];
   if (extent === undefined || compareVersions(extent.version, stamp.version) !== 0) return undefined;
   if (reply.payload.byteLength === 0) throw new BrineError("protocol", `a block of chunk ${chunk} came without data`);
   const bad = verifyBlocks(reply.payload, origin, firstBlock, stamp.version, checksums);
-  return bad === -1 ? reply.payload : undefined;
+  return bad === -1 ? reply.payload : "bad";
 }

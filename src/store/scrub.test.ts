@@ -8,20 +8,35 @@ import { blocksOf, testChunk, writeOf } from "./testing/blocks.ts";
 import { MemoryPlatform } from "./testing/memory-platform.ts";
 
 const minuteMs = 60_000;
+const otherGroup = 5;
 
 async function started(platform: MemoryPlatform) {
   const store = await Store.open(platform, { directory: "store", segmentBytes: 1 << 20 });
-  await store.setGroups([{ group: 3, generation: 1, members: [] }]);
+  await store.setGroups([3, otherGroup].map((group) => ({ group, generation: 1, members: [] })));
   const repaired: number[] = [];
+  const compared: string[] = [];
   const repair = {
     repair: async (_target: Target, bad: readonly StoredExtent[]) => {
       for (const { firstBlock } of bad) repaired.push(firstBlock);
+      return bad.length;
     },
   };
+  const comparison = {
+    compare: async (group: number, after: number, upTo: number) => {
+      compared.push(`${group}: ${after - testChunk}..${upTo - testChunk}`);
+      return 0;
+    },
+    stop: () => {},
+    rest: () => {},
+  };
   const { clock, logger } = platform;
-  const scrub = new Scrub({ store, repair, clock, logger, scrubMs: defaultScrubMs });
+  const scrub = new Scrub({
+    ...{ store, repair, comparison, clock, logger, isBusy: () => false },
+    scrubMs: defaultScrubMs,
+    bytesPerSecond: 1024 * 1024,
+  });
   scrub.start();
-  return { store, scrub, repaired };
+  return { store, scrub, repaired, compared };
 }
 
 async function put(store: Store, chunk: number, grant: number) {
@@ -29,40 +44,103 @@ async function put(store: Store, chunk: number, grant: number) {
   await store.write(writeOf(chunk, 0, data, { grant, sequence: 1 }), data);
 }
 
+/** Flips a bit of the first block of a chunk that was written as `put` does. */
+function rot(platform: MemoryPlatform, chunk: number) {
+  for (const [path, file] of platform.disk.files) {
+    if (!path.endsWith(".segment")) continue;
+    const found = [...file.pages].find(([, bytes]) => bytes[0] === ((chunk + 3) & 255) && bytes[4095] === bytes[0]);
+    if (found !== undefined) found[1][99]! ^= 4;
+  }
+}
+
 test("a block that nobody reads and that has rotted is found and handed to the repair", async () => {
   const platform = new MemoryPlatform();
   const { store, scrub, repaired } = await started(platform);
   for (let number = 0; number < 20; number++) await put(store, testChunk + number, 1);
-  for (const [path, file] of platform.disk.files) {
-    if (!path.endsWith(".segment")) continue;
-    const [, page] = [...file.pages].find(([, bytes]) => bytes[0] === ((testChunk + 5 + 3) & 255))!;
-    page[99]! ^= 4;
-  }
+  rot(platform, testChunk + 5);
   await platform.clock.advance(30 * minuteMs);
   assert.equal(repaired.length, 1);
   assert.equal(store.space.badBlocks, 1);
-  assert.equal(store.scrubbed.done, true);
+  const { endedMs, badBlocks, repairedBlocks, doneBytes, totalBytes } = store.scrubs.get("regular")!;
+  assert.ok(endedMs > 0);
+  assert.deepEqual([badBlocks, repairedBlocks, doneBytes, totalBytes], [1, 1, 20 * 8 * 4096, 20 * 8 * 4096]);
+  assert.deepEqual(
+    store.badBlocks.now().map(({ blockCount }) => blockCount),
+    [1],
+    "nobody has replaced it",
+  );
   await platform.clock.advance(60 * minuteMs);
   assert.equal(repaired.length, 1, "no pass is due");
   assert.ok(platform.logLines.some((line) => line.startsWith("scrub pass done") && line.includes('"badBlocks":1')));
+  // What is written anew is bad no more.
+  for (let number = 0; number < 20; number++) await put(store, testChunk + number, 2);
+  assert.deepEqual(store.badBlocks.now(), []);
+  await scrub.stop();
+  await store.close();
+});
+
+test("all chunks are compared with other members, page by page, also in groups of which nothing is here", async () => {
+  const platform = new MemoryPlatform();
+  const { store, scrub, compared } = await started(platform);
+  for (let number = 0; number < 300; number++) await put(store, testChunk + number, 1);
+  scrub.order([]);
+  await platform.clock.advance(minuteMs);
+  const start = otherGroup * 2 ** 40 - testChunk;
+  assert.deepEqual(compared, [`3: ${-testChunk}..255`, "3: 255..299", `5: ${start}..${start}`]);
   await scrub.stop();
   await store.close();
 });
 
 test("a pass goes on after a restart where it was", async () => {
   const platform = new MemoryPlatform();
-  let { store, scrub } = await started(platform);
+  let { store, scrub, compared } = await started(platform);
   for (let number = 0; number < 4; number++) await put(store, testChunk + number, 1);
   const beganMs = Number(platform.clock.wallNs() / 1_000_000n);
-  store.scrubbed = { chunk: testChunk + 1, beganMs, done: false };
+  const under = { beganMs, endedMs: 0, groups: [], doneBytes: 2 * 8 * 4096, totalBytes: 4 * 8 * 4096 };
+  const found = { badBlocks: 3, repairedBlocks: 2, differingBlocks: 1 };
+  store.scrubs.set("regular", { ...under, ...found, chunk: testChunk + 1 });
   await scrub.stop();
   await store.close();
-  ({ store, scrub } = await started(platform));
-  assert.deepEqual(store.scrubbed, { chunk: testChunk + 1, beganMs, done: false });
+  ({ store, scrub, compared } = await started(platform));
+  assert.equal(store.scrubs.get("regular")?.chunk, testChunk + 1);
   await platform.clock.advance(30 * minuteMs);
-  assert.equal(store.scrubbed.done, true);
-  assert.equal(store.scrubbed.beganMs, beganMs, "it is the same pass");
-  assert.ok(platform.logLines.some((line) => line.includes(`"readBytes":${2 * 8 * 4096}`)));
+  const done = store.scrubs.get("regular")!;
+  assert.ok(done.endedMs > 0);
+  assert.equal(done.beganMs, beganMs, "it is the same pass");
+  assert.deepEqual([done.doneBytes, done.badBlocks, done.repairedBlocks], [4 * 8 * 4096, 3, 2]);
+  assert.equal(compared[0], "3: 1..3");
+  await scrub.stop();
+  await store.close();
+});
+
+test("an ordered pass begins at once, keeps to its rate and to its groups, and goes on after a restart", async () => {
+  const platform = new MemoryPlatform();
+  let { store, scrub, repaired } = await started(platform);
+  const other = otherGroup * 2 ** 40 + 9;
+  for (let number = 0; number < 64; number++) {
+    await put(store, testChunk + number, 1);
+    await put(store, other + number, 1);
+  }
+  rot(platform, testChunk + 60);
+  scrub.order([3]);
+  await platform.clock.advance(0);
+  assert.deepEqual(scrub.report()?.isOrdered, true);
+  // 2 MiB at 1 MiB a second.
+  await platform.clock.advance(1_000);
+  const { doneBytes, totalBytes, endedMs, leftMs } = scrub.report()!;
+  assert.equal(totalBytes, 64 * 8 * 4096);
+  assert.ok(doneBytes > 0.8e6 && doneBytes < 1.3e6, `${doneBytes}`);
+  assert.ok(endedMs === 0 && leftMs > 500 && leftMs < 1_500, `${leftMs}`);
+  await scrub.stop();
+  await store.close();
+  ({ store, scrub, repaired } = await started(platform));
+  await platform.clock.advance(2_500);
+  assert.ok(scrub.report()!.endedMs > 0);
+  assert.equal(repaired.length, 1);
+  assert.equal(store.scrubs.get("regular"), undefined, "that was not everything");
+  scrub.order([]);
+  await platform.clock.advance(10_000);
+  assert.ok(store.scrubs.get("regular")!.endedMs > 0, "everything is read: no regular pass is due");
   await scrub.stop();
   await store.close();
 });

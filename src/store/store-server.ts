@@ -16,7 +16,8 @@ import { registerHandlers } from "./handlers.ts";
 import { LeaderLink } from "./leader-link.ts";
 import { defaultHealBytesPerSecond, Pace } from "./pace.ts";
 import { Repair } from "./repair.ts";
-import { defaultScrubMs, Scrub } from "./scrub.ts";
+import { defaultScrubBytesPerSecond, defaultScrubMs, Scrub } from "./scrub.ts";
+import { ScrubComparison } from "./scrub-comparison.ts";
 import { Store } from "./store.ts";
 import { readLeaderTerm } from "./store-directory.ts";
 import { registerStoreGauges, storeWaits } from "./store-waits.ts";
@@ -43,6 +44,10 @@ export interface StoreServerOptions {
   readonly labels?: readonly Label[];
   /** Most bytes a second that are copied from other members; a quarter while clients are at work. */
   readonly healBytesPerSecond?: number;
+  /** Each block is read from the disk, checked and compared within this time. Default: 14 days. */
+  readonly scrubMs?: number;
+  /** Most bytes a second that an ordered scrub reads; a quarter while clients are at work. */
+  readonly scrubBytesPerSecond?: number;
   /** Roles of the whole server, for `brine status`. */
   readonly roles: readonly string[];
   /** Default: by the size of the disk. */
@@ -87,14 +92,21 @@ export class StoreServer {
     const connect = (member: Address) => connectPeer(platform, member, identity, new Service(), connectTimeoutMs);
     const reportCaughtUp = (group: number, generation: number) => this.#link.reportCaughtUp(group, generation);
     const isBusy = () => platform.clock.nowMs() - this.#admission.enteredMs < busyMs;
-    const pace = new Pace(platform.clock, options.healBytesPerSecond ?? defaultHealBytesPerSecond, isBusy);
+    const healBytesPerSecond = options.healBytesPerSecond ?? defaultHealBytesPerSecond;
+    const pace = new Pace(platform.clock, () => healBytesPerSecond, isBusy);
     this.#catchUps = new CatchUps({ platform, store, admission: this.#admission, connect, reportCaughtUp, pace });
     const logger = platform.logger.for("store");
     this.#repair = new Repair({ store, logger, storeNumber: () => this.#admission.storeNumber, connect });
     const storeNumber = () => this.#admission.storeNumber;
     this.#abandoned = new AbandonedGroups({ store, logger, storeNumber });
+    const judge = (chunks: number[], sessions: number[]) => this.#link.judgeDifferences(chunks, sessions);
     const { repair, clock } = { repair: this.#repair, clock: platform.clock };
-    this.#scrub = new Scrub({ store, repair, clock, logger, scrubMs: defaultScrubMs });
+    const comparison = new ScrubComparison({ store, admission: this.#admission, clock, logger, connect, judge });
+    this.#scrub = new Scrub({
+      ...{ store, repair, comparison, clock, logger, isBusy },
+      scrubMs: options.scrubMs ?? defaultScrubMs,
+      bytesPerSecond: options.scrubBytesPerSecond ?? defaultScrubBytesPerSecond,
+    });
     const service = options.linkService ?? new Service();
     this.register(service);
     registerProcessMethods(service, platform, () => storeWaits(this.#services, store, platform.clock.nowMs()));
@@ -102,6 +114,11 @@ export class StoreServer {
     this.#link = new LeaderLink(platform, options, {
       ...{ store, admission: this.#admission, service, term },
       catchUps: this.#catchUps,
+      health: () => ({
+        repairedBlocks: store.badBlocks.repaired,
+        badRanges: store.failure === undefined ? store.badBlocks.now() : [],
+        scrub: this.#scrub.report(),
+      }),
       onGroups: () => this.#abandoned.look(),
     });
     store.onFailure = () => this.#link.tellFailure();
@@ -128,6 +145,7 @@ export class StoreServer {
       catchUps: this.#catchUps,
       repair: this.#repair,
       abandoned: this.#abandoned,
+      scrub: this.#scrub,
     });
   }
 

@@ -16,6 +16,7 @@ import type { Logger } from "../platform/logger.ts";
 import type { Platform } from "../platform/platform.ts";
 import type { GroupView } from "../wire/catalogue/leader.ts";
 import { verifyBlocks } from "../wire/checksum.ts";
+import { BadBlocks } from "./bad-blocks.ts";
 import { BlockReader } from "./block-reader.ts";
 import { type BlockWrite, checkRange } from "./block-write.ts";
 import type { ChunkState } from "./chunk-row.ts";
@@ -28,7 +29,7 @@ import { GroupChanges } from "./group-changes.ts";
 import { diskFailed, Journal } from "./journal.ts";
 import type { RecordOf, StoreRecord } from "./record.ts";
 import { type Opened, openDirectory } from "./replay.ts";
-import { readScrubPosition, type ScrubPosition, writeScrubPosition } from "./scrub-position.ts";
+import { ScrubPasses } from "./scrub-passes.ts";
 import { isNewer, type Outcome, type State } from "./state.ts";
 import { Upkeep } from "./upkeep.ts";
 
@@ -56,6 +57,9 @@ export class Store {
   readonly #room: DiskRoom;
   readonly #reader: BlockReader;
   readonly #upkeep: Upkeep;
+  readonly badBlocks: BadBlocks;
+  /** Where scrubs are. */
+  readonly scrubs: ScrubPasses;
   readonly #journal: Journal;
   readonly #note: DamageNote;
   /** Writes that are not applied yet, so that a retry waits for the first try instead of being written again. */
@@ -91,23 +95,16 @@ export class Store {
     this.#state = state;
     this.#room = room;
     const onFailure = (reason: string) => this.#fail(reason);
-    const onBad = () => this.#upkeep.changed(0);
-    const reader = new BlockReader({ log, keyValue, logger, badBlocks, onBad });
-    const parts = {
-      platform,
-      logger,
-      directory,
-      log,
-      keyValue,
-      state,
-      room,
-      reader,
-      marked,
-      checkpointBytes,
-      onFailure,
-    };
+    const bad = new BadBlocks(keyValue, state.index, badBlocks);
+    bad.onChange = () => this.#upkeep.changed(0);
+    this.badBlocks = bad;
+    this.scrubs = new ScrubPasses(keyValue, bad.onChange);
+    const reader = new BlockReader({ log, bad, logger });
     this.#reader = reader;
-    this.#upkeep = new Upkeep(parts);
+    this.#upkeep = new Upkeep({
+      ...{ platform, logger, directory, log, keyValue, state },
+      ...{ room, reader, bad, marked, checkpointBytes, onFailure },
+    });
     const onCommitApplied = (position: LogPosition) => this.#upkeep.onCommitApplied(position);
     this.#journal = new Journal({ log, state, position: log.end, onCommitApplied, onFailure });
     this.#upkeep.start(this.#journal);
@@ -148,7 +145,7 @@ export class Store {
 
   /** For heartbeats. `freeBytes`: what clients can still write. */
   get space(): { totalBytes: number; freeBytes: number; badBlocks: number } {
-    return { totalBytes: this.#room.totalBytes, freeBytes: this.#room.freeBytes, badBlocks: this.#reader.badBlocks };
+    return { totalBytes: this.#room.totalBytes, freeBytes: this.#room.freeBytes, badBlocks: this.badBlocks.found };
   }
 
   /** Bytes of data that chunks hold; shared data counts once. */
@@ -263,6 +260,12 @@ export class Store {
     return this.#state.index.get(chunk);
   }
 
+  /** The same for those who go through all chunks: what is used often isn't forgotten for it. */
+  peek(chunk: number): ChunkState | undefined {
+    this.#check();
+    return this.#state.index.peek(chunk);
+  }
+
   /** Chunks of a group above `after`, in order, each with a digest of its blocks; an empty list is the end. */
   listChunks(group: number, after: number, limit: number): { chunk: number; digest: number }[] {
     this.#check();
@@ -276,9 +279,9 @@ export class Store {
   }
 
   /** Some chunks in the order of their ids, from `first` on; an empty list is the end. */
-  chunksFrom(first: number): number[] {
+  chunksFrom(first: number, limit: number): number[] {
     this.#check();
-    return this.#state.index.list(first, Number.MAX_SAFE_INTEGER, 1);
+    return this.#state.index.list(first, Number.MAX_SAFE_INTEGER, limit);
   }
 
   /** Whether all blocks of the range that are there have their checksums, and how many there are. Errors: unknownChunk. */
@@ -289,17 +292,6 @@ export class Store {
   ): Promise<{ whole: boolean; blockCount: number }> {
     this.#check();
     return this.#reader.isWhole(chunk, overlapping(this.#chunk(chunk).extents, firstBlock, firstBlock + blockCount));
-  }
-
-  /** Where the scrub is; kept with the index. */
-  get scrubbed(): ScrubPosition {
-    return readScrubPosition(this.#keyValue);
-  }
-
-  set scrubbed(position: ScrubPosition) {
-    this.#check();
-    writeScrubPosition(this.#keyValue, position);
-    this.#upkeep.changed(0);
   }
 
   /** Reads blocks and compares them with their checksums; the bad ones are counted, logged and returned one by one. */

@@ -8,6 +8,7 @@ import type { Timer } from "../platform/clock.ts";
 import type { KeyValue } from "../platform/key-value.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Platform } from "../platform/platform.ts";
+import type { BadBlocks } from "./bad-blocks.ts";
 import { type BlockReader, messageOf } from "./block-reader.ts";
 import { Checkpointer } from "./checkpointer.ts";
 import { Compaction } from "./compaction.ts";
@@ -30,6 +31,7 @@ export interface UpkeepParts {
   readonly state: State;
   readonly room: DiskRoom;
   readonly reader: BlockReader;
+  readonly bad: BadBlocks;
   /** The index has been durable before. */
   readonly marked: boolean;
   readonly checkpointBytes: number | undefined;
@@ -49,13 +51,13 @@ export class Upkeep {
   constructor(parts: UpkeepParts) {
     this.#parts = parts;
     this.#marked = parts.marked;
-    const { platform, logger, log, keyValue, state, room, reader } = parts;
+    const { platform, logger, log, keyValue, state, room, reader, bad } = parts;
     this.#checkpointer = new Checkpointer({
       clock: platform.clock,
       keyValue,
       state,
       ...(parts.checkpointBytes !== undefined && { logBytesMax: parts.checkpointBytes }),
-      badBlocks: () => reader.badBlocks,
+      badBlocks: () => bad.found,
       onDurable: (position) => void this.#onDurable(position),
       onFailure: (error) => parts.onFailure(`index: ${messageOf(error)}`),
     });

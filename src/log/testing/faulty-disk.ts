@@ -145,6 +145,7 @@ export class FaultyDisk implements Disk {
           write(Buffer.alloc(length), position);
         }),
       size: () => this.#operation("size", path, () => inode.current.length),
+      forget: async () => {},
       allocatedBytes: () => this.#operation("size", path, () => inode.current.length),
       close: async () => {},
     };

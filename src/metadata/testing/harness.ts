@@ -129,7 +129,16 @@ export class Harness {
   }
 
   beat(store: number, peer: FakePeer): void {
-    const space = { totalBytes: 100, freeBytes: 60, badBlocks: 0, failure: undefined, catchUps: [] };
+    const space = {
+      totalBytes: 100,
+      freeBytes: 60,
+      badBlocks: 0,
+      repairedBlocks: 0,
+      badRanges: [],
+      scrub: undefined,
+      failure: undefined,
+      catchUps: [],
+    };
     this.parts.stores.heartbeat({ store, ...space }, peer);
   }
 

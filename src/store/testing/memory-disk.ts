@@ -178,6 +178,8 @@ class OpenFile implements DiskFile {
     return this.#file.size;
   }
 
+  async forget(): Promise<void> {}
+
   async allocatedBytes(): Promise<number> {
     return this.#file.pages.size * pageBytes;
   }

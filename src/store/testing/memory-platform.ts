@@ -18,7 +18,7 @@ export class ManualClock implements Clock {
   }
 
   wallNs(): bigint {
-    return BigInt(this.#nowMs) * 1_000_000n;
+    return BigInt(Math.floor(this.#nowMs)) * 1_000_000n;
   }
 
   startTimer(delayMs: number, callback: () => void): Timer {

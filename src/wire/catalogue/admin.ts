@@ -18,6 +18,7 @@ import {
 import { groupMember, label, labelsMax, memberState, storeStatus, volumeRecord } from "../../namespace/model.ts";
 import { method } from "../method.ts";
 import { leaseMode } from "./leader.ts";
+import { scrubReport } from "./registration.ts";
 import { seriesMax, wireSeries } from "./watch.ts";
 
 export const serverStatus = struct({
@@ -33,12 +34,32 @@ export const serverStatus = struct({
   labels: list(label, labelsMax),
   totalBytes: u64,
   freeBytes: u64,
+  /** Found since the store was made. */
   badBlocks: u64,
+  /** Of those: a good copy has taken their place. */
+  repairedBlocks: u64,
+  /** The scrub that runs, or the last one. */
+  scrub: optional(scrubReport),
   /** Groups in which the store is a member that is not in sync, by state. */
   groupsInSync: u32,
   groupsCatchingUp: u32,
   groupsBehind: u32,
 });
+
+/** Bytes of a file of which stores have a bad copy. */
+export const badFileRange = struct({
+  volume: text(64),
+  /** Empty for a file without a name. */
+  path: text(8192),
+  inode: u64,
+  offset: u64,
+  length: u64,
+  chunk: u64,
+  stores: list(u32, 16),
+  /** No member in sync has a good copy: reads of these bytes fail with EIO. */
+  isLost: boolean,
+});
+export type BadFileRange = Infer<typeof badFileRange>;
 
 export const clusterStatus = struct({
   clusterId: text(64),
@@ -59,6 +80,8 @@ export const clusterStatus = struct({
   healing: optional(
     struct({ copies: u32, missing: u32, donePermille: u16, forMs: u64, leftMs: optional(u64), copiedBytes: u64 }),
   ),
+  /** Blocks that are bad on some store now. */
+  badRanges: list(badFileRange, 1024),
   /** `one copy`, or where the second one is. */
   metadata: text(256),
   appliedIndex: u64,
@@ -152,6 +175,17 @@ export const checkChunks = method(
     missing: list(missingChunk, checkedChunksMax),
     unasked: list(u32, 16),
   }),
+);
+
+/**
+ * Stores read everything they have, at once. `store`: its number or address, empty for all; `volume`: only what is of it, empty
+ * for all. Answers with the stores that have begun. Errors: notFound, unreachable.
+ */
+export const orderScrub = method(
+  312,
+  "admin.orderScrub",
+  struct({ store: text(256), volume: text(64) }),
+  struct({ stores: list(u32, 1024) }),
 );
 
 /** The server process ends cleanly. */

@@ -1,5 +1,17 @@
 /** What stores tell the leader: who they are, how they are, and that they have caught up. Numbers 130–139. */
-import { boolean, list, nothing, oneOf, optional, struct, text, u16, u32, u64 } from "../../codec/schema.ts";
+import {
+  boolean,
+  type Infer,
+  list,
+  nothing,
+  oneOf,
+  optional,
+  struct,
+  text,
+  u16,
+  u32,
+  u64,
+} from "../../codec/schema.ts";
 import { label, labelsMax } from "../../namespace/model.ts";
 import { method } from "../method.ts";
 import { groupView, leaderAddresses } from "./leader.ts";
@@ -43,6 +55,29 @@ export const registerStore = method(
   }),
 );
 
+/** Blocks of a chunk on one store. */
+export const badRange = struct({ chunk: u64, firstBlock: u16, blockCount: u16 });
+export type BadRange = Infer<typeof badRange>;
+export const badRangesMax = 256;
+
+/** How far a scrub is, or what the last one has found. */
+export const scrubReport = struct({
+  /** A person asked for it; else it is the regular one. */
+  isOrdered: boolean,
+  beganMs: u64,
+  /** Wall clock; 0 while it is under way. */
+  endedMs: u64,
+  doneBytes: u64,
+  totalBytes: u64,
+  leftMs: u64,
+  badBlocks: u64,
+  /** Of the bad ones. */
+  repairedBlocks: u64,
+  /** Blocks that were missing or older than another member's, and were taken from there. */
+  differingBlocks: u64,
+});
+export type ScrubReport = Infer<typeof scrubReport>;
+
 export const storeHeartbeat = method(
   131,
   "leader.storeHeartbeat",
@@ -52,12 +87,29 @@ export const storeHeartbeat = method(
     freeBytes: u64,
     /** Blocks found bad since the store was made. */
     badBlocks: u64,
+    /** Of those: a good copy has taken their place. */
+    repairedBlocks: u64,
+    /** Blocks that are bad now: the first ones. */
+    badRanges: list(badRange, badRangesMax),
+    /** Of the scrub that runs, or of the last one. */
+    scrub: optional(scrubReport),
     /** Set when the disk has failed: the store steps down. */
     failure: optional(text(256)),
     /** Catch-ups that run or wait: up to which number of the group's chunks they are, and what they have copied. */
     catchUps: list(struct({ group: u16, position: u64, copiedBytes: u64 }), 64),
   }),
   struct({ leaders: leaderAddresses }),
+);
+
+/**
+ * What a store must know before it takes another member's word on a difference (store/scrub-comparison.ts). `mapped`: a file has
+ * the chunk. `over`: all members are known to have the same of what the session wrote, for good.
+ */
+export const judgeDifferences = method(
+  133,
+  "leader.judgeDifferences",
+  struct({ chunks: list(u64, 256), sessions: list(u64, 1024) }),
+  struct({ mapped: list(boolean, 256), over: list(boolean, 1024) }),
 );
 
 /** A catch-up that the leader started is finished: the member has what the source has. */

@@ -148,6 +148,12 @@ export const equalize = method(
   struct({ copiedBlocks: u64 }),
 );
 
+/**
+ * Reads everything at once, instead of when it comes round: checks, compares with other members, repairs. `groups`: of these
+ * only; empty: of all. Answered when it is noted: it goes on after a restart. Heartbeats say how far it is.
+ */
+export const scrubStore = method(216, "store.scrub", struct({ groups: list(u16, 8192) }), nothing);
+
 // --- between stores ---
 
 /** Chunks of a group above `after`, in order, each with a digest of its blocks' versions and checksums. */
@@ -158,10 +164,21 @@ export const listChunks = method(
   struct({ chunks: list(struct({ chunk: u64, digest: u32 }), 4096) }),
 );
 
+/** Blocks that were written together, with who wrote them: `generation` and `session` as admitted; session 0: copied from a member. */
+export const stampedExtent = struct({
+  firstBlock: u16,
+  version,
+  origin: u64,
+  checksums: list(u32, blocksPerChunk),
+  generation: u32,
+  session: u64,
+});
+export type StampedExtent = Infer<typeof stampedExtent>;
+
 /** All extents of a chunk without their data. Errors: unknownChunk. */
 export const listExtents = method(
   221,
   "store.listExtents",
   struct({ group: u16, generation: u32, chunk: u64 }),
-  struct({ extents: list(extent, blocksPerChunk) }),
+  struct({ extents: list(stampedExtent, blocksPerChunk) }),
 );

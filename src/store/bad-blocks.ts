@@ -1,0 +1,90 @@
+/**
+ * Blocks of this store that were found bad: counted, and remembered as rows of the index with the place where they lie. One is
+ * bad as long as the index has it at that place; after it was repaired, overwritten, deleted or moved the row says nothing
+ * any more, and is dropped when it is met.
+ */
+import { decode, encode, struct, u64 } from "../codec/schema.ts";
+import type { KeyValue } from "../platform/key-value.ts";
+import type { BadRange } from "../wire/catalogue/registration.ts";
+import { overlapping } from "./extents.ts";
+import type { ExtentIndex } from "./index.ts";
+import { badBlockKey, badBlockOfKey, badKeysEnd, badKeysStart, repairedKey } from "./keys.ts";
+
+const repairedRow = struct({ blocks: u64 });
+/** Looked at in one turn. */
+const rowsAtOnce = 256;
+
+export class BadBlocks {
+  readonly #keyValue: KeyValue;
+  readonly #index: Pick<ExtentIndex, "peek">;
+  #found: number;
+  #repaired: number;
+  /** What is remembered has changed and should be saved. */
+  onChange: () => void = () => {};
+
+  /** @param found how many were found before */
+  constructor(keyValue: KeyValue, index: Pick<ExtentIndex, "peek">, found: number) {
+    this.#keyValue = keyValue;
+    this.#index = index;
+    this.#found = found;
+    const row = keyValue.get(repairedKey);
+    this.#repaired = row === undefined ? 0 : decode(repairedRow, row).blocks;
+  }
+
+  /** Since the store was made. */
+  get found(): number {
+    return this.#found;
+  }
+
+  /** Of those that were found: a good copy has taken their place. */
+  get repaired(): number {
+    return this.#repaired;
+  }
+
+  /** Whether the block still lies there. */
+  isThere(chunk: number, block: number, place: { readonly segment: number; readonly offset: number }): boolean {
+    const [extent] = overlapping(this.#index.peek(chunk)?.extents ?? [], block, block + 1);
+    return extent !== undefined && placeText(extent) === placeText(place);
+  }
+
+  /** False for one that is known already: it is not counted again, unless it was written anew. */
+  add(chunk: number, block: number, place: { readonly segment: number; readonly offset: number }): boolean {
+    const key = badBlockKey(chunk, block);
+    const value = Buffer.from(placeText(place), "latin1");
+    const before = this.#keyValue.get(key);
+    if (before !== undefined && value.equals(before)) return false;
+    this.#keyValue.put(key, value);
+    this.#found += 1;
+    this.onChange();
+    return true;
+  }
+
+  addRepaired(chunk: number, block: number): void {
+    this.#keyValue.delete(badBlockKey(chunk, block));
+    this.#repaired += 1;
+    this.#keyValue.put(repairedKey, encode(repairedRow, { blocks: this.#repaired }));
+    this.onChange();
+  }
+
+  /** Those that are bad now, neighbours together: the first ones. */
+  now(): BadRange[] {
+    const ranges: BadRange[] = [];
+    for (const [key, value] of this.#keyValue.scan(badKeysStart, badKeysEnd, rowsAtOnce)) {
+      const { chunk, block } = badBlockOfKey(key);
+      const [extent] = overlapping(this.#index.peek(chunk)?.extents ?? [], block, block + 1);
+      if (extent === undefined || placeText(extent) !== Buffer.from(value).toString("latin1")) {
+        this.#keyValue.delete(key);
+        this.onChange();
+        continue;
+      }
+      const last = ranges.at(-1);
+      if (last?.chunk === chunk && last.firstBlock + last.blockCount === block) last.blockCount += 1;
+      else ranges.push({ chunk, firstBlock: block, blockCount: 1 });
+    }
+    return ranges;
+  }
+}
+
+function placeText({ segment, offset }: { readonly segment: number; readonly offset: number }): string {
+  return `${segment}:${offset}`;
+}
