@@ -22,6 +22,7 @@ import { topCommand } from "./top.ts";
 import { unmountCommand } from "./unmount.ts";
 import { volumeCommand } from "./volume.ts";
 import { waitsCommand } from "./waits.ts";
+import { whereCommand } from "./where.ts";
 import { whyCommand } from "./why.ts";
 
 const program = new Command("brine")
@@ -55,6 +56,7 @@ for (const command of [
   statusCommand(),
   waitsCommand(),
   whyCommand(),
+  whereCommand(),
   topCommand(),
   syncCommand(),
   lsCommand(),
@@ -71,8 +73,13 @@ for (const command of [
   restoreMetadataCommand(),
 ]) {
   // Subcommands that were built apart don't inherit exitOverride; without it usage errors would exit with 1.
-  for (const each of [command, ...command.commands]) each.exitOverride();
+  exitsAsProgram(command);
   program.addCommand(command);
+}
+
+function exitsAsProgram(command: Command): void {
+  command.exitOverride();
+  for (const one of command.commands) exitsAsProgram(one);
 }
 
 try {

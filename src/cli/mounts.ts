@@ -35,3 +35,12 @@ export async function findMount(disk: Disk, directory: string): Promise<Register
   const mount = (await readJson(disk, fileOf(directory))) as RegisteredMount | undefined;
   return mount !== undefined && isRunning(mount.pid, mount.start) ? mount : undefined;
 }
+
+/** The mount that serves the path: the innermost directory above it that a living process has registered. */
+export async function findMountOf(disk: Disk, path: string): Promise<RegisteredMount | undefined> {
+  for (let directory = path; directory !== ""; directory = directory.slice(0, directory.lastIndexOf("/"))) {
+    const mount = await findMount(disk, directory);
+    if (mount !== undefined) return mount;
+  }
+  return undefined;
+}

@@ -1,6 +1,7 @@
 /** Options that several subcommands share, and the checks of their values. */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { BrineError } from "../errors/brine-error.ts";
+import { type Label, labelsMax } from "../namespace/model.ts";
 import { type LogLevel, logLevels } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
 
@@ -34,6 +35,13 @@ export function wholeNumber(least: number, most: number): (text: string) => numb
     }
     return value;
   };
+}
+
+/** For an option or argument `KEY=VALUE` that may come several times; the last value of a key counts. */
+export function addLabel(text: string, before: readonly Label[] = []): Label[] {
+  const match = /^([A-Za-z0-9._-]{1,64})=([^\s=]{1,128})$/.exec(text);
+  if (match === null || before.length === labelsMax) throw new InvalidArgumentError("Write it as KEY=VALUE.");
+  return [...before.filter(({ key }) => key !== match[1]), { key: match[1]!, value: match[2]! }];
 }
 
 /** A checked HOST:PORT; the port may be left out. */

@@ -34,7 +34,7 @@ export class Progress {
     const nowMs = this.#clock.nowMs();
     const perSecond = (done * 1000) / Math.max(1, nowMs - this.#startedMs);
     const rate = `${Math.round(perSecond)} ${this.#unit}/s`;
-    const left = perSecond === 0 ? "" : `${Math.ceil((this.#total - done) / perSecond)} s left`;
+    const left = perSecond === 0 ? "" : this.#leftText((this.#total - done) / perSecond);
     if (this.#bar !== undefined) {
       this.#bar.update(done, { rate, left });
     } else if (nowMs - this.#linedMs >= lineEveryMs) {
@@ -43,8 +43,20 @@ export class Progress {
     }
   }
 
+  /** `90 s left, until 17:45:12`. */
+  #leftText(seconds: number): string {
+    const endNs = this.#clock.wallNs() + BigInt(Math.ceil(seconds)) * 1_000_000_000n;
+    const end = new Date(Number(endNs / 1_000_000n)).toTimeString().slice(0, 8);
+    return `${Math.ceil(seconds)} s left, until ${end}`;
+  }
+
+  /** It is over, or is given up. */
+  stop(): void {
+    this.#bar?.stop();
+  }
+
   finish(): void {
     this.update(this.#total);
-    this.#bar?.stop();
+    this.stop();
   }
 }

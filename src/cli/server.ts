@@ -1,11 +1,10 @@
 /** `brine server`: metadata and store roles in one process. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { BrineError } from "../errors/brine-error.ts";
-import { type Label, labelsMax } from "../namespace/model.ts";
 import { exitNow, onDefect, onStopRequest, print, tellParent } from "../platform/processes.ts";
 import { realPlatform } from "../platform/real.ts";
 import { metricsOption } from "./metrics-endpoint.ts";
-import { defaultPort, logLevelOption } from "./options.ts";
+import { addLabel, defaultPort, logLevelOption } from "./options.ts";
 import { exitCodes, oneLine, reportError } from "./output.ts";
 import { parseRoles } from "./roles.ts";
 import { type ServerOptions, startServer } from "./server-start.ts";
@@ -28,7 +27,7 @@ export function serverCommand(): Command {
     .option(...metricsOption)
     .option(
       "--label <key=value>",
-      "what a store is: copies go to stores with different host (default: that of --listen); may come several times",
+      "what a store is, for placement rules and failure domains (rack=r1, disk=ssd; host: default that of --listen); may come several times",
       addLabel,
       [],
     )
@@ -64,12 +63,6 @@ Example:
   brine server --data /srv/brine-2 --listen 127.0.0.1:7412 --join 127.0.0.1:7411 --roles metadata,store`,
     )
     .action(runServer);
-}
-
-function addLabel(text: string, before: readonly Label[]): Label[] {
-  const match = /^([A-Za-z0-9._-]{1,64})=([^\s=]{1,128})$/.exec(text);
-  if (match === null || before.length === labelsMax) throw new InvalidArgumentError("Write it as KEY=VALUE.");
-  return [...before.filter(({ key }) => key !== match[1]), { key: match[1]!, value: match[2]! }];
 }
 
 function rate(text: string): number {

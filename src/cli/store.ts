@@ -1,13 +1,16 @@
 /** `brine store`: which stores there are, and taking them into use, emptying and removing them, while everything runs. */
 import { Command } from "commander";
+import type { Label } from "../namespace/model.ts";
+import { labelsText } from "../namespace/store-labels.ts";
 import { sleep } from "../platform/clock.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { print } from "../platform/processes.ts";
 import { realPlatform } from "../platform/real.ts";
 import { changeStore, readStatus, type ServerStatus, type StoreChange } from "../wire/catalogue/admin.ts";
+import { labelStore } from "../wire/catalogue/placement.ts";
 import { AdminConnection, askLeader } from "./admin.ts";
-import { jsonOption, withCluster } from "./options.ts";
+import { addLabel, jsonOption, withCluster } from "./options.ts";
 import { printJson, printTable, sizeText } from "./output.ts";
 import { Progress } from "./progress.ts";
 import { findCluster } from "./running.ts";
@@ -18,11 +21,12 @@ interface ClusterOptions {
 
 export function storeCommand(): Command {
   return new Command("store")
-    .description("List stores, take new ones into use, empty and remove them.")
+    .description("List stores, take new ones into use, empty and remove them, and say what they are.")
     .addCommand(listCommand())
     .addCommand(addCommand())
     .addCommand(drainCommand())
     .addCommand(removeCommand())
+    .addCommand(labelCommand())
     .addHelpText("after", "\nExample:\n  brine store drain 3 --wait --data ./brine-data && brine store remove 3");
 }
 
@@ -49,7 +53,7 @@ function cellsOf(server: ServerStatus): string[] {
   const { store, address, state, status, freeBytes, totalBytes, groupsInSync } = server;
   const unfinished = server.groupsCatchingUp + server.groupsBehind;
   const copies = unfinished === 0 ? `${groupsInSync}` : `${groupsInSync}, ${unfinished} not in sync`;
-  const labels = server.labels.map(({ key, value }) => `${key}=${value}`).join(" ");
+  const labels = labelsText(server.labels);
   return [String(store), address, state, status, sizeText(freeBytes), sizeText(totalBytes), copies, labels];
 }
 
@@ -91,6 +95,33 @@ function removeCommand(): Command {
         `store ${number} is removed${groups === 0 ? "" : `; the copies of ${groups} groups are made elsewhere now`}`,
       );
     });
+}
+
+function labelCommand(): Command {
+  return new Command("label")
+    .argument("<store>", "its number or address")
+    .argument(
+      "<key=value...>",
+      "labels to set; KEY= takes one away. Behind them, perhaps, HOST:PORT of a metadata server",
+    )
+    .option("--data <directory>", "data directory of a cluster or server on this machine (default: ./brine-data)")
+    .description(
+      "Set labels of a store while it runs. They stay until its server is started with others. Copies move to where they belong.",
+    )
+    .addHelpText("after", "\nExample:\n  brine store label 3 disk=ssd rack=r2 --data ./brine-data")
+    .action(async (store: string, texts: readonly string[], options: ClusterOptions) => {
+      const platform = quietPlatform();
+      const address = texts.find((text) => !text.includes("="));
+      const changes = texts.filter((text) => text !== address).map(parseLabelChange);
+      const addresses = await findCluster(platform.disk, address, options);
+      const { store: number, labels } = await askLeader(platform, addresses, labelStore, { store, labels: changes });
+      print(`store ${number} has ${labels.length === 0 ? "no labels" : labelsText(labels)}`);
+    });
+}
+
+function parseLabelChange(text: string): Label {
+  const removed = /^([A-Za-z0-9._-]{1,64})=$/.exec(text);
+  return removed === null ? addLabel(text)[0]! : { key: removed[1]!, value: "" };
 }
 
 async function change(request: StoreChange, address: string | undefined, options: ClusterOptions) {

@@ -8,10 +8,13 @@ import type { Platform } from "../platform/platform.ts";
 import { print, thisProcess } from "../platform/processes.ts";
 import { realPlatform } from "../platform/real.ts";
 import { createVolume, deleteVolume, readStatus, setReplicas } from "../wire/catalogue/admin.ts";
+import { changeRules } from "../wire/catalogue/placement.ts";
 import { askLeader } from "./admin.ts";
+import { applyRulesCommand } from "./apply-rules.ts";
 import { jsonOption, wholeNumber, withCluster } from "./options.ts";
 import { printJson, printTable } from "./output.ts";
 import { Progress } from "./progress.ts";
+import { rulesCommand } from "./rules.ts";
 import { findCluster } from "./running.ts";
 
 interface ClusterOptions {
@@ -26,6 +29,8 @@ export function volumeCommand(): Command {
     .addCommand(listCommand())
     .addCommand(showCommand())
     .addCommand(setCommand())
+    .addCommand(rulesCommand())
+    .addCommand(applyRulesCommand())
     .addCommand(deleteCommand())
     .addHelpText("after", "\nExample:\n  brine volume create photos --data ./brine-data --replicas 2");
 }
@@ -106,15 +111,41 @@ function showCommand(): Command {
 
 function setCommand(): Command {
   return withCluster(new Command("set").argument("<name>"))
-    .description("Change a volume while it is in use: how many copies of every byte there are.")
-    .requiredOption("--replicas <number>", "copies of every byte, on as many stores", wholeNumber(1, 8))
-    .addHelpText("after", "\nExample:\n  brine volume set photos --replicas 3 --data ./brine-data")
-    .action(async (name: string, address: string | undefined, options: ClusterOptions & { replicas: number }) => {
-      const platform = quietPlatform();
-      const addresses = await findCluster(platform.disk, address, options);
-      await askLeader(platform, addresses, setReplicas, { name, replicas: options.replicas });
-      print(`volume ${name} gets ${options.replicas} copies; "brine status --watch" shows how far it is`);
-    });
+    .description(
+      "Change a volume while it is in use: how many copies of every byte there are, and what keeps them apart.",
+    )
+    .option(
+      "--replicas <number>",
+      "copies of every byte, on as many stores; files under a placement rule have what that says",
+      wholeNumber(1, 8),
+    )
+    .option("--failure-domain <key>", "copies go to stores that differ in this label, if there are (default: host)")
+    .addHelpText(
+      "after",
+      "\nExample:\n  brine volume set photos --replicas 3 --data ./brine-data\n  brine volume set photos --failure-domain rack",
+    )
+    .action(setVolume);
+}
+
+async function setVolume(
+  name: string,
+  address: string | undefined,
+  options: ClusterOptions & { replicas?: number; failureDomain?: string },
+): Promise<void> {
+  const { replicas, failureDomain: key } = options;
+  if (replicas === undefined && key === undefined) {
+    throw new BrineError("invalid", "nothing is to be changed", { advice: "give --replicas or --failure-domain" });
+  }
+  const platform = quietPlatform();
+  const addresses = await findCluster(platform.disk, address, options);
+  if (replicas !== undefined) await askLeader(platform, addresses, setReplicas, { name, replicas });
+  if (key !== undefined) {
+    const change = { kind: "failureDomain", key } as const;
+    await askLeader(platform, addresses, changeRules, { volume: name, change });
+  }
+  const copies = replicas === undefined ? "" : ` gets ${replicas} copies`;
+  const domain = key === undefined ? "" : ` keeps copies apart by ${key}`;
+  print(`volume ${name}${[copies, domain].filter(Boolean).join(" and")}; "brine status --watch" shows how far it is`);
 }
 
 function deleteCommand(): Command {

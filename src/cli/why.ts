@@ -2,7 +2,6 @@
 import { Command } from "commander";
 import { BrineError } from "../errors/brine-error.ts";
 import { inodeOfPath } from "../fuse/transport/inode-of-path.ts";
-import type { Disk } from "../platform/disk.ts";
 import type { Address } from "../platform/network.ts";
 import { absolutePath, print } from "../platform/processes.ts";
 import { realPlatform } from "../platform/real.ts";
@@ -10,7 +9,7 @@ import { explainInode, type InodeReport, readClusterMetrics, readStatus } from "
 import { askLeader } from "./admin.ts";
 import { operationTable, timeText } from "./figure-tables.ts";
 import { type Activity, activities, operationRows } from "./figures.ts";
-import { findMount, type RegisteredMount } from "./mounts.ts";
+import { findMountOf, type RegisteredMount } from "./mounts.ts";
 import { jsonOption, parseSource } from "./options.ts";
 import { printJson, printTable, sizeText } from "./output.ts";
 import { printWaits } from "./waits.ts";
@@ -37,6 +36,11 @@ async function why(text: string, options: { json: boolean }): Promise<void> {
   const path = absolutePath(text);
   const platform = realPlatform({ logLevel: "warn", logTo: print });
   const mount = await findMountOf(platform.disk, path);
+  if (mount === undefined) {
+    throw new BrineError("notFound", `${path} is on no brinefs mount of this machine`, {
+      advice: "name a path below a mount point; symbolic links are not followed",
+    });
+  }
   const { addresses, volume } = parseSource(mount.source);
   const relative = path.slice(mount.directory.length) || "/";
   // The root is known by its path; another inode is, even if the leader has not heard of it yet.
@@ -58,18 +62,6 @@ async function why(text: string, options: { json: boolean }): Promise<void> {
   printChunks(report);
   printData(report);
   if (report.waits.length === 0) printLastMinute(lastMinute);
-}
-
-/** The mount that serves the path: the innermost directory above it that a living process has registered. */
-async function findMountOf(disk: Disk, path: string): Promise<RegisteredMount> {
-  for (let directory = path; ; directory = directory.slice(0, directory.lastIndexOf("/"))) {
-    const mount = directory === "" ? undefined : await findMount(disk, directory);
-    if (mount !== undefined) return mount;
-    if (directory === "") break;
-  }
-  throw new BrineError("notFound", `${path} is on no brinefs mount of this machine`, {
-    advice: "name a path below a mount point; symbolic links are not followed",
-  });
 }
 
 /** What the mount's process did in the last minute; empty if it can't be asked. */

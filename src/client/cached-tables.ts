@@ -53,6 +53,8 @@ export class CachedTables {
         unmap: (_volume, inode, index) => this.#content(inode).map.delete(index),
       },
       volumes: { get: () => ({ root: parts.root }), count: () => {} },
+      // The leader has named it, and none is ever given up.
+      placements: { hasPool: () => true },
     };
   }
 

@@ -16,18 +16,19 @@ import type { Operation } from "./waits.ts";
 /**
  * Executes a change. Errors: FileError, as the operation says.
  *
- * @param then runs in the same moment, before anybody else can come in between
+ * @param then runs in the same moment, before anybody else can come in between; `also` executes another change in it, for which
+ * everything is there
  */
 export function change<T>(
   mount: MountSession,
   fileOperation: FileOperation,
   operation: Operation,
-  then: (result: Result) => T,
+  then: (result: Result, also: (operation: FileOperation) => void) => T,
 ): Soon<T> {
   const attempt = (access: Access): T => {
     const result = execute(mount, fileOperation, access);
     if (result.kind === "removed" && result.orphan !== 0) letOrphanGo(mount, result.orphan);
-    return then(result);
+    return then(result, (other) => void execute(mount, other, access));
   };
   const changing = whenThere(mount.journal.room(operation), () => mount.fetcher.run(operation, attempt));
   return whenThere(changing, (answer) => writtenThrough(mount, operation, answer));
@@ -43,7 +44,7 @@ function writtenThrough<T>({ session, journal }: MountSession, operation: Operat
 export function changeContent(
   mount: MountSession,
   node: Node,
-  fileOperation: OperationOf<"write" | "unmap" | "setAttributes">,
+  fileOperation: OperationOf<"write" | "unmap" | "setAttributes" | "place">,
   data: EntryData | undefined,
 ): number {
   execute(mount, fileOperation, Access.over(mount.fetcher, node), data, node);

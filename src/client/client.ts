@@ -32,11 +32,10 @@ import { MountSessions, type MountTarget } from "./mount-sessions.ts";
 import * as names from "./name-operations.ts";
 import { OpenHandle, wanted } from "./open-handle.ts";
 import { OperationMeter } from "./operation-meter.ts";
+import { Placing } from "./placing.ts";
 import { type Soon, whenThere } from "./soon.ts";
 import { type Operation, Waits, type WaitView } from "./waits.ts";
 
-/** A change in the kernel's tree is asked for again at the latest after this time, whatever is left of the session. */
-const keptMsMax = 3_600_000;
 /** Unmounting waits so long for what is under way. */
 const unmountPatienceMs = 30_000;
 
@@ -119,17 +118,11 @@ export class Client implements FileSystem {
   }
 
   nameValidMs(directory: number): number {
-    const node = this.#sessions.current.leases.held(directory, "shared");
-    if (node === undefined) return 0;
-    node.kernelHasNames = true;
-    return Math.min(this.#sessions.current.session.liveForMs, keptMsMax);
+    return this.#sessions.current.kernelMayKeep(directory, "kernelHasNames");
   }
 
   attributesValidMs(inode: number): number {
-    const node = this.#sessions.current.leases.held(inode, "shared");
-    if (node === undefined) return 0;
-    node.kernelHasAttributes = true;
-    return Math.min(this.#sessions.current.session.liveForMs, keptMsMax);
+    return this.#sessions.current.kernelMayKeep(inode, "kernelHasAttributes");
   }
 
   lookup(parent: number, name: string, signal?: StopSignal): Soon<Attributes | undefined> {
@@ -354,6 +347,11 @@ export class Client implements FileSystem {
 
   unlock(handle: Handle, range: Omit<LockRange, "mode" | "pid">): Promise<void> {
     return this.#waits.run("unlock", handle.inode, undefined, async () => OpenHandle.of(handle).unlock(range));
+  }
+
+  /** For who applies the volume's placement rules. */
+  placing(): Placing {
+    return new Placing((name, inode, body) => this.#change(name, inode, undefined, body));
   }
 
   unmount(): Promise<void> {

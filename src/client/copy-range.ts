@@ -10,6 +10,7 @@
  * So it isn't atomic; neither is it elsewhere.
  */
 import { FileError } from "../errors/file-error.ts";
+import type { InodeRecord } from "../namespace/model.ts";
 import { blockBytes, chunkBytes } from "../namespace/model.ts";
 import { allocate, read, seek, usingContent, write } from "./data-operations.ts";
 import type { RangeCopy } from "./file-system.ts";
@@ -72,10 +73,14 @@ async function found(
   }
 }
 
-async function sizeOf({ mount, inode }: OpenHandle, operation: Operation): Promise<number> {
+async function sizeOf(handle: OpenHandle, operation: Operation): Promise<number> {
+  return (await recordOf(handle, operation)).attributes.size;
+}
+
+async function recordOf({ mount, inode }: OpenHandle, operation: Operation): Promise<InodeRecord> {
   const node = await mount.leases.use(inode, "shared", operation, "read");
   mount.leases.done(node);
-  return node.record.attributes.size;
+  return node.record;
 }
 
 /** Bytes that the target shares now; 0 if that is not possible here. */
@@ -85,14 +90,15 @@ async function copyChunk(copy: Copy, operation: Operation): Promise<number> {
   if (offset % chunkBytes !== 0 || toOffset % chunkBytes !== 0 || from.mount !== mount) return 0;
   const bytes = Math.min(length, (await sizeOf(from, operation)) - offset, chunkBytes);
   const blockCount = Math.floor(bytes / blockBytes);
-  const toSize = await sizeOf(to, operation);
+  const { attributes, pool } = await recordOf(to, operation);
+  const toSize = attributes.size;
   if (blockCount * blockBytes < clonedBytesMin || toOffset > toSize) return 0;
   // It would have to keep what lies behind.
   if (blockCount * blockBytes < Math.min(chunkBytes, toSize - toOffset)) return 0;
   const source = await mount.leases.use(from.inode, "shared", operation, "read");
   const { clones } = mount.contents;
   const clone = await clones
-    .make(mount.contentOf(source), offset / chunkBytes, blockCount, operation)
+    .make(mount.contentOf(source), offset / chunkBytes, blockCount, pool, operation)
     .finally(() => mount.leases.done(source));
   if (clone === undefined) return 0;
   let isMapped = false;

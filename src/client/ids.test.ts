@@ -30,7 +30,7 @@ test("ids are unique, asked for ahead, and chunks in turn of several groups", as
   const chunks = new Set<number>();
   const groups: number[] = [];
   for (let round = 0; round < 3000; round++) {
-    const chunk = await ids.takeChunk(operation, false);
+    const chunk = await ids.takeChunk(operation, false, 0);
     assert.ok(!chunks.has(chunk));
     chunks.add(chunk);
     groups.push(groupOfChunk(chunk));
@@ -39,8 +39,8 @@ test("ids are unique, asked for ahead, and chunks in turn of several groups", as
   assert.equal(new Set(groups.slice(100, 104)).size, 4);
   assert.ok(asked.length < 30, `${asked.length} grants for 3,000 ids`);
   const group = groups.at(-1)!;
-  assert.equal(groupOfChunk(ids.takeChunkOf(group)!), group);
-  assert.equal(ids.takeChunkOf(4711), undefined);
+  assert.equal(groupOfChunk(ids.takeChunkOf(group, 0)!), group);
+  assert.equal(ids.takeChunkOf(4711, 0), undefined);
 });
 
 test("an inode number whose create failed is used again; a chunk whose write failed is discarded", async () => {
@@ -49,9 +49,9 @@ test("an inode number whose create failed is used again; a chunk whose write fai
   const inode = await ids.takeInode(operation);
   ids.giveBackInode(inode);
   assert.equal(await ids.takeInode(operation), inode);
-  const chunk = await ids.takeChunk(operation, true);
-  ids.giveBackChunk(chunk);
-  assert.equal(await ids.takeChunk(operation, false), chunk);
+  const chunk = await ids.takeChunk(operation, true, 0);
+  ids.giveBackChunk(chunk, 0);
+  assert.equal(await ids.takeChunk(operation, false, 0), chunk);
   ids.discardChunk(77);
   assert.deepEqual(asked.at(-1), { kind: "discardChunks", chunks: [77] });
 });
@@ -60,7 +60,7 @@ test("no ids to be had: ENOSPC for who waits, and asked again by the next", asyn
   let full = true;
   const { submit } = leader(1, () => full);
   const ids = new Ids(submit);
-  const take = async () => ids.takeChunk(operation, true);
+  const take = async () => ids.takeChunk(operation, true, 0);
   await assert.rejects(take(), { code: "ENOSPC" });
   await assert.rejects(Promise.all([take(), take()]), { code: "ENOSPC" });
   full = false;
@@ -72,7 +72,7 @@ test("first chunks of files come from one group for a while, then from the next"
   const ids = new Ids(submit);
   const groups: number[] = [];
   for (let round = 0; round < 4000; round++) {
-    groups.push(groupOfChunk(await ids.takeChunk(operation, true)));
+    groups.push(groupOfChunk(await ids.takeChunk(operation, true, 0)));
     await settle();
   }
   const changes = groups.filter((group, index) => index > 0 && group !== groups[index - 1]).length;

@@ -146,14 +146,13 @@ class Stock {
 export class Ids {
   readonly #submit: Submit;
   readonly #inodes: Stock;
-  readonly #chunks: Stock;
+  /** By pool. */
+  readonly #chunks = new Map<number, ChunkIds>();
   readonly #spareInodes: number[] = [];
-  readonly #spareChunks: number[] = [];
 
   constructor(submit: Submit) {
     this.#submit = submit;
     this.#inodes = new Stock(submit, 1, inodeCounts, (count) => ({ kind: "grantInodes", count }));
-    this.#chunks = new Stock(submit, chunkRangesInTurn, chunkCounts, (count) => ({ kind: "grantChunks", count }));
   }
 
   takeInode(operation: Operation): Soon<number> {
@@ -165,14 +164,15 @@ export class Ids {
     this.#spareInodes.push(inode);
   }
 
-  /** For a chunk of a file, its first one or another. Errors: ENOSPC. */
-  takeChunk(operation: Operation, isFirst: boolean): Soon<number> {
-    return this.#spareChunks.pop() ?? this.#chunks.take(operation, isFirst);
+  /** For a chunk of a file of this pool, its first one or another. Errors: ENOSPC. */
+  takeChunk(operation: Operation, isFirst: boolean, pool: number): Soon<number> {
+    const { spare, stock } = this.#ofPool(pool);
+    return spare.pop() ?? stock.take(operation, isFirst);
   }
 
   /** Nothing was sent to any store under this id. */
-  giveBackChunk(chunk: number): void {
-    this.#spareChunks.push(chunk);
+  giveBackChunk(chunk: number, pool: number): void {
+    this.#ofPool(pool).spare.push(chunk);
   }
 
   /** The chunk was or may have been written, and will never be mapped. Not awaited: the end of the session does it, too. */
@@ -180,8 +180,24 @@ export class Ids {
     this.#submit({ kind: "discardChunks", chunks: [chunk] }).catch(() => {});
   }
 
-  /** A chunk id of this group, if one is at hand. */
-  takeChunkOf(group: number): number | undefined {
-    return this.#chunks.takeIf((chunk) => groupOfChunk(chunk) === group);
+  /** A chunk id of this group, if one is at hand and the group is of the pool. */
+  takeChunkOf(group: number, pool: number): number | undefined {
+    return this.#ofPool(pool).stock.takeIf((chunk) => groupOfChunk(chunk) === group);
   }
+
+  #ofPool(pool: number): ChunkIds {
+    let ids = this.#chunks.get(pool);
+    if (ids === undefined) {
+      const request = (count: number) => ({ kind: "grantChunks", count, pool }) as const;
+      ids = { stock: new Stock(this.#submit, chunkRangesInTurn, chunkCounts, request), spare: [] };
+      this.#chunks.set(pool, ids);
+    }
+    return ids;
+  }
+}
+
+interface ChunkIds {
+  readonly stock: Stock;
+  /** Taken, and given back. */
+  readonly spare: number[];
 }

@@ -18,7 +18,7 @@ import { isEmpty } from "../namespace/inodes.ts";
 import type { InodeRecord } from "../namespace/model.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Platform } from "../platform/platform.ts";
-import { groupsChanged, recallLeases, sessionEnded } from "../wire/catalogue/leader.ts";
+import { groupsChanged, placementChanged, recallLeases, sessionEnded } from "../wire/catalogue/leader.ts";
 import { lockGranted } from "../wire/catalogue/locks.ts";
 import type { Peer } from "../wire/peer.ts";
 import { registerProcessMethods } from "../wire/process-methods.ts";
@@ -31,6 +31,7 @@ import { wholeMap } from "./content/chunk-map.ts";
 import { Contents, type KnownMap } from "./content/contents.ts";
 import type { FileContent } from "./content/file-content.ts";
 import { DirectoryNames } from "./directory-names.ts";
+import { DirectoryPaths } from "./directory-paths.ts";
 import type { KernelCaches } from "./file-system.ts";
 import { GivingBack } from "./giving-back.ts";
 import type { Holdings } from "./holdings.ts";
@@ -39,6 +40,7 @@ import { Journal } from "./journal.ts";
 import { Leases } from "./leases.ts";
 import { Locks } from "./locks.ts";
 import type { Node } from "./node.ts";
+import { Placement } from "./placement.ts";
 import { Session } from "./session.ts";
 import type { SessionOptions } from "./session-options.ts";
 import { Transactions } from "./transactions.ts";
@@ -47,6 +49,8 @@ import { type WriteBackLimits, writeBackLimits } from "./write-back-limits.ts";
 
 /** For giving back leases, and for the leader's answer to the end of the session. */
 const closeTimeoutMs = 10_000;
+/** A change in the kernel's tree is asked for again at the latest after this time, whatever is left of the session. */
+const keptMsMax = 3_600_000;
 /** Lost changes that are named in the log, of possibly thousands. */
 const namedMax = 20;
 
@@ -67,6 +71,7 @@ export class MountSession {
   readonly tables: CachedTables;
   readonly contents: Contents;
   readonly locks: Locks;
+  readonly placement: Placement;
   readonly #platform: Platform;
   readonly #log: Logger;
   readonly #givingBack: GivingBack;
@@ -108,6 +113,7 @@ export class MountSession {
     this.#givingBack.attach(this.leases);
     this.locks = new Locks(platform, session, this.leases);
     this.fetcher = new Fetcher(this.leases, session);
+    this.placement = new Placement(session, log, new DirectoryPaths(session, this.leases, platform.clock));
     this.contents = new Contents({
       platform,
       log,
@@ -142,6 +148,10 @@ export class MountSession {
         mount?.contents.learnGroups(views);
         return {};
       })
+      .handle(placementChanged, async () => {
+        await mount?.placement.refresh();
+        return {};
+      })
       .handle(lockGranted, ({ wait, grant }) => {
         mount?.locks.granted(wait, grant);
         return {};
@@ -164,6 +174,7 @@ export class MountSession {
     );
     mount = new MountSession(platform, log, session, caches, limits);
     if (session.peer !== undefined) mount.transactions.connected(session.peer);
+    await mount.placement.refresh();
     return mount;
   }
 
@@ -194,6 +205,14 @@ export class MountSession {
     return node.content;
   }
 
+  /** How long the kernel may believe what it is told of the inode now; 0 without a lease. */
+  kernelMayKeep(inode: number, what: "kernelHasNames" | "kernelHasAttributes"): number {
+    const node = this.leases.held(inode, "shared");
+    if (node === undefined) return 0;
+    node[what] = true;
+    return Math.min(this.session.liveForMs, keptMsMax);
+  }
+
   /** They have changed in a way that the kernel can't know of. */
   forgetAttributes(inode: number): void {
     this.#caches()?.forgetAttributes(inode);
@@ -218,6 +237,8 @@ export class MountSession {
   connected(peer: Peer): void {
     this.transactions.connected(peer);
     this.locks.connected();
+    // What has changed while nobody could tell.
+    this.placement.refresh().catch(() => {});
   }
 
   /** A handle of the node was closed. */

@@ -64,20 +64,28 @@ export function create<T>(
   if (name !== undefined) checkName(name);
   const { type, mode, umask = 0, uid, gid, device = 0, target = "" } = node;
   if (target.length > targetBytesMax) throw new FileError("ENAMETOOLONG");
-  return whenThere(mount.ids.takeInode(operation), (inode) => {
-    const asked = { parent, inode, mode, umask, uid, gid };
-    const made: FileOperation =
-      name === undefined
-        ? { kind: "createUnnamed", ...asked }
-        : { kind: "create", name, type, device, target, ...asked };
-    return ifItFails(
-      () => change(mount, made, operation, (result) => then(expectResult(result, "attributes").attributes)),
-      (error) => {
-        if (mount.leases.get(inode) === undefined) mount.ids.giveBackInode(inode);
-        throw error;
-      },
-    );
-  });
+  const placing = type === "file" ? mount.placement.poolOfNew(parent, name ?? "", operation) : 0;
+  return whenThere(placing, (pool) =>
+    whenThere(mount.ids.takeInode(operation), (inode) => {
+      const asked = { parent, inode, mode, umask, uid, gid };
+      const made: FileOperation =
+        name === undefined
+          ? { kind: "createUnnamed", ...asked }
+          : { kind: "create", name, type, device, target, ...asked };
+      return ifItFails(
+        () =>
+          change(mount, made, operation, (result, also) => {
+            const { attributes } = expectResult(result, "attributes");
+            if (pool !== 0) also({ kind: "place", inode, pool, mappings: [] });
+            return then(attributes);
+          }),
+        (error) => {
+          if (mount.leases.get(inode) === undefined) mount.ids.giveBackInode(inode);
+          throw error;
+        },
+      );
+    }),
+  );
 }
 
 export function link(

@@ -1,12 +1,13 @@
 /** What administrators ask: the cluster's state, and volumes. */
 import { BrineError } from "../errors/brine-error.ts";
 import { errno } from "../errors/errno.ts";
-import type { VolumeRecord } from "../namespace/model.ts";
+import { defaultFailureDomain, type VolumeRecord } from "../namespace/model.ts";
 import type { BadFileRange, ClusterStatus, ServerStatus } from "../wire/catalogue/admin.ts";
 import type { CopiesReport } from "./copies-report.ts";
 import type { Groups } from "./groups.ts";
 import type { Holdings } from "./holdings.ts";
 import type { Leader } from "./leader.ts";
+import type { Placements } from "./placements.ts";
 import type { Reaper } from "./reaper.ts";
 import type { Scrubs } from "./scrubs.ts";
 import type { Sessions } from "./sessions.ts";
@@ -38,6 +39,7 @@ export interface AdminParts {
   readonly space: SpaceGuard;
   readonly copies: CopiesReport;
   readonly scrubs: Scrubs;
+  readonly placements: Placements;
 }
 
 export class Admin {
@@ -56,7 +58,7 @@ export class Admin {
       servers: this.#servers(),
       volumes: namespace.volumes(),
       sessions: this.#sessions(),
-      groups: namespace.groups().map(({ nextNumber: _, ...group }) => group),
+      groups: namespace.groups(),
       healing: groups.healingNow(),
       badRanges,
       metadata: copies.text,
@@ -84,7 +86,7 @@ export class Admin {
     const result = await leader.committer.execute({
       kind: "createVolume",
       ...request,
-      groups: groups.choose(replicas),
+      groups: groups.choose({ replicas, labels: [], failureDomain: defaultFailureDomain }),
     });
     if (result.kind === "failed" && result.errno === errno.EEXIST) throw alreadyThere(name);
     if (result.kind !== "made")
@@ -209,13 +211,14 @@ export class Admin {
   }
 
   #problems(badRanges: readonly BadFileRange[]): string[] {
-    const { leader, stores, sessions, space, copies } = this.#parts;
+    const { leader, stores, sessions, space, copies, placements } = this.#parts;
     const present = stores.all().filter(({ store }) => this.#recordOf(store).status !== "removed");
     const stored = present.flatMap((store) => this.#problemsOf(store));
     const problems = [...copies.problems, ...stored, ...badRanges.slice(0, badRangesShown).map(rangeText)];
     if (badRanges.length > badRangesShown) {
       problems.push(`Bad copies: ${badRanges.length - badRangesShown} more ranges, see "brine status --json".`);
     }
+    problems.push(...placements.problems);
     if (space.isLow) problems.push("The metadata server's disk is full: new files are refused. Make room on it.");
     for (const session of sessions.all()) {
       if (session.ending === undefined || session.ending === "closed") continue;

@@ -16,8 +16,10 @@ import type { Parts } from "./methods.ts";
 import { Asking } from "./observation/asking.ts";
 import { ClusterMetrics } from "./observation/cluster-metrics.ts";
 import { ClusterWaits } from "./observation/cluster-waits.ts";
+import { FileLocations } from "./observation/file-location.ts";
 import { InodeReports } from "./observation/inode-report.ts";
 import { registerLeaderGauges } from "./observation/leader-gauges.ts";
+import { Placements } from "./placements.ts";
 import { Queries } from "./queries.ts";
 import { Reaper } from "./reaper.ts";
 import { Recalls } from "./recalls.ts";
@@ -89,7 +91,20 @@ export function assemble(
   const storeChanges = new StoreChanges(leader, stores, groups);
   const chunkCheck = new ChunkCheck(leader, stores);
   const scrubs = new Scrubs(leader, stores);
-  const admin = new Admin({ leader, own, stores, groups, sessions, holdings, reaper, space, copies, scrubs });
+  const placements = new Placements({ leader, groups, sessions });
+  const admin = new Admin({
+    leader,
+    own,
+    stores,
+    groups,
+    sessions,
+    holdings,
+    reaper,
+    space,
+    copies,
+    scrubs,
+    placements,
+  });
   return {
     leader,
     space,
@@ -109,6 +124,8 @@ export function assemble(
     chunkCheck,
     storeChanges,
     scrubs,
+    placements,
+    fileLocations: new FileLocations(leader, stores),
     ...observe({ leader, own, sessions, stores, holdings }),
   };
 }

@@ -16,6 +16,7 @@ import { hasCode } from "../errors/brine-error.ts";
 import { errno } from "../errors/errno.ts";
 import type { GroupMember, GroupRecord } from "../namespace/model.ts";
 import { chooseGroups, groupsPerVolume } from "../placement/choose-groups.ts";
+import { mayHold, spreadOf } from "../placement/failure-domains.ts";
 import { nextMembers, type StoreFacts, type StoreLoss } from "../placement/next-members.ts";
 import { type GroupView, groupsChanged } from "../wire/catalogue/leader.ts";
 import { catchUp, setGroups } from "../wire/catalogue/store.ts";
@@ -23,11 +24,14 @@ import type { Peer } from "../wire/peer.ts";
 import { Healing } from "./healing.ts";
 import type { Leader } from "./leader.ts";
 import { Losses } from "./losses.ts";
-import { hostOf, Moves } from "./moves.ts";
+import { Moves } from "./moves.ts";
 import type { Stores } from "./stores.ts";
 
 /** Groups in one message to a store or a client: the bound of the catalogue. */
 const viewsMax = 8192;
+
+/** What the groups of a pool have in common. */
+export type PoolWish = Pick<GroupRecord, "replicas" | "labels" | "failureDomain">;
 
 export interface GroupsParts {
   readonly leader: Leader;
@@ -156,12 +160,23 @@ export class Groups {
     this.#losses.tell(store, "none", []);
   }
 
-  /** Members for the groups of a new volume. Errors: invalid (too few stores that take groups and are online). */
-  choose(replicas: number): GroupMember[][] {
-    const records = this.#leader.namespace.stores().filter(({ store }) => this.moves.role(store) === "takes");
-    const hosts = new Map(records.map((record) => [record.store, hostOf(record)]));
-    const stores = [...hosts.keys()];
-    return chooseGroups(stores, replicas, groupsPerVolume, (store) => hosts.get(store)!);
+  /** Members for the groups of a new pool. Errors: invalid (too few stores with the labels that take groups and are online). */
+  choose({ replicas, labels, failureDomain }: PoolWish): GroupMember[][] {
+    const takes = this.moves.planned().filter(({ role }) => role === "takes");
+    const fitting = new Map(
+      takes.filter((store) => mayHold(store, { labels, failureDomain })).map((one) => [one.store, one]),
+    );
+    const spread = (stores: readonly number[]) =>
+      spreadOf(
+        stores.map((store) => fitting.get(store)!),
+        failureDomain,
+      );
+    return chooseGroups(
+      [...fitting.keys()],
+      replicas,
+      groupsPerVolume,
+      (store, members) => -spread([...members, store]),
+    );
   }
 
   /** Resolves when the stores know the groups that were made. */

@@ -25,6 +25,8 @@ import {
   readDirectory,
   readGroups,
   readMappings,
+  readPath,
+  readPlacement,
   release,
   releaseLeases,
   reportStore,
@@ -33,6 +35,7 @@ import {
   transact,
 } from "../wire/catalogue/leader.ts";
 import { cancelLock, setLock, stateLocks, testLock } from "../wire/catalogue/locks.ts";
+import { changeRules, labelStore, locateFile, readRules } from "../wire/catalogue/placement.ts";
 import { caughtUp, judgeDifferences, registerStore, storeHeartbeat } from "../wire/catalogue/registration.ts";
 import type { Method } from "../wire/method.ts";
 import type { Handler, Peer, Work } from "../wire/peer.ts";
@@ -47,7 +50,9 @@ import type { LeaseAnswers } from "./lease-answers.ts";
 import type { LockAnswers } from "./lock-answers.ts";
 import type { ClusterMetrics } from "./observation/cluster-metrics.ts";
 import type { ClusterWaits } from "./observation/cluster-waits.ts";
+import type { FileLocations } from "./observation/file-location.ts";
 import type { InodeReports } from "./observation/inode-report.ts";
+import type { Placements } from "./placements.ts";
 import type { Queries } from "./queries.ts";
 import type { Reaper } from "./reaper.ts";
 import type { Scrubs } from "./scrubs.ts";
@@ -79,6 +84,8 @@ export interface Parts {
   readonly chunkCheck: ChunkCheck;
   readonly storeChanges: StoreChanges;
   readonly scrubs: Scrubs;
+  readonly placements: Placements;
+  readonly fileLocations: FileLocations;
   readonly clusterWaits: ClusterWaits;
   readonly inodeReports: InodeReports;
   readonly clusterMetrics: ClusterMetrics;
@@ -148,6 +155,8 @@ function registerNamespaceMethods(methods: Methods): void {
   methods.inSession(lookup, ({ answers }, session, body) => answers.lookup(session, body));
   methods.inSession(readDirectory, ({ answers }, session, body) => answers.readDirectory(session, body));
   methods.inSession(statVolume, ({ queries }, session) => queries.statVolume(session));
+  methods.inSession(readPlacement, ({ placements }, session) => placements.read(session));
+  methods.inSession(readPath, ({ placements }, session, body) => placements.path(session, body.inode));
   methods.inSession(grantSpace, ({ spaceGrants }, session, body) => spaceGrants.exchange(session.id, body));
 }
 
@@ -221,6 +230,10 @@ function registerAdminMethods(methods: Methods): void {
   });
   methods.on(["admin"], orderScrub, ({ scrubs }, body) => scrubs.order(body));
   methods.on(["admin"], changeStore, ({ storeChanges }, body) => storeChanges.change(body));
+  methods.on(["admin"], labelStore, ({ storeChanges }, body) => storeChanges.label(body.store, body.labels));
+  methods.on(["admin"], readRules, ({ placements }, body) => placements.show(body.volume));
+  methods.on(["admin"], changeRules, ({ placements }, body) => placements.change(body));
+  methods.on(["admin"], locateFile, ({ fileLocations }, body) => fileLocations.locate(body));
   methods.on(["admin"], createVolume, ({ admin }, body) => admin.createVolume(body));
   methods.on(["admin"], deleteVolume, async ({ admin }, body) => {
     await admin.deleteVolume(body.name);

@@ -14,6 +14,7 @@
  */
 import { hasCode } from "../errors/brine-error.ts";
 import type { GroupRecord, StoreRecord } from "../namespace/model.ts";
+import { placeOf } from "../placement/failure-domains.ts";
 import { copiesMissing, type Move, type PlannedStore, planMoves, type StoreRole } from "../placement/plan-moves.ts";
 import { leaveGroups } from "../wire/catalogue/store.ts";
 import type { Leader } from "./leader.ts";
@@ -36,7 +37,7 @@ export class Moves {
   /** What can be committed now. */
   async next(): Promise<Move[]> {
     const groups = this.#leader.namespace.groups();
-    const moves = planMoves(groups, this.#planned());
+    const moves = planMoves(groups, this.planned());
     this.#takeBackOthers(groups, moves);
     const refused = new Set<number>();
     const leaving = new Map<number, GroupRecord[]>();
@@ -59,17 +60,17 @@ export class Moves {
 
   /** Copies that are still to be made, of all groups. */
   get missing(): number {
-    const roles = new Map(this.#leader.namespace.stores().map((record) => [record.store, this.#roleOf(record)]));
-    const roleOf = (store: number): StoreRole => roles.get(store) ?? "removed";
-    return this.#leader.namespace.groups().reduce((sum, group) => sum + copiesMissing(group, roleOf), 0);
+    const stores = new Map(this.planned().map((store) => [store.store, store]));
+    const storeOf = (store: number) => stores.get(store);
+    return this.#leader.namespace.groups().reduce((sum, group) => sum + copiesMissing(group, storeOf), 0);
   }
 
-  #planned(): PlannedStore[] {
+  planned(): PlannedStore[] {
     return this.#leader.namespace.stores().map((record) => ({
       store: record.store,
       role: this.#roleOf(record),
       online: this.#stores.condition(record.store) === "online",
-      host: hostOf(record),
+      ...placeOf(record),
     }));
   }
 
@@ -112,9 +113,4 @@ export class Moves {
       this.#stores.revoke(store, peer, `it is needed in group ${group} after all`);
     }
   }
-}
-
-/** What stores on one machine have in common: the label, or the address without its port. */
-export function hostOf({ labels, address }: Pick<StoreRecord, "labels" | "address">): string {
-  return labels.find(({ key }) => key === "host")?.value ?? address.slice(0, address.lastIndexOf(":"));
 }

@@ -87,7 +87,7 @@ test("a deleted volume is emptied in the background; one that is mounted is not 
 
 test("what a session was granted and never mapped is deleted after its end", async () => {
   const { harness, a, b, client } = await cluster();
-  await client.transact({ kind: "grantChunks", count: 3 });
+  await client.transact({ kind: "grantChunks", count: 3, pool: 0 });
   await harness.parts.sessions.close(client.session.id);
   await harness.pass(500, { stores: [a, b] });
   const [deleted] = a.peer.bodies<{ chunks: number[] }>("store.deleteChunks");

@@ -1,6 +1,9 @@
 /** What an operator has done with a store: add, drain, remove. Each is refused where it would end badly, with the reason. */
 import { BrineError } from "../errors/brine-error.ts";
-import type { GroupRecord, StoreRecord, StoreStatus } from "../namespace/model.ts";
+import { type GroupRecord, type Label, labelsMax, type StoreRecord, type StoreStatus } from "../namespace/model.ts";
+import { isLabelKey, labelsText } from "../namespace/store-labels.ts";
+import { mayHold } from "../placement/failure-domains.ts";
+import type { StoreRole } from "../placement/plan-moves.ts";
 import type { StoreChange } from "../wire/catalogue/admin.ts";
 import type { Groups } from "./groups.ts";
 import type { Leader } from "./leader.ts";
@@ -29,6 +32,22 @@ export class StoreChanges {
     return { store: record.store, groups: this.#groupsOf(record.store).length };
   }
 
+  /** Labels that change; copies move afterwards to where they belong. Errors: notFound, invalid. */
+  async label(name: string, labels: readonly Label[]): Promise<{ store: number; labels: Label[] }> {
+    const { store } = this.#find(name);
+    const wrong = labels.find(({ key }) => !isLabelKey(key));
+    if (wrong !== undefined) {
+      throw new BrineError("invalid", `"${wrong.key}" can't be a label's key`, {
+        advice: "use 1 to 64 of A–Z a–z 0–9 . _ -",
+      });
+    }
+    const result = await this.#leader.committer.execute({ kind: "setStoreLabels", store, labels: [...labels] });
+    if (result.kind !== "done") throw new BrineError("invalid", `a store has at most ${labelsMax} labels`);
+    this.#leader.log.info("store labelled", { store, labels: labelsText(labels) });
+    this.#groups.look();
+    return { store, labels: this.#find(String(store)).labels };
+  }
+
   /** By its number or its address. */
   #find(name: string): StoreRecord {
     const stores = this.#leader.namespace.stores().filter(({ status }) => status !== "removed");
@@ -41,20 +60,18 @@ export class StoreChanges {
 
   /** Errors: refused. */
   #checkDrain({ store }: StoreRecord): void {
-    const isLeft = (other: StoreRecord) => {
-      const role = this.#groups.moves.role(other.store);
-      return other.store !== store && role !== "leaves" && role !== "lost" && role !== "removed";
-    };
-    const left = this.#leader.namespace.stores().filter(isLeft).length;
-    const replicas = Math.max(0, ...this.#groupsOf(store).map((group) => group.replicas));
-    if (left >= replicas) return;
-    throw new BrineError(
-      "refused",
-      `${replicas} copies need as many stores; without store ${store} there are ${left}`,
-      {
-        advice: 'add a store first ("brine store add"), or ask for fewer copies ("brine volume set")',
-      },
-    );
+    const leaving = new Set<StoreRole>(["leaves", "lost", "removed"]);
+    const left = this.#groups.moves.planned().filter((other) => other.store !== store && !leaving.has(other.role));
+    for (const { replicas, labels, failureDomain } of this.#groupsOf(store)) {
+      const fitting = left.filter((other) => mayHold(other, { labels, failureDomain }));
+      if (fitting.length >= replicas) continue;
+      const on = labels.length === 0 ? "" : ` with ${labelsText(labels)}`;
+      throw new BrineError(
+        "refused",
+        `${replicas} copies need as many stores${on}; without store ${store} there are ${fitting.length}`,
+        { advice: 'add or label a store first ("brine store add", "brine store label"), or ask for fewer copies' },
+      );
+    }
   }
 
   /** Errors: refused. */

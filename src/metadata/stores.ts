@@ -173,7 +173,7 @@ export class Stores {
     const known = namespace.stores().find((one) => one.serverId === serverId);
     if (known?.status === "removed") throw wasRemoved(known);
     let number = known?.store;
-    if (known?.address !== address || labelsText(known.labels) !== labelsText(labels)) {
+    if (known?.address !== address || labelsText(known.startLabels) !== labelsText(labels)) {
       const result = await committer.execute({ kind: "registerStore", serverId, address, labels });
       if (result.kind !== "made") throw new BrineError("invalid", `store ${serverId} can't be registered`);
       number = result.id;

@@ -29,6 +29,7 @@ import { grantChunks } from "./operations/grant-chunks.ts";
 import { grantInodes } from "./operations/grant-inodes.ts";
 import { link } from "./operations/link.ts";
 import { openSession } from "./operations/open-session.ts";
+import { place } from "./operations/place.ts";
 import { reapOrphan } from "./operations/reap-orphan.ts";
 import { registerStore } from "./operations/register-store.ts";
 import { removeVolumeInodes } from "./operations/remove-volume-inodes.ts";
@@ -36,7 +37,9 @@ import { rename } from "./operations/rename.ts";
 import { rmdir } from "./operations/rmdir.ts";
 import { setAccessControlList } from "./operations/set-access-control-list.ts";
 import { setAttributes } from "./operations/set-attributes.ts";
+import { setPlacement } from "./operations/set-placement.ts";
 import { setReplicas } from "./operations/set-replicas.ts";
+import { setStoreLabels } from "./operations/set-store-labels.ts";
 import { setStoreStatus } from "./operations/set-store-status.ts";
 import { unlink } from "./operations/unlink.ts";
 import { unmap } from "./operations/unmap.ts";
@@ -60,6 +63,7 @@ const fileOperations = {
   setExtendedAttribute,
   removeExtendedAttribute,
   setAccessControlList,
+  place,
 };
 export type FileOperation = OperationOf<keyof typeof fileOperations>;
 
@@ -81,6 +85,8 @@ const leaderOperations: {
   removeVolumeInodes,
   registerStore,
   setStoreStatus,
+  setStoreLabels,
+  setPlacement,
   changeGroup,
 };
 

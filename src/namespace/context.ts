@@ -47,6 +47,7 @@ export interface FileTables {
     get(volume: number): { readonly root: number } | undefined;
     count(volume: number, inodes: number, chunks: number): void;
   };
+  readonly placements: { hasPool(volume: number, pool: number): boolean };
 }
 
 /** For operations on files, in the volume of a client's session. */

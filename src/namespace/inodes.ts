@@ -151,5 +151,6 @@ export function newInode(
     target: node.target,
     nextCookie: firstCookie,
     extendedAttributes: [],
+    pool: 0,
   };
 }

@@ -29,8 +29,10 @@ export const table = {
   chunkGrant: 0x33,
   group: 0x40,
   store: 0x41,
-  /** Replicas → group that got the last grant. */
+  /** Volume and pool → group that got the last grant. */
   turn: 0x42,
+  /** Volume → where its files go. A volume without rules has none. */
+  placement: 0x43,
 } as const;
 export type TableNumber = (typeof table)[keyof typeof table];
 
@@ -163,7 +165,9 @@ export const groupKey = (group: number): Buffer => groupKeyOf(group);
 const storeKeyOf = numberKey(table.store);
 export const storeKey = (store: number): Buffer => storeKeyOf(store);
 const turnKeyOf = numberKey(table.turn);
-export const turnKey = (volume: number): Buffer => turnKeyOf(volume);
+export const turnKey = (volume: number, pool: number): Buffer => turnKeyOf(volume * 2 ** 16 + pool);
+const placementKeyOf = numberKey(table.placement);
+export const placementKey = (volume: number): Buffer => placementKeyOf(volume);
 
 /** A copy that lasts. */
 export function kept(key: Uint8Array): Buffer {

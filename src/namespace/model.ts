@@ -98,6 +98,8 @@ export const inodeRecord = struct({
   nextCookie: u64,
   /** In the order in which they were set first. */
   extendedAttributes: shortList(extendedAttribute, extendedCountMax),
+  /** Of a file: the pool of its volume from whose groups its chunks are to come; 0: the volume's own groups. */
+  pool: u16,
 });
 export type InodeRecord = Infer<typeof inodeRecord>;
 
@@ -116,13 +118,28 @@ export type MemberState = Infer<typeof memberState>;
 export const groupMember = struct({ store: u32, state: memberState });
 export type GroupMember = Infer<typeof groupMember>;
 
+/** What an operator says of a store: `host=alpha`, `disk=ssd`. */
+export const label = struct({ key: text(64), value: text(256) });
+export type Label = Infer<typeof label>;
+export const labelsMax = 32;
+/** That one placement rule asks for. */
+export const poolLabelsMax = 8;
+/** Which stores fail together: those of one machine. */
+export const defaultFailureDomain = "host";
+
 /** A mirror group: stores that hold the same chunks. Its generation grows with every change of its members. */
 export const groupRecord = struct({
   group: u16,
   /** Whose chunks it holds; 0: its volume is gone, another one may take it over. */
   volume: u16,
-  /** Copies wanted: as many as the volume says. */
+  /** Of the volume; 0 for the files that no placement rule speaks of. */
+  pool: u16,
+  /** Copies wanted: as many as the volume says, or its placement rule. */
   replicas: u8,
+  /** They are to be on stores that have all of these. */
+  labels: list(label, poolLabelsMax),
+  /** A label of stores: copies go to stores on which its values differ, if there are. */
+  failureDomain: text(64),
   generation: u32,
   members: list(groupMember, 16),
   /** Next chunk number of the group that no session has been granted. */
@@ -137,11 +154,6 @@ export type GroupRecord = Infer<typeof groupRecord>;
 export const storeStatus = oneOf("active", "spare", "draining", "removed");
 export type StoreStatus = Infer<typeof storeStatus>;
 
-/** What an operator says of a store: `host=alpha`, `disk=ssd`. */
-export const label = struct({ key: text(64), value: text(256) });
-export type Label = Infer<typeof label>;
-export const labelsMax = 32;
-
 export const storeRecord = struct({
   store: u32,
   serverId: text(64),
@@ -149,6 +161,8 @@ export const storeRecord = struct({
   status: storeStatus,
   /** Copies of a group go to stores with different `host`, if there are. */
   labels: list(label, labelsMax),
+  /** As its server named them at its last start: one that is named otherwise at the next replaces what was set since. */
+  startLabels: list(label, labelsMax),
 });
 export type StoreRecord = Infer<typeof storeRecord>;
 
@@ -166,6 +180,33 @@ export const volumeRecord = struct({
   chunkCount: u64,
 });
 export type VolumeRecord = Infer<typeof volumeRecord>;
+
+/** Groups of a volume on stores with some labels, for the files of one or several placement rules. */
+export const pool = struct({ pool: u16, replicas: u8, labels: list(label, poolLabelsMax) });
+export type Pool = Infer<typeof pool>;
+/** Of one volume: they are never given up, because chunks may be in their groups. */
+export const poolsMax = 64;
+
+/**
+ * glob: of the name, or of the whole path if there is a `/` in it. expression: a regular one, looked for in the path. Paths begin
+ * with the volume's root, `/`.
+ */
+export const patternSyntax = oneOf("glob", "expression");
+export const patternBytesMax = 256;
+export const placementRule = struct({ syntax: patternSyntax, pattern: text(patternBytesMax), pool: u16 });
+export type PlacementRule = Infer<typeof placementRule>;
+export const rulesMax = 64;
+
+/** Where the files of a volume go. */
+export const placementRecord = struct({
+  /** Counts the changes. */
+  version: u32,
+  failureDomain: text(64),
+  pools: list(pool, poolsMax),
+  /** The first that matches the path of a file, when that is made, says its pool. */
+  rules: list(placementRule, rulesMax),
+});
+export type PlacementRecord = Infer<typeof placementRecord>;
 
 /** Numbers [first, first + count) that a session may use; for chunks they are chunk ids of one group. */
 export const range = struct({ first: u64, count: u32 });

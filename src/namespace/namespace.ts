@@ -18,6 +18,7 @@ import type {
   GroupRecord,
   InodeRecord,
   Mapping,
+  PlacementRecord,
   Range,
   SessionRecord,
   StoreRecord,
@@ -105,6 +106,11 @@ export class Namespace {
     const last = mappings.at(-1);
     const mappedBelow = mappings.length < limit || last === undefined ? mappedToEnd : last.index + 1;
     return { mappings, mappedBelow };
+  }
+
+  /** The name of a directory's entry. */
+  entryName(volume: number, directory: number, cookie: number): string | undefined {
+    return this.#tables.entries.at(volume, directory, cookie)?.name;
   }
 
   /** Path in the volume, for people; undefined for an orphan, or a file whose youngest name was removed again. */
@@ -214,6 +220,10 @@ export class Namespace {
     return this.#tables.groups.stores();
   }
 
+  placement(volume: number): PlacementRecord {
+    return this.#tables.placements.get(volume);
+  }
+
   #directory(volume: number, inode: number): void {
     const record = this.inode(volume, inode);
     if (record === undefined) throw new FileError("ENOENT");
@@ -221,11 +231,11 @@ export class Namespace {
   }
 }
 
-/** Accepts a state of this format version and makes an empty one its own. There is no older version to upgrade from. */
+/** Accepts a state of this format version and makes an empty one its own. Older ones are refused. */
 function checkFormat(state: State): void {
   const row = state.get(tableKey(table.format));
   if (row === undefined) {
-    if (state.scan(tableKey(table.format), tableEnd(table.turn), 1).length > 0) {
+    if (state.scan(tableKey(table.format), tableEnd(table.placement), 1).length > 0) {
       throw new BrineError("internal", "the namespace's state has rows but no format version");
     }
     state.put(tableKey(table.format), encode(formatRow, { version: formatVersion }));
@@ -236,6 +246,11 @@ function checkFormat(state: State): void {
   throw new BrineError(
     "versionMismatch",
     `the namespace's state has format version ${version}, this program knows version ${formatVersion}`,
-    { advice: version > formatVersion ? "use the newer brinefs that wrote it" : "it is from before the first release" },
+    { advice: adviceFor(version) },
   );
+}
+
+function adviceFor(version: number): string {
+  if (version > formatVersion) return "use the newer brinefs that wrote it";
+  return "use the brinefs that wrote it, or copy the files into a new cluster with that one: there is no upgrade";
 }

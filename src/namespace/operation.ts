@@ -30,7 +30,11 @@ import {
   labelsMax,
   mapping,
   name,
+  patternBytesMax,
+  patternSyntax,
+  poolLabelsMax,
   range,
+  rulesMax,
   storeStatus,
   targetBytesMax,
 } from "./model.ts";
@@ -124,10 +128,10 @@ export const operation = union({
   /** Gives the session new inode numbers, at most `inodeGrantMax`. */
   grantInodes: struct({ count: u32 }),
   /**
-   * Gives the session new chunk ids in one group of its volume's rule, at most `chunkGrantMax`. ENOSPC if no group can
+   * Gives the session new chunk ids in one group of a pool of its volume, at most `chunkGrantMax`. ENOSPC if no group can
    * take writes. Of more than 1,024 unfinished grants the oldest is taken back.
    */
-  grantChunks: struct({ count: u32 }),
+  grantChunks: struct({ count: u32, pool: u16 }),
 
   // --- by the leader ---
 
@@ -171,6 +175,42 @@ export const operation = union({
    * chunks to delete. EINVAL for one that it was not granted or that it has mapped.
    */
   discardChunks: struct({ chunks: list(u64, 1024) }),
+  /**
+   * The file's chunks are to come from this pool's groups from now on; those at the indexes of `mappings` are replaced by new ones
+   * with the same content. No time and no attribute changes. EINVAL: not a regular file, no such pool, a hole.
+   */
+  place: struct({ inode: u64, pool: u16, mappings: list(mapping, mappingsMax) }),
+
+  // --- by the leader ---
+
+  /** Labels of a store: those that are given replace those of the same key; an empty value takes one away. ENOENT, EINVAL. */
+  setStoreLabels: struct({ store: u32, labels: list(label, labelsMax) }),
+  /**
+   * A volume's failure domain and placement rules, all of them, in their order. `pools`: groups for what rules ask for and the volume
+   * has no pool for yet. ESTALE unless `version` is the present one; ENOENT, EINVAL, ENOSPC (pools or group numbers are used up).
+   */
+  setPlacement: struct({
+    volume: u16,
+    version: u32,
+    failureDomain: text(64),
+    rules: list(
+      struct({
+        syntax: patternSyntax,
+        pattern: text(patternBytesMax),
+        replicas: u8,
+        labels: list(label, poolLabelsMax),
+      }),
+      rulesMax,
+    ),
+    pools: list(
+      struct({
+        replicas: u8,
+        labels: list(label, poolLabelsMax),
+        groups: list(list(groupMember, 16), 256),
+      }),
+      rulesMax,
+    ),
+  }),
 });
 export type Operation = Infer<typeof operation>;
 export type OperationKind = Operation["kind"];
@@ -180,7 +220,7 @@ export const result = union({
   /** The operation changed nothing. */
   failed: struct({ errno: u16 }),
   done: nothing,
-  /** create, createUnnamed, link, setAttributes, write, setAccessControlList, unmap: the inode afterwards. */
+  /** create, createUnnamed, link, setAttributes, write, setAccessControlList, unmap, place: the inode afterwards. */
   attributes: struct({ attributes }),
   /** unlink, rmdir, rename, exchange: the inode that lost its last name by it, or 0. */
   removed: struct({ orphan: u64 }),

@@ -14,14 +14,16 @@ export const groupsPerVolume = 32;
 
 /**
  * Members of `count` groups of `replicas` different stores, all in sync, for a volume that has none yet. The same stores
- * give the same groups, in whatever order they come. Members are on different hosts, if there are so many. Members stand in turn at the first place, which is read first.
+ * give the same groups, in whatever order they come. Members stand in turn at the first place, which is read first.
  * Errors: BrineError invalid if there are fewer stores than replicas.
+ *
+ * @param nearness of a store to those that are members already: the lower, the better, before anything else
  */
 export function chooseGroups(
   stores: readonly number[],
   replicas: number,
   count: number,
-  hostOf: (store: number) => string = String,
+  nearness: (store: number, members: readonly number[]) => number = () => 0,
 ): GroupMember[][] {
   if (replicas < 1) throw new BrineError("invalid", `a group needs members, not ${replicas}`);
   if (stores.length < replicas) {
@@ -31,7 +33,7 @@ export function chooseGroups(
   }
   const tally = new Tally(
     [...new Set(stores)].sort((left, right) => left - right),
-    hostOf,
+    nearness,
   );
   return Array.from({ length: count }, () => tally.nextGroup(replicas));
 }
@@ -39,14 +41,14 @@ export function chooseGroups(
 /** How often each store, each pair and each first place was taken. */
 class Tally {
   readonly #stores: readonly number[];
-  readonly #hostOf: (store: number) => string;
+  readonly #nearness: (store: number, members: readonly number[]) => number;
   readonly #groups = new Map<number, number>();
   readonly #firstPlaces = new Map<number, number>();
   readonly #pairs = new Map<string, number>();
 
-  constructor(stores: readonly number[], hostOf: (store: number) => string) {
+  constructor(stores: readonly number[], nearness: (store: number, members: readonly number[]) => number) {
     this.#stores = stores;
-    this.#hostOf = hostOf;
+    this.#nearness = nearness;
   }
 
   nextGroup(replicas: number): GroupMember[] {
@@ -64,9 +66,8 @@ class Tally {
 
   #nextMember(members: readonly number[]): number {
     const candidates = this.#stores.filter((store) => !members.includes(store));
-    const hosts = new Set(members.map(this.#hostOf));
     return lowest(candidates, (store) => [
-      hosts.has(this.#hostOf(store)) ? 1 : 0,
+      this.#nearness(store, members),
       this.#groups.get(store) ?? 0,
       this.#shared(store, members),
     ]);

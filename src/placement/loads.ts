@@ -1,8 +1,8 @@
-/** How many groups each store is in, of each volume and in all, and how many it is copying. */
+/** How many groups each store is in, of each pool and in all, and how many it is copying. */
 import type { GroupRecord } from "../namespace/model.ts";
 
 export class Loads {
-  readonly #byVolume = new Map<string, number>();
+  readonly #byPool = new Map<string, number>();
   readonly #totals = new Map<number, number>();
   readonly #pairs = new Map<string, number>();
   readonly #joins = new Map<number, number>();
@@ -10,15 +10,16 @@ export class Loads {
   constructor(groups: readonly GroupRecord[]) {
     for (const group of groups) {
       for (const { store, state } of group.members) {
-        this.#add(group.volume, store, 1);
+        this.#add(group, store, 1);
         if (state !== "inSync") add(this.#joins, store, 1);
         for (const other of group.members) if (store < other.store) add(this.#pairs, `${store} ${other.store}`, 1);
       }
     }
   }
 
-  of(volume: number, store: number): number {
-    return this.#byVolume.get(`${volume} ${store}`) ?? 0;
+  /** Groups of the pool to which the group belongs. */
+  of({ volume, pool }: Pick<GroupRecord, "volume" | "pool">, store: number): number {
+    return this.#byPool.get(`${volume} ${pool} ${store}`) ?? 0;
   }
 
   total(store: number): number {
@@ -36,20 +37,20 @@ export class Loads {
     return others.reduce((sum, other) => sum + (this.#pairs.get(key(other)) ?? 0), 0);
   }
 
-  join({ volume, members }: GroupRecord, store: number): void {
-    this.#add(volume, store, 1);
+  join(group: GroupRecord, store: number): void {
+    this.#add(group, store, 1);
     add(this.#joins, store, 1);
-    for (const other of members) {
+    for (const other of group.members) {
       add(this.#pairs, `${Math.min(store, other.store)} ${Math.max(store, other.store)}`, 1);
     }
   }
 
-  leave({ volume }: GroupRecord, store: number): void {
-    this.#add(volume, store, -1);
+  leave(group: GroupRecord, store: number): void {
+    this.#add(group, store, -1);
   }
 
-  #add(volume: number, store: number, count: number): void {
-    add(this.#byVolume, `${volume} ${store}`, count);
+  #add({ volume, pool }: GroupRecord, store: number, count: number): void {
+    add(this.#byPool, `${volume} ${pool} ${store}`, count);
     add(this.#totals, store, count);
   }
 }

@@ -7,7 +7,8 @@ import { nextMembers, type StoreCondition, type StoreFacts, type StoreLoss } fro
 
 function groupOf(...states: readonly MemberState[]): GroupRecord {
   const members = states.map((state, at) => ({ store: at + 1, state }));
-  return { group: 1, volume: 1, replicas: states.length, generation: 5, members, nextNumber: 0 };
+  const of = { volume: 1, pool: 0, labels: [], failureDomain: "host" };
+  return { ...of, group: 1, replicas: states.length, generation: 5, members, nextNumber: 0 };
 }
 
 interface Case {

@@ -2,18 +2,28 @@
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
 import fc from "fast-check";
-import type { GroupMember, GroupRecord, MemberState } from "../namespace/model.ts";
+import type { GroupMember, GroupRecord, Label, MemberState } from "../namespace/model.ts";
 import { chooseGroups } from "./choose-groups.ts";
+import { mayHold, spreadMax, spreadOf } from "./failure-domains.ts";
 import { joinsMax, type Move, type PlannedStore, planMoves, type StoreRole } from "./plan-moves.ts";
 
-function store(number: number, role: StoreRole = "takes", host = `host ${number}`): PlannedStore {
-  return { store: number, role, online: role !== "lost" && role !== "removed", host };
+function store(
+  number: number,
+  role: StoreRole = "takes",
+  host = `host ${number}`,
+  labels: Record<string, string> = {},
+): PlannedStore {
+  const online = role !== "lost" && role !== "removed";
+  return { store: number, role, online, host, labels: labelled(labels) };
+}
+
+function labelled(labels: Record<string, string>): Label[] {
+  return Object.entries(labels).map(([key, value]) => ({ key, value }));
 }
 
 function groupsOn(stores: readonly number[], replicas: number, count = 32): GroupRecord[] {
-  return chooseGroups(stores, replicas, count).map((members, at) => ({
-    ...{ group: at + 1, volume: 1, replicas, generation: 1, members, nextNumber: 0 },
-  }));
+  const of = { volume: 1, pool: 0, replicas, labels: [], failureDomain: "host", generation: 1, nextNumber: 0 };
+  return chooseGroups(stores, replicas, count).map((members, at) => ({ ...of, group: at + 1, members }));
 }
 
 function withState(groups: readonly GroupRecord[], of: number, state: MemberState): GroupRecord[] {
@@ -143,6 +153,90 @@ test("copies go to different hosts, also those that are there already", () => {
 test("a member that has not caught up is no reason to let another go", () => {
   const groups = withState(groupsOn([1, 2, 3], 3), 3, "catchingUp").map((group) => ({ ...group, replicas: 2 }));
   assert.deepEqual(planMoves(groups, [store(1), store(2), store(3)]), []);
+});
+
+test("copies go to different racks if labels say so, and in a rack to different hosts", () => {
+  const place = (number: number, rack: string, host: string) => store(number, "takes", host, { rack });
+  const stores = [place(1, "r1", "a"), place(2, "r1", "a"), place(3, "r1", "b"), place(4, "r2", "c")];
+  const groups = groupsOn([1, 2], 2).map((group) => ({ ...group, failureDomain: "rack" }));
+  const { groups: end } = settle(groups, stores);
+  for (const { members } of end) assert.equal(has(members, 4), true, "one copy is in the other rack");
+  const three = settle(
+    end.map((group) => ({ ...group, replicas: 3 })),
+    stores,
+  );
+  for (const { members } of three.groups) assert.ok(has(members, 3) && has(members, 4), "and two hosts in the first");
+});
+
+test("stores without the label count as one failure domain", () => {
+  const stores = [store(1), store(2), store(3, "takes", "c", { rack: "r1" })];
+  const groups = groupsOn([1, 2], 2).map((group) => ({ ...group, failureDomain: "rack" }));
+  for (const { members } of settle(groups, stores).groups) assert.ok(has(members, 3));
+});
+
+test("groups move to stores with the labels that their rule asks for, and wait where there are none", () => {
+  const ssd = { disk: "ssd" };
+  const groups = groupsOn([1, 2], 2).map((group) => ({ ...group, labels: labelled(ssd) }));
+  assert.deepEqual(planMoves(groups, [store(1), store(2)]), [], "nobody has them: all stays as it is");
+  const stores = [store(1), store(2, "takes", "b", ssd), store(3, "takes", "c", ssd), store(4, "takes", "d", ssd)];
+  const { groups: end, joined } = settle(groups, stores);
+  for (const { members } of end) assert.equal(has(members, 1), false);
+  assert.equal(joined, 42, "store 1's 32 copies, and 10 of store 2's to make them even: no more");
+  assert.deepEqual(loadsOf(end, [2, 3, 4]).sort(), [21, 21, 22]);
+});
+
+test("each pool is balanced for itself", () => {
+  const ssd = { disk: "ssd" };
+  const pool = (number: number) => ({ pool: number, labels: number === 0 ? [] : labelled(ssd) });
+  const one = groupsOn([1, 2], 1).map((group) => ({ ...group, ...pool(0) }));
+  const other = groupsOn([1, 2], 1).map((group) => ({ ...group, ...pool(1), group: group.group + 100 }));
+  const stores = [1, 2, 3, 4].map((number) => store(number, "takes", `${number}`, number > 2 ? ssd : {}));
+  const { groups: end } = settle([...one, ...other], stores);
+  const ofPool = (number: number) =>
+    loadsOf(
+      end.filter((group) => group.pool === number),
+      [1, 2, 3, 4],
+    );
+  assert.deepEqual(ofPool(0), [8, 8, 8, 8]);
+  assert.deepEqual(ofPool(1), [0, 0, 16, 16]);
+});
+
+test("whatever labels and racks there are: it ends, and no further store has to join then", () => {
+  const plannedStore = fc.record({
+    role: fc.constantFrom<StoreRole>("takes", "takes", "spare", "leaves"),
+    host: fc.constantFrom("a", "b", "c", "d", "e"),
+    labels: fc.record(
+      { rack: fc.constantFrom("r1", "r2", "r3"), disk: fc.constantFrom("ssd", "hdd") },
+      { requiredKeys: [] },
+    ),
+  });
+  const input = fc.record({
+    stores: fc.array(plannedStore, { minLength: 1, maxLength: 7 }),
+    replicas: fc.integer({ min: 1, max: 3 }),
+    wanted: fc.constantFrom<Record<string, string>>({}, { disk: "ssd" }),
+    failureDomain: fc.constantFrom("host", "rack"),
+  });
+  fc.assert(
+    fc.property(input, ({ stores: drawn, replicas, wanted, failureDomain }) => {
+      const stores = drawn.map(({ role, host, labels }, at) => store(at + 1, role, host, labels));
+      const numbers = stores.map(({ store: number }) => number);
+      const groups = groupsOn(numbers, Math.min(replicas, numbers.length), 12).map((group) => {
+        return { ...group, replicas, failureDomain, labels: labelled(wanted) };
+      });
+      const usable = stores.filter(
+        (one) => one.role !== "leaves" && mayHold(one, { labels: labelled(wanted), failureDomain }),
+      );
+      const takers = usable.filter(({ role }) => role === "takes");
+      for (const { members } of settle(groups, stores).groups) {
+        const there = usable.filter((one) => has(members, one.store));
+        assert.equal(there.length, Math.min(replicas, usable.length));
+        if (usable.length >= replicas) assert.equal(members.length, replicas, "nobody else keeps a copy");
+        if (takers.length < usable.length || usable.length < replicas) continue;
+        assert.equal(spreadOf(there, failureDomain), spreadMax(usable, failureDomain, replicas));
+      }
+    }),
+    { numRuns: 300 },
+  );
 });
 
 test("whatever stores there are: it ends, with all copies, balanced, on as many hosts as there are", () => {

@@ -6,23 +6,26 @@
  * A plan made once would be wrong before it is done. So there is none: from the groups as committed and the stores as they
  * are, this says what is to be done next, and is asked again after every change.
  *
- * Of each group the *wanted* members are those on stores that stay. In this order:
+ * Of each group the *wanted* members are those on stores that stay, and have the labels that its placement rule asks for. In this
+ * order:
  *
- * 1. Fewer wanted than copies asked for: other stores join. They are those with the fewest groups of the volume, on hosts that
- *    have no copy yet if there are. A store copies a few groups at a time: their catch-ups would only wait for each other.
+ * 1. Fewer wanted than copies asked for: other stores join. They are those with the fewest groups of the pool, in failure domains
+ *    (racks, hosts) that have no copy yet if there are. A store copies a few groups at a time: their catch-ups would only wait for
+ *    each other.
  * 2. A member that isn't in sync, on a store that is lost or leaves, goes as soon as somebody has its place. Until then it stays: if
  *    its store comes back after all, it has less to catch up on than a new one.
  * 3. A member in sync on a store that leaves goes when enough of the others are in sync.
- * 4. More wanted than copies asked for, all in sync: of those whose going leaves the most hosts, the one on the fullest store
- *    goes. Never because it isn't in sync: that would send away who has just come.
- * 5. Nothing of this is to be done in any group of the volume: a copy moves from the fullest store to the emptiest, if
- *    they differ by two groups at least; or away from a host that has two copies, while another one has none. It moves by
+ * 4. More wanted than copies asked for, all in sync: of those whose going leaves the most failure domains, the one on the fullest
+ *    store goes. Never because it isn't in sync: that would send away who has just come.
+ * 5. Nothing of this is to be done in any group of the pool: a copy moves from the fullest store to the emptiest, if
+ *    they differ by two groups at least; or away from a domain that has two copies, while another one has none. It moves by
  *    1 and 4: it joins there, and when it is in sync, the surplus goes.
  *
- * The last member in sync goes nowhere. 5 moves nothing back and forth: it makes hosts more, or loads more equal, and 4 undoes
+ * The last member in sync goes nowhere. 5 moves nothing back and forth: it makes domains more, or loads more equal, and 4 undoes
  * neither.
  */
 import type { GroupMember, GroupRecord } from "../namespace/model.ts";
+import { mayHold, type StorePlace, spreadMax, spreadOf } from "./failure-domains.ts";
 import { Loads } from "./loads.ts";
 
 /**
@@ -31,12 +34,10 @@ import { Loads } from "./loads.ts";
  */
 export type StoreRole = "takes" | "spare" | "keeps" | "leaves" | "lost" | "removed";
 
-export interface PlannedStore {
+export interface PlannedStore extends StorePlace {
   readonly store: number;
   readonly role: StoreRole;
   readonly online: boolean;
-  /** Stores that fail together. */
-  readonly host: string;
 }
 
 export interface Move {
@@ -57,18 +58,22 @@ export function planMoves(
 ): Move[] {
   const planner = new Planner(groups, stores);
   const moves = groups.flatMap((group) => (isBusy(group) ? [] : (planner.complete(group) ?? [])));
-  const volumes = new Set(groups.map(({ volume }) => volume));
-  for (const move of moves) volumes.delete(move.group.volume);
-  for (const volume of volumes) {
-    const own = groups.filter((group) => group.volume === volume);
+  const pools = Map.groupBy(groups, poolOf);
+  for (const move of moves) pools.delete(poolOf(move.group));
+  for (const own of pools.values()) {
     if (own.every((group) => !isBusy(group) && planner.isAtRest(group))) moves.push(...planner.balance(own));
   }
   return moves;
 }
 
-/** Copies of a group that are still to be made: on stores that stay, in sync. */
-export function copiesMissing(group: GroupRecord, roleOf: (store: number) => StoreRole): number {
-  const good = group.members.filter(({ store, state }) => state === "inSync" && stays(roleOf(store)));
+function poolOf({ volume, pool }: GroupRecord): string {
+  return `${volume} ${pool}`;
+}
+
+/** Copies of a group that are still to be made: on stores that stay and may hold it, in sync. */
+export function copiesMissing(group: GroupRecord, storeOf: (store: number) => PlannedStore | undefined): number {
+  const isGood = (store: PlannedStore | undefined) => store !== undefined && stays(roleIn(group, store));
+  const good = group.members.filter(({ store, state }) => state === "inSync" && isGood(storeOf(store)));
   const coming = group.members.filter(({ state }) => state !== "inSync");
   return Math.max(group.replicas - good.length, coming.length, 0);
 }
@@ -98,17 +103,17 @@ class Planner {
   }
 
   isAtRest(group: GroupRecord): boolean {
-    const isSettled = ({ store, state }: GroupMember) => state === "inSync" && stays(this.#role(store));
+    const isSettled = ({ store, state }: GroupMember) => state === "inSync" && stays(this.#role(group, store));
     return group.members.length === group.replicas && group.members.every(isSettled);
   }
 
-  /** Rule 5, for the groups of one volume. */
+  /** Rule 5, for the groups of one pool. */
   balance(groups: readonly GroupRecord[]): Move[] {
-    const targets = [...this.#stores.values()].filter(({ role }) => role === "takes").map(({ store }) => store);
+    const targets = [...this.#stores.values()].filter((store) => roleIn(groups[0]!, store) === "takes");
     const moves: Move[] = [];
     const moved = new Set<number>();
     for (;;) {
-      const step = this.#spreadHosts(groups, targets, moved) ?? this.#levelLoads(groups, targets, moved);
+      const step = this.#spreadOut(groups, targets, moved) ?? this.#levelLoads(groups, targets, moved);
       if (step === undefined) return moves;
       const { group, from, to } = step;
       moved.add(group.group);
@@ -121,7 +126,7 @@ class Planner {
 
   #join(group: GroupRecord, present: GroupMember[]): GroupMember[] {
     let members = present;
-    while (this.#wanted(members).length < group.replicas) {
+    while (this.#wanted(group, members).length < group.replicas) {
       const to = this.#joiner(group, members);
       if (to === undefined) return members;
       members = this.#joined(group, members, to);
@@ -130,18 +135,16 @@ class Planner {
   }
 
   #joiner(group: GroupRecord, members: readonly GroupMember[]): number | undefined {
-    const hosts = this.#hosts(this.#wanted(members));
-    const candidates = [...this.#stores.values()].filter(
-      ({ store, role, online }) =>
-        online &&
-        (role === "takes" || role === "spare") &&
-        !isIn(members, store) &&
-        this.#loads.joins(store) < joinsMax,
-    );
+    const wanted = this.#wanted(group, members);
+    const candidates = [...this.#stores.values()].filter((store) => {
+      const role = roleIn(group, store);
+      const mayJoin = store.online && (role === "takes" || role === "spare");
+      return mayJoin && !isIn(members, store.store) && this.#loads.joins(store.store) < joinsMax;
+    });
     const others = members.map(({ store }) => store);
-    return lowest(candidates, ({ store, host }) => [
-      hosts.has(host) ? 1 : 0,
-      this.#loads.of(group.volume, store),
+    return lowest(candidates, ({ store }) => [
+      -this.#spread(group, [...wanted, { store }]),
+      this.#loads.of(group, store),
       this.#loads.total(store),
       this.#loads.shared(store, others),
       store,
@@ -149,9 +152,9 @@ class Planner {
   }
 
   #dropUseless(group: GroupRecord, members: GroupMember[]): GroupMember[] {
-    const isReplaced = this.#wanted(members).length >= group.replicas;
+    const isReplaced = this.#wanted(group, members).length >= group.replicas;
     return members.filter(({ store, state }) => {
-      const role = this.#role(store);
+      const role = this.#role(group, store);
       if (state === "inSync" || stays(role) || !(isReplaced || role === "removed")) return true;
       this.#loads.leave(group, store);
       return false;
@@ -159,9 +162,9 @@ class Planner {
   }
 
   #dropLeaving(group: GroupRecord, members: GroupMember[]): GroupMember[] {
-    if (this.#wanted(members).filter(isInSync).length < group.replicas) return members;
+    if (this.#wanted(group, members).filter(isInSync).length < group.replicas) return members;
     return members.filter(({ store }) => {
-      if (stays(this.#role(store))) return true;
+      if (stays(this.#role(group, store))) return true;
       this.#loads.leave(group, store);
       return false;
     });
@@ -170,7 +173,7 @@ class Planner {
   #dropSurplus(group: GroupRecord, present: GroupMember[]): GroupMember[] {
     let members = present;
     for (;;) {
-      const wanted = this.#wanted(members);
+      const wanted = this.#wanted(group, members);
       if (wanted.length <= group.replicas) return members;
       const away = wanted.find((member) => !isInSync(member) && this.#stores.get(member.store)?.online !== true);
       if (away === undefined && !wanted.every(isInSync)) return members;
@@ -184,8 +187,8 @@ class Planner {
     return lowest(wanted, (member) => {
       const others = wanted.filter((other) => other !== member);
       return [
-        -this.#hosts(others).size,
-        -this.#loads.of(group.volume, member.store),
+        -this.#spread(group, others),
+        -this.#loads.of(group, member.store),
         -this.#loads.total(member.store),
         -member.store,
       ];
@@ -194,31 +197,36 @@ class Planner {
 
   // --- rule 5 ---
 
-  #spreadHosts(
+  #spreadOut(
     groups: readonly GroupRecord[],
-    targets: readonly number[],
+    targets: readonly PlannedStore[],
     moved: ReadonlySet<number>,
   ): Step | undefined {
-    const hostsMax = new Set(targets.map((store) => this.#stores.get(store)!.host)).size;
+    const { failureDomain } = groups[0]!;
     for (const group of groups) {
-      const hosts = this.#hosts(group.members);
-      if (moved.has(group.group) || hosts.size >= Math.min(group.replicas, hostsMax)) continue;
-      const free = targets.filter((store) => !hosts.has(this.#stores.get(store)!.host) && this.#canTakeOne(store));
-      const to = lowest(free, (store) => [this.#loads.of(group.volume, store), store]);
-      const from = group.members.find(({ store }) => this.#hostsWithout(group, store) === hosts.size);
-      if (to !== undefined && from !== undefined) return { group, from: from.store, to };
+      const spread = this.#spread(group, group.members);
+      if (moved.has(group.group) || spread >= spreadMax(targets, failureDomain, group.replicas)) continue;
+      const free = targets.filter(({ store }) => !isIn(group.members, store) && this.#canTakeOne(store));
+      const steps = free.flatMap((to) => group.members.map((from) => ({ group, from: from.store, to: to.store })));
+      const better = steps.filter(({ from, to }) => this.#spread(group, exchanged(group, from, to)) > spread);
+      const step = lowest(better, ({ from, to }) => [
+        -this.#spread(group, exchanged(group, from, to)),
+        this.#loads.of(group, to),
+        to,
+        from,
+      ]);
+      if (step !== undefined) return step;
     }
     return undefined;
   }
 
   #levelLoads(
     groups: readonly GroupRecord[],
-    targets: readonly number[],
+    targets: readonly PlannedStore[],
     moved: ReadonlySet<number>,
   ): Step | undefined {
-    const volume = groups[0]!.volume;
-    const load = (store: number) => this.#loads.of(volume, store);
-    const byLoad = [...targets].sort((left, right) => load(left) - load(right) || left - right);
+    const load = (store: number) => this.#loads.of(groups[0]!, store);
+    const byLoad = targets.map(({ store }) => store).sort((left, right) => load(left) - load(right) || left - right);
     for (const to of byLoad) {
       if (!this.#canTakeOne(to)) continue;
       for (const from of [...byLoad].reverse()) {
@@ -232,12 +240,7 @@ class Planner {
 
   #fits(group: GroupRecord, from: number, to: number): boolean {
     if (!isIn(group.members, from) || isIn(group.members, to)) return false;
-    const after = group.members.map((member) => (member.store === from ? { ...member, store: to } : member));
-    return this.#hosts(after).size >= this.#hosts(group.members).size;
-  }
-
-  #hostsWithout(group: GroupRecord, store: number): number {
-    return this.#hosts(group.members.filter((member) => member.store !== store)).size;
+    return this.#spread(group, exchanged(group, from, to)) >= this.#spread(group, group.members);
   }
 
   #canTakeOne(store: number): boolean {
@@ -261,17 +264,28 @@ class Planner {
     return group.members.some((member) => isInSync(member) && this.#stores.get(member.store)?.online === true);
   }
 
-  #wanted(members: readonly GroupMember[]): GroupMember[] {
-    return members.filter(({ store }) => stays(this.#role(store)));
+  #wanted(group: GroupRecord, members: readonly GroupMember[]): GroupMember[] {
+    return members.filter(({ store }) => stays(this.#role(group, store)));
   }
 
-  #role(store: number): StoreRole {
-    return this.#stores.get(store)?.role ?? "keeps";
+  #role(group: GroupRecord, store: number): StoreRole {
+    const known = this.#stores.get(store);
+    return known === undefined ? "keeps" : roleIn(group, known);
   }
 
-  #hosts(members: readonly GroupMember[]): Set<string> {
-    return new Set(members.map(({ store }) => this.#stores.get(store)?.host ?? ""));
+  #spread({ failureDomain }: GroupRecord, members: readonly { readonly store: number }[]): number {
+    const places = members.flatMap(({ store }) => this.#stores.get(store) ?? []);
+    return spreadOf(places, failureDomain);
   }
+}
+
+/** A store without the labels that a group asks for is to give it up, as if it were being emptied. */
+function roleIn(group: GroupRecord, store: PlannedStore): StoreRole {
+  return stays(store.role) && !mayHold(store, group) ? "leaves" : store.role;
+}
+
+function exchanged({ members }: GroupRecord, from: number, to: number): { store: number }[] {
+  return members.map(({ store }) => ({ store: store === from ? to : store }));
 }
 
 interface Step {

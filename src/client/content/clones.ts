@@ -24,13 +24,14 @@ export class Clones {
   }
 
   /**
-   * Of the first blocks of the chunk at `index`, which lie within the file. The lease is pinned. Undefined for a hole, or if
-   * no id of its group is at hand, or the stores have no space. Errors: EIO.
+   * Of the first blocks of the chunk at `index`, which lie within the file, for one of this pool. The lease is pinned. Undefined for a
+   * hole, or if no id of its group is at hand or the group is of another pool, or the stores have no space. Errors: EIO.
    */
   async make(
     content: FileContent,
     index: number,
     blockCount: number,
+    pool: number,
     operation: Operation,
   ): Promise<Clone | undefined> {
     const { blockWriter, ids, journal } = this.#contents;
@@ -43,7 +44,7 @@ export class Clones {
       if (source === undefined || content.size < index * chunkBytes + blockCount * blockBytes) return undefined;
       // What was written is on the stores then.
       await journal.committed(content.node.lastPosition, operation);
-      const chunk = ids.takeChunkOf(groupOfChunk(source));
+      const chunk = ids.takeChunkOf(groupOfChunk(source), pool);
       if (chunk === undefined) return undefined;
       try {
         await blockWriter.clone(chunk, source, blockCount, operation);

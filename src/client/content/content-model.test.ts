@@ -21,6 +21,7 @@ type Step =
   | { kind: "truncate"; file: number; size: number }
   | { kind: "zero"; file: number; from: number; length: number }
   | { kind: "read"; file: number; offset: number; length: number }
+  | { kind: "move"; file: number; index: number }
   | { kind: "release"; back: number }
   | { kind: "commit" }
   | { kind: "flush"; file: number }
@@ -61,12 +62,13 @@ const punch = fc.record({
   length: fc.constantFrom(chunkBytes, 2 * chunkBytes, chunkBytes + 5000),
 });
 const read = fc.record({ kind: fc.constant("read" as const), file, offset: place, length });
+const move = fc.record({ kind: fc.constant("move" as const), file, index: fc.nat(1) });
 const release = fc.record({ kind: fc.constant("release" as const), back: fc.integer({ min: -3, max: 3 }) });
 const flush = fc.record({ kind: fc.constant("flush" as const), file });
 const turn = fc.constant({ kind: "turn" as const });
 const together = fc.record({
   kind: fc.constant("together" as const),
-  steps: fc.array(fc.oneof(write, write, append, truncate, read, read, release, flush, turn), {
+  steps: fc.array(fc.oneof(write, write, append, truncate, move, read, read, release, flush, turn), {
     minLength: 2,
     maxLength: 8,
   }),
@@ -76,6 +78,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 3, arbitrary: append },
   { weight: 2, arbitrary: truncate },
   { weight: 2, arbitrary: fc.oneof(zero, punch) },
+  { weight: 2, arbitrary: move },
   { weight: 3, arbitrary: read },
   { weight: 4, arbitrary: together },
   { weight: 3, arbitrary: release },
@@ -196,6 +199,8 @@ class Run {
         const apply = () => model.truncate(one.size);
         return this.change({ file: one.file, fits, apply }, () => harness.setSize(this.contents[one.file]!, one.size));
       }
+      case "move":
+        return this.move(one);
       case "zero":
         return this.zero(one);
       case "read":
@@ -229,11 +234,29 @@ class Run {
     }
   }
 
+  /** To another group: nothing that can be read changes, also if there is no room for it. */
+  async move({ file, index }: { file: number; index: number }): Promise<void> {
+    const pending = {
+      file,
+      fits: (operation: FileOperation) => operation.kind === "place",
+      apply: () => {},
+      goesOn: true,
+    };
+    this.#pending.push(pending);
+    try {
+      await this.harness.move(this.contents[file]!, index);
+    } catch (error) {
+      assert.equal((error as { code?: string }).code, "ENOSPC", String(error));
+    } finally {
+      this.#pending.splice(this.#pending.indexOf(pending), 1);
+    }
+  }
+
   /** Several entries: one for each piece that is overwritten, and one for the chunks in between. */
   async zero({ file, from, length }: { file: number; from: number; length: number }): Promise<void> {
     const model = this.models[file]!;
     const apply = (operation: FileOperation) => {
-      if (operation.kind === "setAttributes") throw new Error("zeros don't change attributes");
+      if (operation.kind === "setAttributes" || operation.kind === "place") throw new Error("zeros change data alone");
       const isUnmap = operation.kind === "unmap";
       const chunkStart = isUnmap ? 0 : Math.floor((operation.end - 1) / chunkBytes) * chunkBytes;
       const start = isUnmap ? operation.from * chunkBytes : Math.max(from, chunkStart);

@@ -31,6 +31,7 @@ import { Groups } from "./groups.ts";
 import { Members } from "./members.ts";
 import { Puncher } from "./punch.ts";
 import { FileReader } from "./reader.ts";
+import { Relocation } from "./relocation.ts";
 import { Replication } from "./replication.ts";
 import { SpaceGrants } from "./space-grants.ts";
 import { Stores } from "./stores.ts";
@@ -55,7 +56,7 @@ export interface DataJournal {
 /** Runs the rule on the cached records, under the exclusive lease, and puts the transaction into the journal, in one turn. */
 export type Execute = (
   node: Node,
-  operation: OperationOf<"write" | "unmap" | "setAttributes">,
+  operation: OperationOf<"write" | "unmap" | "setAttributes" | "place">,
   data: EntryData | undefined,
 ) => number;
 
@@ -95,6 +96,7 @@ export class Contents {
   readonly truncater: Truncater;
   readonly puncher: Puncher;
   readonly clones: Clones;
+  readonly relocation: Relocation;
   readonly #groups: Groups;
   readonly #stores: Stores;
   #sequence = 0;
@@ -136,6 +138,7 @@ export class Contents {
     this.truncater = new Truncater(this);
     this.puncher = new Puncher(this);
     this.clones = new Clones(this);
+    this.relocation = new Relocation(this);
   }
 
   /** The content of a file that is under a lease; for one that was made here, an empty map that is whole. */

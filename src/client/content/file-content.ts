@@ -72,6 +72,11 @@ export class FileContent {
     return (this.node.file ?? this.node).inode;
   }
 
+  /** From whose groups new chunks are to come. */
+  get pool(): number {
+    return (this.node.file ?? this.node).record.pool;
+  }
+
   get size(): number {
     return this.node.record.attributes.size;
   }

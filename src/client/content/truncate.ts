@@ -177,8 +177,8 @@ export class Truncater {
     if (keptBytes <= copiedHereMax && isHere) return this.#copyHere(content, before, keptBytes, operation);
     const { journal, ids } = this.#contents;
     await journal.committed(content.node.lastPosition, operation);
-    const near = ids.takeChunkOf(groupOfChunk(before.chunk));
-    const chunk = near ?? (await ids.takeChunk(operation, before.index === 0));
+    const near = ids.takeChunkOf(groupOfChunk(before.chunk), content.pool);
+    const chunk = near ?? (await ids.takeChunk(operation, before.index === 0, content.pool));
     const wholeBlocks = Math.floor(keptBytes / blockBytes);
     const view = content.newView(before.index, chunk, wholeBlocks > 0);
     try {
@@ -204,7 +204,7 @@ export class Truncater {
     operation: Operation,
   ): Promise<{ view: ChunkView; runs: Run[] }> {
     const { ids, pool } = this.#contents;
-    const taken = ids.takeChunk(operation, before.index === 0);
+    const taken = ids.takeChunk(operation, before.index === 0, content.pool);
     const view = content.newView(before.index, typeof taken === "number" ? taken : await taken, false);
     const span = pool.allocate(ceilBlock(keptBytes));
     span.bytes.fill(0);

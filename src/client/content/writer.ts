@@ -141,7 +141,7 @@ export class FileWriter {
   #giveUp(prepared: Prepared, error: unknown): never {
     this.#giveGrantsBack(prepared);
     for (const { isNew, view } of prepared.parts) {
-      if (isNew && !view.isStored) this.#contents.ids.giveBackChunk(view.chunk);
+      if (isNew && !view.isStored) this.#contents.ids.giveBackChunk(view.chunk, view.content.pool);
     }
     throw error;
   }
@@ -201,7 +201,7 @@ export class FileWriter {
     const { ids, space } = this.#contents;
     const refused: number[] = [];
     const tryGroup = (): Soon<FilePart> =>
-      whenThere<number, FilePart>(ids.takeChunk(operation, index === 0), (chunk) => {
+      whenThere<number, FilePart>(ids.takeChunk(operation, index === 0, content.pool), (chunk) => {
         const part = make(content.newView(index, chunk, false), true);
         return whenThere<number[] | undefined, FilePart>(takeGrants(space, [part.need]), (taken) => {
           part.grantedBytes = taken?.[0] ?? 0;
@@ -211,7 +211,7 @@ export class FileWriter {
         });
       });
     return afterwards(tryGroup, () => {
-      for (const chunk of refused) ids.giveBackChunk(chunk);
+      for (const chunk of refused) ids.giveBackChunk(chunk, content.pool);
     });
   }
 

@@ -294,7 +294,7 @@ export class Client {
   /** A file with one chunk; the exclusive lease is kept. */
   async write(inode: number): Promise<number> {
     await this.acquire(inode, "exclusive");
-    const granted = await this.transact({ kind: "grantChunks", count: 1 });
+    const granted = await this.transact({ kind: "grantChunks", count: 1, pool: 0 });
     if (granted.kind !== "granted") throw new Error(JSON.stringify(granted));
     const chunk = granted.range.first;
     const mappings = [{ index: 0, chunk }];

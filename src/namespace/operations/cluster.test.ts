@@ -28,8 +28,8 @@ test("stores keep their number, whatever their address", () => {
   assertFails(register("", "b:1"), "EINVAL");
   driver.reopen();
   assert.deepEqual(driver.namespace.stores(), [
-    { store: 1, serverId: "one", address: "b:1", status: "active", labels: [] },
-    { store: 2, serverId: "two", address: "a:2", status: "active", labels: [] },
+    { store: 1, serverId: "one", address: "b:1", status: "active", labels: [], startLabels: [] },
+    { store: 2, serverId: "two", address: "a:2", status: "active", labels: [], startLabels: [] },
   ]);
 });
 
@@ -150,7 +150,7 @@ test("a state of a newer format is refused, with what to do", () => {
   assert.equal(decode(formatRow, driver.state.get(key)!).version, formatVersion);
   driver.state.put(key, encode(formatRow, { version: formatVersion + 1 }));
   const isRefused = (error: unknown): boolean =>
-    hasCode(error, "versionMismatch") && /version 3/.test(error.message) && /newer/.test(error.advice ?? "");
+    hasCode(error, "versionMismatch") && /version 4/.test(error.message) && /newer/.test(error.advice ?? "");
   assert.throws(() => new Namespace(driver.state), isRefused);
   driver.state.delete(key);
   assert.throws(

@@ -8,8 +8,9 @@ import { FileError } from "../../errors/file-error.ts";
 import type { Context } from "../context.ts";
 import { newInode, permissionBits } from "../inodes.ts";
 import { volumeMax } from "../keys.ts";
+import { defaultFailureDomain } from "../model.ts";
 import type { OperationOf, Result } from "../operation.ts";
-import { makeGroups } from "./volume-groups.ts";
+import { checkGroups, makeGroups } from "./volume-groups.ts";
 
 /** As many as a group has members. */
 const replicasMax = 16;
@@ -22,7 +23,9 @@ export function createVolume(context: Context, operation: OperationOf<"createVol
   if (volumes.byName(name) !== undefined) throw new FileError("EEXIST", `there is a volume ${name}`);
   if (header.peek("nextVolume") > volumeMax) throw new FileError("ENOSPC", "no volume numbers are left");
 
-  makeGroups(context, { volume: header.peek("nextVolume"), replicas, groups: operation.groups });
+  const of = { volume: header.peek("nextVolume"), pool: 0, replicas, labels: [], failureDomain: defaultFailureDomain };
+  checkGroups(context, replicas, operation.groups);
+  makeGroups(context, of, operation.groups);
   const volume = header.take("nextVolume");
   const root = header.take("nextInode");
   const mode = operation.mode & permissionBits;

@@ -1,5 +1,5 @@
 /**
- * grantChunks: new chunk ids for a session, fewer than asked for above `chunkGrantMax`. The groups of the volume
+ * grantChunks: new chunk ids for a session, fewer than asked for above `chunkGrantMax`. The groups of the pool
  * take turns; one without an in-sync member is passed over. Of too many unfinished grants the oldest is taken back: what is
  * unused in it is to be deleted.
  *
@@ -15,24 +15,24 @@ export function grantChunks(context: ClientContext, operation: OperationOf<"gran
   const { tables, session, sequence } = context;
   if (operation.count === 0) throw new FileError("EINVAL", "a grant of nothing");
   const count = Math.min(operation.count, chunkGrantMax);
-  const group = nextGroup(context, count);
+  const group = nextGroup(context, operation.pool, count);
 
   const grant = new Grant(group.group * chunkNumbersPerGroup + group.nextNumber, count);
   tables.groups.putGroup({ ...group, nextNumber: group.nextNumber + count });
-  tables.groups.putLastTurn(context.volume, group.group);
+  tables.groups.putLastTurn(context.volume, group.pool, group.group);
   const oldest = session.chunkGrants.add(sequence, grant);
   if (oldest !== undefined) tables.chunks.retire(oldest);
   return { kind: "granted", range: grant.range };
 }
 
 /** The group after the one that had the last turn. */
-function nextGroup(context: ClientContext, count: number): GroupRecord {
+function nextGroup(context: ClientContext, pool: number, count: number): GroupRecord {
   const { groups } = context.tables;
   const { volume } = context;
-  const usable = groups.groupsOf(volume).filter((group) => canTake(group, count));
-  const lastTurn = groups.lastTurn(volume);
+  const usable = groups.groupsOf(volume).filter((group) => group.pool === pool && canTake(group, count));
+  const lastTurn = groups.lastTurn(volume, pool);
   const group = usable.find((candidate) => candidate.group > lastTurn) ?? usable[0];
-  if (group === undefined) throw new FileError("ENOSPC", `no group of volume ${volume} can take writes`);
+  if (group === undefined) throw new FileError("ENOSPC", `no group of volume ${volume}, pool ${pool}, can take writes`);
   return group;
 }
 

@@ -102,10 +102,10 @@ test("operations of the wrong side", () => {
 test("grants are capped, and finished ones are dropped", () => {
   const inodes = grantedRange(session.run({ kind: "grantInodes", count: 1_000_000 }));
   assert.equal(inodes.count, inodeGrantMax);
-  const chunks = grantedRange(session.run({ kind: "grantChunks", count: 1_000_000 }));
+  const chunks = grantedRange(session.run({ kind: "grantChunks", count: 1_000_000, pool: 0 }));
   assert.equal(chunks.count, chunkGrantMax);
   assertFails(session.run({ kind: "grantInodes", count: 0 }), "EINVAL");
-  assertFails(session.run({ kind: "grantChunks", count: 0 }), "EINVAL");
+  assertFails(session.run({ kind: "grantChunks", count: 0, pool: 0 }), "EINVAL");
   const small = grantedRange(session.run({ kind: "grantInodes", count: 2 }));
   assert.deepEqual(driver.namespace.session(session.id)!.inodeRanges, [inodes, small]);
   session.file(root, "a", { inode: small.first + 1 });
@@ -117,18 +117,18 @@ test("grants are capped, and finished ones are dropped", () => {
 });
 
 test("groups take turns, and those without a member in sync are passed over", () => {
-  const groupOfGrant = () => groupOfChunk(grantedRange(session.run({ kind: "grantChunks", count: 8 })).first);
+  const groupOfGrant = () => groupOfChunk(grantedRange(session.run({ kind: "grantChunks", count: 8, pool: 0 })).first);
   assert.deepEqual([groupOfGrant(), groupOfGrant(), groupOfGrant()], [1, 2, 1]);
   driver.leader({ kind: "createVolume", name: "triple", replicas: 3, uid: 0, gid: 0, mode: 0o755, groups: [] });
   const triple = driver.openSession("triple", 2);
-  assertFails(triple.run({ kind: "grantChunks", count: 8 }), "ENOSPC");
-  const range = grantedRange(session.run({ kind: "grantChunks", count: 8 }));
+  assertFails(triple.run({ kind: "grantChunks", count: 8, pool: 0 }), "ENOSPC");
+  const range = grantedRange(session.run({ kind: "grantChunks", count: 8, pool: 0 }));
   assert.equal(range.first, 2 * chunkNumbersPerGroup + 8);
 });
 
 test("of too many unfinished grants the oldest is taken back", () => {
   const transactions = Array.from({ length: openGrantsMax + 1 }, () =>
-    session.transaction({ kind: "grantChunks", count: 2 }),
+    session.transaction({ kind: "grantChunks", count: 2, pool: 0 }),
   );
   const ranges = driver.apply(...transactions).map(grantedRange);
   const oldest = ranges[0]!;
@@ -140,7 +140,7 @@ test("of too many unfinished grants the oldest is taken back", () => {
 });
 
 test("a session that ends leaves its unmapped chunks to be deleted", () => {
-  const range = grantedRange(session.run({ kind: "grantChunks", count: 10 }));
+  const range = grantedRange(session.run({ kind: "grantChunks", count: 10, pool: 0 }));
   const at = (offset: number) => range.first + offset;
   const file = session.file(root, "a");
   session.attributes(writing(file, 1, [{ index: 0, chunk: at(3) }]));
@@ -174,7 +174,9 @@ test("a session that ends leaves its unmapped chunks to be deleted", () => {
 });
 
 test("many retired grants are listed in order, in pages", () => {
-  const transactions = Array.from({ length: 40 }, () => session.transaction({ kind: "grantChunks", count: 5 }));
+  const transactions = Array.from({ length: 40 }, () =>
+    session.transaction({ kind: "grantChunks", count: 5, pool: 0 }),
+  );
   const ranges = driver.apply(...transactions).map(grantedRange);
   driver.leader({ kind: "closeSession", session: session.id });
   const all = ranges.flatMap(({ first, count }) => Array.from({ length: count }, (_, at) => first + at));

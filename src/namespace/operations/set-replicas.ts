@@ -1,5 +1,6 @@
 /**
- * setReplicas: the number of copies that a volume and its groups should have. Members come and go afterwards.
+ * setReplicas: the number of copies that a volume and its groups should have, except for those of placement rules, which say it
+ * themselves. Members come and go afterwards.
  *
  * Errors: ENOENT (no such volume, or deleted), EINVAL (replicas outside of 1–16).
  */
@@ -15,6 +16,6 @@ export function setReplicas(context: Context, operation: OperationOf<"setReplica
   if (volume?.deleted !== false) throw new FileError("ENOENT", `no volume ${operation.volume}`);
   checkReplicas(replicas);
   volumes.put({ ...volume, replicas });
-  for (const group of groups.groupsOf(volume.volume)) groups.putGroup({ ...group, replicas });
+  for (const group of groups.groupsOf(volume.volume)) if (group.pool === 0) groups.putGroup({ ...group, replicas });
   return { kind: "done" };
 }

@@ -1,7 +1,7 @@
 /** Mirror groups and stores: all of them in memory. */
 import { encode } from "../../codec/schema.ts";
 import { groupKey, storeKey, table, tableEnd, tableKey, turnKey } from "../keys.ts";
-import { type GroupRecord, groupRecord, type StoreRecord, storeRecord } from "../model.ts";
+import { defaultFailureDomain, type GroupRecord, groupRecord, type StoreRecord, storeRecord } from "../model.ts";
 import { decodeRow, groupRow } from "../rows.ts";
 import { type CountedState, scanUpTo } from "../state.ts";
 
@@ -61,20 +61,22 @@ export class GroupTable {
     return this.groups().filter((group) => group.volume === volume);
   }
 
-  /** The group of this volume that got the last grant; 0 before the first. */
-  lastTurn(volume: number): number {
-    const key = turnKey(volume);
+  /** The group of this pool that got the last grant; 0 before the first. */
+  lastTurn(volume: number, pool: number): number {
+    const key = turnKey(volume, pool);
     const row = this.#state.get(key);
     return row === undefined ? 0 : decodeRow(groupRow, row, key).group;
   }
 
-  putLastTurn(volume: number, group: number): void {
-    this.#state.put(turnKey(volume), encode(groupRow, { group }));
+  putLastTurn(volume: number, pool: number, group: number): void {
+    this.#state.put(turnKey(volume, pool), encode(groupRow, { group }));
   }
 
   /** A volume is gone: another one may take its groups over. */
   release(volume: number): void {
-    for (const group of this.groupsOf(volume)) this.putGroup({ ...group, volume: 0 });
-    this.#state.delete(turnKey(volume));
+    for (const group of this.groupsOf(volume)) {
+      this.putGroup({ ...group, volume: 0, pool: 0, labels: [], failureDomain: defaultFailureDomain });
+      this.#state.delete(turnKey(volume, group.pool));
+    }
   }
 }

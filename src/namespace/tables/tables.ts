@@ -5,6 +5,7 @@ import { EntryTable } from "./entry-table.ts";
 import { GroupTable } from "./group-table.ts";
 import { HeaderRow } from "./header.ts";
 import { InodeTable } from "./inode-table.ts";
+import { PlacementTable } from "./placement-table.ts";
 import { SessionTable } from "./session-table.ts";
 import { VolumeTable } from "./volume-table.ts";
 
@@ -16,6 +17,7 @@ export class Tables {
   readonly sessions: SessionTable;
   readonly volumes: VolumeTable;
   readonly groups: GroupTable;
+  readonly placements: PlacementTable;
 
   constructor(state: CountedState) {
     this.header = new HeaderRow(state);
@@ -25,6 +27,7 @@ export class Tables {
     this.sessions = new SessionTable(state);
     this.volumes = new VolumeTable(state);
     this.groups = new GroupTable(state);
+    this.placements = new PlacementTable(state);
   }
 
   /** Writes what the tables hold back until the end of a batch. */

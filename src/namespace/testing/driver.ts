@@ -124,7 +124,7 @@ export class DrivenSession {
   }
 
   chunk(): number {
-    if (this.#chunks.length === 0) this.#chunks.push(...this.#grant({ kind: "grantChunks", count: 16 }));
+    if (this.#chunks.length === 0) this.#chunks.push(...this.#grant({ kind: "grantChunks", count: 16, pool: 0 }));
     return this.#chunks.shift()!;
   }
 

@@ -257,7 +257,7 @@ export class RandomClient {
   /** An unused chunk; it stays unused if the operation fails. */
   #chunk(): number {
     if (this.#unused.length === 0) {
-      const result = this.#session.run({ kind: "grantChunks", count: 5 });
+      const result = this.#session.run({ kind: "grantChunks", count: 5, pool: 0 });
       assert.equal(result.kind, "granted");
       const { first, count } = result.kind === "granted" ? result.range : { first: 0, count: 0 };
       for (let at = 0; at < count; at++) this.#unused.push(first + at);

@@ -12,6 +12,7 @@ import * as handshake from "./handshake.ts";
 import * as leader from "./leader.ts";
 import * as ledger from "./ledger.ts";
 import * as locks from "./locks.ts";
+import * as placement from "./placement.ts";
 import * as registration from "./registration.ts";
 import * as store from "./store.ts";
 import * as watch from "./watch.ts";
@@ -31,6 +32,7 @@ const parts: [object, number, number][] = [
   [locks, 150, 159],
   [store, 200, 299],
   [admin, 300, 399],
+  [placement, 330, 339],
   [watch, 400, 499],
   [ledger, 500, 599],
 ];

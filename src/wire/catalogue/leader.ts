@@ -17,7 +17,15 @@ import {
   u32,
   u64,
 } from "../../codec/schema.ts";
-import { entryRecord, inodeRecord, mapping, memberState, name, volumeRecord } from "../../namespace/model.ts";
+import {
+  entryRecord,
+  inodeRecord,
+  mapping,
+  memberState,
+  name,
+  placementRecord,
+  volumeRecord,
+} from "../../namespace/model.ts";
 import { operation, result } from "../../namespace/operation.ts";
 import { method } from "../method.ts";
 import { heldLock } from "./locks.ts";
@@ -313,6 +321,30 @@ export const reportStore = method(
   struct({ removed: boolean }),
 );
 
+// --- where files go ---
+
+/** The placement rules of the session's volume, and the pool of each of its groups. */
+export const readPlacement = method(
+  127,
+  "leader.readPlacement",
+  struct({ session: u64 }),
+  struct({ placement: placementRecord, groups: list(struct({ group: u16, pool: u16 }), 8192) }),
+);
+
+/** Most directories above each other that an answer names. */
+export const pathStepsMax = 4096;
+
+/**
+ * A directory and those above it up to the root, which is not among them, as far as is committed: which entry of `parent` each is.
+ * FileError ENOENT (the leader doesn't know it, or it has no name).
+ */
+export const readPath = method(
+  128,
+  "leader.readPath",
+  struct({ session: u64, inode: u64 }),
+  struct({ steps: list(struct({ inode: u64, parent: u64, cookie: u64, name }), pathStepsMax) }),
+);
+
 // --- what the leader asks of clients ---
 
 /**
@@ -333,6 +365,9 @@ export const recallLeases = method(
 
 /** Groups have changed. Answered at once. */
 export const groupsChanged = method(141, "client.groupsChanged", struct({ views: list(groupView, 8192) }), nothing);
+
+/** The volume's placement rules have changed. Answered when the client has read them. */
+export const placementChanged = method(143, "client.placementChanged", nothing, nothing);
 
 /** The session was ended by the leader (volume deleted, administrator). */
 export const sessionEnded = method(

@@ -27,7 +27,7 @@ import { ReadPattern } from "../reader.ts";
 import { noOtherChange } from "../truncate.ts";
 import { FakeStore } from "./fake-store.ts";
 
-export type FileOperation = OperationOf<"write" | "unmap" | "setAttributes">;
+export type FileOperation = OperationOf<"write" | "unmap" | "setAttributes" | "place">;
 
 /** What the leader knows of a file. */
 export interface CommittedFile {
@@ -117,7 +117,7 @@ export class FakeJournal {
       return;
     }
     if (operation.kind === "write") file.size = Math.max(file.size, operation.end);
-    else {
+    else if (operation.kind === "setAttributes") {
       file.size = operation.size ?? file.size;
       for (const index of [...file.chunks.keys()])
         if (index >= Math.ceil(file.size / chunkBytes)) file.chunks.delete(index);
@@ -257,6 +257,10 @@ export class ContentHarness {
     await content.setSize({ size, ...noOtherChange }, this.operation("setSize"));
   }
 
+  async move(content: FileContent, index: number): Promise<void> {
+    await this.contents.relocation.move(content, index, 1, () => false, this.operation("move"));
+  }
+
   /** Lets time pass until the promise settles. */
   async until<T>(promise: Promise<T>): Promise<T> {
     let isSettled = false;
@@ -295,7 +299,7 @@ export class ContentHarness {
     let { size } = attributes;
     if (operation.kind === "unmap") for (let at = operation.from; at < operation.below; at++) map.delete(at);
     else if (operation.kind === "write") size = Math.max(size, operation.end);
-    else if (operation.size !== undefined) {
+    else if (operation.kind === "setAttributes" && operation.size !== undefined) {
       size = operation.size;
       for (const { index } of map.mappings(Math.ceil(size / chunkBytes), 1e9)) map.delete(index);
     }

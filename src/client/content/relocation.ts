@@ -1,0 +1,114 @@
+/**
+ * A file's chunks in the groups of another pool, chunk by chunk, while it is in use. A chunk is bound to its group by its id: so it
+ * is copied into a new one, and that takes its place.
+ *
+ * 1. Under the file's exclusive lease, and with all of it locked, everything that was written is on the stores. Nobody else reads or
+ *    writes it until the lease is given back.
+ * 2. The blocks are copied into a new chunk of the pool. Zeros stay holes, and bytes behind the end of the file, which are
+ *    undefined, become zeros.
+ * 3. One transaction maps the new chunk instead of the old one, which is then to be deleted. It changes no time and no
+ *    attribute. Others learn of it with their next lease, which brings the new map.
+ *
+ * Who dies before 3 leaves a chunk that was granted to its session and is deleted with it; after 3 the move is made. There is
+ * nothing in between, so nothing is to be taken up again: what is to be moved is seen from the map.
+ */
+import { blockBytes, chunkBytes } from "../../namespace/model.ts";
+import type { Operation } from "../waits.ts";
+import type { Contents } from "./contents.ts";
+import type { FileContent } from "./file-content.ts";
+import { endOfRange } from "./range-lock.ts";
+
+/** Copied with one request: 1 MiB, as the largest write. */
+const copiedBlocksMax = 256;
+
+export class Relocation {
+  readonly #contents: Contents;
+
+  constructor(contents: Contents) {
+    this.#contents = contents;
+  }
+
+  /**
+   * The exclusive lease is pinned. Returns the bytes that were copied; undefined, and nothing has changed, if there is no chunk at
+   * `index`, or it `isInPlace`. Errors: ENOSPC, EIO.
+   */
+  async move(
+    content: FileContent,
+    index: number,
+    pool: number,
+    isInPlace: (chunk: number) => boolean,
+    operation: Operation,
+  ): Promise<number | undefined> {
+    operation.waitsFor = "other reads and writes of the file";
+    const unlock = await content.lock.lock(0, endOfRange, true);
+    try {
+      operation.check();
+      if (!content.map.knows(index)) await content.map.load(index);
+      const source = content.map.get(index);
+      if (source === undefined || isInPlace(source)) return undefined;
+      const { journal, ids } = this.#contents;
+      await journal.committed(content.node.lastPosition, operation);
+      const chunk = await ids.takeChunk(operation, index === 0, pool);
+      try {
+        const bytes = await this.#copy(content, index, source, chunk, operation);
+        operation.check();
+        this.#map(content, index, chunk, pool);
+        return bytes;
+      } catch (error) {
+        if (content.map.get(index) !== chunk) ids.discardChunk(chunk);
+        throw error;
+      }
+    } finally {
+      unlock();
+    }
+  }
+
+  /** New chunks of the file come from the pool. The exclusive lease is pinned. */
+  place(content: FileContent, pool: number): void {
+    this.#execute(content, pool, []);
+  }
+
+  #map(content: FileContent, index: number, chunk: number, pool: number): void {
+    const before = content.view(index);
+    const position = this.#execute(content, pool, [{ index, chunk }]);
+    content.loads.outdateAll();
+    before?.cut(0, Number.POSITIVE_INFINITY);
+    content.adopt(content.newView(index, chunk, true), position);
+  }
+
+  #execute(content: FileContent, pool: number, mappings: { index: number; chunk: number }[]): number {
+    const { inode, size } = content;
+    const position = this.#contents.execute(content.node, { kind: "place", inode, pool, mappings }, undefined);
+    content.changedBy(position, size);
+    return position;
+  }
+
+  async #copy(
+    content: FileContent,
+    index: number,
+    source: number,
+    chunk: number,
+    operation: Operation,
+  ): Promise<number> {
+    const { blockReader, blockWriter } = this.#contents;
+    const bytes = Math.min(chunkBytes, content.size - index * chunkBytes);
+    const blockCount = Math.ceil(bytes / blockBytes);
+    // A chunk that no write has reached is unknown to stores: one block of zeros makes it known.
+    let isWritten = false;
+    for (let first = 0; first < blockCount; first += copiedBlocksMax) {
+      const count = Math.min(copiedBlocksMax, blockCount - first);
+      operation.waitsFor = "the stores, to move a chunk";
+      const copied = Buffer.concat(await blockReader.read(source, first, count, operation));
+      copied.fill(0, Math.min(copied.byteLength, bytes - first * blockBytes));
+      const isLast = first + count === blockCount;
+      if (isZero(copied) && (isWritten || !isLast)) continue;
+      await blockWriter.write(content, chunk, first, [copied], operation);
+      isWritten = true;
+    }
+    return bytes;
+  }
+}
+
+function isZero(bytes: Buffer): boolean {
+  return bytes[0] === 0 && bytes.subarray(1).equals(bytes.subarray(0, -1));
+}

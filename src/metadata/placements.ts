@@ -1,0 +1,217 @@
+/**
+ * Where the files of volumes go: placement rules and failure domains, as operators change them and clients read them.
+ *
+ * Which pool a file belongs to is decided by the client that makes it. So a change is over when all clients of the volume have
+ * read it; one that can't be told is cut off, and reads it with its next connection.
+ */
+import { BrineError } from "../errors/brine-error.ts";
+import { errno } from "../errors/errno.ts";
+import { FileError } from "../errors/file-error.ts";
+import type { PlacementRecord, VolumeRecord } from "../namespace/model.ts";
+import { rulesMax } from "../namespace/model.ts";
+import { isLabelKey, labelsText, sortedLabels } from "../namespace/store-labels.ts";
+import { checkPattern } from "../placement/path-rules.ts";
+import { findShortfalls, shortfallOf } from "../placement/shortfalls.ts";
+import { pathStepsMax, placementChanged } from "../wire/catalogue/leader.ts";
+import type { RulesChange, RulesShown, ShownRule } from "../wire/catalogue/placement.ts";
+import type { Groups } from "./groups.ts";
+import type { Leader } from "./leader.ts";
+import type { Session, Sessions } from "./sessions.ts";
+
+export interface PlacementsParts {
+  readonly leader: Leader;
+  readonly groups: Groups;
+  readonly sessions: Sessions;
+}
+
+export class Placements {
+  readonly #parts: PlacementsParts;
+
+  constructor(parts: PlacementsParts) {
+    this.#parts = parts;
+  }
+
+  // --- for clients ---
+
+  read({ volume }: Session): { placement: PlacementRecord; groups: { group: number; pool: number }[] } {
+    const { namespace } = this.#parts.leader;
+    const groups = namespace.groups().filter((group) => group.volume === volume);
+    return { placement: namespace.placement(volume), groups: groups.map(({ group, pool }) => ({ group, pool })) };
+  }
+
+  /** See readPath. Errors: FileError ENOENT. */
+  path(
+    { volume }: Session,
+    inode: number,
+  ): {
+    steps: { inode: number; parent: number; cookie: number; name: string }[];
+  } {
+    const { namespace } = this.#parts.leader;
+    const root = namespace.volumes().find((one) => one.volume === volume)?.root;
+    const steps: { inode: number; parent: number; cookie: number; name: string }[] = [];
+    for (let at = inode; at !== root && steps.length < pathStepsMax; ) {
+      const record = namespace.inode(volume, at);
+      if (record?.attributes.type !== "directory" || record.attributes.linkCount === 0) throw new FileError("ENOENT");
+      const name = namespace.entryName(volume, record.parent, record.parentCookie);
+      if (name === undefined) throw new FileError("ENOENT");
+      steps.push({ inode: at, parent: record.parent, cookie: record.parentCookie, name });
+      at = record.parent;
+    }
+    return { steps };
+  }
+
+  // --- for operators ---
+
+  /** Errors: notFound. */
+  show(name: string): RulesShown {
+    const { volume, replicas } = this.#volume(name);
+    const placement = this.#parts.leader.namespace.placement(volume);
+    const { failureDomain } = placement;
+    const rules = rulesOf(placement, replicas);
+    const stores = this.#stores();
+    return {
+      failureDomain,
+      rules,
+      shortfalls: rules.map((rule) => shortfallOf({ ...rule, failureDomain }, stores) ?? ""),
+    };
+  }
+
+  /** Errors: notFound, invalid, busy. */
+  async change({ volume: name, change }: RulesChange): Promise<RulesShown> {
+    const { leader, groups } = this.#parts;
+    const { volume, replicas } = this.#volume(name);
+    const before = leader.namespace.placement(volume);
+    const failureDomain = change.kind === "failureDomain" ? checkedKey(change.key) : before.failureDomain;
+    const rules = changedRules(rulesOf(before, replicas), change);
+    const pools = rules
+      .filter((rule) => !before.pools.some((pool) => pool.replicas === rule.replicas && asksFor(pool, rule)))
+      .map((rule) => ({ replicas: rule.replicas, labels: rule.labels, groups: this.#choose(rule, failureDomain) }));
+    const result = await leader.committer.execute({
+      kind: "setPlacement",
+      volume,
+      version: before.version,
+      failureDomain,
+      rules,
+      pools,
+    });
+    if (result.kind !== "done") throw refusalOf(name, result);
+    leader.log.info("placement changed", { volume: name, rules: rules.length, failureDomain });
+    await groups.made();
+    await this.#tellClients(volume);
+    return this.show(name);
+  }
+
+  /** Sentences for `brine status`: what can't be met. */
+  get problems(): string[] {
+    const { namespace } = this.#parts.leader;
+    const names = new Map(namespace.volumes().map(({ volume, name }) => [volume, name]));
+    return findShortfalls(namespace.groups(), this.#stores()).map(
+      ({ volume, text }) => `Volume ${names.get(volume)}: ${text}. Label or add stores, or ask for less.`,
+    );
+  }
+
+  /** Those that keep what they have, or take more. */
+  #stores() {
+    const stay = new Set(["takes", "spare", "keeps"]);
+    return this.#parts.groups.moves.planned().filter(({ role }) => stay.has(role));
+  }
+
+  #choose({ replicas, labels }: ShownRule, failureDomain: string) {
+    try {
+      return this.#parts.groups.choose({ replicas, labels, failureDomain });
+    } catch (error) {
+      if (!(error instanceof BrineError) || error.code !== "invalid" || labels.length === 0) throw error;
+      throw new BrineError("invalid", `${error.message} with ${labelsText(labels)} that take groups and are online`, {
+        advice:
+          '"brine store list" shows labels; "brine store label" sets them, "brine store add" has a spare one take groups',
+      });
+    }
+  }
+
+  async #tellClients(volume: number): Promise<void> {
+    const { leader, sessions } = this.#parts;
+    const peers = sessions.all().flatMap((one) => (one.volume === volume && one.peer !== undefined ? [one.peer] : []));
+    const options = { timeoutMs: leader.timeouts.clientAnswerMs, urgent: true };
+    await Promise.all(
+      peers.map((peer) =>
+        peer.request(placementChanged, {}, options).catch(() => peer.close("it did not read the placement rules")),
+      ),
+    );
+  }
+
+  #volume(name: string): VolumeRecord {
+    const volume = this.#parts.leader.namespace.volumeByName(name);
+    if (volume === undefined) {
+      throw new BrineError("notFound", `there is no volume "${name}"`, { advice: 'see "brine volume list"' });
+    }
+    return volume;
+  }
+}
+
+/** The rules of a volume with what their pools ask for. */
+export function rulesOf({ pools, rules }: PlacementRecord, replicas: number): ShownRule[] {
+  return rules.map(({ syntax, pattern, pool }) => {
+    const target = pools.find((one) => one.pool === pool) ?? { replicas, labels: [] };
+    return { syntax, pattern, replicas: target.replicas, labels: target.labels };
+  });
+}
+
+function asksFor(pool: { labels: ShownRule["labels"] }, rule: ShownRule): boolean {
+  return labelsText(sortedLabels(pool.labels)) === labelsText(sortedLabels(rule.labels));
+}
+
+/** Errors: invalid. */
+function changedRules(rules: readonly ShownRule[], change: RulesChange["change"]): ShownRule[] {
+  const changed = [...rules];
+  const at = (position: number): number => {
+    if (position >= 1 && position <= rules.length) return position - 1;
+    throw new BrineError("invalid", `there is no rule ${position}: there are ${rules.length}`, {
+      advice: '"brine volume rules" lists them',
+    });
+  };
+  switch (change.kind) {
+    case "add":
+      if (rules.length === rulesMax) throw new BrineError("invalid", `a volume has at most ${rulesMax} rules`);
+      checkPattern(change.rule);
+      checkTarget(change.rule);
+      changed.splice(change.position === 0 ? rules.length : at(change.position), 0, change.rule);
+      return changed;
+    case "remove":
+      changed.splice(at(change.position), 1);
+      return changed;
+    case "move": {
+      const to = at(change.to);
+      const [moved] = changed.splice(at(change.position), 1);
+      changed.splice(to, 0, moved!);
+      return changed;
+    }
+    case "failureDomain":
+      return changed;
+  }
+}
+
+function checkTarget({ replicas, labels }: ShownRule): void {
+  if (replicas < 1 || replicas > 8) throw new BrineError("invalid", `${replicas} copies: ask for 1 to 8`);
+  for (const { key, value } of labels) {
+    checkedKey(key);
+    if (value === "") throw new BrineError("invalid", `the label ${key} has no value`);
+  }
+  if (new Set(labels.map(({ key }) => key)).size < labels.length) {
+    throw new BrineError("invalid", "a store has one value of a label: name each key once");
+  }
+}
+
+function checkedKey(key: string): string {
+  if (isLabelKey(key)) return key;
+  throw new BrineError("invalid", `"${key}" can't be a label's key`, { advice: "use 1 to 64 of A–Z a–z 0–9 . _ -" });
+}
+
+function refusalOf(name: string, result: { kind: string; errno?: number }): BrineError {
+  if (result.errno === errno.ESTALE)
+    return new BrineError("busy", `the rules of volume "${name}" were changed meanwhile`, { advice: "try it again" });
+  if (result.errno === errno.ENOSPC)
+    return new BrineError("invalid", "there are no groups left for another kind of rule", {
+      advice: "let it ask for the same copies and labels as an earlier one",
+    });
+  return new BrineError("invalid", `the rules of volume "${name}" can't be changed: ${JSON.stringify(result)}`);
+}
