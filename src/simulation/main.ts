@@ -20,6 +20,7 @@ interface Options {
   readonly logLevel: LogLevel;
   readonly more?: readonly Kind[];
   readonly members: boolean;
+  readonly rules: boolean;
   readonly verbose: boolean;
 }
 
@@ -49,6 +50,11 @@ const program = new Command("simulate")
   .addOption(new Option("--log-level <level>", "of the servers' and clients' logs").choices(logLevels).default("info"))
   .option("--more <kinds>", "what applications do most, as overwrite,read (default: as the seed says)", listOfKinds)
   .option("--members", "stores come and go for good, and the number of copies changes", false)
+  .addOption(
+    new Option("--rules", "placement rules and labels of stores change, and rules are applied to what is there")
+      .default(false)
+      .conflicts("members"),
+  )
   .option("--verbose", "print the whole log and history, of successes too", false)
   .addHelpText("after", "\nExample: npm run simulate -- --seeds 1..100 --faults some");
 
@@ -85,10 +91,10 @@ function report({ failure, seed }: SimulationResult, options: Options): void {
   console.log(`\nlog:\n  ${log.slice(options.verbose ? 0 : -logLines).join("\n  ")}`);
   console.log(`\nhistory:\n  ${history.slice(options.verbose ? 0 : -historyLines).join("\n  ")}`);
   console.log(`\nFAILED seed ${seed}: ${error.name === "Violation" ? error.message : error.stack}`);
-  const { operations, faults, more, members } = options;
+  const { operations, faults, more, members, rules } = options;
   const also = more === undefined ? "" : ` --more ${more.join(",")}`;
   console.log(
-    `again: npm run simulate -- --seed ${seed} --operations ${operations} --faults ${faults}${also}${members ? " --members" : ""}\n`,
+    `again: npm run simulate -- --seed ${seed} --operations ${operations} --faults ${faults}${also}${members ? " --members" : ""}${rules ? " --rules" : ""}\n`,
   );
 }
 
@@ -106,8 +112,16 @@ async function main(): Promise<void> {
   const faultsInAll = new Map<FaultKind, number>();
   const failed: number[] = [];
   for (current = first; current <= last; current++) {
-    const { operations, faults, logLevel, more, members } = options;
-    const result = await simulate({ seed: current, operations, faults, logLevel, members, ...(more && { more }) });
+    const { operations, faults, logLevel, more, members, rules } = options;
+    const result = await simulate({
+      seed: current,
+      operations,
+      faults,
+      logLevel,
+      members,
+      rules,
+      ...(more && { more }),
+    });
     const verdict = result.failure !== undefined ? "FAILED" : result.undecided ? "open" : "ok";
     seeds[verdict] += 1;
     console.log(`${verdict.padEnd(6)} ${describe(result)}`);

@@ -13,6 +13,8 @@ export interface SimulationOptions {
   readonly hooks?: Hooks;
   /** Stores come and go for good, and the number of copies changes. */
   readonly members?: boolean;
+  /** Placement rules and labels of stores change, and rules are applied. Not together with `members`. */
+  readonly rules?: boolean;
   /** What applications do more of; default: as the seed says. */
   readonly more?: readonly Kind[];
 }

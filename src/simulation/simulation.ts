@@ -19,6 +19,7 @@ import { checkCaches, checkExclusive } from "./checkers/leases.ts";
 import { LinearizabilityChecker } from "./checkers/linearizability.ts";
 import { type ChunkPlaces, checkMembersEqual } from "./checkers/members.ts";
 import { checkMetadata } from "./checkers/metadata.ts";
+import { checkPlacement } from "./checkers/placement.ts";
 import { Undecided, Violation } from "./checkers/violation.ts";
 import { combinedLayout, memberLayout, rootMode, SimulatedCluster, separateLayout } from "./cluster.ts";
 import { Faults } from "./faults.ts";
@@ -27,6 +28,7 @@ import { Model } from "./model.ts";
 import { owner } from "./model-operations.ts";
 import { type Mount, MountDied } from "./mount.ts";
 import { Recorder, type Tolerance } from "./recorder.ts";
+import { RuleChanges } from "./rule-changes.ts";
 import type { ClientMount, SimulatedClient } from "./simulated-mount.ts";
 import { World } from "./simulated-platform.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
@@ -66,6 +68,8 @@ class Simulation {
   readonly #random: SimulatedRandom;
   readonly #cluster: SimulatedCluster;
   readonly #faults: Faults;
+  /** There are more stores than copies, and who is away for long is given up. */
+  readonly #hasSpares: boolean;
   readonly #deadMounts = new Set<string>();
   /** Mounts whose session may have ended, with its number. */
   readonly #riskyMounts = new Map<string, number>();
@@ -81,7 +85,8 @@ class Simulation {
     this.#options = options;
     this.#world = new World(options.seed, options.logLevel);
     this.#random = this.#world.scheduler.random.fork("simulation");
-    const layout = options.members ? memberLayout(rebuildAfterMs) : this.#random.pick([combinedLayout, separateLayout]);
+    this.#hasSpares = options.members === true || options.rules === true;
+    const layout = this.#hasSpares ? memberLayout(rebuildAfterMs) : this.#random.pick([combinedLayout, separateLayout]);
     const clients = ["one", "two"];
     this.#cluster = new SimulatedCluster(this.#world, layout, clients, options.hooks ?? {}, {
       onClientDeath: (mount) => {
@@ -99,7 +104,7 @@ class Simulation {
     });
     this.#faults = new Faults(this.#cluster, this.#random.fork("faults"), options.faults, {
       openCount: () => this.#checker?.openCount ?? 0,
-      mayDamage: options.members !== true,
+      mayDamage: !this.#hasSpares,
     });
   }
 
@@ -139,7 +144,7 @@ class Simulation {
   }
 
   async #story(): Promise<void> {
-    await this.#within("start", this.#cluster.start(this.#options.members ? replicasAtRest : undefined));
+    await this.#within("start", this.#cluster.start(this.#hasSpares ? replicasAtRest : undefined));
     const { root } = await this.#cluster.clients[0]!.mount();
     const checker = new LinearizabilityChecker(Model.withRoot(root, rootMode, owner.uid, owner.gid));
     this.#checker = checker;
@@ -164,7 +169,13 @@ class Simulation {
     keepChecking(this.#cluster, (ms) => this.#wait(ms), enough).catch((error: Error) => {
       this.#failure ??= error;
     });
-    const changes = this.#options.members ? this.#changeMembers(enough) : Promise.resolve();
+    const rules = this.#options.rules ? this.#changes(RuleChanges, "rules") : undefined;
+    await rules?.start();
+    const members = this.#options.members ? this.#changes(MemberChanges, "members") : undefined;
+    const changes = Promise.all([rules?.run(enough), members?.run(enough)]);
+    changes.catch((error: Error) => {
+      this.#failure ??= error;
+    });
     this.#watchLeases();
     this.#phase = "work";
     while (!enough()) await this.#wait(pollMs);
@@ -173,6 +184,7 @@ class Simulation {
     await this.#within("operations end", work);
     await this.#within("members in sync", this.#cluster.whole());
     await this.#within("sessions of the dead gone", mourning);
+    if (rules !== undefined) await this.#within("rules applied", rules.applyToAll());
     await this.#within("audit", this.#auditAll());
     await this.#within("members equal", this.#compareMembers());
 
@@ -184,7 +196,9 @@ class Simulation {
     const places = await this.#within("members equal at the end", this.#compareMembers());
     await this.#within("servers stop", this.#stopServers());
     const { leader } = this.#cluster;
-    this.#leftBehind = checkMetadata(leader.host.database(leader.statePath).open(), places);
+    const state = leader.host.database(leader.statePath).open();
+    this.#leftBehind = checkMetadata(state, places);
+    if (rules !== undefined) checkPlacement(state);
   }
 
   #applications(recorder: Recorder, checker: LinearizabilityChecker): Application[] {
@@ -209,13 +223,12 @@ class Simulation {
     );
   }
 
-  #changeMembers(enough: () => boolean): Promise<void> {
-    const changes = new MemberChanges(this.#cluster, this.#random.fork("members"), (ms) => this.#wait(ms));
-    const changing = changes.run(enough);
-    changing.catch((error: Error) => {
-      this.#failure ??= error;
-    });
-    return changing;
+  /** What an operator does. */
+  #changes<T>(
+    kind: new (cluster: SimulatedCluster, random: SimulatedRandom, wait: (ms: number) => Promise<void>) => T,
+    name: string,
+  ): T {
+    return new kind(this.#cluster, this.#random.fork(name), (ms) => this.#wait(ms));
   }
 
   #tolerance(mount: Mount, errno: string, calledUs: number): Tolerance {

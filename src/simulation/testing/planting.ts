@@ -19,14 +19,24 @@ export interface Search {
   readonly operations?: number;
   /** Stores come and go for good. */
   readonly members?: boolean;
+  /** Placement rules change, and are applied. */
+  readonly rules?: boolean;
   /** What the applications do more of. */
   readonly more?: readonly Kind[];
 }
 
 export async function mustBeFound(hooks: () => Hooks, expected: RegExp, search: Search = {}): Promise<void> {
-  const { faults = "none", seeds = 8, firstSeed = 1, operations = 150, members = false, more } = search;
+  const { faults = "none", seeds = 8, firstSeed = 1, operations = 150, members = false, rules = false, more } = search;
   for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {
-    const { failure } = await simulate({ seed, operations, faults, hooks: hooks(), members, ...(more && { more }) });
+    const { failure } = await simulate({
+      seed,
+      operations,
+      faults,
+      hooks: hooks(),
+      members,
+      rules,
+      ...(more && { more }),
+    });
     if (failure === undefined) continue;
     assert.match(failure.error.message, expected);
     return;

@@ -1,0 +1,141 @@
+/**
+ * What an operator does with placement rules while applications work and faults happen: rules come, go and change places, stores get
+ * other labels, copies are kept apart by another label, and the rules are applied to what is there, by a client that works for
+ * an application at the same time. In the end all labels are as at the start, and the rules are applied once more: then every
+ * chunk is where they say (checkers/placement.ts).
+ */
+import { type ApplyReport, RuleApplier } from "../client/apply-rules.ts";
+import { type BrineError, hasCode } from "../errors/brine-error.ts";
+import { FileError } from "../errors/file-error.ts";
+import type { Label } from "../namespace/model.ts";
+import { changeRules, labelStore, type RulesChange, type ShownRule } from "../wire/catalogue/placement.ts";
+import { type SimulatedCluster, volumeName } from "./cluster.ts";
+import { MountDied } from "./mount.ts";
+import type { SimulatedRandom } from "./simulated-random.ts";
+import type { SimulatedServer } from "./simulated-server.ts";
+
+/** Of the four stores, in their order: two have what a rule can ask for, one of them in each rack. */
+const labelsAtRest: readonly Readonly<Record<string, string>>[] = [
+  { disk: "ssd", rack: "r1" },
+  { disk: "ssd", rack: "r2" },
+  { disk: "hdd", rack: "r1" },
+  { disk: "hdd", rack: "r2" },
+];
+/** Of names that applications use, in directories and in the root. */
+const patterns: readonly Pick<ShownRule, "syntax" | "pattern">[] = [
+  { syntax: "glob", pattern: "a" },
+  { syntax: "glob", pattern: "[b-c]" },
+  { syntax: "glob", pattern: "/a/**" },
+  { syntax: "glob", pattern: "**/b/*" },
+  { syntax: "expression", pattern: "^/[^/]+$" },
+  { syntax: "expression", pattern: "[ac]$" },
+];
+const targets: readonly Readonly<Record<string, string>>[] = [{}, { disk: "ssd" }, { disk: "hdd" }];
+const rulesMax = 4;
+const replicasMax = 2;
+const againMs = 500;
+
+export class RuleChanges {
+  readonly #cluster: SimulatedCluster;
+  readonly #random: SimulatedRandom;
+  readonly #wait: (ms: number) => Promise<void>;
+  #ruleCount = 0;
+
+  constructor(cluster: SimulatedCluster, random: SimulatedRandom, wait: (ms: number) => Promise<void>) {
+    this.#cluster = cluster;
+    this.#random = random;
+    this.#wait = wait;
+  }
+
+  /** Before the applications begin. */
+  async start(): Promise<void> {
+    await this.#labelAsAtRest();
+  }
+
+  /** One change after the other until `over`; then labels as at the start. */
+  async run(over: () => boolean): Promise<void> {
+    const changes = {
+      add: () => this.#add(),
+      remove: () => this.#change({ kind: "remove", position: this.#position() }),
+      move: () => this.#change({ kind: "move", position: this.#position(), to: this.#position() }),
+      domain: () => this.#change({ kind: "failureDomain", key: this.#random.pick(["host", "rack"]) }),
+      label: () => this.#label(this.#random.pick(this.#cluster.stores), this.#random.pick(labelsAtRest)),
+      apply: () => this.#apply(),
+      applyLater: () => this.#apply(),
+    };
+    while (!over()) {
+      await this.#wait(this.#random.between(100, 2_000));
+      if (over()) break;
+      await this.#random.pick(Object.values(changes))();
+    }
+    await this.#labelAsAtRest();
+  }
+
+  /** All files are where the rules say when it ends: nobody changes anything any more. */
+  async applyToAll(): Promise<void> {
+    for (;;) {
+      const report = await this.#apply();
+      if (report?.failed === 0) return;
+      await this.#wait(againMs);
+    }
+  }
+
+  async #add(): Promise<void> {
+    if (this.#ruleCount >= rulesMax) return this.#change({ kind: "remove", position: 1 });
+    const labels = labelsOf(this.#random.pick(targets));
+    const rule = { ...this.#random.pick(patterns), replicas: this.#random.between(1, replicasMax), labels };
+    return this.#change({ kind: "add", position: this.#random.below(this.#ruleCount + 1), rule });
+  }
+
+  async #change(change: RulesChange["change"]): Promise<void> {
+    this.#log(change.kind, { change: JSON.stringify(change) });
+    await this.#tried(async () => {
+      const { rules } = await this.#cluster.request(changeRules, { volume: volumeName, change });
+      this.#ruleCount = rules.length;
+    });
+  }
+
+  async #labelAsAtRest(): Promise<void> {
+    for (const [at, server] of this.#cluster.stores.entries()) await this.#label(server, labelsAtRest[at]!);
+  }
+
+  async #label(server: SimulatedServer, labels: Readonly<Record<string, string>>): Promise<void> {
+    this.#log("label", { store: server.plan.name, labels: JSON.stringify(labels) });
+    await this.#tried(() => this.#cluster.request(labelStore, { store: server.address, labels: labelsOf(labels) }));
+  }
+
+  /** By a client that may die over it. Undefined: it didn't come to an end. */
+  async #apply(): Promise<ApplyReport | undefined> {
+    const { client, death } = await this.#random.pick(this.#cluster.clients).mount();
+    try {
+      const report = await Promise.race([new RuleApplier(client, client.placing()).run(), death]);
+      this.#log("applied", { moved: report.files, chunks: report.chunks, failed: report.failed });
+      return report;
+    } catch (error) {
+      if (!(error instanceof MountDied) && !(error instanceof FileError)) throw error;
+      this.#log("applying ended", { reason: error.message });
+      return undefined;
+    }
+  }
+
+  async #tried(request: () => Promise<unknown>): Promise<void> {
+    try {
+      await request();
+    } catch (error) {
+      if (!hasCode(error, "refused", "invalid", "notFound", "busy")) throw error;
+      this.#log("refused", { reason: (error as BrineError).message });
+    }
+  }
+
+  #position(): number {
+    return this.#random.between(1, Math.max(1, this.#ruleCount));
+  }
+
+  #log(what: string, fields: Record<string, string | number>): void {
+    this.#cluster.world.log.add("info", `RULES ${what}`, fields);
+  }
+}
+
+function labelsOf(labels: Readonly<Record<string, string>>): Label[] {
+  return Object.entries(labels).map(([key, value]) => ({ key, value }));
+}
