@@ -19,16 +19,15 @@ import { checkCaches, checkExclusive } from "./checkers/leases.ts";
 import { LinearizabilityChecker } from "./checkers/linearizability.ts";
 import { type ChunkPlaces, checkMembersEqual } from "./checkers/members.ts";
 import { checkMetadata } from "./checkers/metadata.ts";
-import { checkPlacement } from "./checkers/placement.ts";
 import { Undecided, Violation } from "./checkers/violation.ts";
 import { combinedLayout, memberLayout, rootMode, SimulatedCluster, separateLayout } from "./cluster.ts";
 import { Faults } from "./faults.ts";
-import { MemberChanges, rebuildAfterMs, replicasAtRest } from "./member-changes.ts";
+import { rebuildAfterMs, replicasAtRest } from "./member-changes.ts";
 import { Model } from "./model.ts";
 import { owner } from "./model-operations.ts";
 import { type Mount, MountDied } from "./mount.ts";
+import { Operator } from "./operator.ts";
 import { Recorder, type Tolerance } from "./recorder.ts";
-import { RuleChanges } from "./rule-changes.ts";
 import type { ClientMount, SimulatedClient } from "./simulated-mount.ts";
 import { World } from "./simulated-platform.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
@@ -169,10 +168,9 @@ class Simulation {
     keepChecking(this.#cluster, (ms) => this.#wait(ms), enough).catch((error: Error) => {
       this.#failure ??= error;
     });
-    const rules = this.#options.rules ? this.#changes(RuleChanges, "rules") : undefined;
-    await rules?.start();
-    const members = this.#options.members ? this.#changes(MemberChanges, "members") : undefined;
-    const changes = Promise.all([rules?.run(enough), members?.run(enough)]);
+    const operator = new Operator(this.#options, this.#cluster, this.#random, (ms) => this.#wait(ms));
+    await operator.start();
+    const changes = operator.run(enough);
     changes.catch((error: Error) => {
       this.#failure ??= error;
     });
@@ -184,7 +182,7 @@ class Simulation {
     await this.#within("operations end", work);
     await this.#within("members in sync", this.#cluster.whole());
     await this.#within("sessions of the dead gone", mourning);
-    if (rules !== undefined) await this.#within("rules applied", rules.applyToAll());
+    await this.#within("rules applied", operator.settle());
     await this.#within("audit", this.#auditAll());
     await this.#within("members equal", this.#compareMembers());
 
@@ -198,7 +196,7 @@ class Simulation {
     const { leader } = this.#cluster;
     const state = leader.host.database(leader.statePath).open();
     this.#leftBehind = checkMetadata(state, places);
-    if (rules !== undefined) checkPlacement(state);
+    operator.check(state);
   }
 
   #applications(recorder: Recorder, checker: LinearizabilityChecker): Application[] {
@@ -221,14 +219,6 @@ class Simulation {
     return this.#cluster.clients.flatMap((client) =>
       Array.from({ length: count }, (_, index) => make(`${client.name} ${index}`, [client])),
     );
-  }
-
-  /** What an operator does. */
-  #changes<T>(
-    kind: new (cluster: SimulatedCluster, random: SimulatedRandom, wait: (ms: number) => Promise<void>) => T,
-    name: string,
-  ): T {
-    return new kind(this.#cluster, this.#random.fork(name), (ms) => this.#wait(ms));
   }
 
   #tolerance(mount: Mount, errno: string, calledUs: number): Tolerance {
