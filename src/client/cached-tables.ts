@@ -38,6 +38,7 @@ export class CachedTables {
       inodes: {
         get: (_volume, inode) => this.#node(inode).record,
         put: (_volume, record) => this.#put(record),
+        add: (_volume, record) => this.#put(record),
         addOrphan: () => {},
         deleteOrphan: () => {},
       },

@@ -10,7 +10,7 @@ import { Session } from "./session.ts";
 
 const volume = {
   ...{ volume: 1, name: "home", replicas: 1, root: 1, createdNs: 0n, deleted: false },
-  ...{ inodeCount: 1, chunkCount: 0 },
+  ...{ inodeCount: 1, chunkCount: 0, quotaVersion: 0 },
 };
 
 test("an outdated leader can't end a session", async (context) => {

@@ -44,8 +44,7 @@ export class NodeNumbers {
 
 /** 512-byte sectors that the file takes: all up to its end, but no more than its mapped chunks have. */
 export function sectorsOf(attributes: Attributes): number {
-  const toEnd = Math.ceil(attributes.size / blockBytes) * blockBytes;
-  return Math.min(toEnd, attributes.chunkCount * chunkBytes) / sectorBytes;
+  return allocatedBytes(attributes) / sectorBytes;
 }
 
 export function putU64(view: DataView, at: number, value: number): void {

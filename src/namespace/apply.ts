@@ -18,6 +18,7 @@ import type { Operation, OperationKind, OperationOf, Result, Transaction } from 
 import { changeGroup } from "./operations/change-group.ts";
 import { chunksDeleted } from "./operations/chunks-deleted.ts";
 import { closeSession } from "./operations/close-session.ts";
+import { countTree } from "./operations/count-tree.ts";
 import { create } from "./operations/create.ts";
 import { createUnnamed } from "./operations/create-unnamed.ts";
 import { createVolume } from "./operations/create-volume.ts";
@@ -38,6 +39,7 @@ import { rmdir } from "./operations/rmdir.ts";
 import { setAccessControlList } from "./operations/set-access-control-list.ts";
 import { setAttributes } from "./operations/set-attributes.ts";
 import { setPlacement } from "./operations/set-placement.ts";
+import { setQuota } from "./operations/set-quota.ts";
 import { setReplicas } from "./operations/set-replicas.ts";
 import { setStoreLabels } from "./operations/set-store-labels.ts";
 import { setStoreStatus } from "./operations/set-store-status.ts";
@@ -81,6 +83,8 @@ const leaderOperations: {
   chunksDeleted,
   createVolume,
   setReplicas,
+  setQuota,
+  countTree,
   deleteVolume,
   removeVolumeInodes,
   registerStore,

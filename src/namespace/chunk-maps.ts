@@ -41,6 +41,13 @@ export function planMappings(
   return planned;
 }
 
+/** The record with the chunks that `applyMappings` will have added: what quotas are asked about before. */
+export function withChunks(record: InodeRecord, planned: readonly PlannedMapping[]): InodeRecord {
+  const added = planned.filter(({ previous }) => previous === undefined).length;
+  if (added === 0) return record;
+  return { ...record, attributes: { ...record.attributes, chunkCount: record.attributes.chunkCount + added } };
+}
+
 /** Maps what was planned; chunks that lay there before are to be deleted. Counts in `draft` and the volume. */
 export function applyMappings(context: FileContext, draft: InodeRecord, planned: readonly PlannedMapping[]): void {
   const { tables, volume, session } = context;

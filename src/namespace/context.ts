@@ -9,6 +9,7 @@
 import type { EntryRecord, InodeRecord, Mapping } from "./model.ts";
 import type { Session } from "./tables/session-table.ts";
 import type { Tables } from "./tables/tables.ts";
+import type { Account, Amount } from "./usage.ts";
 
 /** For operations of the leader. */
 export interface Context {
@@ -27,7 +28,10 @@ export interface GrantedNumbers {
 export interface FileTables {
   readonly inodes: {
     get(volume: number, inode: number): InodeRecord | undefined;
+    /** One that is there. */
     put(volume: number, record: InodeRecord): void;
+    /** A new one. */
+    add(volume: number, record: InodeRecord): void;
     addOrphan(volume: number, inode: number): void;
     deleteOrphan(inode: number): void;
   };
@@ -56,6 +60,8 @@ export interface FileContext {
   readonly timeNs: bigint;
   readonly volume: number;
   readonly session: { readonly inodeGrants: GrantedNumbers; readonly chunkGrants: GrantedNumbers };
+  /** In a client whose volume has quotas; throws if the grant doesn't reach. See `charge` in usage.ts. */
+  readonly charge?: ((account: Account, amount: Amount) => void) | undefined;
 }
 
 /** For the other operations of clients, at the leader only. */

@@ -152,5 +152,6 @@ export function newInode(
     nextCookie: firstCookie,
     extendedAttributes: [],
     pool: 0,
+    tree: 0,
   };
 }

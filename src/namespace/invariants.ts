@@ -3,6 +3,7 @@
  * after each step. Reads the whole state into memory, so it is not for production.
  */
 import { checkChunks } from "./invariants/chunks.ts";
+import { checkQuotas } from "./invariants/quotas.ts";
 import { checkSessions } from "./invariants/sessions.ts";
 import { readSnapshot } from "./invariants/snapshot.ts";
 import { checkTree } from "./invariants/tree.ts";
@@ -16,5 +17,6 @@ export function checkInvariants(state: State): string[] {
   for (const volume of snapshot.volumes.values()) checkTree(snapshot, volume, report);
   checkChunks(snapshot, report);
   checkSessions(snapshot, report);
+  checkQuotas(snapshot, report);
   return problems;
 }

@@ -18,6 +18,10 @@ export const table = {
   /** Chunk maps: volume, inode, index → chunk. */
   mapping: 0x14,
   orphan: 0x15,
+  /** Usage and limits: volume, kind, id. */
+  quota: 0x16,
+  /** Directories whose entries are still to be counted for, or taken out of, a quota: volume, tree, directory. */
+  counting: 0x17,
   /** Chunk → volume, inode, index: the other direction of `mapping`. */
   owner: 0x20,
   deletion: 0x21,
@@ -101,12 +105,31 @@ export function indexOfMappingKey(key: Uint8Array): number {
   return readU32(key, restAt);
 }
 
-/** Volume of a key of the tables inode, entry, cookie and mapping. */
+const quotaBuffer = keyBuffer(table.quota, inodeAt + 9);
+export function quotaKey(volume: number, kind: number, id: number): Buffer {
+  putU16(quotaBuffer, volumeAt, volume);
+  quotaBuffer[inodeAt] = kind;
+  putU64(quotaBuffer, inodeAt + 1, id);
+  return quotaBuffer;
+}
+
+const countingBuffer = keyBuffer(table.counting, restAt + 8);
+export function countingKey(volume: number, tree: number, directory: number): Buffer {
+  volumeAndInode(countingBuffer, volume, tree);
+  putU64(countingBuffer, restAt, directory);
+  return countingBuffer;
+}
+
+export function directoryOfCountingKey(key: Uint8Array): number {
+  return readU64(key, restAt);
+}
+
+/** Volume of a key of the tables inode, entry, cookie, mapping, quota and counting. */
 export function volumeOfKey(key: Uint8Array): number {
   return key[volumeAt]! * 256 + key[volumeAt + 1]!;
 }
 
-/** Inode (or directory) of a key of the tables inode, entry, cookie and mapping. */
+/** Inode (or directory, or tree) of a key of the tables inode, entry, cookie, mapping and counting. */
 export function inodeOfKey(key: Uint8Array): number {
   return readU64(key, inodeAt);
 }

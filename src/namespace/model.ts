@@ -12,6 +12,7 @@ import {
   i64,
   list,
   oneOf,
+  optional,
   shortList,
   struct,
   text,
@@ -100,6 +101,8 @@ export const inodeRecord = struct({
   extendedAttributes: shortList(extendedAttribute, extendedCountMax),
   /** Of a file: the pool of its volume from whose groups its chunks are to come; 0: the volume's own groups. */
   pool: u16,
+  /** The directory whose quota it counts for: itself, or one above it; 0: none. Directories in it have the same. */
+  tree: u64,
 });
 export type InodeRecord = Infer<typeof inodeRecord>;
 
@@ -178,6 +181,8 @@ export const volumeRecord = struct({
   inodeCount: u64,
   /** Chunks that its files map. */
   chunkCount: u64,
+  /** Grows with each change of its quotas' limits; 0: it never had any. */
+  quotaVersion: u32,
 });
 export type VolumeRecord = Infer<typeof volumeRecord>;
 
@@ -207,6 +212,26 @@ export const placementRecord = struct({
   rules: list(placementRule, rulesMax),
 });
 export type PlacementRecord = Infer<typeof placementRecord>;
+/** What a quota is on: a whole volume, a directory with all that is below it, what belongs to a user or to a group. */
+export const quotaKind = oneOf("volume", "tree", "user", "group");
+export type QuotaKind = Infer<typeof quotaKind>;
+
+/** Which one: the inode of the directory, uid, gid; 0 for the volume. */
+export const quotaSubject = struct({ kind: quotaKind, id: u64 });
+export type QuotaSubject = Infer<typeof quotaSubject>;
+
+export const quotaLimits = struct({ bytes: optional(u64), inodes: optional(u64) });
+export type QuotaLimits = Infer<typeof quotaLimits>;
+
+/** Usage, and limits where there are any. Usage is kept for everything that has some, with limits or without. */
+export const quotaRecord = struct({
+  subject: quotaSubject,
+  limits: quotaLimits,
+  /** Allocated: see namespace/usage.ts. */
+  bytes: u64,
+  inodes: u64,
+});
+export type QuotaRecord = Infer<typeof quotaRecord>;
 
 /** Numbers [first, first + count) that a session may use; for chunks they are chunk ids of one group. */
 export const range = struct({ first: u64, count: u32 });

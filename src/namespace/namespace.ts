@@ -19,6 +19,8 @@ import type {
   InodeRecord,
   Mapping,
   PlacementRecord,
+  QuotaRecord,
+  QuotaSubject,
   Range,
   SessionRecord,
   StoreRecord,
@@ -29,6 +31,7 @@ import type { Result, Transaction } from "./operation.ts";
 import { formatRow, formatVersion, type Owner } from "./rows.ts";
 import { CountedState, type State } from "./state.ts";
 import type { ListedEntry } from "./tables/entry-table.ts";
+import type { Counting } from "./tables/quota-table.ts";
 import { Tables } from "./tables/tables.ts";
 
 export type { State } from "./state.ts";
@@ -132,6 +135,22 @@ export class Namespace {
   /** Inodes without a name, with a number above `after`, in the order of numbers. */
   orphans(after: number, limit: number): { volume: number; inode: number }[] {
     return this.#tables.inodes.orphans(after, limit);
+  }
+
+  // --- quotas ---
+
+  /** Usage of everything that has some, with its limits. Records must not be changed. */
+  quotas(volume: number): QuotaRecord[] {
+    return this.#tables.quotas.all(volume);
+  }
+
+  quota(volume: number, { kind, id }: QuotaSubject): QuotaRecord | undefined {
+    return this.#tables.quotas.get(volume, kind, id);
+  }
+
+  /** Directories whose entries are still to be counted, of all volumes or of one. */
+  quotaCounting(limit: number, volume?: number): Counting[] {
+    return this.#tables.quotas.counting(limit, volume);
   }
 
   // --- chunks ---

@@ -29,6 +29,7 @@ export function newNodeIn(
   let mode = type === "symlink" ? 0o777 : asked.mode & permissionBits;
   if (type === "directory" && inherits) mode |= setGroupId;
   const record = newInode({ inode, type, mode, uid, gid, device, target }, place, timeNs);
+  record.tree = parent.tree;
   if (type !== "symlink" && !inheritLists(parent, record)) record.attributes.mode &= ~(asked.umask & 0o777);
   return record;
 }

@@ -33,6 +33,8 @@ import {
   patternBytesMax,
   patternSyntax,
   poolLabelsMax,
+  quotaLimits,
+  quotaSubject,
   range,
   rulesMax,
   storeStatus,
@@ -157,6 +159,17 @@ export const operation = union({
   }),
   /** The number of copies of a volume; its groups get the members that this takes later, one by one. */
   setReplicas: struct({ volume: u16, replicas: u8 }),
+  /**
+   * Sets the limits of a quota; none at all: it ends. On a directory (`tree`) what is in it is then counted step by step, or
+   * taken out again: `countTree`. ENOENT, ENOTDIR, EINVAL (the volume's root, or quotas of directories would nest), EBUSY
+   * (another directory of the volume is being counted).
+   */
+  setQuota: struct({ volume: u16, subject: quotaSubject, limits: quotaLimits }),
+  /**
+   * Entries of a directory up to the cookie `upTo` get its tree; directories among them are looked at next. `last`: there are no
+   * entries behind it. The leader has the leases on all inodes that this changes. ENOENT.
+   */
+  countTree: struct({ volume: u16, tree: u64, directory: u64, upTo: u64, last: boolean }),
   /** Marks a volume as deleted; `removeVolumeInodes` then empties it step by step. */
   deleteVolume: struct({ volume: u16 }),
   /** Removes up to `limit` rows (mappings, entries, inodes) of a deleted volume, and the volume itself with the last. */

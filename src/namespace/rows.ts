@@ -32,6 +32,9 @@ export type Owner = Infer<typeof ownerRow>;
 /** Numbers [first, first + count). `used` has a bit for each of them, lowest first. */
 export const grantRow = struct({ first: u64, count: u32, used: bytes(inodeGrantMax / 8) });
 
+/** Cookie of the entry of a directory that was counted last. */
+export const countingRow = struct({ after: u64 });
+
 export const chunkRow = struct({ chunk: u64 });
 export const volumeRow = struct({ volume: u16 });
 export const groupRow = struct({ group: u16 });

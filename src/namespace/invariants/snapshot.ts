@@ -2,6 +2,7 @@
 import { Grant } from "../grant.ts";
 import {
   cookieOfKey,
+  directoryOfCountingKey,
   indexOfMappingKey,
   inodeOfKey,
   nameOfEntryKey,
@@ -19,6 +20,8 @@ import {
   groupRecord,
   type InodeRecord,
   inodeRecord,
+  type QuotaRecord,
+  quotaRecord,
   type SessionRecord,
   type StoreRecord,
   sessionRecord,
@@ -49,6 +52,9 @@ export interface Snapshot {
   readonly owners: Map<number, Owner>;
   /** Orphans with their volume. */
   readonly orphans: Map<number, number>;
+  readonly quotas: { volume: number; record: QuotaRecord }[];
+  /** Directories that are being counted. */
+  readonly counting: { volume: number; tree: number; directory: number }[];
   readonly deletions: number[];
   readonly retired: Grant[];
   readonly sessions: Map<number, StoredSession>;
@@ -101,6 +107,15 @@ export function readSnapshot(state: State): Snapshot {
     })),
     owners: new Map(rows(table.owner).map(([key, row]) => [numberOfKey(key), decodeRow(ownerRow, row, key)])),
     orphans: new Map(rows(table.orphan).map(([key, row]) => [numberOfKey(key), decodeRow(volumeRow, row, key).volume])),
+    quotas: rows(table.quota).map(([key, row]) => ({
+      volume: volumeOfKey(key),
+      record: decodeRow(quotaRecord, row, key),
+    })),
+    counting: rows(table.counting).map(([key]) => ({
+      volume: volumeOfKey(key),
+      tree: inodeOfKey(key),
+      directory: directoryOfCountingKey(key),
+    })),
     deletions: rows(table.deletion).map(([key]) => numberOfKey(key)),
     retired: rows(table.retired).map(([key, row]) => Grant.decode(row, key)),
     sessions: new Map(rows(table.session).map(([key, row]) => [numberOfKey(key), decodeRow(sessionRecord, row, key)])),

@@ -9,6 +9,7 @@ import type { FileContext } from "../context.ts";
 import { directoryOf } from "../inodes.ts";
 import { newNodeIn } from "../new-node.ts";
 import type { OperationOf, Result } from "../operation.ts";
+import { charge } from "../usage.ts";
 
 export function createUnnamed(context: FileContext, operation: OperationOf<"createUnnamed">): Result {
   const { tables, volume, session } = context;
@@ -19,8 +20,9 @@ export function createUnnamed(context: FileContext, operation: OperationOf<"crea
   const asked = { ...operation, type: "file", device: 0, target: "" } as const;
   const record = newNodeIn(directory, asked, { parent, cookie: 0 }, context.timeNs);
   record.attributes.linkCount = 0;
+  charge(context, undefined, record);
   session.inodeGrants.use(inode);
-  tables.inodes.put(volume, record);
+  tables.inodes.add(volume, record);
   // Not changed, but what the file got comes from it: a client keeps the directory's lease until this is committed.
   tables.inodes.put(volume, directory);
   tables.inodes.addOrphan(volume, inode);

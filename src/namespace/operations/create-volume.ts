@@ -31,9 +31,9 @@ export function createVolume(context: Context, operation: OperationOf<"createVol
   const mode = operation.mode & permissionBits;
   const node = { inode: root, type: "directory", mode, uid, gid, device: 0, target: "" } as const;
   // The root is its own parent, as `..` of a root directory is.
-  inodes.put(volume, newInode(node, { parent: root, cookie: 0 }, context.timeNs));
+  inodes.add(volume, newInode(node, { parent: root, cookie: 0 }, context.timeNs));
   const createdNs = context.timeNs;
-  volumes.put({ volume, name, replicas, root, createdNs, deleted: false, inodeCount: 1, chunkCount: 0 });
+  volumes.put({ volume, name, replicas, root, createdNs, deleted: false, inodeCount: 1, chunkCount: 0, quotaVersion: 0 });
   return { kind: "made", id: volume };
 }
 

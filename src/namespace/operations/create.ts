@@ -11,6 +11,7 @@ import { addEntry, checkName, directoryOf, draftOf, markModified } from "../inod
 import { type FileType, linkCountMax } from "../model.ts";
 import { newNodeIn } from "../new-node.ts";
 import type { OperationOf, Result } from "../operation.ts";
+import { charge } from "../usage.ts";
 
 export function create(context: FileContext, operation: OperationOf<"create">): Result {
   const { tables, volume, session } = context;
@@ -27,8 +28,9 @@ export function create(context: FileContext, operation: OperationOf<"create">): 
   if (type === "directory") directory.attributes.linkCount += 1;
   markModified(context, directory);
   const record = newNodeIn(parent, operation, { parent: operation.parent, cookie }, context.timeNs);
+  charge(context, undefined, record);
   session.inodeGrants.use(inode);
-  tables.inodes.put(volume, record);
+  tables.inodes.add(volume, record);
   tables.inodes.put(volume, directory);
   tables.entries.put(volume, operation.parent, name, { inode, type, cookie });
   tables.volumes.count(volume, 1, 0);

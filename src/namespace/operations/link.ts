@@ -2,7 +2,8 @@
  * link(2): a further name for anything but a directory.
  *
  * Errors, in this order: ENOENT (the inode is gone), ENOENT or ENOTDIR of the parent, ENAMETOOLONG, EEXIST, EPERM for a
- * directory, ENOENT for an orphan that had a name (an unnamed file gets one, one that lost it doesn't), EMLINK.
+ * directory, ENOENT for an orphan that had a name (an unnamed file gets one, one that lost it doesn't), EMLINK, EXDEV (the
+ * directory has another quota).
  */
 import { FileError } from "../../errors/file-error.ts";
 import type { FileContext } from "../context.ts";
@@ -21,6 +22,7 @@ export function link(context: FileContext, operation: OperationOf<"link">): Resu
   const isOrphan = before.attributes.linkCount === 0;
   if (isOrphan && before.parentCookie !== 0) throw new FileError("ENOENT", `inode ${inode} was removed`);
   if (before.attributes.linkCount >= linkCountMax) throw new FileError("EMLINK");
+  if (before.tree !== parentBefore.tree) throw new FileError("EXDEV", "the directories have different quotas");
 
   const directory = draftOf(parentBefore);
   const cookie = addEntry(directory);

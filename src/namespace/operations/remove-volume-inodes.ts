@@ -9,7 +9,7 @@ import type { Context } from "../context.ts";
 import type { OperationOf, Result } from "../operation.ts";
 
 export function removeVolumeInodes(context: Context, operation: OperationOf<"removeVolumeInodes">): Result {
-  const { chunks, entries, groups, inodes, placements, volumes } = context.tables;
+  const { chunks, entries, groups, inodes, placements, quotas, volumes } = context.tables;
   const { volume, limit } = operation;
   if (limit === 0) throw new FileError("EINVAL", "a limit of 0 would never finish");
   if (volumes.get(volume)?.deleted !== true) throw new FileError("ENOENT", `volume ${volume} is not deleted`);
@@ -26,6 +26,7 @@ export function removeVolumeInodes(context: Context, operation: OperationOf<"rem
   if (left === 0) return { kind: "reaped", finished: false };
   groups.release(volume);
   placements.release(volume);
+  quotas.removeOfVolume(volume);
   volumes.delete(volume);
   return { kind: "reaped", finished: true };
 }

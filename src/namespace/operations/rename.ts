@@ -4,7 +4,8 @@
  * Errors, in the order of the kernel's do_renameat2 and vfs_rename: ENOENT or ENOTDIR of the parents, ENAMETOOLONG,
  * ENOENT (no such entry), EEXIST (noReplace), EINVAL (a directory into itself or below), ENOTEMPTY (onto a directory that
  * the entry is in), then, if the target is there, nothing at all for two names of one inode, ENOTDIR (directory onto
- * something else), EISDIR (something else onto a directory), EMLINK (the new parent's subdirectories), ENOTEMPTY.
+ * something else), EISDIR (something else onto a directory), EMLINK (the new parent's subdirectories), ENOTEMPTY, EXDEV (into
+ * a directory with another quota: see quota-trees.ts).
  *
  * The entry gets a new cookie in its new place, or that of the entry which it replaces: a name that was there all the
  * time is listed once.
@@ -27,6 +28,8 @@ import {
 } from "../inodes.ts";
 import { type EntryRecord, type InodeRecord, linkCountMax } from "../model.ts";
 import type { OperationOf, Result } from "../operation.ts";
+import { treeAfterMove } from "../quota-trees.ts";
+import { charge } from "../usage.ts";
 
 export function rename(context: FileContext, operation: OperationOf<"rename">): Result {
   const { tables, volume } = context;
@@ -43,6 +46,7 @@ export function rename(context: FileContext, operation: OperationOf<"rename">): 
   const replaced = target === undefined ? undefined : inodeOf(context, target.inode);
   checkReplacement(operation, entry, newBefore, replaced);
   const movedBefore = inodeOf(context, entry.inode);
+  const tree = treeAfterMove(movedBefore, oldBefore, newBefore, parent === newParent && target === undefined);
 
   const oldDirectory = draftOf(oldBefore);
   const newDirectory = newParent === parent ? oldDirectory : draftOf(newBefore);
@@ -55,6 +59,8 @@ export function rename(context: FileContext, operation: OperationOf<"rename">): 
   if (newDirectory !== oldDirectory) markModified(context, newDirectory);
 
   const moved = draftOf(movedBefore);
+  moved.tree = tree;
+  charge(context, movedBefore, moved);
   moved.parent = newParent;
   moved.parentCookie = cookie;
   markChanged(context, moved);

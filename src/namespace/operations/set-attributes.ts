@@ -9,11 +9,12 @@
  */
 import { FileError } from "../../errors/file-error.ts";
 import { followMode } from "../access-control-lists.ts";
-import { applyMappings, chunksOfSize, type PlannedMapping, planMappings, unmapFrom } from "../chunk-maps.ts";
+import { applyMappings, chunksOfSize, type PlannedMapping, planMappings, unmapFrom, withChunks } from "../chunk-maps.ts";
 import type { FileContext } from "../context.ts";
 import { draftOf, dropCapabilities, inodeOf, modeWithoutPrivileges, permissionBits, stampNs } from "../inodes.ts";
 import { fileBytesMax, type InodeRecord } from "../model.ts";
 import type { OperationOf, Result, TimeChange } from "../operation.ts";
+import { charge } from "../usage.ts";
 
 export function setAttributes(context: FileContext, operation: OperationOf<"setAttributes">): Result {
   const before = inodeOf(context, operation.inode);
@@ -30,11 +31,11 @@ export function setAttributes(context: FileContext, operation: OperationOf<"setA
   }
   if (operation.uid !== undefined) attributes.uid = operation.uid;
   if (operation.gid !== undefined) attributes.gid = operation.gid;
+  const sizeBefore = attributes.size;
+  if (operation.size !== undefined) attributes.size = operation.size;
+  charge(context, before, withChunks(record, planned));
   if (operation.size !== undefined) {
-    if (operation.size < attributes.size) {
-      unmapFrom(context, context.volume, record, chunksOfSize(operation.size));
-    }
-    attributes.size = operation.size;
+    if (operation.size < sizeBefore) unmapFrom(context, context.volume, record, chunksOfSize(operation.size));
     applyMappings(context, record, planned);
   }
   setTimes(context, record, operation);

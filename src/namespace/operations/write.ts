@@ -5,11 +5,12 @@
  * the file or that aren't the session's.
  */
 import { FileError } from "../../errors/file-error.ts";
-import { applyMappings, planMappings } from "../chunk-maps.ts";
+import { applyMappings, planMappings, withChunks } from "../chunk-maps.ts";
 import type { FileContext } from "../context.ts";
 import { draftOf, dropCapabilities, inodeOf, markModified, modeWithoutPrivileges } from "../inodes.ts";
 import { fileBytesMax } from "../model.ts";
 import type { OperationOf, Result } from "../operation.ts";
+import { charge } from "../usage.ts";
 
 export function write(context: FileContext, operation: OperationOf<"write">): Result {
   const before = inodeOf(context, operation.inode);
@@ -20,6 +21,7 @@ export function write(context: FileContext, operation: OperationOf<"write">): Re
 
   const record = draftOf(before);
   record.attributes.size = size;
+  charge(context, before, withChunks(record, planned));
   if (operation.killPrivileges) record.attributes.mode = modeWithoutPrivileges(before.attributes);
   dropCapabilities(record);
   applyMappings(context, record, planned);

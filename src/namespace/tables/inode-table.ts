@@ -4,6 +4,7 @@ import { inodeKey, kept, numberOfKey, orphanKey, table, tableEnd, volumePrefix }
 import { type InodeRecord, inodeRecord } from "../model.ts";
 import { decodeRow, volumeRow } from "../rows.ts";
 import { type CountedState, scanUpTo } from "../state.ts";
+import type { QuotaTable } from "./quota-table.ts";
 
 /**
  * Decoded inodes that are kept: the directories in which work goes on and the files just made. Two maps take turns:
@@ -18,11 +19,13 @@ interface CachedInode {
 
 export class InodeTable {
   readonly #state: CountedState;
+  readonly #quotas: QuotaTable;
   #young = new Map<number, CachedInode>();
   #old = new Map<number, CachedInode>();
 
-  constructor(state: CountedState) {
+  constructor(state: CountedState, quotas: QuotaTable) {
     this.#state = state;
+    this.#quotas = quotas;
   }
 
   /** Records are shared: who wants to change one puts a changed copy. */
@@ -38,13 +41,20 @@ export class InodeTable {
     return record;
   }
 
+  /** One that is there. */
   put(volume: number, record: InodeRecord): void {
-    const inode = record.attributes.inode;
-    this.#state.put(inodeKey(volume, inode), encode(inodeRecord, record));
-    this.#remember(volume, record);
+    this.#quotas.moved(volume, this.get(volume, record.attributes.inode), record);
+    this.#write(volume, record);
+  }
+
+  /** A new one. */
+  add(volume: number, record: InodeRecord): void {
+    this.#quotas.moved(volume, undefined, record);
+    this.#write(volume, record);
   }
 
   delete(volume: number, inode: number): void {
+    this.#quotas.moved(volume, this.get(volume, inode), undefined);
     this.#state.delete(inodeKey(volume, inode));
     this.#young.delete(inode);
     this.#old.delete(inode);
@@ -76,6 +86,11 @@ export class InodeTable {
       this.delete(volume, attributes.inode);
     }
     return rows.length;
+  }
+
+  #write(volume: number, record: InodeRecord): void {
+    this.#state.put(inodeKey(volume, record.attributes.inode), encode(inodeRecord, record));
+    this.#remember(volume, record);
   }
 
   #remember(volume: number, record: InodeRecord): void {

@@ -6,6 +6,7 @@ import { GroupTable } from "./group-table.ts";
 import { HeaderRow } from "./header.ts";
 import { InodeTable } from "./inode-table.ts";
 import { PlacementTable } from "./placement-table.ts";
+import { QuotaTable } from "./quota-table.ts";
 import { SessionTable } from "./session-table.ts";
 import { VolumeTable } from "./volume-table.ts";
 
@@ -16,12 +17,14 @@ export class Tables {
   readonly chunks: ChunkTable;
   readonly sessions: SessionTable;
   readonly volumes: VolumeTable;
+  readonly quotas: QuotaTable;
   readonly groups: GroupTable;
   readonly placements: PlacementTable;
 
   constructor(state: CountedState) {
     this.header = new HeaderRow(state);
-    this.inodes = new InodeTable(state);
+    this.quotas = new QuotaTable(state);
+    this.inodes = new InodeTable(state, this.quotas);
     this.entries = new EntryTable(state);
     this.chunks = new ChunkTable(state, this.header);
     this.sessions = new SessionTable(state);
@@ -34,6 +37,7 @@ export class Tables {
   flush(): void {
     this.sessions.flush();
     this.volumes.flush();
+    this.quotas.flush();
     this.header.flush();
   }
 }

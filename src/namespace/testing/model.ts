@@ -29,8 +29,11 @@ export class Model {
 
   /** Files that never had a name. */
   readonly #unnamed = new Set<ModelNode>();
+  readonly #treeOf: (inode: number) => number;
 
-  constructor(root: number) {
+  /** @param treeOf the directory whose quota an inode counts for, as it is in the namespace */
+  constructor(root: number, treeOf: (inode: number) => number = () => 0) {
+    this.#treeOf = treeOf;
     this.root = { ...emptyNode(root, "directory", 0o755, 0), parent: undefined };
     this.nodes.set(root, this.root);
   }
@@ -68,7 +71,9 @@ export class Model {
     if (typeof directory === "string") return directory;
     if (directory.entries.has(name)) return "EEXIST";
     if (node.type === "directory") return "EPERM";
-    if (this.linkCount(node) === 0 && !this.#unnamed.delete(node)) return "ENOENT";
+    if (this.linkCount(node) === 0 && !this.#unnamed.has(node)) return "ENOENT";
+    if (this.#treeOf(inode) !== this.#treeOf(parent)) return "EXDEV";
+    this.#unnamed.delete(node);
     directory.entries.set(name, node);
     return undefined;
   }
@@ -102,8 +107,9 @@ export class Model {
       if (node.type === "directory" && target.type !== "directory") return "ENOTDIR";
       if (node.type !== "directory" && target.type === "directory") return "EISDIR";
       if (target.entries.size > 0) return "ENOTEMPTY";
-      target.parent = undefined;
     }
+    if (this.#staysInQuota(node, from, to, from === to && target === undefined)) return "EXDEV";
+    if (target !== undefined) target.parent = undefined;
     from.entries.delete(name);
     to.entries.set(newName, node);
     if (node.type === "directory") node.parent = to;
@@ -118,11 +124,20 @@ export class Model {
     const [one, other] = [from.entries.get(name), to.entries.get(newName)];
     if (one === undefined || other === undefined) return "ENOENT";
     if (from !== to && (isWithin(to, one) || isWithin(from, other))) return "EINVAL";
+    if (one === other) return undefined;
+    if (this.#staysInQuota(one, from, to, false) || this.#staysInQuota(other, to, from, false)) return "EXDEV";
     from.entries.set(name, other);
     to.entries.set(newName, one);
     if (one.type === "directory") one.parent = to;
     if (other.type === "directory") other.parent = from;
     return undefined;
+  }
+
+  /** @param isFree a directory that isn't counted yet may go there all the same */
+  #staysInQuota(node: ModelNode, from: ModelNode, to: ModelNode, isFree: boolean): boolean {
+    const [tree, target] = [this.#treeOf(node.inode), this.#treeOf(to.inode)];
+    if (node.type !== "directory") return this.#treeOf(from.inode) !== target && this.linkCount(node) > 1;
+    return !isFree && (tree === node.inode ? 0 : tree) !== target;
   }
 
   createUnnamed(parent: number, inode: number, mode: number): Outcome {

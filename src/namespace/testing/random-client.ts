@@ -12,7 +12,7 @@ import { Model, type Outcome } from "./model.ts";
 export type Step = readonly [kind: number, first: number, second: number, third: number];
 
 /** Actions that the first number of a step chooses from; the last one ends the session. */
-export const actionCount = 18;
+export const actionCount = 22;
 
 const names = ["a", "b", "c", "\xfe"];
 const types = ["file", "directory", "file", "symlink"] as const;
@@ -39,7 +39,7 @@ export class RandomClient {
       return apply(...transactions);
     };
     const root = this.driver.makeVolume();
-    this.model = new Model(root);
+    this.model = new Model(root, (inode) => this.driver.namespace.inode(1, inode)?.tree ?? 0);
     this.#inodes = [999_999, root];
     this.#session = this.#openSession();
   }
@@ -63,6 +63,10 @@ export class RandomClient {
       () => this.#removeExtended(first, second),
       () => this.#reap(first, second),
       () => this.#confirmDeletions(first, second),
+      () => this.#chown(first, second),
+      () => this.#setQuota(first, second),
+      () => this.#count(first),
+      () => this.#count(first),
       () => this.#replaceSession(first),
     ];
     assert.equal(actions.length, actionCount);
@@ -170,6 +174,36 @@ export class RandomClient {
   #chmod(first: number, second: number): void {
     const [inode, mode] = [this.#inode(first), pick(modes, second)];
     this.#expect(this.model.chmod(inode, mode), change(inode, { mode }));
+  }
+
+  #chown(first: number, second: number): void {
+    const [inode, uid] = [this.#inode(first), 1000 + (second % 3)];
+    this.#expect(this.model.chmod(inode, this.model.nodes.get(inode)?.mode ?? 0), change(inode, { uid }));
+  }
+
+  /** Whatever comes of it: what must hold afterwards is checked by the invariants. */
+  #setQuota(first: number, second: number): void {
+    const kind = pick(["tree", "tree", "tree", "user", "group", "volume"] as const, second);
+    const trees = this.driver.namespace.quotas(1).filter(({ subject }) => subject.kind === "tree");
+    const ends = second % 4 === 0;
+    const tree = ends && trees.length > 0 ? pick(trees, first).subject.id : this.#directory(first);
+    const id = kind === "tree" ? tree : kind === "volume" ? 0 : 1000 + (first % 3);
+    const limits = { bytes: ends ? undefined : second, inodes: undefined };
+    this.driver.leader({ kind: "setQuota", volume: 1, subject: { kind, id }, limits });
+  }
+
+  /** A few entries of a directory that is being counted; now and then all of it. */
+  #count(first: number): void {
+    const { namespace } = this.driver;
+    const all = namespace.quotaCounting(100);
+    if (all.length === 0) return;
+    const { volume, tree, directory, after } = pick(all, first);
+    const isDirectory = this.model.nodes.get(directory)?.type === "directory";
+    const entries = isDirectory ? namespace.readDirectory(volume, directory, after, 1 + (first % 4)) : [];
+    const upTo = entries.at(-1)?.cookie ?? after;
+    const last = !isDirectory || namespace.readDirectory(volume, directory, upTo, 1).length === 0;
+    const counted = this.driver.leader({ kind: "countTree", volume, tree, directory, upTo, last });
+    assert.equal(describe(counted), "done");
   }
 
   #setExtended(first: number, second: number, third: number): void {
