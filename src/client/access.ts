@@ -11,7 +11,9 @@
  * 3. Before it waits for the lease on an inode, it lets go of all pinned inodes with that number or a higher one. So
  *    whoever waits holds only lower ones, and no two can wait for each other. What was let go is most often still
  *    there; if not, it is missing in the next attempt, and is taken in order.
- * 4. An inode may be gone by the time its lease could be had, although its name was read here: somebody has replaced it.
+ * 4. What a change adds to quotas is missing in the same way. It is obtained with everything pinned that is: nobody who is asked
+ *    for it waits for a lease.
+ * 5. An inode may be gone by the time its lease could be had, although its name was read here: somebody has replaced it.
  *    Then the next attempt sees what the name stands for now.
  */
 import { FileError } from "../errors/file-error.ts";
@@ -20,6 +22,7 @@ import { type LeaseMode, lookup } from "../wire/catalogue/leader.ts";
 import { satisfies } from "./lease-rules.ts";
 import { type Leases, leaseTimeoutMs } from "./leases.ts";
 import type { Node } from "./node.ts";
+import { LackingQuota, type QuotaGrants } from "./quota-grants.ts";
 import type { Session } from "./session.ts";
 import type { Soon } from "./soon.ts";
 import type { Operation } from "./waits.ts";
@@ -37,16 +40,23 @@ export class Missing {
   }
 }
 
+interface Gone {
+  readonly inode: number;
+  readonly error: FileError;
+}
+
 /** Fetches what attempts lack. One for each session. */
 export class Fetcher {
   readonly leases: Leases;
   readonly session: Session;
+  readonly #quotas: QuotaGrants;
   /** Lookups under way: who wants the same name waits for the answer. */
   readonly #lookups = new Map<string, Promise<void>>();
 
-  constructor(leases: Leases, session: Session) {
+  constructor(leases: Leases, session: Session, quotas: QuotaGrants) {
     this.leases = leases;
     this.session = session;
+    this.#quotas = quotas;
   }
 
   /**
@@ -55,11 +65,11 @@ export class Fetcher {
    */
   run<T>(operation: Operation, attempt: (access: Access) => T): Soon<T> {
     const access = new Access(this);
-    let missing: Missing;
+    let missing: Missing | LackingQuota;
     try {
       return attempt(access);
     } catch (error) {
-      if (!(error instanceof Missing)) throw error;
+      if (!(error instanceof Missing || error instanceof LackingQuota)) throw error;
       missing = error;
     } finally {
       access.release();
@@ -69,31 +79,43 @@ export class Fetcher {
 
   async #runWaiting<T>(
     access: Access,
-    lacked: Missing,
+    lacked: Missing | LackingQuota,
     operation: Operation,
     attempt: (access: Access) => T,
   ): Promise<T> {
     let missing = lacked;
-    let gone: { readonly inode: number; readonly error: FileError } | undefined;
+    let gone: Gone | undefined;
     try {
       for (;;) {
-        if (missing.name === undefined && missing.inode === gone?.inode) throw gone.error;
-        try {
-          await access.fetch(missing, operation);
-        } catch (error) {
-          if (missing.name !== undefined || !(error instanceof FileError) || error.code !== "ENOENT") throw error;
-          gone = { inode: missing.inode, error };
-        }
+        if (missing instanceof LackingQuota) await this.#quotas.obtain(missing, operation);
+        else gone = await this.#fetch(access, missing, gone, operation);
         operation.check();
         try {
           return attempt(access);
         } catch (error) {
-          if (!(error instanceof Missing)) throw error;
+          if (!(error instanceof Missing || error instanceof LackingQuota)) throw error;
           missing = error;
         }
       }
     } finally {
       access.release();
+    }
+  }
+
+  /** Returns the inode that was found to be gone, if one was. */
+  async #fetch(
+    access: Access,
+    missing: Missing,
+    gone: Gone | undefined,
+    operation: Operation,
+  ): Promise<Gone | undefined> {
+    if (missing.name === undefined && missing.inode === gone?.inode) throw gone.error;
+    try {
+      await access.fetch(missing, operation);
+      return gone;
+    } catch (error) {
+      if (missing.name !== undefined || !(error instanceof FileError) || error.code !== "ENOENT") throw error;
+      return { inode: missing.inode, error };
     }
   }
 

@@ -8,10 +8,12 @@
  */
 import type { FileContext, FileTables } from "../namespace/context.ts";
 import type { EntryRecord, InodeRecord, Mapping } from "../namespace/model.ts";
+import type { Account, Amount } from "../namespace/usage.ts";
 import type { Access } from "./access.ts";
 import type { FileContent } from "./content/file-content.ts";
 import type { Leases } from "./leases.ts";
 import type { Node } from "./node.ts";
+import type { Charge, QuotaGrants } from "./quota-grants.ts";
 
 export interface CachedTablesParts {
   readonly leases: Leases;
@@ -19,6 +21,7 @@ export interface CachedTablesParts {
   readonly root: number;
   /** The content of a file, made when it is first needed. */
   readonly contentOf: (node: Node) => FileContent;
+  readonly quotas: QuotaGrants;
   /** A node that was just made gets what a node has. */
   readonly made: (node: Node) => void;
 }
@@ -60,21 +63,26 @@ export class CachedTables {
   }
 
   /**
-   * Runs an operation over what `access` finds. Returns what it returned, and the nodes that it has changed.
-   * Throws FileError and Missing: then nothing has changed.
+   * Runs an operation over what `access` finds. Returns what it returned, the nodes that it has changed, and what it has taken of
+   * quotas. Throws FileError, Missing and LackingQuota: then nothing has changed.
    */
   run<T>(
     access: Access,
     timeNs: bigint,
     operation: (context: FileContext) => T,
-  ): { result: T; changed: readonly Node[] } {
+  ): { result: T; changed: readonly Node[]; charges: readonly Charge[] } {
+    const { quotas, volume } = this.#parts;
+    const charges: Charge[] = [];
+    const charge = (account: Account, amount: Amount): void => void charges.push(quotas.take(account, amount));
     this.#access = access;
     this.#changed = [];
     const session = { inodeGrants: takenNumbers, chunkGrants: takenNumbers };
     try {
-      const result = operation({ tables: this.#tables, timeNs, volume: this.#parts.volume, session });
-      return { result, changed: this.#changed };
+      const context = { tables: this.#tables, timeNs, volume, session };
+      const result = operation(quotas.isActive ? { ...context, charge } : context);
+      return { result, changed: this.#changed, charges };
     } catch (error) {
+      quotas.giveBack(charges);
       if (this.#changed.length > 0)
         throw new Error("an operation ended after it had changed the cache", { cause: error });
       throw error;

@@ -62,11 +62,15 @@ function execute(
   const timeNs = mount.session.clock.nowNs();
   const own =
     content?.file === undefined ? fileOperation : ({ ...fileOperation, inode: content.inode } as FileOperation);
-  const { result, changed } = mount.tables.run(access, timeNs, (context) => applyFileOperation(context, own));
+  const { result, changed, charges } = mount.tables.run(access, timeNs, (context) => applyFileOperation(context, own));
   // Without a change there is nothing to tell: a chmod of nothing, a rename onto itself.
-  if (changed.length === 0) return result;
+  if (changed.length === 0) {
+    mount.quotas.giveBack(charges);
+    return result;
+  }
   const nodes = content?.file === undefined ? changed : [...changed, content.file];
   const position = mount.journal.append(fileOperation, timeNs, nodes, data);
+  if (charges.length > 0) mount.quotas.placed(charges, position);
   for (const { names } of changed) names?.forgetRemoved(mount.journal.committedPosition, position);
   return result;
 }

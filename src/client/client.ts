@@ -282,8 +282,8 @@ export class Client implements FileSystem {
     });
   }
 
-  statVolume(signal?: StopSignal): Soon<VolumeSpace> {
-    return this.#run("statVolume", this.root, signal, (mount, operation) => names.statVolume(mount, operation));
+  statVolume(inode: number, signal?: StopSignal): Soon<VolumeSpace> {
+    return this.#run("statVolume", inode, signal, (mount, operation) => names.statVolume(mount, inode, operation));
   }
 
   getExtendedAttribute(inode: number, name: string, signal?: StopSignal): Soon<Uint8Array> {

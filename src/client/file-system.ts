@@ -86,6 +86,8 @@ export interface VolumeSpace {
   readonly totalBytes: number;
   readonly freeBytes: number;
   readonly inodeCount: number;
+  /** Undefined: as many as anybody can make. */
+  readonly freeInodes: number | undefined;
 }
 
 /** What the kernel keeps of our answers. Called before the lease is given back under which they were given. */
@@ -214,7 +216,8 @@ export interface FileSystem {
     withAttributes: boolean,
     signal?: StopSignal,
   ): Promise<readonly DirectoryEntry[]>;
-  statVolume(signal?: StopSignal): Soon<VolumeSpace>;
+  /** Of the volume, or of the directory with a quota in which the inode is: statfs(2). */
+  statVolume(inode: number, signal?: StopSignal): Soon<VolumeSpace>;
   /** Errors: ENODATA. */
   getExtendedAttribute(inode: number, name: string, signal?: StopSignal): Soon<Uint8Array>;
   /** `mode`: setxattr(2) without flags, XATTR_CREATE (EEXIST), XATTR_REPLACE (ENODATA). Errors: ENOSPC, ERANGE. */

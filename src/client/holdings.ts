@@ -4,16 +4,16 @@ import type { Peer } from "../wire/peer.ts";
 
 type Stated = Parameters<typeof stateHoldings.request.write>[1];
 
-export type Holdings = Pick<Stated, "holds" | "leases" | "locks">;
+export type Holdings = Pick<Stated, "holds" | "leases" | "locks" | "quotas">;
 
 /**
  * States everything on a new connection. Nothing of it changes in between, because leases are given back and locks are set
  * over the connection that this one is to become. Errors: those of the request.
  */
-export async function stateAll(peer: Peer, session: number, all: Holdings, timeoutMs: number): Promise<void> {
-  const { holds, leases, locks } = all;
+export async function stateAll(peer: Peer, session: number, all: Holdings, timeoutMs: number): Promise<{ quotaVersion: number }> {
+  const { holds, leases, locks, quotas } = all;
   const count = Math.max(1, Math.ceil(Math.max(holds.length, leases.length, locks.length) / statedMax));
-  const asked: Promise<unknown>[] = [];
+  const asked: Promise<{ body: { quotaVersion: number } }>[] = [];
   for (let part = 0; part < count; part++) {
     const [from, to] = [part * statedMax, (part + 1) * statedMax];
     const body = {
@@ -23,8 +23,10 @@ export async function stateAll(peer: Peer, session: number, all: Holdings, timeo
       holds: holds.slice(from, to),
       leases: leases.slice(from, to),
       locks: locks.slice(from, to),
+      quotas: part === 0 ? quotas : [],
     };
     asked.push(peer.request(stateHoldings, body, { timeoutMs }));
   }
-  await Promise.all(asked);
+  const answers = await Promise.all(asked);
+  return answers.at(-1)!.body;
 }

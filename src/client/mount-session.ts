@@ -20,6 +20,7 @@ import type { Logger } from "../platform/logger.ts";
 import type { Platform } from "../platform/platform.ts";
 import { groupsChanged, placementChanged, recallLeases, sessionEnded } from "../wire/catalogue/leader.ts";
 import { lockGranted } from "../wire/catalogue/locks.ts";
+import { recallQuota } from "../wire/catalogue/quotas.ts";
 import type { Peer } from "../wire/peer.ts";
 import { registerProcessMethods } from "../wire/process-methods.ts";
 import { Service } from "../wire/service.ts";
@@ -41,6 +42,7 @@ import { Leases } from "./leases.ts";
 import { Locks } from "./locks.ts";
 import type { Node } from "./node.ts";
 import { Placement } from "./placement.ts";
+import { QuotaGrants } from "./quota-grants.ts";
 import { Session } from "./session.ts";
 import type { SessionOptions } from "./session-options.ts";
 import { Transactions } from "./transactions.ts";
@@ -72,6 +74,7 @@ export class MountSession {
   readonly contents: Contents;
   readonly locks: Locks;
   readonly placement: Placement;
+  readonly quotas: QuotaGrants;
   readonly #platform: Platform;
   readonly #log: Logger;
   readonly #givingBack: GivingBack;
@@ -112,14 +115,17 @@ export class MountSession {
     });
     this.#givingBack.attach(this.leases);
     this.locks = new Locks(platform, session, this.leases);
-    this.fetcher = new Fetcher(this.leases, session);
     this.placement = new Placement(session, log, new DirectoryPaths(session, this.leases, platform.clock));
+    const quotaParts = { clock: platform.clock, session, journal: this.journal, quiet: () => this.#givingBack.quiet() };
+    this.quotas = new QuotaGrants(quotaParts, session.volume.quotaVersion);
+    this.fetcher = new Fetcher(this.leases, session, this.quotas);
     this.contents = new Contents({
       platform,
       log,
       session,
       ids: this.ids,
       journal: this.journal,
+      quotas: this.quotas,
       limits,
       execute: (node, operation, data) => changeContent(this, node, operation, data),
     });
@@ -128,6 +134,7 @@ export class MountSession {
       leases: this.leases,
       volume,
       root,
+      quotas: this.quotas,
       contentOf: (node) => this.contentOf(node),
       made: (node) => this.#equip(node, true, { mappings: [], mappedBelow: wholeMap }),
     });
@@ -144,6 +151,7 @@ export class MountSession {
         if (space) mount?.contents.returnSpace();
         return {};
       })
+      .handle(recallQuota, async ({ version }) => ({ held: (await mount?.quotas.recall(version)) ?? [] }))
       .handle(groupsChanged, ({ views }) => {
         mount?.contents.learnGroups(views);
         return {};
@@ -166,7 +174,8 @@ export class MountSession {
       platform,
       { ...sessionOptions, service },
       {
-        holdings: () => mount?.holdings() ?? { holds: [], leases: [], locks: [] },
+        holdings: () => mount?.holdings() ?? { holds: [], leases: [], locks: [], quotas: [] },
+        quotasChanged: (version) => mount?.quotas.learn(version),
         connected: (peer) => mount?.connected(peer),
         extended: (untilMs) => options.caches()?.standsUntil?.(untilMs),
         lost: (reason) => mount?.lost(reason),
@@ -230,7 +239,7 @@ export class MountSession {
     }
     // What stands under a split lease comes after it.
     for (const chunk of chunks) leases.push(chunk);
-    return { holds, leases, locks: this.locks.held() };
+    return { holds, leases, locks: this.locks.held(), quotas: this.quotas.held() };
   }
 
   /** A new connection, on which everything was stated. */
@@ -275,6 +284,7 @@ export class MountSession {
       if (node.record.attributes.type === "file" && node.file === undefined) void caches?.forgetPages(node.inode);
     }
     this.contents.close();
+    this.quotas.lost();
   }
 
   /** Makes everything durable, gives all back and ends the session; if the leader can't be reached, it expires there. */

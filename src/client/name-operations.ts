@@ -201,8 +201,14 @@ async function fetchPage(
   }
 }
 
-export function statVolume({ session }: MountSession, operation: Operation): Promise<VolumeSpace> {
-  return session.request(statVolumeMethod, { session: session.id }, operation);
+export async function statVolume(
+  { journal, quotas, session }: MountSession,
+  inode: number,
+  operation: Operation,
+): Promise<VolumeSpace> {
+  // Of a quota the leader knows what is committed.
+  if (quotas.isActive) await journal.committed(journal.position, operation);
+  return session.request(statVolumeMethod, { session: session.id, inode }, operation);
 }
 
 export function getExtendedAttribute(

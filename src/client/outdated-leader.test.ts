@@ -51,8 +51,9 @@ test("an outdated leader can't end a session", async (context) => {
     ...{ service: new Service(), patienceMs: 5_000, wanted: () => true },
   };
   const owner = {
-    holdings: () => ({ holds: [], leases: [], locks: [] }),
+    holdings: () => ({ holds: [], leases: [], locks: [], quotas: [] }),
     connected: () => {},
+    quotasChanged: () => {},
     extended: () => {},
     lost: (reason: string) => lost.push(reason),
   };

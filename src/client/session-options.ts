@@ -22,6 +22,8 @@ export interface SessionOptions {
 export interface SessionOwner {
   /** What is held now; stated to a leader before anything else. */
   holdings(): Holdings;
+  /** The version of the volume's quotas, with each connection. */
+  quotasChanged(version: number): void;
   /** A connection is ready: unanswered transactions are sent again, in the same turn. */
   connected(peer: Peer): void;
   /** It is known to stand until then. */

@@ -314,7 +314,8 @@ export class Session {
 
   async #stateOn(peer: Peer): Promise<void> {
     const sentMs = this.#platform.clock.nowMs();
-    await stateAll(peer, this.#id, this.#owner.holdings(), requestTimeoutMs);
+    const { quotaVersion } = await stateAll(peer, this.#id, this.#owner.holdings(), requestTimeoutMs);
+    this.#owner.quotasChanged(quotaVersion);
     this.#extend(sentMs);
   }
 

@@ -27,13 +27,13 @@ test("a file without a name gets one, while another client changes its directory
 test("one that gets no name is gone with its last handle", async (context) => {
   const cluster = await TestCluster.start(context);
   const client = await cluster.mount();
-  const { inodeCount } = await client.statVolume();
+  const { inodeCount } = await client.statVolume(client.root);
   const { handle } = await client.createAndOpen(client.root, undefined, file, {});
   await client.sync(handle);
-  assert.equal((await client.statVolume()).inodeCount, inodeCount + 1);
+  assert.equal((await client.statVolume(client.root)).inodeCount, inodeCount + 1);
   client.close(handle);
   const { clock } = cluster.platform;
-  for (const deadlineMs = clock.nowMs() + 10_000; (await client.statVolume()).inodeCount > inodeCount; ) {
+  for (const deadlineMs = clock.nowMs() + 10_000; (await client.statVolume(client.root)).inodeCount > inodeCount; ) {
     assert.ok(clock.nowMs() < deadlineMs, "it is still there");
     await new Promise((resolve) => clock.startTimer(20, () => resolve(undefined)));
   }

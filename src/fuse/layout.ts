@@ -1,5 +1,6 @@
 /** Writes brinefs' attributes into the kernel's structures. All functions write at `at` and return nothing. */
-import { type Attributes, chunkBytes, type FileType } from "../namespace/model.ts";
+import type { Attributes, FileType } from "../namespace/model.ts";
+import { allocatedBytes } from "../namespace/usage.ts";
 import { attr, attrOut, entryOut, rootNode, statxMask, statxOut, typeBits, typeMask } from "./protocol.ts";
 
 /**
@@ -9,7 +10,6 @@ import { attr, attrOut, entryOut, rootNode, statxMask, statxOut, typeBits, typeM
 export const preferredBytes = 256 * 1024;
 
 const sectorBytes = 512;
-const blockBytes = 4096;
 
 const typesByBits = new Map<number, FileType>(Object.entries(typeBits).map(([type, bits]) => [bits, type as FileType]));
 

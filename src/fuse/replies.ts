@@ -185,8 +185,9 @@ export class Replies {
     putU64(this.#view, at + statfsOut.blocks, Math.floor(space.totalBytes / statfsBlockBytes));
     putU64(this.#view, at + statfsOut.freeBlocks, freeBlocks);
     putU64(this.#view, at + statfsOut.availableBlocks, freeBlocks);
-    putU64(this.#view, at + statfsOut.files, space.inodeCount + freeInodeCount);
-    putU64(this.#view, at + statfsOut.freeFiles, freeInodeCount);
+    const freeInodes = space.freeInodes ?? freeInodeCount;
+    putU64(this.#view, at + statfsOut.files, space.inodeCount + freeInodes);
+    putU64(this.#view, at + statfsOut.freeFiles, freeInodes);
     this.#view.setUint32(at + statfsOut.blockSize, statfsBlockBytes, true);
     this.#view.setUint32(at + statfsOut.nameLength, nameBytesMax, true);
     this.#view.setUint32(at + statfsOut.fragmentSize, statfsBlockBytes, true);

@@ -21,6 +21,8 @@ import { InodeReports } from "./observation/inode-report.ts";
 import { registerLeaderGauges } from "./observation/leader-gauges.ts";
 import { Placements } from "./placements.ts";
 import { Queries } from "./queries.ts";
+import { QuotaGrants } from "./quota-grants.ts";
+import { ownSession, Quotas } from "./quotas.ts";
 import { Reaper } from "./reaper.ts";
 import { Recalls } from "./recalls.ts";
 import { Scrubs } from "./scrubs.ts";
@@ -47,7 +49,8 @@ export function assemble(
     recalled.add(message.leases.length);
     peer?.request(recallLeases, message, { timeoutMs, urgent: true }).catch(() => {});
   });
-  const nameOf = (session: number): string => `${sessions.get(session)?.host ?? "?"} (session ${session})`;
+  const nameOf = (session: number): string =>
+    session === ownSession ? "the leader, for a quota" : `${sessions.get(session)?.host ?? "?"} (session ${session})`;
   const grants = new Grants(term);
   const { recallAgainMs } = timeouts;
   const granted = (session: number, wait: number, grant: number): void => {
@@ -74,15 +77,19 @@ export function assemble(
   });
   const sessions: Sessions = new Sessions(leader, holdings, {
     end: (session) => ending.end(session),
+    onStated: (session, held) => quotaGrants.restate(session, held),
     onBack: (session) => spaceGrants.forgotten(session),
     onGone: (session) => {
       transactions.drop(session);
       spaceGrants.drop(session);
+      quotaGrants.drop(session);
     },
     onFewer: () => reaper.look(),
   });
   const spaceGrants = new SpaceGrants({ leader, stores, recalls });
   const reaper: Reaper = new Reaper({ leader, stores, sessions, holdings });
+  const quotaGrants: QuotaGrants = new QuotaGrants({ leader, sessions, reaper });
+  const quotas = new Quotas({ leader, sessions, holdings, quotaGrants });
   const transactions: Transactions = new Transactions(leader, holdings, () => reaper.look());
   const answers = new LeaseAnswers({ leader, sessions, holdings, onFreed: () => reaper.lookAtRest() });
   const lockAnswers = new LockAnswers({ leader, sessions, holdings });
@@ -116,6 +123,8 @@ export function assemble(
     queries,
     holdings,
     spaceGrants,
+    quotaGrants,
+    quotas,
     stores,
     groups,
     reports,
@@ -145,10 +154,11 @@ function observe(
 
 /** They take over what is in the state, and begin their work. */
 export function startParts(parts: Parts): void {
-  const { sessions, stores, groups, reaper } = parts;
+  const { sessions, stores, groups, quotas, reaper } = parts;
   registerLeaderGauges(parts);
   sessions.start();
   stores.start();
   groups.start();
   reaper.start();
+  quotas.start();
 }

@@ -37,6 +37,7 @@ import {
 import { cancelLock, setLock, stateLocks, testLock } from "../wire/catalogue/locks.ts";
 import { changeRules, labelStore, locateFile, readRules } from "../wire/catalogue/placement.ts";
 import { caughtUp, judgeDifferences, registerStore, storeHeartbeat } from "../wire/catalogue/registration.ts";
+import { grantQuota, listQuotas, setQuota } from "../wire/catalogue/quotas.ts";
 import type { Method } from "../wire/method.ts";
 import type { Handler, Peer, Work } from "../wire/peer.ts";
 import type { Service } from "../wire/service.ts";
@@ -54,6 +55,8 @@ import type { FileLocations } from "./observation/file-location.ts";
 import type { InodeReports } from "./observation/inode-report.ts";
 import type { Placements } from "./placements.ts";
 import type { Queries } from "./queries.ts";
+import type { QuotaGrants } from "./quota-grants.ts";
+import type { Quotas } from "./quotas.ts";
 import type { Reaper } from "./reaper.ts";
 import type { Scrubs } from "./scrubs.ts";
 import type { Session, Sessions } from "./sessions.ts";
@@ -76,6 +79,8 @@ export interface Parts {
   readonly queries: Queries;
   readonly holdings: Holdings;
   readonly spaceGrants: SpaceGrants;
+  readonly quotaGrants: QuotaGrants;
+  readonly quotas: Quotas;
   readonly stores: Stores;
   readonly groups: Groups;
   readonly reports: StoreReports;
@@ -131,9 +136,9 @@ function registerSessionMethods(methods: Methods): void {
   methods.on(["client"], openSession, async ({ sessions, copies }, body, peer) => {
     return { ...(await sessions.open(body, peer)), leaders: [...copies.addresses] };
   });
-  methods.on(["client"], stateHoldings, ({ sessions }, body, peer) => {
-    sessions.state(body, peer);
-    return {};
+  methods.on(["client"], stateHoldings, ({ leader, sessions }, body, peer) => {
+    const { volume } = sessions.state(body, peer);
+    return { quotaVersion: leader.namespace.volume(volume)?.quotaVersion ?? 0 };
   });
   methods.on(["client"], heartbeat, ({ leader, sessions, space, copies }, body, peer) => {
     sessions.heartbeat(body.session, peer);
@@ -154,9 +159,10 @@ function registerNamespaceMethods(methods: Methods): void {
   methods.inSession(transact, ({ transactions }, session, body, work) => transactions.execute(session, body, work));
   methods.inSession(lookup, ({ answers }, session, body) => answers.lookup(session, body));
   methods.inSession(readDirectory, ({ answers }, session, body) => answers.readDirectory(session, body));
-  methods.inSession(statVolume, ({ queries }, session) => queries.statVolume(session));
   methods.inSession(readPlacement, ({ placements }, session) => placements.read(session));
   methods.inSession(readPath, ({ placements }, session, body) => placements.path(session, body.inode));
+  methods.inSession(statVolume, ({ queries }, session, body) => queries.statVolume(session, body.inode));
+  methods.inSession(grantQuota, ({ quotaGrants }, session, body) => quotaGrants.ask(session, body));
   methods.inSession(grantSpace, ({ spaceGrants }, session, body) => spaceGrants.exchange(session.id, body));
 }
 
@@ -234,6 +240,11 @@ function registerAdminMethods(methods: Methods): void {
   methods.on(["admin"], readRules, ({ placements }, body) => placements.show(body.volume));
   methods.on(["admin"], changeRules, ({ placements }, body) => placements.change(body));
   methods.on(["admin"], locateFile, ({ fileLocations }, body) => fileLocations.locate(body));
+  methods.on(["admin"], setQuota, async ({ quotas }, body) => {
+    await quotas.set(body);
+    return {};
+  });
+  methods.on(["admin"], listQuotas, ({ quotas }, body) => quotas.list(body.volume, body.all));
   methods.on(["admin"], createVolume, ({ admin }, body) => admin.createVolume(body));
   methods.on(["admin"], deleteVolume, async ({ admin }, body) => {
     await admin.deleteVolume(body.name);

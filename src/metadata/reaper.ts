@@ -81,7 +81,7 @@ export class Reaper {
     try {
       this.#mustLook = false;
       this.#hasRest = false;
-      await this.#reapOrphans();
+      await this.reapOrphans();
       await this.#emptyVolumes();
       await this.#deleteChunks();
     } catch (error) {
@@ -94,7 +94,8 @@ export class Reaper {
     }
   }
 
-  async #reapOrphans(): Promise<void> {
+  /** At once, and all that nobody uses. Errors: noSpace, busy, notServing. */
+  async reapOrphans(): Promise<void> {
     const { namespace, lifetime } = this.#leader;
     for (let after = 0; !lifetime.stopped; ) {
       const orphans = namespace.orphans(after, orphansAtOnce);

@@ -30,7 +30,7 @@ test("the same client finds its session again; the newest connection speaks for 
     () => sessions.of(again.session, peer),
     (error) => hasCode(error, "invalid"),
   );
-  const message = { session: again.session, holds: [], leases: [], locks: [] };
+  const message = { session: again.session, holds: [], leases: [], locks: [], quotas: [] };
   sessions.state({ ...message, first: true, last: false }, peer);
   assert.throws(
     () => sessions.of(again.session, peer),

@@ -24,6 +24,7 @@ import type { SessionRecord, VolumeRecord } from "../namespace/model.ts";
 import { isSameAddress } from "../platform/address.ts";
 import { closedByPeer } from "../platform/network.ts";
 import type { HeldLock } from "../wire/catalogue/locks.ts";
+import type { HeldQuota } from "../wire/catalogue/quotas.ts";
 import type { Peer } from "../wire/peer.ts";
 import { coverGrant } from "./grants.ts";
 import { type Holdings, isInUse } from "./holdings.ts";
@@ -63,6 +64,7 @@ interface Stated {
   readonly holds: number[];
   readonly leases: StatedLease[];
   readonly locks: HeldLock[];
+  readonly quotas: HeldQuota[];
 }
 
 export interface HoldingsMessage {
@@ -72,6 +74,7 @@ export interface HoldingsMessage {
   readonly holds: readonly number[];
   readonly leases: readonly StatedLease[];
   readonly locks: readonly HeldLock[];
+  readonly quotas: readonly HeldQuota[];
 }
 
 /** Leases, holds, and locks, that one client can state: as many leases as a session is ever given. */
@@ -89,6 +92,8 @@ export interface OpenedSession {
 export interface SessionsHooks {
   /** Ends the session for good; resolves when its end is committed. */
   readonly end: (session: Session) => Promise<void>;
+  /** It has said which grants of quota it has: no others. */
+  readonly onStated: (session: Session, quotas: readonly HeldQuota[]) => void;
   /** It was opened at an earlier leader, and its client has come back. */
   readonly onBack: (session: number) => void;
   /** Its end is committed. */
@@ -170,21 +175,23 @@ export class Sessions {
   }
 
   /** The client says on this connection what it holds. Errors: sessionExpired, invalid. */
-  state(message: HoldingsMessage, peer: Peer): void {
+  state(message: HoldingsMessage, peer: Peer): Session {
     const session = this.#live(message.session);
     this.#bind(session, peer);
-    if (message.first) session.stated = { holds: [], leases: [], locks: [] };
+    if (message.first) session.stated = { holds: [], leases: [], locks: [], quotas: [] };
     const { stated } = session;
     if (stated === undefined) throw new BrineError("invalid", `session ${session.id}: holdings without a beginning`);
     for (const hold of message.holds) stated.holds.push(hold);
     for (const lease of message.leases) stated.leases.push(lease);
     for (const lock of message.locks) stated.locks.push(lock);
-    if (Math.max(stated.holds.length, stated.leases.length, stated.locks.length) > statedMax) {
-      throw new BrineError("invalid", `session ${session.id} states more than ${statedMax} leases, holds or locks`);
+    for (const quota of message.quotas) stated.quotas.push(quota);
+    if (Math.max(stated.holds.length, stated.leases.length, stated.locks.length, stated.quotas.length) > statedMax) {
+      throw new BrineError("invalid", `session ${session.id} states more than ${statedMax} of a kind`);
     }
-    if (!message.last) return;
+    if (!message.last) return session;
     session.stated = undefined;
     this.#take(session, stated);
+    return session;
   }
 
   /** In place of all that was known of what the session has. */
@@ -202,6 +209,7 @@ export class Sessions {
     holds.drop(session.id);
     for (const inode of kept) holds.add(session.id, inode);
     session.isStated = true;
+    this.#hooks.onStated(session, stated.quotas);
     const isUnborn = (inode: number): boolean => namespace.mayCreate(session.id, inode);
     // Before leases: who gets one of these now has to know of the locks.
     locks.restate(session.id, stated.locks);

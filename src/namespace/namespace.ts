@@ -153,6 +153,11 @@ export class Namespace {
     return this.#tables.quotas.counting(limit, volume);
   }
 
+  /** Whether what is in the directory is still being counted, or taken out of a quota that has ended. */
+  isCountingQuota(volume: number, tree: number): boolean {
+    return this.#tables.quotas.isCounting(volume, tree);
+  }
+
   // --- chunks ---
 
   /** Chunks above `after` that the stores should delete, in order. */
@@ -199,6 +204,10 @@ export class Namespace {
   /** Also those that are being deleted. */
   volumes(): VolumeRecord[] {
     return this.#tables.volumes.all();
+  }
+
+  volume(volume: number): VolumeRecord | undefined {
+    return this.#tables.volumes.get(volume);
   }
 
   /** Not one that is being deleted. */

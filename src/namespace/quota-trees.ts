@@ -10,7 +10,7 @@
  *   to change, and a file with several names, which would count for one tree and be in two. link(2), too.
  */
 import { FileError } from "../errors/file-error.ts";
-import type { InodeRecord } from "./model.ts";
+import type { InodeRecord, QuotaLimits } from "./model.ts";
 
 /** True for the directory that the quota is on. */
 export function isTreeRoot({ attributes, tree }: InodeRecord): boolean {
@@ -33,4 +33,10 @@ export function treeAfterMove(moved: InodeRecord, from: InodeRecord, to: InodeRe
   const outer = isTreeRoot(moved) ? 0 : moved.tree;
   if (outer === to.tree || keepsTurn) return moved.tree;
   throw new FileError("EXDEV", "the directories have different quotas");
+}
+
+/** What counting does to the trees of inodes: with limits it takes them in, without it takes them out. */
+export function treeChange(limits: QuotaLimits | undefined, tree: number): { from: number; to: number } {
+  const isSet = limits?.bytes !== undefined || limits?.inodes !== undefined;
+  return isSet ? { from: 0, to: tree } : { from: tree, to: 0 };
 }

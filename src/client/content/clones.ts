@@ -9,6 +9,7 @@ import type { Operation } from "../waits.ts";
 import type { Contents } from "./contents.ts";
 import type { FileContent } from "./file-content.ts";
 import { endOfRange } from "./range-lock.ts";
+import { withinQuota } from "./within-quota.ts";
 
 /** A chunk that nothing maps yet, with the blocks from its first one on. */
 export interface Clone {
@@ -82,12 +83,15 @@ export class Clones {
       const before = content.view(index);
       const mappings = [{ index, chunk }];
       const write = { kind: "write" as const, inode, mappings, end, killPrivileges };
-      const position = this.#contents.execute(content.node, write, undefined);
-      content.changedBy(position, size);
-      content.loads.outdateAll();
-      before?.cut(0, Number.POSITIVE_INFINITY);
-      content.adopt(content.newView(index, chunk, true), position);
-      return true;
+      const { quotas, execute } = this.#contents;
+      return await withinQuota(quotas, operation, () => {
+        const position = execute(content.node, write, undefined);
+        content.changedBy(position, size);
+        content.loads.outdateAll();
+        before?.cut(0, Number.POSITIVE_INFINITY);
+        content.adopt(content.newView(index, chunk, true), position);
+        return true;
+      });
     } finally {
       unlock();
     }

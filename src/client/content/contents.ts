@@ -15,6 +15,7 @@ import { type GroupView, readMappings } from "../../wire/catalogue/leader.ts";
 import type { Ids } from "../ids.ts";
 import type { EntryData } from "../journal.ts";
 import type { Node } from "../node.ts";
+import type { QuotaGrants } from "../quota-grants.ts";
 import type { Session } from "../session.ts";
 import type { Operation, WaitView } from "../waits.ts";
 import { dataAgeFactor, type WriteBackLimits, writeBackLimits } from "../write-back-limits.ts";
@@ -53,7 +54,10 @@ export interface DataJournal {
   dataDurable(): void;
 }
 
-/** Runs the rule on the cached records, under the exclusive lease, and puts the transaction into the journal, in one turn. */
+/**
+ * Runs the rule on the cached records, under the exclusive lease, and puts the transaction into the journal, in one turn. Throws
+ * LackingQuota: see within-quota.ts.
+ */
 export type Execute = (
   node: Node,
   operation: OperationOf<"write" | "unmap" | "setAttributes" | "place">,
@@ -69,6 +73,7 @@ export interface ContentsParts {
   readonly session: Session;
   readonly ids: Ids;
   readonly journal: DataJournal;
+  readonly quotas: QuotaGrants;
   readonly execute: Execute;
   /** Default: `writeBackLimits`. */
   readonly limits?: Partial<ContentLimits>;
@@ -80,6 +85,7 @@ export class Contents {
   readonly session: Session;
   readonly ids: Ids;
   readonly journal: DataJournal;
+  readonly quotas: QuotaGrants;
   readonly execute: Execute;
   readonly pool = new BufferPool();
   readonly cache: BlockCache;
@@ -102,13 +108,14 @@ export class Contents {
   #sequence = 0;
   #failure: FileError | undefined;
 
-  constructor({ platform, log, session, ids, journal, execute, limits }: ContentsParts) {
+  constructor({ platform, log, session, ids, journal, quotas, execute, limits }: ContentsParts) {
     const { dirtyBytesMax, cacheBytesMax, dirtyAgeMs } = { ...writeBackLimits, ...limits };
     this.platform = platform;
     this.log = log;
     this.session = session;
     this.ids = ids;
     this.journal = journal;
+    this.quotas = quotas;
     this.execute = (node, operation, data) => {
       // Who waited for something when the session ended.
       if (this.#failure !== undefined) throw this.#failure;

@@ -17,6 +17,7 @@ import type { ChunkView } from "./chunk-view.ts";
 import type { Contents } from "./contents.ts";
 import type { FileContent } from "./file-content.ts";
 import type { Run } from "./run.ts";
+import { withinQuota } from "./within-quota.ts";
 import { type FilePart, loadEdges, mappingsOf } from "./write-part.ts";
 
 export class ThroughWriter {
@@ -36,7 +37,7 @@ export class ThroughWriter {
     killPrivileges: boolean,
     operation: Operation,
   ): Promise<number> {
-    const { journal, ids, execute } = this.#contents;
+    const { journal, ids, quotas, execute } = this.#contents;
     await journal.committed(journal.position, operation);
     for (;;) {
       const edges = loadEdges(this.#contents, content, parts, operation);
@@ -54,12 +55,15 @@ export class ThroughWriter {
       const written = await this.#writeParts(content, parts, sources, operation);
       const end = written.at(-1)!.end;
       const write = { kind: "write", inode, mappings: mappingsOf(written), end, killPrivileges } as const;
-      const position = execute(content.node, write, undefined);
-      content.changedBy(position, size);
-      for (const part of written) {
-        mapped.add(part);
-        if (part.isNew) content.adopt(part.view, position);
-      }
+      const position = await withinQuota(quotas, operation, () => {
+        const executed = execute(content.node, write, undefined);
+        content.changedBy(executed, size);
+        for (const part of written) {
+          mapped.add(part);
+          if (part.isNew) content.adopt(part.view, executed);
+        }
+        return executed;
+      });
       await journal.committed(position, operation);
       return end - parts[0]!.offset;
     } finally {

@@ -19,13 +19,15 @@ import { FileError } from "../../errors/file-error.ts";
 import type { Attributes } from "../../namespace/model.ts";
 import { blockBytes, chunkBytes, fileBytesMax, groupOfChunk } from "../../namespace/model.ts";
 import type { OperationOf } from "../../namespace/operation.ts";
+import { ifItFails } from "../soon.ts";
 import type { Operation } from "../waits.ts";
 import type { ChunkView } from "./chunk-view.ts";
 import type { Contents } from "./contents.ts";
 import type { FileContent } from "./file-content.ts";
 import { ceilBlock } from "./offsets.ts";
 import { endOfRange } from "./range-lock.ts";
-import { needOf, type Run, takeGrants } from "./run.ts";
+import { giveGrantsBack, needOf, type Run, takeGrants } from "./run.ts";
+import { withinQuota } from "./within-quota.ts";
 
 /** Blocks copied with one request: 1 MiB, as the largest write. */
 const copiedBlocksMax = 256;
@@ -53,7 +55,7 @@ export class Truncater {
     this.#contents = contents;
   }
 
-  /** Errors: EFBIG, ENOSPC (growing over bytes that have to be zeroed), EIO. */
+  /** Errors: EFBIG, ENOSPC (growing over bytes that have to be zeroed), EDQUOT, EIO. */
   async setSize(content: FileContent, change: SizeChange, operation: Operation): Promise<Attributes> {
     if (change.size > fileBytesMax) throw new FileError("EFBIG");
     operation.waitsFor = "other reads and writes of the file";
@@ -123,13 +125,31 @@ export class Truncater {
     runs: readonly Run[],
     operation: Operation,
   ): Promise<void> {
-    const { journal, space, throughWriter } = this.#contents;
+    const { journal, quotas, space, throughWriter } = this.#contents;
     operation.waitsFor = "the leader, to grant space";
     const grants = await takeGrants(space, runs.map(needOf));
     if (grants === undefined) {
       await journal.committed(journal.position, operation);
       await throughWriter.writeRuns(content, runs, operation);
     }
+    const position = await ifItFails(
+      () => withinQuota(quotas, operation, () => this.#place(content, change, mapped, runs, grants)),
+      (error) => {
+        if (grants !== undefined) giveGrantsBack(space, runs.map(needOf), grants);
+        throw error;
+      },
+    );
+    if (grants === undefined) await journal.committed(position, operation);
+  }
+
+  /** In one turn. Returns the position in the journal. */
+  #place(
+    content: FileContent,
+    change: SizeChange,
+    mapped: ChunkView | undefined,
+    runs: readonly Run[],
+    grants: readonly number[] | undefined,
+  ): number {
     const { size, inode } = content;
     const mappings = mapped === undefined ? [] : [{ index: mapped.index, chunk: mapped.chunk }];
     const isBack = runs.length > 0 && grants !== undefined;
@@ -150,7 +170,7 @@ export class Truncater {
       content.put(view, first, span, { mark, position, after }, grants[index]!);
     }
     if (isBack) content.written();
-    if (grants === undefined) await journal.committed(position, operation);
+    return position;
   }
 
   /** What the old chunk had here of the blocks that stay is now the new one's. */

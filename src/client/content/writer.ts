@@ -23,6 +23,7 @@ import type { FileContent } from "./file-content.ts";
 import { ceilBlock, floorBlock } from "./offsets.ts";
 import { endOfRange } from "./range-lock.ts";
 import { giveGrantsBack, needOf, type Run, takeGrants } from "./run.ts";
+import { fittingBytes, withinQuota } from "./within-quota.ts";
 import { FilePart, loadEdges, mappingsOf } from "./write-part.ts";
 
 export interface WriteRequest {
@@ -61,7 +62,7 @@ export class FileWriter {
     this.#contents = contents;
   }
 
-  /** Returns the bytes written: all, or those of the first chunks if there was no space for more. Errors: ENOSPC, EFBIG, EIO. */
+  /** Returns the bytes written: all, or the first ones if there was no space or quota for more. Errors: ENOSPC, EDQUOT, EFBIG, EIO. */
   write(content: FileContent, request: WriteRequest, operation: Operation): Soon<number> {
     const { budget } = this.#contents;
     const roomBytes = request.bytes.byteLength + edgeBytes;
@@ -101,14 +102,27 @@ export class FileWriter {
   /** The same for who has the blocks locked, the map up to them loaded, and room for what becomes dirty. */
   writeLocked(
     content: FileContent,
-    request: Omit<WriteRequest, "offset">,
+    { bytes, killPrivileges }: Omit<WriteRequest, "offset">,
     start: number,
     operation: Operation,
   ): Soon<number> {
-    const { bytes, killPrivileges } = request;
+    if (start + bytes.byteLength > fileBytesMax) throw new FileError("EFBIG");
+    const fitting = fittingBytes(this.#contents.quotas, content, start, bytes.byteLength, operation);
+    return whenThere(fitting, (length) => {
+      operation.check();
+      return this.#writeFitting(content, bytes.subarray(0, length), killPrivileges, start, operation);
+    });
+  }
+
+  #writeFitting(
+    content: FileContent,
+    bytes: Uint8Array,
+    killPrivileges: boolean,
+    start: number,
+    operation: Operation,
+  ): Soon<number> {
     const end = start + bytes.byteLength;
-    if (end > fileBytesMax) throw new FileError("EFBIG");
-    const { extender, throughWriter } = this.#contents;
+    const { extender, quotas, throughWriter } = this.#contents;
     const filling = start > content.size ? extender.gapOf(content, floorBlock(start), operation) : [];
     return whenThere<Run[], number>(filling, (gap) => {
       const prepared: Prepared = { parts: [], gap, gapGrants: undefined };
@@ -118,11 +132,13 @@ export class FileWriter {
           this.#giveGrantsBack(prepared);
           return throughWriter.write(content, prepared, killPrivileges, operation);
         }
-        return this.#withEdges(content, prepared.parts, operation, () => {
-          operation.check();
-          this.#writeBack(content, prepared, end, killPrivileges);
-          return bytes.byteLength;
-        });
+        return withinQuota(quotas, operation, () =>
+          this.#withEdges(content, prepared.parts, operation, () => {
+            operation.check();
+            this.#writeBack(content, prepared, end, killPrivileges);
+            return bytes.byteLength;
+          }),
+        );
       };
       return ifItFails(
         () => whenThere(this.#prepare(content, prepared, bytes, start, operation), writing),

@@ -58,5 +58,5 @@ export function attributeChange(request: Request): AttributeChange {
 }
 
 export async function statVolume(context: RequestContext, request: Request): Promise<void> {
-  context.replies.space(request, await context.fileSystem.statVolume(request.signal));
+  context.replies.space(request, await context.fileSystem.statVolume(inodeOf(context, request), request.signal));
 }

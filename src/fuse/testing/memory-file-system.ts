@@ -255,7 +255,7 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   async statVolume(): Promise<VolumeSpace> {
-    return { totalBytes, freeBytes: totalBytes / 2, inodeCount: this.#tree.nodeCount };
+    return { totalBytes, freeBytes: totalBytes / 2, inodeCount: this.#tree.nodeCount, freeInodes: undefined };
   }
 
   async getExtendedAttribute(inode: number, name: string): Promise<Uint8Array> {

@@ -224,7 +224,7 @@ export class Client {
   state(peer: FakePeer, holds: readonly number[] = [], locks: readonly HeldLock[] = []): void {
     this.#attach(peer);
     const leases = [...this.held.values()];
-    const all = { first: true, last: true, holds, leases, locks };
+    const all = { first: true, last: true, holds, leases, locks, quotas: [] };
     this.#harness.parts.sessions.state({ session: this.#id, ...all }, peer);
   }
 

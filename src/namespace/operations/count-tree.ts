@@ -12,6 +12,7 @@ import { FileError } from "../../errors/file-error.ts";
 import type { Context } from "../context.ts";
 import { draftOf } from "../inodes.ts";
 import type { OperationOf, Result } from "../operation.ts";
+import { treeChange } from "../quota-trees.ts";
 import { scanRowsMax } from "../state.ts";
 import type { ListedEntry } from "../tables/entry-table.ts";
 import type { Tables } from "../tables/tables.ts";
@@ -22,7 +23,7 @@ export function countTree(context: Context, operation: OperationOf<"countTree">)
   const { volume, tree, directory, upTo, last } = operation;
   const counting = quotas.getCounting(volume, tree, directory);
   if (counting === undefined) throw new FileError("ENOENT", `directory ${directory} is not to be looked at`);
-  const { from, to } = treeChange(tables, volume, tree);
+  const { from, to } = treeChange(quotas.get(volume, "tree", tree)?.limits, tree);
   // It may have been removed, or the quota was set and removed again meanwhile.
   const isOfUse = inodes.get(volume, directory)?.tree === to;
   const entries = isOfUse ? entriesUpTo(tables, volume, directory, counting.after, upTo) : [];
@@ -37,17 +38,6 @@ export function countTree(context: Context, operation: OperationOf<"countTree">)
   if (last || !isOfUse) quotas.deleteCounting(volume, tree, directory);
   else quotas.putCounting({ volume, tree, directory, after: Math.max(counting.after, upTo) });
   return { kind: "done" };
-}
-
-/** What counting does to the trees of inodes: while there are limits it takes them in, else out. */
-export function treeChange(
-  { quotas }: { readonly quotas: Pick<Tables["quotas"], "get"> },
-  volume: number,
-  tree: number,
-): { from: number; to: number } {
-  const limits = quotas.get(volume, "tree", tree)?.limits;
-  const isSet = limits?.bytes !== undefined || limits?.inodes !== undefined;
-  return isSet ? { from: 0, to: tree } : { from: tree, to: 0 };
 }
 
 function entriesUpTo(tables: Tables, volume: number, directory: number, after: number, upTo: number): ListedEntry[] {

@@ -11,6 +11,7 @@ import {
   countingKey,
   directoryOfCountingKey,
   inodeOfKey,
+  kept,
   quotaKey,
   table,
   tableEnd,
@@ -120,6 +121,11 @@ export class QuotaTable {
 
   deleteCounting(volume: number, tree: number, directory: number): void {
     this.#state.delete(countingKey(volume, tree, directory));
+  }
+
+  isCounting(volume: number, tree: number): boolean {
+    const [from, to] = [kept(countingKey(volume, tree, 0)), kept(countingKey(volume, tree + 1, 0))];
+    return this.#state.scan(from, to, 1).length > 0;
   }
 
   /** Directories that are to be looked at, of all volumes or of one. */

@@ -171,7 +171,7 @@ export class TwinMount implements FileSystem {
   }
 
   async statVolume(): Promise<VolumeSpace> {
-    return { totalBytes: 0, freeBytes: 0, inodeCount: 0 };
+    return { totalBytes: 0, freeBytes: 0, inodeCount: 0, freeInodes: undefined };
   }
 
   async getExtendedAttribute(inode: number, name: string): Promise<Uint8Array> {

@@ -29,6 +29,7 @@ import {
 import { operation, result } from "../../namespace/operation.ts";
 import { method } from "../method.ts";
 import { heldLock } from "./locks.ts";
+import { heldQuota, heldQuotasMax } from "./quotas.ts";
 
 // --- sessions ---
 
@@ -82,8 +83,13 @@ export const stateHoldings = method(
     holds: list(u64, statedMax),
     leases: list(struct({ inode: u64, mode: leaseMode, grant: u64 }), statedMax),
     locks: list(heldLock, statedMax),
+    /** With the first message. */
+    quotas: list(heldQuota, heldQuotasMax),
   }),
-  nothing,
+  struct({
+    /** Of the volume: if it is new to the client, it asks again for all accounts without limits. */
+    quotaVersion: u32,
+  }),
 );
 
 /** Keeps the session alive. Errors: sessionExpired. */
@@ -265,12 +271,15 @@ export const readDirectory = method(
   }),
 );
 
-/** Sizes of the volume for statfs(2), in bytes; free space is what the volume can still take with all its replicas. */
+/**
+ * Sizes for statfs(2) of an inode, in bytes: of the directory with a quota in which it is, else of the volume; free space is what can
+ * still be taken with all replicas. `freeInodes`: where there is a limit.
+ */
 export const statVolume = method(
   117,
   "leader.statVolume",
-  struct({ session: u64 }),
-  struct({ totalBytes: u64, freeBytes: u64, inodeCount: u64 }),
+  struct({ session: u64, inode: u64 }),
+  struct({ totalBytes: u64, freeBytes: u64, inodeCount: u64, freeInodes: optional(u64) }),
 );
 
 // --- space and groups ---

@@ -17,6 +17,7 @@ import { settle, type TestPlatform, testPlatform } from "../../../wire/testing/m
 import type { Ids } from "../../ids.ts";
 import type { EntryData } from "../../journal.ts";
 import { Node } from "../../node.ts";
+import { QuotaGrants } from "../../quota-grants.ts";
 import type { Session } from "../../session.ts";
 import { Operation } from "../../waits.ts";
 import { wholeMap } from "../chunk-map.ts";
@@ -145,6 +146,7 @@ export class ContentHarness {
   readonly stores: FakeStore[] = [];
   readonly journal = new FakeJournal();
   readonly contents: Contents;
+  readonly quotas: QuotaGrants;
   readonly discarded: number[] = [];
   readonly spare: number[] = [];
   /** Space that the leader still grants for each group. */
@@ -181,12 +183,15 @@ export class ContentHarness {
       },
       request: (method: Method<unknown, unknown>, body: never) => this.#answer(method, body),
     }) as unknown as Session;
+    const quotaParts = { clock: this.platform.clock, session, journal: this.journal, quiet: () => Promise.resolve() };
+    this.quotas = new QuotaGrants(quotaParts, 0);
     this.contents = new Contents({
       platform: this.platform,
       log: this.platform.logger,
       session,
       ids: this.#ids(),
       journal: this.journal,
+      quotas: this.quotas,
       execute: (node, operation, data) => this.#execute(node, operation, data),
       limits: options,
     });
