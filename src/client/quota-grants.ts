@@ -70,11 +70,14 @@ interface Grant {
   /** Number of the last grant. */
   seen: number;
   ahead: Amount;
+  /** Operations that are obtaining something. */
+  waiting: number;
   /** One at a time. */
   asking: Promise<void> | undefined;
   deniedUntilMs: number;
   /** Position of the journal. */
   deniedAt: number;
+  denied: { bytes: boolean; inodes: boolean };
   /** The last answer gave as much ahead as was asked for. */
   isPlenty: boolean;
   isTouched: boolean;
@@ -142,13 +145,22 @@ export class QuotaGrants {
 
   /** Resolves when the account's grant has reached so far. Errors: EDQUOT, EIO (the session has ended). */
   async obtain({ account, amount }: LackingQuota, operation: Operation): Promise<void> {
-    const { clock } = this.#parts;
     const grant = this.#grant(account);
+    grant.waiting += 1;
+    try {
+      await this.#obtain(grant, amount, operation);
+    } finally {
+      grant.waiting -= 1;
+    }
+  }
+
+  async #obtain(grant: Grant, amount: Amount, operation: Operation): Promise<void> {
+    const { clock, journal } = this.#parts;
     await this.#whenAsked(grant);
     if (this.#reaches(grant, amount)) return;
-    const { journal } = this.#parts;
-    const isDenied = clock.nowMs() < grant.deniedUntilMs && grant.deniedAt === journal.position;
-    if (!isDenied || !this.#isKnown(grant)) {
+    const isRecent = clock.nowMs() < grant.deniedUntilMs && grant.deniedAt === journal.position;
+    const lacks = (of: (typeof dimensions)[number]) => grant.isLimited[of] && amount[of] > grant.available[of];
+    if (!this.#isKnown(grant) || !isRecent || !dimensions.some((of) => lacks(of) && grant.denied[of])) {
       operation.waitsFor = "the leader, to grant quota";
       await this.#ask(grant, amount, false);
       if (this.#reaches(grant, amount)) return;
@@ -160,8 +172,10 @@ export class QuotaGrants {
       if (this.#reaches(grant, amount)) return;
       grant.deniedUntilMs = clock.nowMs() + deniedMs;
       grant.deniedAt = journal.position;
+      grant.denied = { bytes: lacks("bytes"), inodes: lacks("inodes") };
     }
-    throw new FileError("EDQUOT", `the quota of uid ${account.uid}, gid ${account.gid} or their directory is used up`);
+    const { uid, gid } = grant.account;
+    throw new FileError("EDQUOT", `the quota of uid ${uid}, gid ${gid}, their directory or their volume is used up`);
   }
 
   /** What may still be added here without asking. */
@@ -172,10 +186,7 @@ export class QuotaGrants {
 
   /** What the leader is told after a reconnect. */
   held(): HeldQuota[] {
-    return [...this.#grants.values()]
-      .map((grant) => this.#heldOf(grant))
-      .filter(({ amount }) => amount.bytes > 0 || amount.inodes > 0)
-      .slice(0, heldQuotasMax);
+    return [...this.#grants.values()].map((grant) => this.#heldOf(grant)).slice(0, heldQuotasMax);
   }
 
   /** The volume's quotas are of this version now. */
@@ -187,7 +198,8 @@ export class QuotaGrants {
   async recall(version: number): Promise<HeldQuota[]> {
     this.learn(version);
     await this.#commitAll();
-    for (const grant of this.#grants.values()) this.#release(grant);
+    // What was obtained for a change that is about to be made is as good as used.
+    for (const grant of this.#grants.values()) if (grant.waiting === 0) this.#release(grant);
     return this.held();
   }
 
@@ -330,9 +342,11 @@ export class QuotaGrants {
         newer: nothing(),
         seen: 0,
         ahead: aheadFirst,
+        waiting: 0,
         asking: undefined,
         deniedUntilMs: 0,
         deniedAt: 0,
+        denied: { bytes: false, inodes: false },
         isPlenty: true,
         isTouched: true,
       };

@@ -17,7 +17,7 @@
  *
  * All of it is in memory. Clients state what they have after a reconnect, and nothing is granted before all have (grace.ts).
  */
-import type { QuotaKind, QuotaLimits } from "../namespace/model.ts";
+import { blockBytes, type QuotaKind, type QuotaLimits } from "../namespace/model.ts";
 import type { Account, Amount } from "../namespace/usage.ts";
 import { type HeldQuota, recallQuota } from "../wire/catalogue/quotas.ts";
 import { type Answer, afterGrace } from "./grace.ts";
@@ -198,7 +198,8 @@ export class QuotaGrants {
       if (left === undefined) return undefined;
       const first = Math.min(needed[of], Math.max(0, left));
       const more = isScarce ? 0 : Math.min(ahead[of], Math.floor((left - first) * fractionAhead));
-      return first + Math.max(0, more);
+      // Part of a block is of no use to anybody.
+      return first + Math.max(0, of === "bytes" ? more - (more % blockBytes) : more);
     };
     const [bytes, inodes] = [part("bytes"), part("inodes")];
     const given = { bytes: bytes ?? 0, inodes: inodes ?? 0 };

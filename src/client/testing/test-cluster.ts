@@ -12,6 +12,7 @@ import { StoreServer } from "../../store/store-server.ts";
 import { createVolume, readStatus } from "../../wire/catalogue/admin.ts";
 import { connectPeer } from "../../wire/connect.ts";
 import { listenPeers } from "../../wire/listen.ts";
+import type { Method } from "../../wire/method.ts";
 import { Service } from "../../wire/service.ts";
 import { Client, type MountOptions } from "../client.ts";
 import type { Handle } from "../file-system.ts";
@@ -54,6 +55,17 @@ export class TestCluster {
     });
     this.#undo.push(() => client.unmount());
     return client;
+  }
+
+  /** As an administrator. */
+  async ask<Q, R>(method: Method<Q, R>, body: Q): Promise<R> {
+    const identity = { role: "admin", clusterId: "", peerId: "", description: "test" } as const;
+    const admin = await connectPeer(this.platform, this.#leader, identity, new Service(), 5_000);
+    try {
+      return (await admin.request(method, body, { timeoutMs: 20_000 })).body;
+    } finally {
+      admin.close("done");
+    }
   }
 
   async #server(name: string, isLeader: boolean): Promise<void> {

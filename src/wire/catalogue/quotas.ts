@@ -1,4 +1,4 @@
-/** Quotas: grants of the leader to clients (128, 148), and what administrators ask for (320, 321). */
+/** Quotas: grants of the leader to clients (134, 148), and what administrators ask for (320, 321). */
 import { boolean, type Infer, list, nothing, optional, struct, text, u32, u64 } from "../../codec/schema.ts";
 import { quotaKind, quotaLimits, quotaRecord } from "../../namespace/model.ts";
 import { method } from "../method.ts";
@@ -26,7 +26,7 @@ export const heldQuotasMax = 16_384;
  * `bytes`, `inodes`: what was granted on top of what the client has; undefined: without limit, until `version` is outdated.
  */
 export const grantQuota = method(
-  128,
+  134,
   "leader.grantQuota",
   struct({ session: u64, held: heldQuota, needed: quotaAmount, ahead: quotaAmount, recall: boolean }),
   struct({ number: u64, version: u32, bytes: optional(u64), inodes: optional(u64) }),
