@@ -11,6 +11,7 @@ import { mountCommand } from "./mount.ts";
 import { exitCodes, reportError } from "./output.ts";
 import { probeCommand } from "./probe.ts";
 import { quickstartCommand } from "./quickstart.ts";
+import { quotaCommand } from "./quota.ts";
 import { restoreMetadataCommand } from "./restore-metadata.ts";
 import { scrubCommand } from "./scrub.ts";
 import { serverCommand } from "./server.ts";
@@ -52,6 +53,7 @@ for (const command of [
   installMountHelperCommand(),
   stopCommand(),
   volumeCommand(),
+  quotaCommand(),
   storeCommand(),
   statusCommand(),
   waitsCommand(),

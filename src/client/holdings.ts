@@ -10,7 +10,12 @@ export type Holdings = Pick<Stated, "holds" | "leases" | "locks" | "quotas">;
  * States everything on a new connection. Nothing of it changes in between, because leases are given back and locks are set
  * over the connection that this one is to become. Errors: those of the request.
  */
-export async function stateAll(peer: Peer, session: number, all: Holdings, timeoutMs: number): Promise<{ quotaVersion: number }> {
+export async function stateAll(
+  peer: Peer,
+  session: number,
+  all: Holdings,
+  timeoutMs: number,
+): Promise<{ quotaVersion: number }> {
   const { holds, leases, locks, quotas } = all;
   const count = Math.max(1, Math.ceil(Math.max(holds.length, leases.length, locks.length) / statedMax));
   const asked: Promise<{ body: { quotaVersion: number } }>[] = [];

@@ -28,7 +28,7 @@ test("an outdated leader can't end a session", async (context) => {
       .handle(stateHoldings, () => {
         if (!knows) throw expired();
         stated += 1;
-        return {};
+        return { quotaVersion: 0 };
       })
       .handle(heartbeat, () => ({ nowNs: 0n, writeThrough: false }))
       .handle(lifeline, () => ({}));

@@ -25,10 +25,15 @@ class Quotas {
     return { quotas: new Quotas(cluster), one, two };
   }
 
-  async set(kind: "volume" | "tree" | "user" | "group", of: string | number, limits: Partial<typeof unlimited> | object) {
+  async set(
+    kind: "volume" | "tree" | "user" | "group",
+    of: string | number,
+    limits: Partial<typeof unlimited> | object,
+  ) {
     const path = typeof of === "string" ? of : "";
     const id = typeof of === "number" ? of : 0;
-    await this.cluster.ask(setQuota, { volume: "home", kind, id, path, limits: { ...unlimited, ...limits } });
+    const ends = Object.keys(limits).length === 0;
+    await this.cluster.ask(setQuota, { volume: "home", kind, id, path, limits: { ...unlimited, ...limits }, ends });
   }
 
   /** When nothing is being counted. */
@@ -36,8 +41,9 @@ class Quotas {
     for (;;) {
       const { quotas } = await this.cluster.ask(listQuotas, { volume: "home", all: true });
       if (quotas.some(({ counting }) => counting)) continue;
-      const found = quotas.find(({ quota, path }) =>
-        quota.subject.kind === kind && (typeof of === "string" ? path === of : quota.subject.id === of),
+      const found = quotas.find(
+        ({ quota, path }) =>
+          quota.subject.kind === kind && (typeof of === "string" ? path === of : quota.subject.id === of),
       );
       return { bytes: found?.quota.bytes ?? 0, inodes: found?.quota.inodes ?? 0 };
     }

@@ -246,7 +246,10 @@ test("100,000 leases are stated again in far less than a second, and grace ends 
       leases.push({ inode: 1_000 + at, mode: at % 2 === 0 ? "shared" : "exclusive", grant: 100 + at } as const);
     }
     const [first, last] = [from === 0, from + 16_384 >= count];
-    harness.parts.sessions.state({ session: client.session.id, first, last, holds: [], leases, locks: [], quotas: [] }, peer);
+    harness.parts.sessions.state(
+      { session: client.session.id, first, last, holds: [], leases, locks: [], quotas: [] },
+      peer,
+    );
   }
   const ms = performance.now() - startedMs;
   assert.equal(client.leases.count(client.session.id), count);

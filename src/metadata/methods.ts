@@ -36,8 +36,8 @@ import {
 } from "../wire/catalogue/leader.ts";
 import { cancelLock, setLock, stateLocks, testLock } from "../wire/catalogue/locks.ts";
 import { changeRules, labelStore, locateFile, readRules } from "../wire/catalogue/placement.ts";
-import { caughtUp, judgeDifferences, registerStore, storeHeartbeat } from "../wire/catalogue/registration.ts";
 import { grantQuota, listQuotas, setQuota } from "../wire/catalogue/quotas.ts";
+import { caughtUp, judgeDifferences, registerStore, storeHeartbeat } from "../wire/catalogue/registration.ts";
 import type { Method } from "../wire/method.ts";
 import type { Handler, Peer, Work } from "../wire/peer.ts";
 import type { Service } from "../wire/service.ts";

@@ -96,7 +96,8 @@ export class QuotaGrants {
       }
       const { asked } = grant;
       return this.round(session.volume, session).then(() => {
-        const isLatest = grant.asked === asked && this.#sessions.get(session.id)?.grants.get(keyOf(grant.account)) === grant;
+        const isLatest =
+          grant.asked === asked && this.#sessions.get(session.id)?.grants.get(keyOf(grant.account)) === grant;
         return this.#give(session.volume, grant, isLatest ? request : { needed: nothing, ahead: nothing });
       });
     });

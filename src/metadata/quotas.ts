@@ -39,6 +39,7 @@ export interface QuotaRequest {
   readonly id: number;
   readonly path: string;
   readonly limits: QuotaLimits;
+  readonly ends: boolean;
 }
 
 export class Quotas {
@@ -57,20 +58,18 @@ export class Quotas {
   }
 
   /** Resolves when all clients know of it. Errors: notFound, invalid, busy. */
-  async set({ volume: name, kind, id, path, limits }: QuotaRequest): Promise<void> {
+  async set(request: QuotaRequest): Promise<void> {
     const { leader, sessions, quotaGrants } = this.#parts;
-    const volume = this.#volume(name);
+    const { kind, path } = request;
+    const volume = this.#volume(request.volume);
     await sessions.whenGraceEnds(volume.volume);
     if (kind === "tree") {
-      const inode = await this.#alone(() => this.#directoryAt(volume, path));
-      await this.#withLeases(volume.volume, [inode], () =>
-        this.#execute({ kind: "setQuota", volume: volume.volume, subject: { kind, id: inode }, limits }),
-      );
-    } else {
-      const subject = { kind, id: kind === "volume" ? 0 : id };
-      await this.#execute({ kind: "setQuota", volume: volume.volume, subject, limits });
-    }
-    leader.log.info("quota set", { volume: name, kind, id, path, bytes: limits.bytes, inodes: limits.inodes });
+      const id = await this.#alone(() => this.#directoryAt(volume, path));
+      await this.#withLeases(volume.volume, [id], () => this.#setLimits(volume, { kind, id }, request));
+    } else await this.#setLimits(volume, { kind, id: kind === "volume" ? 0 : request.id }, request);
+    const { limits, ends } = request;
+    const { bytes, inodes } = limits;
+    leader.log.info("quota set", { volume: volume.name, kind, id: request.id, path, bytes, inodes, ends });
     this.#look();
     await quotaGrants.round(volume.volume);
   }
@@ -116,6 +115,12 @@ export class Quotas {
       inode = found;
     }
     return inode;
+  }
+
+  async #setLimits({ volume }: VolumeRecord, subject: QuotaSubject, { limits, ends }: QuotaRequest): Promise<void> {
+    const before = ends ? undefined : this.#parts.leader.namespace.quota(volume, subject)?.limits;
+    const all = { bytes: limits.bytes ?? before?.bytes, inodes: limits.inodes ?? before?.inodes };
+    await this.#execute({ kind: "setQuota", volume, subject, limits: all });
   }
 
   async #execute(operation: Operation): Promise<void> {

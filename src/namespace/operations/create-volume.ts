@@ -33,7 +33,17 @@ export function createVolume(context: Context, operation: OperationOf<"createVol
   // The root is its own parent, as `..` of a root directory is.
   inodes.add(volume, newInode(node, { parent: root, cookie: 0 }, context.timeNs));
   const createdNs = context.timeNs;
-  volumes.put({ volume, name, replicas, root, createdNs, deleted: false, inodeCount: 1, chunkCount: 0, quotaVersion: 0 });
+  volumes.put({
+    volume,
+    name,
+    replicas,
+    root,
+    createdNs,
+    deleted: false,
+    inodeCount: 1,
+    chunkCount: 0,
+    quotaVersion: 0,
+  });
   return { kind: "made", id: volume };
 }
 

@@ -72,13 +72,7 @@ function giveLinks(directory: InodeRecord, count: number): void {
   directory.attributes.linkCount += count;
 }
 
-function movedTo(
-  context: FileContext,
-  before: InodeRecord,
-  parent: number,
-  cookie: number,
-  tree: number,
-): InodeRecord {
+function movedTo(context: FileContext, before: InodeRecord, parent: number, cookie: number, tree: number): InodeRecord {
   const moved = draftOf(before);
   moved.tree = tree;
   moved.parent = parent;

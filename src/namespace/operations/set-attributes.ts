@@ -9,7 +9,14 @@
  */
 import { FileError } from "../../errors/file-error.ts";
 import { followMode } from "../access-control-lists.ts";
-import { applyMappings, chunksOfSize, type PlannedMapping, planMappings, unmapFrom, withChunks } from "../chunk-maps.ts";
+import {
+  applyMappings,
+  chunksOfSize,
+  type PlannedMapping,
+  planMappings,
+  unmapFrom,
+  withChunks,
+} from "../chunk-maps.ts";
 import type { FileContext } from "../context.ts";
 import { draftOf, dropCapabilities, inodeOf, modeWithoutPrivileges, permissionBits, stampNs } from "../inodes.ts";
 import { fileBytesMax, type InodeRecord } from "../model.ts";

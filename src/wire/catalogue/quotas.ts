@@ -46,13 +46,13 @@ export const recallQuota = method(
 const quotaOwner = { volume: text(64), kind: quotaKind };
 
 /**
- * Sets the limits of a quota; none: it ends. `id`: of the user or group; `path`: of the directory. Answered when all clients know.
- * What is in a directory is counted afterwards. Errors: notFound, invalid, busy.
+ * Sets limits of a quota; one that isn't given stays as it is. `ends`: there are none any more. `id`: of the user or group; `path`:
+ * of the directory. Answered when all clients know. What is in a directory is counted afterwards. Errors: notFound, invalid, busy.
  */
 export const setQuota = method(
   320,
   "admin.setQuota",
-  struct({ ...quotaOwner, id: u32, path: text(8192), limits: quotaLimits }),
+  struct({ ...quotaOwner, id: u32, path: text(8192), limits: quotaLimits, ends: boolean }),
   nothing,
 );
 
