@@ -11,6 +11,7 @@
 import { blockBytes, chunkBytes } from "../../namespace/model.ts";
 import type { Operation } from "../waits.ts";
 import { slabBytes } from "./buffer-pool.ts";
+import type { ChunkView } from "./chunk-view.ts";
 import type { Contents } from "./contents.ts";
 import type { FileContent } from "./file-content.ts";
 import { joinPieces } from "./pieces.ts";
@@ -40,14 +41,11 @@ export class Extender {
     if (view === undefined || view.isZeroBehindEnd || !view.isStored) return [];
     const [first, last] = [Math.floor(from / blockBytes), Math.ceil(end / blockBytes)];
     const { blockReader, pool } = this.#contents;
+    // What is dirty here takes the place of what is there, and has zeros behind the end. By the time the stores have
+    // answered it may have reached them, behind the read.
+    const dirty = dirtyIn(view, first, last);
     const stored = joinPieces(await blockReader.read(view.chunk, first, last - first, operation));
-    // What is dirty here takes the place of what is there, and has zeros behind the end.
-    for (const piece of view.between(first, last)) {
-      if (piece.dirt === undefined) continue;
-      const [low, high] = [Math.max(piece.first, first), Math.min(piece.end, last)];
-      const bytes = piece.bytes.subarray((low - piece.first) * blockBytes, (high - piece.first) * blockBytes);
-      stored.set(bytes, (low - first) * blockBytes);
-    }
+    for (const { block, bytes } of dirty) stored.set(bytes, (block - first) * blockBytes);
     const behind = stored.subarray(from - first * blockBytes);
     if (behind.equals(zeros.subarray(0, behind.byteLength))) return [];
     behind.fill(0);
@@ -58,4 +56,14 @@ export class Extender {
     }
     return runs;
   }
+}
+
+/** Copies of the blocks that the stores don't have yet. */
+function dirtyIn(view: ChunkView, first: number, last: number): { block: number; bytes: Buffer }[] {
+  return view.between(first, last).flatMap((piece) => {
+    if (piece.dirt === undefined) return [];
+    const [low, high] = [Math.max(piece.first, first), Math.min(piece.end, last)];
+    const bytes = piece.bytes.subarray((low - piece.first) * blockBytes, (high - piece.first) * blockBytes);
+    return [{ block: low, bytes: Buffer.from(bytes) }];
+  });
 }

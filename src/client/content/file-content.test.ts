@@ -237,6 +237,29 @@ test("what others left behind the end is not seen when the file grows", async ()
   await harness.stop();
 });
 
+test("a write that reaches the stores while they are asked what lies behind the end is not undone", async () => {
+  const harness = await ContentHarness.start({ cacheBytesMax: 0 });
+  const old = harness.file();
+  await harness.until(harness.write(old, 0, pattern(100, 1)));
+  await harness.until(harness.journal.committed(1));
+  old.drop();
+  const committed = harness.journal.committedFiles.get(old.inode)!;
+  committed.size = 50;
+  const content = harness.file(committed, old.inode);
+  content.node.grant = 6;
+  await harness.until(harness.write(content, 0, pattern(50, 2)));
+  const gate = Promise.withResolvers<void>();
+  for (const store of harness.stores) store.after = (verb) => (verb === "read" ? gate.promise : undefined);
+  const growing = harness.write(content, 3 * blockBytes, pattern(100, 3));
+  await harness.settle();
+  await harness.until(harness.journal.committed(2));
+  gate.resolve();
+  await harness.until(growing);
+  const expected = Buffer.concat([pattern(50, 2), Buffer.alloc(50)]);
+  assert.ok((await harness.until(harness.read(content, 0, 100))).equals(expected));
+  await harness.stop();
+});
+
 test("the end of the session: what is dirty is lost, and who waits for room gets EIO", async () => {
   const harness = await ContentHarness.start({ dirtyBytesMax: 1 << 20 });
   const [content, clean] = [harness.file(), harness.file()];

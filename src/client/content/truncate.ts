@@ -193,9 +193,15 @@ export class Truncater {
     operation: Operation,
   ): Promise<{ view: ChunkView; runs: Run[] } | undefined> {
     const keptBytes = size % chunkBytes;
-    const isHere = !before.isStored || before.gaps(0, ceilBlock(keptBytes) / blockBytes).length === 0;
-    if (keptBytes <= copiedHereMax && isHere) return this.#copyHere(content, before, keptBytes, operation);
     const { journal, ids } = this.#contents;
+    const isHere = () => !before.isStored || before.gaps(0, ceilBlock(keptBytes) / blockBytes).length === 0;
+    if (keptBytes <= copiedHereMax && isHere()) {
+      const taken = ids.takeChunk(operation, before.index === 0, content.pool);
+      const chunk = typeof taken === "number" ? taken : await taken;
+      // What has become clean meanwhile may have left the cache.
+      if (isHere()) return this.#copyHere(content, before, keptBytes, chunk);
+      ids.giveBackChunk(chunk);
+    }
     await journal.committed(content.node.lastPosition, operation);
     const near = ids.takeChunkOf(groupOfChunk(before.chunk), content.pool);
     const chunk = near ?? (await ids.takeChunk(operation, before.index === 0, content.pool));
@@ -217,16 +223,14 @@ export class Truncater {
   }
 
   /** All bytes that stay, as blocks to be written. */
-  async #copyHere(
+  #copyHere(
     content: FileContent,
     before: ChunkView,
     keptBytes: number,
-    operation: Operation,
-  ): Promise<{ view: ChunkView; runs: Run[] }> {
-    const { ids, pool } = this.#contents;
-    const taken = ids.takeChunk(operation, before.index === 0, content.pool);
-    const view = content.newView(before.index, typeof taken === "number" ? taken : await taken, false);
-    const span = pool.allocate(ceilBlock(keptBytes));
+    chunk: number,
+  ): { view: ChunkView; runs: Run[] } {
+    const view = content.newView(before.index, chunk, false);
+    const span = this.#contents.pool.allocate(ceilBlock(keptBytes));
     span.bytes.fill(0);
     for (const piece of before.between(0, ceilBlock(keptBytes) / blockBytes)) {
       piece.bytes.copy(span.bytes, piece.first * blockBytes);

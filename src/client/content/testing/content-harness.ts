@@ -54,7 +54,7 @@ export class FakeJournal {
   readonly committedFiles = new Map<number, CommittedFile>();
   readonly entries: Entry[] = [];
   #waiters: { position: number; resolve: () => void }[] = [];
-  onEntry: (position: number, inode: number, operation: FileOperation) => void = () => {};
+  onEntry: (position: number, inode: number, operation: FileOperation, data: EntryData | undefined) => void = () => {};
   /** After each commit. */
   onCommit: (position: number) => void = () => {};
 
@@ -65,12 +65,12 @@ export class FakeJournal {
     if (this.joins && isWrites && isAlike && last.inode === inode && last.position > this.released) {
       last.operations.push(operation);
       last.data = data ?? last.data;
-      this.onEntry(last.position, inode, operation);
+      this.onEntry(last.position, inode, operation, data);
       return last.position;
     }
     this.position += 1;
     this.entries.push({ position: this.position, inode, operations: [operation], data });
-    this.onEntry(this.position, inode, operation);
+    this.onEntry(this.position, inode, operation, data);
     // As the real one, which may ask at once whether the entry can go.
     this.pump();
     return this.position;
