@@ -251,6 +251,7 @@ class Run {
   async move({ file, index }: { file: number; index: number }): Promise<void> {
     const pending = {
       file,
+      begunAt: this.harness.journal.position,
       fits: (operation: FileOperation) => operation.kind === "place",
       apply: () => {},
       goesOn: true,
