@@ -200,7 +200,7 @@ export class Truncater {
       const chunk = typeof taken === "number" ? taken : await taken;
       // What has become clean meanwhile may have left the cache.
       if (isHere()) return this.#copyHere(content, before, keptBytes, chunk);
-      ids.giveBackChunk(chunk);
+      ids.giveBackChunk(chunk, content.pool);
     }
     await journal.committed(content.node.lastPosition, operation);
     const near = ids.takeChunkOf(groupOfChunk(before.chunk), content.pool);
