@@ -3,6 +3,7 @@
  * after each step. Reads the whole state into memory, so it is not for production.
  */
 import { checkChunks } from "./invariants/chunks.ts";
+import { checkPlacement } from "./invariants/placement.ts";
 import { checkQuotas } from "./invariants/quotas.ts";
 import { checkSessions } from "./invariants/sessions.ts";
 import { readSnapshot } from "./invariants/snapshot.ts";
@@ -18,5 +19,6 @@ export function checkInvariants(state: State): string[] {
   checkChunks(snapshot, report);
   checkSessions(snapshot, report);
   checkQuotas(snapshot, report);
+  checkPlacement(snapshot, report);
   return problems;
 }

@@ -95,18 +95,14 @@ export class TestCluster {
 
   async #makeVolume(): Promise<void> {
     const { clock } = this.platform;
-    const identity = { role: "admin", clusterId: "", peerId: "", description: "test" } as const;
-    const admin = await connectPeer(this.platform, this.#leader, identity, new Service(), 5_000);
-    const options = { timeoutMs: 5_000 };
     const deadlineMs = clock.nowMs() + storesTimeoutMs;
     for (;;) {
-      const { body } = await admin.request(readStatus, {}, options);
-      if (body.servers.filter(({ roles, state }) => roles.includes("store") && state === "online").length === 2) break;
+      const { servers } = await this.ask(readStatus, {});
+      if (servers.filter(({ roles, state }) => roles.includes("store") && state === "online").length === 2) break;
       assert.ok(clock.nowMs() < deadlineMs, "the stores did not come up");
       await new Promise((resolve) => clock.startTimer(20, () => resolve(undefined)));
     }
-    await admin.request(createVolume, { name: "home", replicas: 2, uid: 0, gid: 0, mode: 0o755 }, options);
-    admin.close("done");
+    await this.ask(createVolume, { name: "home", replicas: 2, uid: 0, gid: 0, mode: 0o755 });
   }
 
   async #stop(): Promise<void> {

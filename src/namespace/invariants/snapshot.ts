@@ -20,6 +20,8 @@ import {
   groupRecord,
   type InodeRecord,
   inodeRecord,
+  type PlacementRecord,
+  placementRecord,
   type QuotaRecord,
   quotaRecord,
   type SessionRecord,
@@ -63,6 +65,8 @@ export interface Snapshot {
   readonly chunkGrants: { session: number; grant: Grant }[];
   readonly groups: Map<number, GroupRecord>;
   readonly stores: Map<number, StoreRecord>;
+  /** By volume. */
+  readonly placements: Map<number, PlacementRecord>;
   /** What is wrong with the rows as such. */
   readonly problems: string[];
 }
@@ -131,6 +135,9 @@ export function readSnapshot(state: State): Snapshot {
       rows(table.store)
         .map(([key, row]) => decodeRow(storeRecord, row, key))
         .map((one) => [one.store, one]),
+    ),
+    placements: new Map(
+      rows(table.placement).map(([key, row]) => [numberOfKey(key), decodeRow(placementRecord, row, key)]),
     ),
     problems: strayRows(state),
   };

@@ -158,6 +158,15 @@ export class Model {
     return undefined;
   }
 
+  /** Another chunk takes the place of the one at the index. */
+  place(inode: number, index: number, chunk: number | undefined): Outcome {
+    const node = this.nodes.get(inode);
+    if (node === undefined) return "ENOENT";
+    if (node.type !== "file" || (chunk !== undefined && !node.chunks.has(index))) return "EINVAL";
+    if (chunk !== undefined) this.#map(node, index, chunk);
+    return undefined;
+  }
+
   truncate(inode: number, size: number, clone: number | undefined): Outcome {
     const node = this.nodes.get(inode);
     if (node === undefined) return "ENOENT";

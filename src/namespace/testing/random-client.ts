@@ -12,7 +12,7 @@ import { Model, type Outcome } from "./model.ts";
 export type Step = readonly [kind: number, first: number, second: number, third: number];
 
 /** Actions that the first number of a step chooses from; the last one ends the session. */
-export const actionCount = 22;
+export const actionCount = 23;
 
 const names = ["a", "b", "c", "\xfe"];
 const types = ["file", "directory", "file", "symlink"] as const;
@@ -58,6 +58,7 @@ export class RandomClient {
       () => this.#write(first, second, third),
       () => this.#write(first, second, third),
       () => this.#truncate(first, second, third),
+      () => this.#place(first, second, third),
       () => this.#chmod(first, second),
       () => this.#setExtended(first, second, third),
       () => this.#removeExtended(first, second),
@@ -169,6 +170,16 @@ export class RandomClient {
     const outcome = this.model.truncate(inode, size, clone);
     this.#useChunk(outcome, clone);
     this.#expect(outcome, change(inode, { size, mappings }));
+  }
+
+  #place(first: number, second: number, third: number): void {
+    const inode = this.#file(first);
+    const index = second % 5;
+    const chunk = third % 3 === 0 ? undefined : this.#chunk();
+    const outcome = this.model.place(inode, index, chunk);
+    this.#useChunk(outcome, chunk);
+    const mappings = chunk === undefined ? [] : [{ index, chunk }];
+    this.#expect(outcome, { kind: "place", inode, pool: 0, mappings });
   }
 
   #chmod(first: number, second: number): void {
