@@ -7,6 +7,7 @@ import {
   checkChunks,
   createVolume,
   type MissingChunk,
+  orderScrub,
   readStatus,
 } from "../wire/catalogue/admin.ts";
 import { connectPeer } from "../wire/connect.ts";
@@ -14,6 +15,7 @@ import type { Method } from "../wire/method.ts";
 import type { Peer } from "../wire/peer.ts";
 import { Service } from "../wire/service.ts";
 import { checkHealthy } from "./checkers/healthy.ts";
+import { Violation } from "./checkers/violation.ts";
 import type { Hooks } from "./hooks.ts";
 import { owner } from "./model-operations.ts";
 import { type ClientEvents, SimulatedClient } from "./simulated-mount.ts";
@@ -161,6 +163,24 @@ export class SimulatedCluster {
         members.length === replicas && members.every(({ state }) => state === "inSync");
       if (groups.every(isWhole) && chunksToDelete === 0 && healing === undefined) return;
       await sleep(this.#admin.clock, adminRetryMs);
+    }
+  }
+
+  /**
+   * All stores read and repair everything. Resolves when they are done, with what they have found.
+   * Errors: Violation (something is bad although another member is whole).
+   */
+  async scrubbed(): Promise<{ badBlocks: number; differingBlocks: number }> {
+    await this.request(orderScrub, { store: "", volume: "" });
+    for (;;) {
+      await sleep(this.#admin.clock, adminRetryMs);
+      const { servers, badRanges } = await this.status();
+      const scrubs = servers.filter(({ store }) => store !== 0).map(({ scrub }) => scrub);
+      if (!scrubs.every((scrub) => scrub?.isOrdered === true && scrub.endedMs !== 0)) continue;
+      const [bad] = badRanges;
+      if (bad !== undefined) throw new Violation("rot is repaired", `chunk ${bad.chunk} is bad on store ${bad.stores}`);
+      const sum = (what: "badBlocks" | "differingBlocks") => scrubs.reduce((all, scrub) => all + scrub![what], 0);
+      return { badBlocks: sum("badBlocks"), differingBlocks: sum("differingBlocks") };
     }
   }
 

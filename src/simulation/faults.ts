@@ -3,6 +3,7 @@
  * the schedule runs, the cluster must keep its safety; after its end, everything must come back to life.
  */
 import type { SimulatedCluster } from "./cluster.ts";
+import { Rot } from "./rot.ts";
 import type { SimulatedClient } from "./simulated-mount.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 import type { SimulatedServer } from "./simulated-server.ts";
@@ -28,6 +29,7 @@ export const faultKinds = [
   "diskFull",
   "syncFailure",
   "indexDamage",
+  "rot",
 ] as const;
 export type FaultKind = (typeof faultKinds)[number];
 
@@ -55,6 +57,7 @@ const weightsOf: Readonly<Record<FaultLevel, Weights>> = {
     diskFull: 1,
     syncFailure: 1,
     indexDamage: 1,
+    rot: 2,
   },
 };
 
@@ -96,6 +99,7 @@ export class Faults {
   readonly #openCount: () => number;
   /** False where a store may have the only copy. */
   readonly #mayDamage: boolean;
+  readonly #rot: Rot;
   readonly #intervalFactor: number;
   /** Number of faults after which comes a calm. */
   #calmAt = faultsInARow;
@@ -115,6 +119,7 @@ export class Faults {
     this.#cluster = cluster;
     this.#openCount = known.openCount;
     this.#mayDamage = known.mayDamage;
+    this.#rot = new Rot(cluster, random);
     this.#random = random;
     this.#weights = typeof weights === "string" ? varied(weightsOf[weights], random) : weights;
     this.#intervalFactor = random.pick([0.3, 1, 3]);
@@ -123,6 +128,11 @@ export class Faults {
   /** How often which fault struck. */
   get applied(): ReadonlyMap<FaultKind, number> {
     return this.#applied;
+  }
+
+  /** True if a bad copy may be the only one that can be reached: other things go wrong as well. */
+  get mayHideGoodCopies(): boolean {
+    return this.#applied.has("rot") && this.#applied.size > 1;
   }
 
   /** True if a disk was full at some time since `sinceUs`, or shortly before: servers look at their space now and then. */
@@ -194,6 +204,7 @@ export class Faults {
       diskFull: () => this.#disturbDisk("diskFull"),
       syncFailure: () => this.#disturbDisk("syncFailure"),
       indexDamage: () => void this.#damageIndex(pick(stores)),
+      rot: () => void (this.#mayDamage && this.#rot.strike()),
     };
     faults[kind]();
   }

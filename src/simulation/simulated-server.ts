@@ -1,8 +1,10 @@
 /** A `brine server` on a simulated host: started as the command line starts it, and started again when it dies. */
 
 import { hasCode } from "../errors/brine-error.ts";
+import { segmentName } from "../log/segment-format.ts";
 import { MetadataServer } from "../metadata/metadata-server.ts";
 import type { Timeouts } from "../metadata/timeouts.ts";
+import { blockBytes } from "../namespace/model.ts";
 import { DiskError } from "../platform/disk.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
@@ -11,11 +13,13 @@ import { listenPeers } from "../wire/listen.ts";
 import { Service } from "../wire/service.ts";
 import type { Hooks } from "./hooks.ts";
 import type { SimulatedHost, World } from "./simulated-platform.ts";
+import type { SimulatedRandom } from "./simulated-random.ts";
 
 /** The supervisor of a real server waits before it starts one again that failed to start. */
 const restartUs = 500_000;
 /** Small segments, so that a short simulation fills, punches and removes some. */
 const segmentBytes = 8 * 1024 * 1024;
+const chunksToChoose = 1_000;
 /** Of a server's data, on its host's disk. */
 const directory = "/data";
 
@@ -78,6 +82,22 @@ export class SimulatedServer {
   /** True if a store that runs here refuses the session. */
   refuses(session: number): boolean {
     return this.#serving && this.#store?.refuses(session) === true;
+  }
+
+  /** A bit of one of its store's blocks flips; undefined while there is none. */
+  rot(random: SimulatedRandom): { chunk: number; block: number } | undefined {
+    if (!this.#serving || this.#store === undefined) return undefined;
+    const { contents } = this.#store;
+    const chunks = contents.chunksFrom(0, chunksToChoose);
+    if (chunks.length === 0) return undefined;
+    const chunk = random.pick(chunks);
+    const extents = contents.peek(chunk)?.extents ?? [];
+    if (extents.length === 0) return undefined;
+    const { firstBlock, checksums, segment, offset } = random.pick(extents);
+    const index = random.below(checksums.length);
+    const file = this.host.medium.file(`${directory}/store/segments/${segmentName(segment)}`);
+    file?.rot(offset + index * blockBytes + random.below(blockBytes), 1 << random.below(8));
+    return { chunk, block: firstBlock + index };
   }
 
   /** Its store's index makes no sense any more; the server must be down. */

@@ -77,6 +77,7 @@ class Simulation {
   #checker: LinearizabilityChecker | undefined;
   #recorder: Recorder | undefined;
   #failure: Error | undefined;
+  #isScrubbed = false;
   #leftBehind = 0;
   #phase = "start";
 
@@ -183,6 +184,7 @@ class Simulation {
     await this.#within("members in sync", this.#cluster.whole());
     await this.#within("sessions of the dead gone", mourning);
     await this.#within("rules applied", operator.settle());
+    if (this.#faults.applied.has("rot")) await this.#within("scrub", this.#scrub());
     await this.#within("audit", this.#auditAll());
     await this.#within("members equal", this.#compareMembers());
 
@@ -225,6 +227,7 @@ class Simulation {
     // What fails because a session ended is not part of the file system's answers; the mount goes on with the next one.
     if (this.#hadRisk(mount) && ["EIO", "ESTALE"].includes(errno)) return "mayHaveHappened";
     if (errno === "EIO" && this.#faults.diskHadFailed(calledUs)) return "mayHaveHappened";
+    if (errno === "EIO" && !this.#isScrubbed && this.#faults.mayHideGoodCopies) return "mayHaveHappened";
     return errno === "ENOSPC" && this.#faults.diskWasFull(calledUs) ? "mayHaveHappened" : "no";
   }
 
@@ -331,6 +334,15 @@ class Simulation {
         client.replace(mount);
       }
     }
+  }
+
+  /** Nothing is bad any more; and the disks lose no writes, so nothing may have been missing anywhere. */
+  async #scrub(): Promise<void> {
+    const { differingBlocks } = await this.#cluster.scrubbed();
+    this.#isScrubbed = true;
+    // A write that was taken back because a disk was full has another version where it had arrived.
+    if (differingBlocks === 0 || this.#faults.applied.has("diskFull")) return;
+    throw new Violation("in-sync members are equal", `a scrub has found ${differingBlocks} blocks that were not`);
   }
 
   async #compareMembers(): Promise<ChunkPlaces> {

@@ -131,6 +131,11 @@ export class StoreServer {
     return this.#store.damage;
   }
 
+  /** What is in it; for checkers and faults. */
+  get contents(): Pick<Store, "chunksFrom" | "peek"> {
+    return this.#store;
+  }
+
   /** True if it knows of sessions and refuses this one; for checkers. */
   refuses(session: number): boolean {
     return this.#admission.storeNumber !== undefined && !this.#admission.isLive(session);

@@ -1,0 +1,33 @@
+/**
+ * Bytes that change by themselves on a store's disk: synced data of live blocks. Always on the same store, so that another one
+ * has a good copy of each: what is read must be right all the time, and after a scrub nothing may be bad any more.
+ */
+import type { SimulatedCluster } from "./cluster.ts";
+import type { SimulatedRandom } from "./simulated-random.ts";
+import type { SimulatedServer } from "./simulated-server.ts";
+
+const blocksMax = 4;
+
+export class Rot {
+  readonly #cluster: SimulatedCluster;
+  readonly #random: SimulatedRandom;
+  #victim: SimulatedServer | undefined;
+
+  constructor(cluster: SimulatedCluster, random: SimulatedRandom) {
+    this.#cluster = cluster;
+    this.#random = random;
+  }
+
+  /** True if there was something that could rot. */
+  strike(): boolean {
+    this.#victim ??= this.#random.pick(this.#cluster.stores);
+    let struck = false;
+    for (let left = this.#random.between(1, blocksMax); left > 0; left--) {
+      const where = this.#victim.rot(this.#random);
+      if (where === undefined) continue;
+      this.#cluster.world.log.add("info", "FAULT rot", { host: this.#victim.host.name, ...where });
+      struck = true;
+    }
+    return struck;
+  }
+}
