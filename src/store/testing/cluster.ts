@@ -6,7 +6,13 @@ import type { Platform } from "../../platform/platform.ts";
 import { realPlatform } from "../../platform/real.ts";
 import type { Role } from "../../wire/catalogue/handshake.ts";
 import type { GroupView } from "../../wire/catalogue/leader.ts";
-import { caughtUp, registerStore, storeHeartbeat } from "../../wire/catalogue/registration.ts";
+import {
+  caughtUp,
+  judgeDifferences,
+  registerStore,
+  type ScrubReport,
+  storeHeartbeat,
+} from "../../wire/catalogue/registration.ts";
 import { readBlocks, type Version, writeBlocks } from "../../wire/catalogue/store.ts";
 import { blockChecksums } from "../../wire/checksum.ts";
 import { connectPeer } from "../../wire/connect.ts";
@@ -35,7 +41,17 @@ export interface TestStore {
 
 export class TestCluster {
   readonly stores = new Map<number, TestStore>();
-  readonly heartbeats: { store: number; failure: string | undefined; badBlocks: number }[] = [];
+  readonly heartbeats: {
+    store: number;
+    failure: string | undefined;
+    badBlocks: number;
+    scrub: ScrubReport | undefined;
+  }[] = [];
+  /** Chunks that files have, and sessions that are over for good. */
+  readonly mapped = new Set<number>();
+  readonly over = new Set<number>();
+  /** A store asks for one of these. */
+  onJudge: () => void = () => {};
   readonly caughtUp: { store: number; group: number; generation: number }[] = [];
   /** What stores have said at their registrations. */
   readonly losses: { loss: string }[] = [];
@@ -61,8 +77,15 @@ export class TestCluster {
           serveMs: this.serveMs,
         };
       })
-      .handle(storeHeartbeat, ({ store, failure, badBlocks }) => {
-        this.heartbeats.push({ store, failure, badBlocks });
+      .handle(judgeDifferences, ({ chunks, sessions }) => {
+        this.onJudge();
+        return {
+          mapped: chunks.map((chunk) => this.mapped.has(chunk)),
+          over: sessions.map((session) => this.over.has(session)),
+        };
+      })
+      .handle(storeHeartbeat, ({ store, failure, badBlocks, scrub }) => {
+        this.heartbeats.push({ store, failure, badBlocks, scrub });
         return { leaders: [] };
       })
       .handle(caughtUp, (body) => {
