@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { BrineError } from "../errors/brine-error.ts";
 import { chunkNumbersPerGroup } from "../namespace/model.ts";
 import type { CheckedPart } from "./chunk-check.ts";
 import type { FakePeer } from "./testing/fake-peer.ts";
@@ -10,7 +11,8 @@ const chunksInAnswer = 256;
 
 /** The store has these chunks. */
 function storing(peer: FakePeer, chunks: Set<number>): void {
-  peer.answer = (name, body: { after: number; limit: number; chunks: number[] }) => {
+  peer.answer = (name, body: { after: number; limit: number; chunks: number[]; chunk: number }) => {
+    if (name === "store.listExtents" && !chunks.has(body.chunk)) throw new BrineError("unknownChunk", "planted");
     if (name === "store.deleteChunks") for (const chunk of body.chunks) chunks.delete(chunk);
     if (name !== "store.listChunks") return {};
     const behind = [...chunks].filter((chunk) => chunk > body.after).sort((left, right) => left - right);
@@ -25,6 +27,23 @@ async function checkAll(harness: Harness, group: number, repair: boolean): Promi
   }
   return parts;
 }
+
+test("all chunks that are missing are named, however many members miss them", async () => {
+  const harness = await Harness.start();
+  const stores = [await harness.addStore("a"), await harness.addStore("b")];
+  await harness.addVolume("home", 2);
+  const { namespace } = harness.leader;
+  const { group, volume } = namespace.groups()[0]!;
+  const first = group * chunkNumbersPerGroup + 1;
+  const mapped = Array.from({ length: 1_500 }, (_, at) => first + at);
+  // Files that have mapped all of them would take many grants.
+  namespace.mappedChunks = (_group, after, limit) => mapped.filter((chunk) => chunk > after).slice(0, limit);
+  namespace.chunkOwner = (chunk) => ({ volume, inode: 1, index: chunk - first });
+  for (const { peer } of stores) storing(peer, new Set());
+  const found = (await checkAll(harness, group, false)).flatMap(({ missing }) => missing);
+  assert.equal(found.length, 2 * mapped.length);
+  assert.equal(new Set(found.map(({ chunk, store }) => `${chunk} ${store}`)).size, 2 * mapped.length);
+});
 
 const sum = (parts: readonly CheckedPart[], what: "orphaned" | "removed") =>
   parts.reduce((total, part) => total + part[what], 0);

@@ -64,17 +64,9 @@ export class ChunkCheck {
     const { members, listedTo, unasked } = await this.#list(group, after);
     const mapped = namespace.mappedChunks(number, after, checkedChunksMax);
     const mappedTo = mapped.length < checkedChunksMax ? Number.MAX_SAFE_INTEGER : mapped.at(-1)!;
-    const upTo = Math.min(listedTo, mappedTo);
-    const wanted = mapped.filter((chunk) => chunk <= upTo);
-    const missing: MissingChunk[] = [];
+    const { missing, upTo } = await this.#missing(group, members, mapped, Math.min(listedTo, mappedTo));
     let [orphaned, removed] = [0, 0];
     for (const member of members) {
-      for (const chunk of wanted.filter((one) => !member.chunks.has(one))) {
-        if (await this.#has(member, group, chunk)) continue;
-        this.#mustBeUnchanged(group);
-        const found = this.#describe(chunk, member.store);
-        if (found !== undefined) missing.push(found);
-      }
       const orphans: number[] = [];
       for (const chunk of member.chunks) {
         if (chunk > upTo || namespace.isChunkKnown(chunk)) continue;
@@ -90,12 +82,33 @@ export class ChunkCheck {
     return {
       upTo,
       done,
-      mapped: wanted.length,
+      mapped: mapped.filter((chunk) => chunk <= upTo).length,
       orphaned,
       removed,
-      missing: missing.slice(0, checkedChunksMax),
+      missing,
       unasked,
     };
+  }
+
+  /** Mapped chunks that members don't have. Where there are too many for one answer, the part ends earlier. */
+  async #missing(
+    group: GroupRecord,
+    members: readonly Member[],
+    mapped: readonly number[],
+    upTo: number,
+  ): Promise<{ missing: MissingChunk[]; upTo: number }> {
+    const missing: MissingChunk[] = [];
+    for (const chunk of mapped) {
+      if (chunk > upTo) break;
+      for (const member of members) {
+        if (member.chunks.has(chunk) || (await this.#has(member, group, chunk))) continue;
+        this.#mustBeUnchanged(group);
+        const found = this.#describe(chunk, member.store);
+        if (found !== undefined) missing.push(found);
+      }
+      if (missing.length + members.length > checkedChunksMax) return { missing, upTo: chunk };
+    }
+    return { missing, upTo };
   }
 
   /** What the members in sync have above `after`, up to where all lists speak. */

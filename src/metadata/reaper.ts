@@ -11,6 +11,7 @@
 import { BrineError, hasCode } from "../errors/brine-error.ts";
 import { type GroupRecord, groupOfChunk } from "../namespace/model.ts";
 import { deleteChunks } from "../wire/catalogue/store.ts";
+import type { Peer } from "../wire/peer.ts";
 import { type Holdings, isInUse } from "./holdings.ts";
 import type { Leader } from "./leader.ts";
 import type { Sessions } from "./sessions.ts";
@@ -157,19 +158,23 @@ export class Reaper {
         else list.push(chunk);
       }
     }
-    const confirmed = new Set<number>();
+    const confirmed = new Map<number, Peer>();
     await Promise.all(
       [...ofStore].map(async ([store, list]) => {
-        if (await this.#deleteAt(store, list)) confirmed.add(store);
+        const peer = await this.#deleteAt(store, list);
+        if (peer !== undefined) confirmed.set(store, peer);
       }),
     );
     if (lifetime.stopped) return;
+    // A store that has started again doesn't remember what it has deleted, and may have copied it from a member that had not
+    // deleted it yet: it is asked once more.
+    const hasDeleted = (store: number) => confirmed.has(store) && this.#stores.peer(store) === confirmed.get(store);
     // Groups as they are now: who came in meanwhile has copied from a member that had deleted, or is asked next time.
     const now = new Map(this.#leader.namespace.groups().map((group) => [group.group, group]));
     const deleted = possible.filter((chunk) => {
       const group = groupOfChunk(chunk);
       const isUnchanged = now.get(group)!.generation === groups.get(group)!.generation;
-      return isUnchanged && membersToAsk(groups.get(group)!).every((store) => confirmed.has(store));
+      return isUnchanged && membersToAsk(groups.get(group)!).every(hasDeleted);
     });
     if (deleted.length < possible.length) this.#hasRest = true;
     if (deleted.length > 0) await committer.execute({ kind: "chunksDeleted", chunks: deleted });
@@ -184,17 +189,18 @@ export class Reaper {
     return groups;
   }
 
-  async #deleteAt(store: number, chunks: number[]): Promise<boolean> {
+  /** The connection over which it was confirmed; undefined if it wasn't. */
+  async #deleteAt(store: number, chunks: number[]): Promise<Peer | undefined> {
     const { timeouts, lifetime, log } = this.#leader;
     const peer = this.#stores.peer(store);
-    if (peer === undefined) return false;
+    if (peer === undefined) return undefined;
     try {
       await peer.request(deleteChunks, { chunks }, { timeoutMs: timeouts.deleteChunksMs });
-      return true;
+      return peer;
     } catch (error) {
       if (!(error instanceof BrineError)) throw error;
       if (!lifetime.stopped) log.warn("chunks were not deleted, they will be later", { store, reason: error.message });
-      return false;
+      return undefined;
     }
   }
 }

@@ -8,7 +8,8 @@
  *    a session that hasn't ended) stays.
  * 3. A clone that arrives meanwhile shares blocks that may not have been compared yet: its chunk is looked at again at the
  *    end. So is a chunk that is only here and live: its clone or first write is still on its way to the source.
- * 4. Chunks that the leader deletes meanwhile are remembered, so that a copy that was under way doesn't bring them back.
+ * 4. Chunks that the leader deletes meanwhile are remembered, so that a copy that was under way doesn't bring them back; and for
+ *    a while those deleted before, since the source may still have them.
  * 5. Nothing is left to look at: the leader is told.
  *
  * A catch-up that fails is begun anew, until it succeeds or the group's generation changes; what was copied stays, so the
@@ -33,6 +34,8 @@ const chunksAtOnce = 4;
 const pageChunks = 256;
 /** A chunk that isn't at the source yet: a client's request arrives within milliseconds, or its session ends. */
 const lookAgainMs = 20;
+/** The leader deletes 4,096 chunks at a time, and goes on when all members have done so: what any may still have is among them. */
+const deletedLatelyMax = 4 * 4096;
 const retryMsMin = 200;
 const retryMsMax = 5_000;
 
@@ -68,6 +71,8 @@ export class CatchUps {
   readonly #equalizing = new Set<Task>();
   /** Clones under way, by group: their chunks are to be looked at again when they are there. */
   readonly #cloning = new Map<number, number>();
+  /** The last ones, of whatever group; ids are never used again. */
+  readonly #deletedLately = new Set<number>();
   readonly #waiting: Task[] = [];
   readonly #running = new Set<Promise<void>>();
   readonly #wakers = new Set<() => void>();
@@ -125,6 +130,11 @@ export class CatchUps {
 
   /** The leader is about to delete these chunks. */
   deleted(chunks: readonly number[]): void {
+    for (const chunk of chunks) this.#deletedLately.add(chunk);
+    for (const oldest of this.#deletedLately) {
+      if (this.#deletedLately.size <= deletedLatelyMax) break;
+      this.#deletedLately.delete(oldest);
+    }
     for (const task of [...this.#tasks.values(), ...this.#equalizing]) {
       for (const chunk of chunks) if (groupOfChunk(chunk) === task.group) task.deleted.add(chunk);
     }
@@ -269,7 +279,7 @@ export class CatchUps {
       if (delayMs > 0 && !this.#stopped) await this.#sleep(delayMs);
     };
     // Nothing is laid into a group that has gone on meanwhile, perhaps without this store.
-    const isDeleted = (chunk: number) => deleted.has(chunk) || !this.#isWanted(task);
+    const isDeleted = (chunk: number) => deleted.has(chunk) || this.#deletedLately.has(chunk) || !this.#isWanted(task);
     return { store, logger: this.#logger, source, group, generation, isLive, isDeleted, paced };
   }
 

@@ -247,3 +247,25 @@ test("a leader whose term is below that of another one is not believed, also aft
   await replaceLeader(6);
   await until("a heartbeat to the new leader", () => cluster.heartbeats.length > 0);
 });
+
+test("a chunk that is deleted here, and not yet at the source, is not copied from there", async (context) => {
+  const cluster = new TestCluster();
+  context.after(() => cluster.stop());
+  const leader = await cluster.startLeader();
+  const [source, target] = [await cluster.startStore(1, [leader]), await cluster.startStore(2, [leader])];
+  cluster.views = [cluster.view(1, { 1: "inSync", 2: "inSync" })];
+  for (const store of [source, target]) {
+    await store.leader.request(setGroups, { views: cluster.views }, { timeoutMs });
+    await until("it serves", () => cluster.heartbeats.some((beat) => beat.store === store.number));
+    await writeTo(store, { generation: 1, chunk }, 0, blocksOf(1, 0, 2), { grant: 1, sequence: 1 });
+  }
+  await target.leader.request(deleteChunks, { chunks: [chunk] }, { timeoutMs });
+  for (const all of [true, false]) {
+    const chunks = all ? [] : [chunk];
+    const request = { group: testGroup, generation: 1, source: source.address, chunks, all };
+    const { body } = await target.leader.request(equalize, request, { timeoutMs });
+    assert.equal(body.copiedBlocks, 0);
+  }
+  await source.leader.request(deleteChunks, { chunks: [chunk] }, { timeoutMs });
+  await assert.rejects(readFrom(target, { generation: 1, chunk }, 2), failsWith("unknownChunk"));
+});
