@@ -16,7 +16,8 @@
  *    are not neighbours, others were removed: there the numbers may jump ahead.)
  * 4. In the last segment nothing says so. A valid commit further on proves that the one at the stop was finished once:
  *    damage. Otherwise the stop is the end.
- * 5. Payloads are checked for the very last commit only: each other one was durable before its successor was written.
+ * 5. Payloads are checked for the very last commit only: each other one was durable before its successor was written. Nor is
+ *    the last one checked if the replay begins behind it: then its owner has seen it durable.
  *    That makes recovery fast, and lets dead payloads be punched. (The log punches nothing in its last commit.)
  *
  * Then the end is made final, before anyone acts on it:
@@ -165,7 +166,7 @@ class SegmentReplay {
       if (commit.end === this.#from.offset) ends.add(commit.end);
     }
     if (next === undefined) {
-      if (last !== undefined && !(await scanner.payloadIsWhole(last))) last = before;
+      if (last !== undefined && !this.#isKnown(last) && !(await scanner.payloadIsWhole(last))) last = before;
       else if (last !== undefined) this.#deliver(last);
     } else if (last !== undefined) this.#deliver(last);
     const end = { lastCommit: last, offset: last?.end ?? blockBytes, sequence: this.#sequenceAfter(last) };
@@ -173,6 +174,11 @@ class SegmentReplay {
     await this.#checkEnd(scanner, sizeBytes, end, next);
     if (next === undefined) await this.#makeFinal(file, scanner, sizeBytes, end);
     return end;
+  }
+
+  /** The owner has seen it durable: if its payload isn't whole, it has rotted. */
+  #isKnown(commit: Commit): boolean {
+    return commit.segment === this.#from.segment && commit.end <= this.#from.offset;
   }
 
   #sequenceAfter(commit: Commit | undefined): number {

@@ -203,6 +203,18 @@ test("the last commit counts only if it is whole", async () => {
   assert.deepEqual((await openLog(survived(torn))).replayed.map(text), ["a", "c"], "and it never comes back");
 });
 
+test("a last commit that the owner has seen durable counts although it has rotted", async () => {
+  const disk = new FaultyDisk();
+  const { log } = await openLog(disk);
+  const { end, segment, payloadOffset } = await log.append(Buffer.from("a"), payloadOf(0, 2));
+  const rotten = survived(disk);
+  rotten.content(segmentPath(segment))[payloadOffset + 5000]! ^= 1;
+  const { log: again, replayed } = await openLog(rotten, { from: end });
+  assert.deepEqual(replayed, []);
+  await again.append(Buffer.from("b"));
+  assert.deepEqual((await openLog(survived(rotten))).replayed.map(text), ["a", "b"]);
+});
+
 test("a segment that was being made is removed", async () => {
   for (const size of [0, 100, 16 * blockBytes]) {
     const disk = new FaultyDisk();
