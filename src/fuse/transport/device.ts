@@ -10,9 +10,11 @@
  */
 import { closeSync, constants, openSync, read, writeSync, writevSync } from "node:fs";
 import { Socket } from "node:net";
+import { availableParallelism } from "node:os";
 import { BrineError } from "../../errors/brine-error.ts";
 import { messageBytesMax } from "../protocol.ts";
 import type { FuseTransport, FuseTransportEvents } from "../transport.ts";
+import { BusyPolling } from "./busy-polling.ts";
 import { Notifier } from "./notifier.ts";
 
 /** Buffers kept for reuse; more are given to the garbage collector. 16 MiB at most. */
@@ -170,6 +172,8 @@ class PipeDevice extends Device implements FuseDevice {
   #socket: Socket | undefined;
   #buffer: Buffer;
   #paused = false;
+  /** With one core, whoever asks can't run while we look for what it asks. */
+  readonly #polling = availableParallelism() > 1 ? new BusyPolling() : undefined;
 
   constructor(descriptor: number, Pipe: PipeConstructor, socketType: number) {
     super(descriptor);
@@ -195,6 +199,7 @@ class PipeDevice extends Device implements FuseDevice {
 
   #onRead(count: number): boolean {
     if (this.events!.onMessage(this.#buffer.subarray(0, count))) this.#buffer = this.takeBuffer();
+    this.#polling?.afterMessage();
     return !this.#paused;
   }
 
