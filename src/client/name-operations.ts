@@ -3,23 +3,18 @@ import { FileError } from "../errors/file-error.ts";
 import type { FileOperation } from "../namespace/apply.ts";
 import { checkName } from "../namespace/inodes.ts";
 import { type Attributes, targetBytesMax } from "../namespace/model.ts";
-import {
-  directoryEntriesMax,
-  readDirectory as readDirectoryMethod,
-  statVolume as statVolumeMethod,
-} from "../wire/catalogue/leader.ts";
+import { statVolume as statVolumeMethod } from "../wire/catalogue/leader.ts";
 import { change } from "./changes.ts";
-import type { DirectoryNames, NamedEntry } from "./directory-names.ts";
-import type { DirectoryEntry, NewNode, VolumeSpace } from "./file-system.ts";
-import { leaseTimeoutMs } from "./leases.ts";
+import type { NewNode, VolumeSpace } from "./file-system.ts";
+import { listAhead } from "./listing.ts";
 import type { MountSession } from "./mount-session.ts";
-import type { Node } from "./node.ts";
 import { expectResult } from "./results.ts";
 import { takeSiblings } from "./siblings.ts";
 import { ifItFails, type Soon, whenThere } from "./soon.ts";
 import type { Operation } from "./waits.ts";
 
 export { rename } from "./changes.ts";
+export { readDirectory } from "./listing.ts";
 
 export function lookup(
   mount: MountSession,
@@ -28,7 +23,9 @@ export function lookup(
   operation: Operation,
 ): Soon<Attributes | undefined> {
   checkName(name);
-  return whenThere(takeSiblings(mount, parent, name, "shared", operation), () =>
+  const atHand = () =>
+    listAhead(mount, parent, name, operation) ?? takeSiblings(mount, parent, name, "shared", operation);
+  return whenThere(atHand(), () =>
     mount.fetcher.run(operation, (access) => {
       const directory = access.directory(parent, name);
       if (directory.names === undefined) throw new FileError("ENOTDIR");
@@ -119,86 +116,6 @@ export function readLink({ fetcher }: MountSession, inode: number, operation: Op
     if (attributes.type !== "symlink") throw new FileError("EINVAL", `inode ${inode} is no symlink`);
     return target;
   });
-}
-
-/** Entries behind the cookie `after`; with attributes where they are at hand. */
-export async function readDirectory(
-  mount: MountSession,
-  inode: number,
-  after: number,
-  limit: number,
-  withAttributes: boolean,
-  operation: Operation,
-): Promise<readonly DirectoryEntry[]> {
-  const { leases, session } = mount;
-  const most = Math.max(1, Math.min(limit, directoryEntriesMax));
-  // Pinned while pages are loaded: one that has come is used, whoever wants the directory.
-  const directory = await leases.use(inode, "shared", operation);
-  try {
-    for (;;) {
-      if (!session.live) await session.whenLive(operation);
-      const { names } = directory;
-      if (names === undefined) throw new FileError("ENOTDIR");
-      const entries = names.list(after, most);
-      if (entries !== undefined) return entries.map((entry) => listed(mount, entry, withAttributes));
-      await loadPage(mount, directory, names, withAttributes, operation);
-      operation.check();
-    }
-  } finally {
-    leases.done(directory);
-  }
-}
-
-function listed({ leases }: MountSession, { name, entry }: NamedEntry, withAttributes: boolean): DirectoryEntry {
-  const { inode, type, cookie } = entry;
-  const node = withAttributes ? leases.held(inode, "shared") : undefined;
-  return { name, inode, type, cookie, attributes: node?.record.attributes };
-}
-
-/** The next page of a directory's names. One at a time: who comes meanwhile waits for the same; its errors are the first's. */
-async function loadPage(
-  mount: MountSession,
-  directory: Node,
-  names: DirectoryNames,
-  withLeases: boolean,
-  operation: Operation,
-): Promise<void> {
-  if (directory.loading !== undefined) {
-    operation.waitsFor = readDirectoryMethod.name;
-    await directory.loading.catch(() => {});
-    return;
-  }
-  directory.loading = fetchPage(mount, directory, names, withLeases, operation).finally(() => {
-    directory.loading = undefined;
-  });
-  await directory.loading;
-}
-
-async function fetchPage(
-  { journal, session, leases }: MountSession,
-  directory: Node,
-  names: DirectoryNames,
-  withLeases: boolean,
-  operation: Operation,
-): Promise<void> {
-  names.beginPage();
-  try {
-    // The leader lists what is committed; what is changed from now on is known here, and newer.
-    await journal.committed(directory.lastPosition, operation);
-    const { inode, grant } = directory;
-    const request = { directory: inode, held: grant, after: names.listedUpTo, limit: directoryEntriesMax };
-    const answer = await session.request(
-      readDirectoryMethod,
-      { session: session.id, ...request, withLeases },
-      operation,
-      { timeoutMs: leaseTimeoutMs },
-    );
-    if (answer.parent !== undefined) leases.learn(answer.parent);
-    for (const { child } of answer.entries) if (child !== undefined) leases.learn(child);
-    if (directory.names === names) names.addPage(answer.entries, answer.entries.length < directoryEntriesMax);
-  } finally {
-    names.endPage();
-  }
 }
 
 export async function statVolume(

@@ -63,6 +63,8 @@ export class Node {
   lastUsedMs = 0;
   /** A page of the directory's names is being asked for. */
   loading: Promise<void> | undefined;
+  /** Names of this directory that were looked up since a page was fetched ahead: at hand, and asked for. See listing.ts. */
+  readonly lookups = { found: 0, asked: 0 };
   /** Entries of this directory that were looked up, or removed, while their leases were elsewhere: see siblings.ts. */
   readonly lackedInRow: Record<LeaseMode, number> = { shared: 0, exclusive: 0, split: 0 };
 

@@ -67,3 +67,32 @@ for (const what of ["another client has the leases", "nobody has the leases"] as
     assert.equal(await client.lookup(client.root, "tree"), undefined);
   });
 }
+
+test("names that are looked up one after another are listed ahead; a few in a large directory are not", async (context) => {
+  const cluster = await TestCluster.start(context);
+  const maker = await cluster.mount();
+  const { inode } = await maker.create(maker.root, "large", directory);
+  const count = 3_000;
+  for (let number = 0; number < count; number++) await maker.create(inode, `f${number}`, file);
+  await maker.unmount();
+
+  const all = await cluster.mount();
+  assert.equal((await all.lookup(all.root, "large"))?.inode, inode);
+  let before = requestsForNames(cluster);
+  for (let number = 0; number < count; number++) assert.ok(await all.lookup(inode, `f${number}`), `f${number}`);
+  assert.equal(await all.lookup(inode, "missing"), undefined);
+  const forAll = requestsForNames(cluster) - before;
+  assert.ok(forAll <= 80, `${forAll} requests for all ${count} names`);
+
+  const few = await cluster.mount();
+  assert.equal((await few.lookup(few.root, "large"))?.inode, inode);
+  before = requestsForNames(cluster);
+  for (let number = count - 20; number < count; number++) assert.ok(await few.lookup(inode, `f${number}`));
+  const forFew = requestsForNames(cluster) - before;
+  assert.ok(forFew >= 20 && forFew <= 25, `${forFew} requests for 20 names, of them 5 for pages`);
+  before = requestsForNames(cluster);
+  for (const known of [0, 4 * 32]) assert.ok(await few.lookup(inode, `f${known}`));
+  assert.equal(requestsForNames(cluster) - before, 0, "the pages came");
+  assert.ok(await few.lookup(inode, "f1000"));
+  assert.equal(requestsForNames(cluster) - before, 1, "but not the whole directory");
+});
