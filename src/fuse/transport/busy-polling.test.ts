@@ -63,9 +63,9 @@ test("who asks slowly costs no look", () => {
 
 test("where looking never pays off it is tried ever more rarely, and at once again when it has", () => {
   const loop = new Loop();
-  assert.equal(loop.messages(1_000, 0.15), 0);
+  assert.equal(loop.messages(1_000, 0.3), 0);
   const vain = loop.looks;
-  assert.ok(vain > 0 && vain < 30 * 12, `${vain} looks for 1,000 messages`);
+  assert.ok(vain > 0 && vain < 30 * 22, `${vain} looks for 1,000 messages`);
   loop.messages(200, 0.05);
   assert.equal(loop.messages(100, 0.05), 100);
 });

@@ -24,7 +24,11 @@ export interface Turns {
   afterLooking(callback: () => void): void;
 }
 
-const eventLoop: Turns = { nowMs: () => realClock.nowMs(), afterLooking: (callback) => void setImmediate(callback) };
+/** A timer of no time is called after the loop has looked for events. */
+const eventLoop: Turns = {
+  nowMs: () => realClock.nowMs(),
+  afterLooking: (callback) => void realClock.startTimer(0, callback),
+};
 
 export class BusyPolling {
   readonly #turns: Turns;
