@@ -10,8 +10,6 @@ import { printJson, sizeText } from "./output.ts";
 import { Progress } from "./progress.ts";
 import { findCluster } from "./running.ts";
 
-const bytesPerUnit = 1024 * 1024;
-
 export function applyRulesCommand(): Command {
   return withCluster(new Command("apply-rules").argument("<volume>"))
     .description("Move the chunks of existing files to where the placement rules say now. Files can be used meanwhile.")
@@ -38,13 +36,13 @@ async function applyRules(
   const client = await Client.mount(platform, { leaders, volume, host });
   let progress: Progress | undefined;
   let total = 0;
-  const show = ({ bytes, bytesTotal }: ApplyProgress) => {
-    if (progress === undefined || bytesTotal !== total) {
+  const show = ({ chunks, chunksTotal }: ApplyProgress) => {
+    if (progress === undefined || chunksTotal !== total) {
       progress?.stop();
-      total = bytesTotal;
-      progress = new Progress(platform.clock, `moving ${volume}`, Math.ceil(bytesTotal / bytesPerUnit), "MiB");
+      total = chunksTotal;
+      progress = new Progress(platform.clock, `moving ${volume}`, chunksTotal, "chunks");
     }
-    progress.update(Math.floor(bytes / bytesPerUnit));
+    progress.update(chunks);
   };
   try {
     const report = await new RuleApplier(client, client.placing(), options.json ? undefined : show).run();

@@ -16,16 +16,16 @@ import type { Misplaced, Placing } from "./placing.ts";
 /** Some hundred bytes each. */
 const notedMax = 100_000;
 const namesAtOnce = 1_024;
-/** Files that are moved at the same time. */
-const moversMax = 4;
+/** Files that are moved at the same time: enough that many small ones share each sync of stores and ledger. */
+const moversMax = 32;
 /** Paths in the report of what could not be moved. */
 const failuresMax = 20;
 
 export interface ApplyProgress {
-  readonly files: number;
-  readonly filesTotal: number;
+  readonly chunks: number;
+  /** Of what was found so far. */
+  readonly chunksTotal: number;
   readonly bytes: number;
-  readonly bytesTotal: number;
 }
 
 export interface ApplyReport {
@@ -50,10 +50,9 @@ export class RuleApplier {
   readonly #progress: (progress: ApplyProgress) => void;
   #filesSeen = 0;
   #files = 0;
-  #filesTotal = 0;
   #chunks = 0;
+  #chunksTotal = 0;
   #bytes = 0;
-  #bytesTotal = 0;
   readonly #failed = new Set<number>();
   readonly #failures: string[] = [];
   /** With several names: the first one counts. */
@@ -69,8 +68,7 @@ export class RuleApplier {
     for (let isAll = false; !isAll; ) {
       const noted: Noted[] = [];
       isAll = await this.#walk(noted);
-      this.#filesTotal = this.#files + noted.length;
-      this.#bytesTotal = this.#bytes + noted.reduce((sum, { bytes }) => sum + bytes, 0);
+      this.#chunksTotal = this.#chunks + noted.reduce((sum, { indexes }) => sum + indexes.length, 0);
       await this.#move(noted);
     }
     await this.#sync();
@@ -144,10 +142,7 @@ export class RuleApplier {
   async #move(noted: readonly Noted[]): Promise<void> {
     const left = noted.values();
     const mover = async () => {
-      for (const file of left) {
-        await this.#moveFile(file);
-        this.#tell();
-      }
+      for (const file of left) await this.#moveFile(file);
     };
     await Promise.all(Array.from({ length: moversMax }, mover));
   }
@@ -155,14 +150,18 @@ export class RuleApplier {
   async #moveFile({ inode, path, pool, indexes }: Noted): Promise<void> {
     try {
       await unlessGone(async () => {
-        await this.#placing.setPool(inode, pool);
+        let isPlaced = indexes.length > 1;
+        // First, so that chunks which it gets meanwhile are in place; a single one brings it along.
+        if (isPlaced) await this.#placing.setPool(inode, pool);
         for (const index of indexes) {
           const bytes = await this.#placing.moveChunk(inode, index, pool);
           if (bytes === undefined) continue;
+          isPlaced = true;
           this.#chunks += 1;
           this.#bytes += bytes;
           this.#tell();
         }
+        if (!isPlaced) await this.#placing.setPool(inode, pool);
       });
       this.#files += 1;
     } catch (error) {
@@ -174,12 +173,7 @@ export class RuleApplier {
   }
 
   #tell(): void {
-    this.#progress({
-      files: this.#files,
-      filesTotal: this.#filesTotal,
-      bytes: this.#bytes,
-      bytesTotal: this.#bytesTotal,
-    });
+    this.#progress({ chunks: this.#chunks, chunksTotal: this.#chunksTotal, bytes: this.#bytes });
   }
 }
 
