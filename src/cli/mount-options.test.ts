@@ -20,6 +20,7 @@ test("without options a mount has the defaults", () => {
     keepNames: true,
     kernelFlags: [],
     limits: writeBackLimits,
+    accessTimes: "relative",
   });
 });
 
@@ -42,6 +43,11 @@ test("sizes, times and counts are read with their units, and only what is named 
 test("what /etc/fstab has for mount(8) is left aside; what is the kernel's goes to it", () => {
   const options = splitMountOptions("defaults,_netdev,nofail,x-systemd.automount,nosuid,nodev", []);
   assert.deepEqual(parseMountOptions(options).kernelFlags, ["nosuid", "nodev"]);
+  assert.deepEqual(parseMountOptions(["noatime"]), {
+    ...parseMountOptions([]),
+    accessTimes: "none",
+    kernelFlags: ["noatime"],
+  });
   assert.match(refusal("sync"), /"sync" is not known/);
 });
 

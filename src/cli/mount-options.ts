@@ -1,4 +1,5 @@
 /** What may stand behind `brine mount -o`: names, values and their units, and what each means to client and kernel. */
+import type { AccessTimes } from "../client/access-times.ts";
 import { type WriteBackLimits, writeBackLimits } from "../client/write-back-limits.ts";
 import { BrineError } from "../errors/brine-error.ts";
 import { linux61Features } from "../fuse/protocol.ts";
@@ -12,6 +13,7 @@ export interface MountSettings {
   /** `nosuid`, `nodev`, `noexec`: the kernel keeps to them. */
   readonly kernelFlags: readonly string[];
   readonly limits: WriteBackLimits;
+  readonly accessTimes: AccessTimes;
 }
 
 /** The values of one option, in its unit. */
@@ -82,6 +84,9 @@ const mountOptions = new Map<string, MountOption>([
   ),
   limit("dirty-age", "a change is sent at the latest after it", duration(10, 60_000), "dirtyAgeMs"),
   limit("cache-bytes", "bytes of files that are kept to be read again", bytes(0, 65_536 * mebibyte), "cacheBytesMax"),
+  accessTimes("relatime", "relative", "times of last access are set when they say something new (default)"),
+  accessTimes("strictatime", "strict", "they are set by the first read of each open"),
+  accessTimes("noatime", "none", "they aren't set"),
   [
     "mounts-inside",
     {
@@ -111,8 +116,15 @@ for (const [flag, what] of [
 
 /** In /etc/fstab for mount(8) and systemd, or what is so anyway: `x-…`, too. */
 const withoutEffect: ReadonlySet<string> = new Set(
-  "defaults auto noauto nofail _netdev user nouser users owner group suid dev exec async noatime nodiratime".split(" "),
+  "defaults auto noauto nofail _netdev user nouser users owner group suid dev exec async atime diratime nodiratime".split(
+    " ",
+  ),
 );
+
+/** The kernel is told, too: it says so to whoever asks it (statvfs(3)). */
+function accessTimes(name: string, kept: AccessTimes, what: string): [string, MountOption] {
+  return [name, { shown: name, what, set: () => ({ accessTimes: kept, kernelFlags: [name] }) }];
+}
 
 function limit(name: string, what: string, values: Values, key: keyof WriteBackLimits): [string, MountOption] {
   const shown = `${name}=${values.show(writeBackLimits[key])}`;
@@ -134,7 +146,13 @@ export function splitMountOptions(text: string, before: readonly string[]): stri
 
 /** Error: invalid, for an option that is not known and for a value that is not allowed, with what is. */
 export function parseMountOptions(options: readonly string[]): MountSettings {
-  let settings: MountSettings = { readOnly: false, keepNames: true, kernelFlags: [], limits: writeBackLimits };
+  let settings: MountSettings = {
+    readOnly: false,
+    keepNames: true,
+    kernelFlags: [],
+    limits: writeBackLimits,
+    accessTimes: "relative",
+  };
   for (const text of options) {
     const equals = text.indexOf("=");
     const name = equals < 0 ? text : text.slice(0, equals);

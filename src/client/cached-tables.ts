@@ -2,8 +2,8 @@
  * The namespace's tables as one client has them: what it caches under its leases. The namespace's own operations run over
  * them, so client and leader come to the same result by the same code.
  *
- * What an operation reads it changes, or decides by: so everything it touches has to be under the exclusive lease. What
- * isn't, or isn't known, ends the attempt with Missing (access.ts). Operations check everything before they change
+ * What an operation reads it changes, or decides by: so everything it touches has to be under the exclusive lease (but for
+ * the time of last access: see access-times.ts). What isn't, or isn't known, ends the attempt with Missing (access.ts). Operations check everything before they change
  * anything, so an attempt that ends like that has changed nothing; it is asserted.
  */
 import type { FileContext, FileTables } from "../namespace/context.ts";
@@ -32,6 +32,7 @@ const takenNumbers = { has: () => true, use: () => {} };
 export class CachedTables {
   readonly #parts: CachedTablesParts;
   #access: Access | undefined;
+  #mode: "shared" | "exclusive" = "exclusive";
   #changed: Node[] = [];
   readonly #tables: FileTables;
 
@@ -63,18 +64,20 @@ export class CachedTables {
   }
 
   /**
-   * Runs an operation over what `access` finds. Returns what it returned, the nodes that it has changed, and what it has taken of
-   * quotas. Throws FileError, Missing and LackingQuota: then nothing has changed.
+   * Runs an operation over what `access` finds under leases of that mode. Returns what it returned, the nodes that it has changed,
+   * and what it has taken of quotas. Throws FileError, Missing and LackingQuota: then nothing has changed.
    */
   run<T>(
     access: Access,
     timeNs: bigint,
+    mode: "shared" | "exclusive",
     operation: (context: FileContext) => T,
   ): { result: T; changed: readonly Node[]; charges: readonly Charge[] } {
     const { quotas, volume } = this.#parts;
     const charges: Charge[] = [];
     const charge = (account: Account, amount: Amount): void => void charges.push(quotas.take(account, amount));
     this.#access = access;
+    this.#mode = mode;
     this.#changed = [];
     const session = { inodeGrants: takenNumbers, chunkGrants: takenNumbers };
     try {
@@ -92,7 +95,7 @@ export class CachedTables {
   }
 
   #node(inode: number): Node {
-    return this.#access!.node(inode, "exclusive");
+    return this.#access!.node(inode, this.#mode);
   }
 
   #names(directory: number) {

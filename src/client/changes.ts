@@ -3,7 +3,7 @@
  * rename that gives a directory a new parent is decided by the leader, one at a time in a volume: two such renames on two
  * clients, each right for itself, could tie a loop.
  */
-import { applyFileOperation, type FileOperation } from "../namespace/apply.ts";
+import { applyFileOperation, type FileOperation, leaseFor } from "../namespace/apply.ts";
 import type { OperationOf, Result } from "../namespace/operation.ts";
 import { Access } from "./access.ts";
 import type { EntryData } from "./journal.ts";
@@ -40,11 +40,11 @@ function writtenThrough<T>({ session, journal }: MountSession, operation: Operat
   return journal.committed(journal.position, operation).then(() => answer);
 }
 
-/** The same for a file's content, whose node the caller has pinned under the exclusive lease. Returns the position. */
-export function changeContent(
+/** The same for one inode, whose node the caller has pinned under the lease that it takes. Returns the position. */
+export function changePinned(
   mount: MountSession,
   node: Node,
-  fileOperation: OperationOf<"write" | "unmap" | "setAttributes" | "place">,
+  fileOperation: OperationOf<"write" | "unmap" | "setAttributes" | "place" | "access">,
   data: EntryData | undefined,
 ): number {
   execute(mount, fileOperation, Access.over(mount.fetcher, node), data, node);
@@ -62,7 +62,9 @@ function execute(
   const timeNs = mount.session.clock.nowNs();
   const own =
     content?.file === undefined ? fileOperation : ({ ...fileOperation, inode: content.inode } as FileOperation);
-  const { result, changed, charges } = mount.tables.run(access, timeNs, (context) => applyFileOperation(context, own));
+  const { result, changed, charges } = mount.tables.run(access, timeNs, leaseFor(own.kind), (context) =>
+    applyFileOperation(context, own),
+  );
   // Without a change there is nothing to tell: a chmod of nothing, a rename onto itself.
   if (changed.length === 0) {
     mount.quotas.giveBack(charges);

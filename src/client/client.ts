@@ -75,8 +75,11 @@ export class Client implements FileSystem {
   static async mount(platform: Platform, options: MountOptions): Promise<Client> {
     const log = platform.logger.for("client");
     const waits = new Waits(platform.clock, log, options.softTimeoutMs, new OperationMeter(platform));
-    const { leaders, volume, host, limits } = options;
-    const sessions = await MountSessions.open(platform, { leaders, volume, host, limits }, waits);
+    const sessions = await MountSessions.open(
+      platform,
+      { ...options, ...(options.readOnly && { accessTimes: "none" }) },
+      waits,
+    );
     registerClientGauges(platform.metrics, waits, () => sessions.current);
     return new Client(platform, options, sessions, waits);
   }
@@ -276,10 +279,9 @@ export class Client implements FileSystem {
     withAttributes: boolean,
     signal?: StopSignal,
   ): Promise<readonly DirectoryEntry[]> {
-    return this.#waits.run("readDirectory", handle.inode, signal, async (operation) => {
-      const { mount, inode } = this.#open(handle);
-      return names.readDirectory(mount, inode, after, limit, withAttributes, operation);
-    });
+    return this.#waits.run("readDirectory", handle.inode, signal, async (operation) =>
+      names.readDirectory(this.#open(handle), after, limit, withAttributes, operation),
+    );
   }
 
   statVolume(inode: number, signal?: StopSignal): Soon<VolumeSpace> {

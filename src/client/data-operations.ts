@@ -1,12 +1,8 @@
-/**
- * Operations on open files and their data.
- *
- * Times of last access are not kept: a read changes nothing (the mount behaves as with `noatime`), because a shared lease
- * would otherwise need a transaction for each read.
- */
+/** Operations on open files and their data. */
 import { FileError } from "../errors/file-error.ts";
 import { type Attributes, fileBytesMax } from "../namespace/model.ts";
 import type { OperationOf } from "../namespace/operation.ts";
+import { markAccessed } from "./access-times.ts";
 import { change } from "./changes.ts";
 import { noOtherChange } from "./content/truncate.ts";
 import type { Allocation, AttributeChange, OpenFlags, PageUse } from "./file-system.ts";
@@ -77,11 +73,11 @@ export function read(
   if (length === 0) return [];
   const mode = pages === "change" ? "exclusive" : "shared";
   return whenThere(mount.leases.use(inode, mode, operation, "read", pages === undefined), (node) =>
-    usingNode(mount, node, () =>
-      node.mode === "split"
-        ? readSplit(mount, node, pattern, offset, length, operation)
-        : mount.contentOf(node).read(pattern, offset, length, operation),
-    ),
+    usingNode(mount, node, () => {
+      if (node.mode === "split") return readSplit(mount, node, pattern, offset, length, operation);
+      markAccessed(handle, node);
+      return mount.contentOf(node).read(pattern, offset, length, operation);
+    }),
   );
 }
 

@@ -62,6 +62,8 @@ export interface NewNode {
 export interface OpenFlags {
   readonly append?: boolean;
   readonly truncate?: boolean;
+  /** O_NOATIME: reading by this handle sets no time of last access. */
+  readonly keepAccessTime?: boolean;
 }
 
 /** A range of bytes, and what is to become of it: see FileSystem.allocate. */

@@ -106,9 +106,13 @@ export class Journal implements OutgoingSource {
     return this.#position - this.#committedPosition;
   }
 
+  get hasRoom(): boolean {
+    return this.length < this.#limits.dirtyOperationsMax;
+  }
+
   /** Undefined if there is room for another entry; else resolves when there is. */
   room(operation: Operation): Promise<void> | undefined {
-    if (this.length < this.#limits.dirtyOperationsMax) return undefined;
+    if (this.hasRoom) return undefined;
     operation.waitsFor = "the leader, to commit earlier changes";
     this.#release(this.#position);
     return new Promise((resolve, reject) => {

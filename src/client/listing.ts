@@ -12,11 +12,13 @@
  */
 import { FileError } from "../errors/file-error.ts";
 import { directoryEntriesMax, readDirectory as readDirectoryMethod } from "../wire/catalogue/leader.ts";
+import { markAccessed } from "./access-times.ts";
 import type { DirectoryNames, NamedEntry } from "./directory-names.ts";
 import type { DirectoryEntry } from "./file-system.ts";
 import { leaseTimeoutMs } from "./leases.ts";
 import type { MountSession } from "./mount-session.ts";
 import type { Node } from "./node.ts";
+import type { OpenHandle } from "./open-handle.ts";
 import type { Operation } from "./waits.ts";
 
 const askedBeforeListing = 4;
@@ -56,13 +58,13 @@ export function listAhead(
 
 /** Entries behind the cookie `after`; with attributes where they are at hand. */
 export async function readDirectory(
-  mount: MountSession,
-  inode: number,
+  handle: OpenHandle,
   after: number,
   limit: number,
   withAttributes: boolean,
   operation: Operation,
 ): Promise<readonly DirectoryEntry[]> {
+  const { mount, inode } = handle;
   const { leases, session } = mount;
   const most = Math.max(1, Math.min(limit, directoryEntriesMax));
   // Pinned while pages are loaded: one that has come is used, whoever wants the directory.
@@ -73,7 +75,10 @@ export async function readDirectory(
       const { names } = directory;
       if (names === undefined) throw new FileError("ENOTDIR");
       const entries = names.list(after, most);
-      if (entries !== undefined) return entries.map((entry) => listed(mount, entry, withAttributes));
+      if (entries !== undefined) {
+        markAccessed(handle, directory);
+        return entries.map((entry) => listed(mount, entry, withAttributes));
+      }
       await loadPage(mount, directory, names, { limit: directoryEntriesMax, withLeases: withAttributes }, operation);
       operation.check();
     }

@@ -25,8 +25,9 @@ import type { Peer } from "../wire/peer.ts";
 import { registerProcessMethods } from "../wire/process-methods.ts";
 import { Service } from "../wire/service.ts";
 import { Fetcher } from "./access.ts";
+import type { AccessTimes } from "./access-times.ts";
 import { CachedTables } from "./cached-tables.ts";
-import { changeContent } from "./changes.ts";
+import { changePinned } from "./changes.ts";
 import { clientWaits } from "./client-waits.ts";
 import { wholeMap } from "./content/chunk-map.ts";
 import { Contents, type KnownMap } from "./content/contents.ts";
@@ -61,6 +62,8 @@ export interface MountSessionOptions extends Omit<SessionOptions, "service"> {
   /** Operations under way, for `brine waits`; the session adds what it does itself. */
   readonly waits: () => readonly WaitView[];
   readonly limits?: WriteBackLimits | undefined;
+  /** Default: `none`. */
+  readonly accessTimes?: AccessTimes | undefined;
 }
 
 export class MountSession {
@@ -75,6 +78,7 @@ export class MountSession {
   readonly locks: Locks;
   readonly placement: Placement;
   readonly quotas: QuotaGrants;
+  readonly accessTimes: AccessTimes;
   readonly #platform: Platform;
   readonly #log: Logger;
   readonly #givingBack: GivingBack;
@@ -85,12 +89,12 @@ export class MountSession {
     platform: Platform,
     log: Logger,
     session: Session,
-    caches: () => KernelCaches | undefined,
-    limits: WriteBackLimits,
+    { caches, limits = writeBackLimits, accessTimes = "none" }: MountSessionOptions,
   ) {
     this.#platform = platform;
     this.#log = log;
     this.session = session;
+    this.accessTimes = accessTimes;
     this.#caches = caches;
     this.journal = new Journal(platform.clock, log, limits);
     this.transactions = new Transactions(platform, session, log, this.journal);
@@ -127,7 +131,7 @@ export class MountSession {
       journal: this.journal,
       quotas: this.quotas,
       limits,
-      execute: (node, operation, data) => changeContent(this, node, operation, data),
+      execute: (node, operation, data) => changePinned(this, node, operation, data),
     });
     const { volume, root } = session.volume;
     this.tables = new CachedTables({
@@ -168,11 +172,10 @@ export class MountSession {
         if (session === mount?.session.id) mount.session.end(reason);
         return {};
       });
-    const { caches, waits, limits = writeBackLimits, ...sessionOptions } = options;
-    registerProcessMethods(service, platform, () => clientWaits(waits(), mount));
+    registerProcessMethods(service, platform, () => clientWaits(options.waits(), mount));
     const session = await Session.open(
       platform,
-      { ...sessionOptions, service },
+      { ...options, service },
       {
         holdings: () => mount?.holdings() ?? { holds: [], leases: [], locks: [], quotas: [] },
         quotasChanged: (version) => mount?.quotas.learn(version),
@@ -181,7 +184,7 @@ export class MountSession {
         lost: (reason) => mount?.lost(reason),
       },
     );
-    mount = new MountSession(platform, log, session, caches, limits);
+    mount = new MountSession(platform, log, session, options);
     if (session.peer !== undefined) mount.transactions.connected(session.peer);
     await mount.placement.refresh();
     return mount;

@@ -1,6 +1,7 @@
 /** The session that a mount has, and the next one when it is lost: all who need a new one wait for the same. */
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
+import type { AccessTimes } from "./access-times.ts";
 import type { KernelCaches } from "./file-system.ts";
 import { MountSession } from "./mount-session.ts";
 import type { Operation, Waits } from "./waits.ts";
@@ -16,6 +17,8 @@ export interface MountTarget {
   readonly host: string;
   /** Default: `writeBackLimits`. */
   readonly limits?: WriteBackLimits | undefined;
+  /** Default: `none`. */
+  readonly accessTimes?: AccessTimes | undefined;
 }
 
 export class MountSessions {

@@ -11,6 +11,8 @@ export class OpenHandle implements Handle {
   readonly append: boolean;
   readonly node: Node;
   readonly pattern = new ReadPattern();
+  /** It was read, and the time of that is in the inode if it belongs there: see access-times.ts. */
+  isAccessed: boolean;
   readonly #mount: MountSession;
   #seenErrors: number;
   #closed = false;
@@ -21,6 +23,7 @@ export class OpenHandle implements Handle {
     this.inode = node.inode;
     this.node = node;
     this.append = flags.append === true;
+    this.isAccessed = flags.keepAccessTime === true;
     this.#seenErrors = node.errorCount;
     node.handles += 1;
   }

@@ -120,6 +120,7 @@ export const openFlag = {
   EXCL: 0o200,
   TRUNC: 0o1000,
   APPEND: 0o2000,
+  NOATIME: 0o1000000,
 } as const;
 /** statx(2): basic attributes and birth time. */
 export const statxMask = 0xfff;

@@ -16,7 +16,7 @@
  */
 import { BrineError, hasCode } from "../errors/brine-error.ts";
 import { errno } from "../errors/errno.ts";
-import { type FileOperation, isFileOperation } from "../namespace/apply.ts";
+import { type FileOperation, isFileOperation, leaseFor } from "../namespace/apply.ts";
 import { chunkKey } from "../namespace/chunk-leases.ts";
 import type { Operation, OperationKind, OperationOf, Result, Transaction } from "../namespace/operation.ts";
 import type { Work } from "../wire/peer.ts";
@@ -184,9 +184,9 @@ export class Transactions {
     if (timeNs !== undefined && timeNs > latestNs) return new BrineError("invalid", "the client's clock is ahead");
     const { leases } = this.#holdings.of(session.volume);
     if (isCreation(operation) && leases.isFull(session.id)) return new BrineError("busy", "too many leases");
-    const without = inodesOf(operation).find((inode) => !leases.has(session.id, inode, "exclusive"));
+    const without = inodesOf(operation).find((inode) => !leases.has(session.id, inode, leaseFor(operation.kind)));
     if (without === undefined || (kind === "write" && this.#mayWriteSplit(session, operation))) return undefined;
-    return new BrineError("invalid", `${kind} without the exclusive lease on inode ${without}`);
+    return new BrineError("invalid", `${kind} without the ${leaseFor(operation.kind)} lease on inode ${without}`);
   }
 
   /** Under the split lease: within the file's size, and mapping only chunks that the session has to itself. */

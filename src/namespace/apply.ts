@@ -15,6 +15,7 @@ import { errno } from "../errors/errno.ts";
 import { FileError } from "../errors/file-error.ts";
 import type { ClientContext, Context, FileContext } from "./context.ts";
 import type { Operation, OperationKind, OperationOf, Result, Transaction } from "./operation.ts";
+import { access } from "./operations/access.ts";
 import { changeGroup } from "./operations/change-group.ts";
 import { chunksDeleted } from "./operations/chunks-deleted.ts";
 import { closeSession } from "./operations/close-session.ts";
@@ -66,6 +67,7 @@ const fileOperations = {
   removeExtendedAttribute,
   setAccessControlList,
   place,
+  access,
 };
 export type FileOperation = OperationOf<keyof typeof fileOperations>;
 
@@ -99,6 +101,11 @@ const leaderOperations: {
  * forgotten in one transaction. A client that confirms nothing gets EINVAL from then on.
  */
 export const unconfirmedResultsMax = 16_384;
+
+/** The lease under which a client executes an operation, on all inodes that it changes. */
+export function leaseFor(kind: FileOperation["kind"]): "shared" | "exclusive" {
+  return kind === "access" ? "shared" : "exclusive";
+}
 
 export function isFileOperation(operation: Operation): operation is FileOperation {
   return Object.hasOwn(fileOperations, operation.kind);

@@ -193,6 +193,8 @@ export const operation = union({
    * with the same content. No time and no attribute changes. EINVAL: not a regular file, no such pool, a hole.
    */
   place: struct({ inode: u64, pool: u16, mappings: list(mapping, mappingsMax) }),
+  /** Was read: atime becomes the transaction's time, unless it is later. Nothing else changes. */
+  access: struct({ inode: u64 }),
 
   // --- by the leader ---
 

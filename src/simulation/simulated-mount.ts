@@ -101,7 +101,12 @@ export class SimulatedClient implements MountPoint {
     this.#die = () => death.reject(new MountDied(incarnation.name));
     const hooked = this.#hooks.platform?.(this.name, platform) ?? platform;
     const attempt = () => {
-      Client.mount(hooked, { leaders: this.#leaders, volume: "home", host: incarnation.name }).then(
+      Client.mount(hooked, {
+        leaders: this.#leaders,
+        volume: "home",
+        host: incarnation.name,
+        accessTimes: "relative",
+      }).then(
         (client) => {
           const fileSystem: FileSystem = this.#hooks.fileSystem?.(this.name, client) ?? client;
           const random = this.#world.scheduler.random.fork(`kernel ${incarnation.name}`);

@@ -1,5 +1,5 @@
 /** Files: OPEN, CREATE, TMPFILE, READ, WRITE, FALLOCATE, LSEEK, COPY_FILE_RANGE, FLUSH, RELEASE, FSYNC. */
-import { type Attributes, type Handle, lockEnd, type NewNode } from "../../client/file-system.ts";
+import { type Attributes, type Handle, lockEnd, type NewNode, type OpenFlags } from "../../client/file-system.ts";
 import { ifItFails, type Soon, whenThere } from "../../client/soon.ts";
 import { FileError } from "../../errors/file-error.ts";
 import { OpenFile } from "../handles.ts";
@@ -37,6 +37,10 @@ export function openFile(context: RequestContext, request: Request): Soon<void> 
   );
 }
 
+function openFlagsOf(flags: number): OpenFlags {
+  return { append: (flags & openFlag.APPEND) !== 0, keepAccessTime: (flags & openFlag.NOATIME) !== 0 };
+}
+
 /** O_TRUNC comes with the open (ATOMIC_O_TRUNC). */
 function openInode(
   context: RequestContext,
@@ -45,10 +49,10 @@ function openInode(
   flags: number,
   killPrivileges: boolean,
 ): Soon<Handle> {
-  const append = (flags & openFlag.APPEND) !== 0;
+  const asked = openFlagsOf(flags);
   const truncate = (flags & openFlag.TRUNC) !== 0;
-  if (truncate && killPrivileges) return openEmptied(context, request, inode, append);
-  return context.fileSystem.open(inode, { append, truncate }, request.signal);
+  if (truncate && killPrivileges) return openEmptied(context, request, inode, asked);
+  return context.fileSystem.open(inode, { ...asked, truncate }, request.signal);
 }
 
 /** Opens with O_TRUNC, and takes setuid and setgid away. */
@@ -56,9 +60,9 @@ async function openEmptied(
   { fileSystem }: RequestContext,
   request: Request,
   inode: number,
-  append: boolean,
+  asked: OpenFlags,
 ): Promise<Handle> {
-  const handle = await fileSystem.open(inode, { append }, request.signal);
+  const handle = await fileSystem.open(inode, asked, request.signal);
   try {
     await fileSystem.setAttributes(inode, { size: 0, killPrivileges: true }, request.signal);
     return handle;
@@ -93,9 +97,8 @@ export function createFile(context: RequestContext, request: Request): Soon<void
   const killPrivileges = (request.u32(createIn.openFlags) & openKillPrivileges) !== 0;
   const name = request.name(createIn.bytes);
   const node = newFile(request);
-  const append = (flags & openFlag.APPEND) !== 0;
   const making = ifItFails(
-    () => context.fileSystem.createAndOpen(parent, name, node, { append }, request.signal),
+    () => context.fileSystem.createAndOpen(parent, name, node, openFlagsOf(flags), request.signal),
     (error) => {
       const wasThere = error instanceof FileError && error.code === "EEXIST" && (flags & openFlag.EXCL) === 0;
       if (!wasThere) throw error;
@@ -122,9 +125,8 @@ export function createUnnamed(context: RequestContext, request: Request): Soon<v
   request.expect(createIn.bytes);
   const parent = inodeOf(context, request);
   const flags = request.u32(createIn.flags);
-  const append = (flags & openFlag.APPEND) !== 0;
   const { fileSystem, replies } = context;
-  const making = fileSystem.createAndOpen(parent, undefined, newFile(request), { append }, request.signal);
+  const making = fileSystem.createAndOpen(parent, undefined, newFile(request), openFlagsOf(flags), request.signal);
   return whenThere(making, ({ attributes, handle }) =>
     giveHandle(context, handle, flags, (number) => replies.created(request, parent, attributes, number)),
   );

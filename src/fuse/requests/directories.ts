@@ -9,7 +9,7 @@
 import type { DirectoryEntry } from "../../client/file-system.ts";
 import { FileError } from "../../errors/file-error.ts";
 import { OpenFile } from "../handles.ts";
-import { readIn } from "../protocol.ts";
+import { openFlag, openIn, readIn } from "../protocol.ts";
 import { type ListedEntry, listedBytes } from "../replies.ts";
 import type { Request } from "../request.ts";
 import { inodeOf, type RequestContext } from "./context.ts";
@@ -22,7 +22,8 @@ const entriesMax = 1024;
 const usualNameBytes = 16;
 
 export async function openDirectory(context: RequestContext, request: Request): Promise<void> {
-  const handle = await context.fileSystem.open(inodeOf(context, request), {}, request.signal);
+  const keepAccessTime = (request.u32(openIn.flags) & openFlag.NOATIME) !== 0;
+  const handle = await context.fileSystem.open(inodeOf(context, request), { keepAccessTime }, request.signal);
   const number = context.openFiles.add(new OpenFile(context.fileSystem, handle, { append: false, write: false }));
   if (!context.replies.opened(request, number, false)) context.openFiles.close(number);
 }

@@ -63,8 +63,6 @@ export function runMount(options: MountOptions): Promise<void> {
     "allow_other",
     "default_permissions",
     `max_read=${dataBytesMax}`,
-    // Times of last access aren't kept: whoever asks the kernel (statvfs(3), rsync, find) is to know.
-    "noatime",
     options.readOnly ? "ro" : "rw",
     ...options.kernelFlags,
   ];

@@ -106,6 +106,7 @@ def reading(place):
     descriptor = os.open(path, os.O_RDONLY | os.O_NOATIME)
     os.read(descriptor, 1)
     equal(os.stat(path).st_atime_ns, 1000 * 10**9, "atime with O_NOATIME")
+    os.close(descriptor)
     os.mkdir(place / "d")
     place.file("d/f")
     utimensat(place / "d", (1000, 0), (2000, 0))
