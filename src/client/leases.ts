@@ -51,12 +51,6 @@ export interface LeasesParts {
   readonly fresh: (node: Node, leased: LeasedInode) => void;
 }
 
-/** The one thing that others may have changed under our shared lease: see access-times.ts. */
-function takeAccessTime(node: Node, { attributes: { atimeNs } }: InodeRecord): void {
-  const { attributes } = node.record;
-  if (atimeNs > attributes.atimeNs) node.record = { ...node.record, attributes: { ...attributes, atimeNs } };
-}
-
 export class Leases {
   readonly #parts: LeasesParts;
   readonly #session: Session;
@@ -154,7 +148,7 @@ export class Leases {
       if (file !== undefined) this.#addChunk(file, node);
     }
     const isFresh = node.mode === undefined;
-    if (node.mode === "shared" && mode === "exclusive") takeAccessTime(node, record);
+    if (node.mode === "shared" && mode === "exclusive") node.takeAccessTime(record);
     node.mode = mode;
     node.grant = grant;
     node.hasLocksElsewhere = leased.foreignLocks;
