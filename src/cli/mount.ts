@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { Client } from "../client/client.ts";
 import { BrineError } from "../errors/brine-error.ts";
 import { mountFuse } from "../fuse/mount.ts";
+import { idleCoresHint } from "../platform/idle-cores.ts";
 import type { LogLevel } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
 import {
@@ -149,6 +150,8 @@ async function mountHere(source: string, directory: string, options: MountOption
       exitNow(exitCodes.failed);
     });
     log.info("mounted", { source, directory });
+    const hint = idleCoresHint();
+    if (hint !== undefined) log.info(hint);
     tellParent({ ready: directory });
   } catch (error) {
     tellParent({ failed: error instanceof BrineError ? oneLine(error) : String(error) });

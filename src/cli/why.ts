@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { BrineError } from "../errors/brine-error.ts";
 import { inodeOfPath } from "../fuse/transport/inode-of-path.ts";
+import { idleCoresHint } from "../platform/idle-cores.ts";
 import type { Address } from "../platform/network.ts";
 import { absolutePath, print } from "../platform/processes.ts";
 import { realPlatform } from "../platform/real.ts";
@@ -62,6 +63,8 @@ async function why(text: string, options: { json: boolean }): Promise<void> {
   printChunks(report);
   printData(report);
   if (report.waits.length === 0) printLastMinute(lastMinute);
+  const hint = idleCoresHint();
+  if (hint !== undefined) print(`\n! ${hint}`);
 }
 
 /** What the mount's process did in the last minute; empty if it can't be asked. */
