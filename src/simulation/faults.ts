@@ -7,6 +7,7 @@ import { Rot } from "./rot.ts";
 import type { SimulatedClient } from "./simulated-mount.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 import type { SimulatedServer } from "./simulated-server.ts";
+import { Spells } from "./spells.ts";
 
 export const faultLevels = ["none", "some", "all"] as const;
 export type FaultLevel = (typeof faultLevels)[number];
@@ -105,8 +106,8 @@ export class Faults {
   #calmAt = faultsInARow;
   #lasting = 0;
   #stopped = false;
-  #diskFullUntilUs = Number.NEGATIVE_INFINITY;
-  #diskFailedUntilUs = Number.NEGATIVE_INFINITY;
+  readonly #diskFull = new Spells();
+  readonly #diskFailed = new Spells();
   readonly #applied = new Map<FaultKind, number>();
   #appliedCount = 0;
 
@@ -137,12 +138,12 @@ export class Faults {
 
   /** True if a disk was full at some time since `sinceUs`, or shortly before: servers look at their space now and then. */
   diskWasFull(sinceUs: number): boolean {
-    return this.#diskFullUntilUs + spaceNoticedUs >= sinceUs;
+    return this.#diskFull.lastUs + spaceNoticedUs >= sinceUs;
   }
 
   /** True if a disk had failed at some time since `sinceUs`: on it may be the only copy in sync. */
   diskHadFailed(sinceUs: number): boolean {
-    return this.#diskFailedUntilUs + spaceNoticedUs >= sinceUs;
+    return this.#diskFailed.lastUs + spaceNoticedUs >= sinceUs;
   }
 
   start(): void {
@@ -308,19 +309,19 @@ export class Faults {
     if (kind === "diskFull") {
       const before = medium.capacityBytes;
       medium.capacityBytes = medium.usedBytes + this.#random.below(256 * 1024);
-      this.#diskFullUntilUs = Number.POSITIVE_INFINITY;
+      this.#diskFull.begin();
       this.#lasts(forMs, () => {
         medium.capacityBytes = Math.max(before, medium.capacityBytes);
-        this.#diskFullUntilUs = this.#cluster.world.scheduler.nowUs;
+        this.#diskFull.end(this.#cluster.world.scheduler.nowUs);
       });
       return;
     }
     medium.failingSyncs = 1;
-    this.#diskFailedUntilUs = Number.POSITIVE_INFINITY;
+    this.#diskFailed.begin();
     // A disk that failed once is not used again before someone has looked at it and started the server again.
     this.#lasts(forMs, () => {
       medium.failingSyncs = 0;
-      this.#diskFailedUntilUs = this.#cluster.world.scheduler.nowUs;
+      this.#diskFailed.end(this.#cluster.world.scheduler.nowUs);
       if (victim.down) return;
       victim.kill({ power: this.#random.chance(0.5) });
       this.#lasts(this.#durationMs(), () => victim.start());
