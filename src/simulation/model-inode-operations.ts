@@ -44,9 +44,11 @@ export function executeOnInode(model: Model, { id, client }: Invocation, operati
     }
     case "store":
       return done(model.with(stored(inode, operation)));
-    case "readDirectory":
+    case "readDirectory": {
       if (inode.type !== "directory") return failed(model, "ENOTDIR");
-      return { model, prediction: { kind: "entries", entries: inode.entries } };
+      const entries = new Map([...inode.entries].map(([name, key]) => [name, model.inode(key)]));
+      return { model, prediction: { kind: "entries", entries } };
+    }
     case "sync":
       return done(model);
     case "lock":

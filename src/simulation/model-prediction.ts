@@ -16,7 +16,7 @@ export type Prediction =
   | { readonly kind: "target"; readonly target: string }
   | { readonly kind: "data"; readonly pieces: readonly Piece[]; readonly offset: number; readonly length: number }
   | { readonly kind: "written"; readonly length: number }
-  | { readonly kind: "entries"; readonly entries: ReadonlyMap<string, number> }
+  | { readonly kind: "entries"; readonly entries: ReadonlyMap<string, ModelInode> }
   | { readonly kind: "names"; readonly names: readonly string[] }
   | { readonly kind: "done" };
 
@@ -105,7 +105,7 @@ function matchData(
 
 function matchEntries(
   model: Model,
-  expected: ReadonlyMap<string, number>,
+  expected: ReadonlyMap<string, ModelInode>,
   actual: readonly { readonly name: string; readonly inode: number }[],
 ): Model | string {
   const names = (list: Iterable<string>) => [...list].sort().join(" ") || "nothing";
@@ -113,8 +113,8 @@ function matchEntries(
   if (got !== names(expected.keys())) return `expected entries ${names(expected.keys())}, got ${got}`;
   let bound = model;
   for (const { name, inode } of actual) {
-    const after = bound.bound(expected.get(name)!, inode);
-    if (after === undefined) return `entry ${name} shows inode ${inode}, which it is not`;
+    const after = matchNumber(bound, expected.get(name)!, inode);
+    if (typeof after === "string") return `entry ${name}: ${after}`;
     bound = after;
   }
   return bound;
@@ -124,7 +124,7 @@ function matchEntries(
 export function predictionKey(prediction: Prediction): string {
   switch (prediction.kind) {
     case "entries":
-      return `entries ${JSON.stringify([...prediction.entries].sort())}`;
+      return `entries ${JSON.stringify([...prediction.entries].map(([name, { key }]) => [name, key]).sort())}`;
     case "attributes": {
       const { key, mode, uid, gid, linkCount, size, entries } = prediction.inode;
       return `attributes ${[key, mode, uid, gid, linkCount, size, entries.size, prediction.subdirectories].join()}`;

@@ -262,6 +262,23 @@ test("a session that goes on loses nothing", () => {
   assert.throws(() => history.lists("two", root, ""), lost);
 });
 
+test("a listing may show what the end of its session took before it returned", () => {
+  const make = (name: string) => {
+    const history = new History();
+    history.call("one", { kind: "create", parent: root, name, type: "file", mode: 0o644, target: "", open: false });
+    const listing = history.call("one", { kind: "readDirectory", inode: root });
+    history.checker.sessionAtRisk("one");
+    history.step("one", { kind: "lookup", parent: root, name: "a" }, absent);
+    return { history, listing };
+  };
+  const entries = { kind: "entries", entries: [{ name: "a", inode: 10 }] } as const;
+  const { history, listing } = make("a");
+  history.checker.returned(listing, entries);
+  history.lists("two", root, "");
+  const { history: other, listing: wrong } = make("b");
+  assert.throws(() => other.checker.returned(wrong, entries), lost);
+});
+
 test("a store into mapped memory takes effect until msync returns, and is lost before", () => {
   const store = { kind: "store", inode: 10, offset: 100, length: 50, tag: 200 } as const;
   const make = (history: History) => {

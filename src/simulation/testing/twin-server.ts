@@ -330,7 +330,7 @@ export class TwinServer {
         return { kind: "data", bytes };
       }
       case "entries": {
-        const entries = [...prediction.entries].map(([name, key]) => ({ name, inode: rootNumber + key }));
+        const entries = [...prediction.entries].map(([name, { key }]) => ({ name, inode: rootNumber + key }));
         return { kind: "entries", entries };
       }
       case "target": {
