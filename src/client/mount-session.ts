@@ -149,23 +149,25 @@ export class MountSession {
     const log = platform.logger.for("client");
     /** Undefined until the session is open: until then there is nothing to state, send or lose. */
     let mount: MountSession | undefined;
+    /** Once the session has ended, the leader is only told of that. */
+    const living = () => (mount?.ended === false ? mount : undefined);
     const service = new Service()
       .handle(recallLeases, ({ leases, space }) => {
-        mount?.leases.recall(leases);
-        if (space) mount?.contents.returnSpace();
+        living()?.leases.recall(leases);
+        if (space) living()?.contents.returnSpace();
         return {};
       })
-      .handle(recallQuota, async ({ version }) => ({ held: (await mount?.quotas.recall(version)) ?? [] }))
+      .handle(recallQuota, async ({ version }) => ({ held: (await living()?.quotas.recall(version)) ?? [] }))
       .handle(groupsChanged, ({ views }) => {
-        mount?.contents.learnGroups(views);
+        living()?.contents.learnGroups(views);
         return {};
       })
       .handle(placementChanged, async () => {
-        await mount?.placement.refresh();
+        await living()?.placement.refresh();
         return {};
       })
       .handle(lockGranted, ({ wait, grant }) => {
-        mount?.locks.granted(wait, grant);
+        living()?.locks.granted(wait, grant);
         return {};
       })
       .handle(sessionEnded, ({ session, reason }) => {
@@ -181,7 +183,7 @@ export class MountSession {
         quotasChanged: (version) => mount?.quotas.learn(version),
         connected: (peer) => mount?.connected(peer),
         extended: (untilMs) => options.caches()?.standsUntil?.(untilMs),
-        lost: (reason) => mount?.lost(reason),
+        lost: (reason) => mount?.lost(reason) ?? Promise.resolve(),
       },
     );
     mount = new MountSession(platform, log, session, options);
@@ -269,8 +271,8 @@ export class MountSession {
     }
   }
 
-  /** Everything under way fails with EIO, and what was not committed is lost. */
-  lost(reason: string): void {
+  /** Everything under way fails with EIO, and what was not committed is lost. Resolves when the kernel has forgotten all. */
+  async lost(reason: string): Promise<void> {
     if (this.#isLost) return;
     this.#isLost = true;
     this.#nameLost();
@@ -281,13 +283,16 @@ export class MountSession {
     this.#givingBack.lost();
     const caches = this.#caches();
     caches?.forgetNames();
+    const pages: (Promise<void> | undefined)[] = [];
     for (const node of this.leases.nodes()) {
       node.content?.lose();
       if (node.kernelHasAttributes) caches?.forgetAttributes(node.inode);
-      if (node.record.attributes.type === "file" && node.file === undefined) void caches?.forgetPages(node.inode);
+      const isFile = node.record.attributes.type === "file" && node.file === undefined;
+      if (isFile) pages.push(caches?.forgetPages(node.inode));
     }
     this.contents.close();
     this.quotas.lost();
+    await Promise.all(pages);
   }
 
   /** Makes everything durable, gives all back and ends the session; if the leader can't be reached, it expires there. */
@@ -297,13 +302,13 @@ export class MountSession {
     });
     const deadline = this.#platform.clock.startTimer(closeTimeoutMs, () => {
       this.session.abandon();
-      this.lost("unmounted");
+      void this.lost("unmounted");
     });
     for (const node of [...this.leases.nodes()]) this.leases.letGo(node);
     await this.#givingBack.quiet();
     deadline.cancel();
     await this.session.close(closeTimeoutMs);
-    this.lost("unmounted");
+    await this.lost("unmounted");
   }
 
   #equip(node: Node, isNew: boolean, map: KnownMap): void {

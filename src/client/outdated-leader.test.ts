@@ -55,7 +55,7 @@ test("an outdated leader can't end a session", async (context) => {
     connected: () => {},
     quotasChanged: () => {},
     extended: () => {},
-    lost: (reason: string) => lost.push(reason),
+    lost: async (reason: string) => void lost.push(reason),
   };
   const session = await Session.open(platform, options, owner);
   context.after(() => session.abandon());

@@ -28,6 +28,6 @@ export interface SessionOwner {
   connected(peer: Peer): void;
   /** It is known to stand until then. */
   extended(untilMs: number): void;
-  /** The session has ended without its owner's wish. */
-  lost(reason: string): void;
+  /** The session has ended without its owner's wish. Resolves when nobody is shown anything of it any more. */
+  lost(reason: string): Promise<void>;
 }

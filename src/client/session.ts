@@ -19,20 +19,17 @@ import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { randomId } from "../platform/random.ts";
 import { closeSession, heartbeat, openSession } from "../wire/catalogue/leader.ts";
-import { connectPeer } from "../wire/connect.ts";
-import { KnownLeaders } from "../wire/known-leaders.ts";
-import { KnownTerm } from "../wire/known-term.ts";
 import type { Method } from "../wire/method.ts";
 import type { Peer, RequestOptions } from "../wire/peer.ts";
+import { sayFarewell } from "./farewell.ts";
 import { stateAll } from "./holdings.ts";
 import { LeaderClock } from "./leader-clock.ts";
+import { LeaderLinks } from "./leader-links.ts";
 import { Lifeline } from "./lifeline.ts";
 import { Backoff, isTransient } from "./retry.ts";
 import type { SessionOptions, SessionOwner } from "./session-options.ts";
 import type { Operation } from "./waits.ts";
 
-/** A leader that is alive takes a connection and answers an opening in a few milliseconds. */
-const connectTimeoutMs = 3_000;
 /** Of the session's time, so that two lost heartbeats are no harm. */
 const heartbeatFraction = 0.2;
 /** Of the session's time: clocks of two machines differ by far less than this. The leader waits longer, too. */
@@ -41,9 +38,8 @@ const driftFraction = 0.05;
 const requestTimeoutMs = 10_000;
 /** While no address answers, all are tried again after at most this long: a new leader is found within it. */
 const reconnectDelayMsMax = 250;
-/** Bounds of the protocol: a longer name can't be a volume's; of a long host line the beginning says enough. */
+/** The protocol's bound: a longer name can't be a volume's. */
 const volumeNameBytesMax = 64;
-const hostLengthMax = 80;
 
 export class Session {
   /** The client's own id; a new one for each session, so that a resent opening can't meet an older session. */
@@ -57,7 +53,6 @@ export class Session {
   readonly #lifeline: Lifeline;
   #id = 0;
   #volume: VolumeRecord | undefined;
-  #clusterId: string;
   #sessionTimeoutMs = 0;
   #coverGrant = 0;
   /** The leader is low on space: changes are answered only when they are committed. */
@@ -71,18 +66,15 @@ export class Session {
   #ended: string | undefined;
   #heartbeatTimer: Timer | undefined;
   #addressIndex = 0;
-  readonly #known: KnownTerm;
-  readonly #leaders: KnownLeaders;
+  readonly #links: LeaderLinks;
 
   private constructor(platform: Platform, options: SessionOptions, owner: SessionOwner) {
     this.#platform = platform;
     this.#log = platform.logger.for("session");
     this.#options = options;
     this.#owner = owner;
-    this.#clusterId = options.clusterId ?? "";
-    this.#known = new KnownTerm(this.#log, options.term);
-    this.#leaders = new KnownLeaders(options.leaders);
     this.clientId = randomId(platform.random);
+    this.#links = new LeaderLinks(platform, this.#log, options, this.clientId);
     this.clock = new LeaderClock(platform.clock);
     this.#backoff = new Backoff(platform, reconnectDelayMsMax);
     this.#lifeline = new Lifeline(platform);
@@ -137,16 +129,16 @@ export class Session {
 
   /** The highest term of a leader that was met. */
   get term(): number {
-    return this.#known.term;
+    return this.#links.term;
   }
 
   /** Where the leader may be. */
   get leaders(): readonly Address[] {
-    return this.#leaders.addresses;
+    return this.#links.leaders.addresses;
   }
 
   get clusterId(): string {
-    return this.#clusterId;
+    return this.#links.clusterId;
   }
 
   get ended(): boolean {
@@ -219,8 +211,11 @@ export class Session {
       session: this.#id,
       reason,
     });
-    this.#stop(reason);
-    this.#owner.lost(reason);
+    const [leftMs, peer] = [this.liveForMs, this.#peer];
+    this.#fail(reason);
+    const forgotten = this.#owner.lost(reason);
+    const parts = { session: this.#id, forgotten, leftMs, peers: () => this.#peersToTell(peer) };
+    void sayFarewell(this.#platform, parts).then(() => this.#disconnect(peer, reason));
   }
 
   /** Tells the leader that everything was given back, and disconnects. Tries for at most `timeoutMs`. */
@@ -245,12 +240,12 @@ export class Session {
 
   async #whenConnected(operation: Operation | undefined): Promise<Peer> {
     this.#checkEnded();
-    if (operation !== undefined) operation.waitsFor = `connection to ${this.#leaders.addresses.join(" or ")}`;
+    if (operation !== undefined) operation.waitsFor = `connection to ${this.#links.leaders.addresses.join(" or ")}`;
     return this.#connected.promise;
   }
 
   async #nextAddress(): Promise<void> {
-    const isLast = this.#leaders.endsWith(this.#addressIndex);
+    const isLast = this.#links.leaders.endsWith(this.#addressIndex);
     this.#addressIndex += 1;
     if (isLast) await this.#backoff.wait();
   }
@@ -273,19 +268,9 @@ export class Session {
   }
 
   async #connect(): Promise<void> {
-    const { host, service } = this.#options;
-    const address = this.#leaders.inRound(this.#addressIndex);
-    const identity = {
-      role: "client" as const,
-      clusterId: this.#clusterId,
-      peerId: this.clientId,
-      description: `brine mount ${this.#options.volume} ${host}`.slice(0, hostLengthMax),
-    };
-    const peer = await connectPeer(this.#platform, address, identity, service, connectTimeoutMs);
+    const address = this.#links.leaders.inRound(this.#addressIndex);
+    const peer = await this.#links.connect(address);
     try {
-      // What an outdated leader says is not believed, not even that the session has ended.
-      this.#known.check(peer.term, address);
-      this.#known.met(peer.term);
       if (this.#id === 0) await this.#openOn(peer);
       await this.#stateOn(peer);
       if (this.#ended !== undefined) throw new BrineError("closed", "unmounted meanwhile");
@@ -293,21 +278,21 @@ export class Session {
       peer.close("not ready");
       throw error;
     }
-    this.#clusterId = peer.clusterId;
+    this.#links.belongsTo(peer.clusterId);
     this.#begin(peer, address);
-    void this.#lifeline.renew(address, { ...identity, clusterId: peer.clusterId }, this.#id);
+    void this.#lifeline.renew(address, this.#links.identity, this.#id);
   }
 
   async #openOn(peer: Peer): Promise<void> {
     const sentMs = this.#platform.clock.nowMs();
-    const { volume, host } = this.#options;
-    const request = { clientId: this.clientId, volume, host: host.slice(0, hostLengthMax) };
+    const { volume } = this.#options;
+    const request = { clientId: this.clientId, volume, host: this.#links.host };
     const { body } = await peer.request(openSession, request, { timeoutMs: requestTimeoutMs });
     this.#id = body.session;
     this.#volume = body.volume;
     this.#sessionTimeoutMs = body.sessionTimeoutMs;
     this.#coverGrant = body.coverGrant;
-    this.#leaders.learn(body.leaders);
+    this.#links.leaders.learn(body.leaders);
     this.clock.heard(sentMs, body.nowNs);
     this.#extend(sentMs);
   }
@@ -354,7 +339,7 @@ export class Session {
       const { body } = await peer.request(heartbeat, { session: this.#id }, { timeoutMs: timeoutMs * 2, urgent: true });
       this.clock.heard(sentMs, body.nowNs);
       this.writeThrough = body.writeThrough;
-      this.#leaders.learn(body.leaders);
+      this.#links.leaders.learn(body.leaders);
       this.#extend(sentMs);
     } catch (error) {
       if (hasCode(error, "sessionExpired", "sessionFenced")) this.end(error.message);
@@ -373,15 +358,30 @@ export class Session {
 
   #stop(reason: string): void {
     if (this.#ended !== undefined) return;
+    const peer = this.#peer;
+    this.#fail(reason);
+    this.#disconnect(peer, reason);
+  }
+
+  /** Everything that waits or is asked from now on. */
+  #fail(reason: string): void {
     this.#ended = reason;
     this.#heartbeatTimer?.cancel();
     this.#backoff.cancel();
     const failure = new FileError("EIO", `the session ended: ${reason}`);
     this.#connected.reject(failure);
     this.#extended.reject(failure);
-    this.#peer?.close(reason);
     this.#peer = undefined;
+  }
+
+  #disconnect(peer: Peer | undefined, reason: string): void {
+    peer?.close(reason);
     this.#lifeline.close();
+  }
+
+  async *#peersToTell(present: Peer | undefined): AsyncIterable<Peer> {
+    if (present?.closed === false) yield present;
+    yield* this.#links.each();
   }
 
   #checkEnded(): void {

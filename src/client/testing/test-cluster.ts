@@ -46,9 +46,13 @@ export class TestCluster {
     return cluster;
   }
 
+  get leaders(): Address[] {
+    return [this.#leader];
+  }
+
   async mount(options: Partial<MountOptions> = {}): Promise<Client> {
     const client = await Client.mount(this.platform, {
-      leaders: [this.#leader],
+      leaders: this.leaders,
       volume: "home",
       host: "test",
       ...options,
