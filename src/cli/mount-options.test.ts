@@ -21,6 +21,7 @@ test("without options a mount has the defaults", () => {
     kernelFlags: [],
     limits: writeBackLimits,
     accessTimes: "relative",
+    allowOther: false,
   });
 });
 

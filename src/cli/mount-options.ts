@@ -14,6 +14,7 @@ export interface MountSettings {
   readonly kernelFlags: readonly string[];
   readonly limits: WriteBackLimits;
   readonly accessTimes: AccessTimes;
+  readonly allowOther: boolean;
 }
 
 /** The values of one option, in its unit. */
@@ -96,6 +97,14 @@ const mountOptions = new Map<string, MountOption>([
     },
   ],
   [
+    "allow_other",
+    {
+      shown: "allow_other",
+      what: "mounted by an ordinary user, for others too (/etc/fuse.conf must say user_allow_other); by root it always is",
+      set: () => ({ allowOther: true }),
+    },
+  ],
+  [
     "as-kernel",
     {
       shown: "as-kernel=6.1",
@@ -152,6 +161,7 @@ export function parseMountOptions(options: readonly string[]): MountSettings {
     kernelFlags: [],
     limits: writeBackLimits,
     accessTimes: "relative",
+    allowOther: false,
   };
   for (const text of options) {
     const equals = text.indexOf("=");

@@ -15,6 +15,7 @@ import {
   startBrine,
   tellParent,
   thisProcess,
+  userDirectories,
 } from "../platform/processes.ts";
 import { realPlatform } from "../platform/real.ts";
 import { metricsOption, parseMetricsAddress, startMetrics } from "./metrics-endpoint.ts";
@@ -31,8 +32,6 @@ interface MountOptions {
   readonly logLevel: LogLevel;
 }
 
-const logDirectory = "/var/log/brinefs";
-
 export function mountCommand(): Command {
   return new Command("mount")
     .description("Mount a volume. Returns when it is mounted.")
@@ -41,13 +40,16 @@ export function mountCommand(): Command {
     .option("-o, --options <list>", "mount options, see below", splitMountOptions, [])
     .option(...metricsOption)
     .option("--foreground", "stay in the foreground; SIGTERM unmounts", false)
-    .option("--log <file>", `log file of a mount in the background (default: under ${logDirectory})`)
+    .option("--log <file>", `log file of a mount in the background (default: under ${userDirectories.logs})`)
     .addOption(logLevelOption())
     .addHelpText(
       "after",
       `
 Mount options:
 ${mountOptionsHelp()}
+
+An ordinary user may mount too, on a directory of his own (with fusermount3, package fuse3). Only he can use it then, unless
+allow_other is asked for.
 
 Sizes are written like 512K, 256M, 1G, times like 500ms, 30s, 2m.
 
@@ -73,7 +75,7 @@ async function mountInBackground(source: string, directory: string, options: Mou
   parseSource(source); // a typing error is told here, not in a log file
   const settings = parseMountOptions(options.options);
   const platform = realPlatform({ logLevel: "warn", logTo: print });
-  const logFile = options.log ?? `${logDirectory}/mount${directory.replaceAll("/", "-")}.log`;
+  const logFile = options.log ?? `${userDirectories.logs}/mount${directory.replaceAll("/", "-")}.log`;
   await platform.disk.makeDirectory(logFile.slice(0, logFile.lastIndexOf("/")) || "/");
   const metrics = metricsAddress(options) === undefined ? [] : ["--metrics", options.metrics!];
   const list = options.options.length === 0 ? [] : ["-o", options.options.join(",")];
@@ -98,7 +100,7 @@ async function mountHere(source: string, directory: string, options: MountOption
   const log = platform.logger.for("mount");
   try {
     const { addresses, volume } = parseSource(source);
-    const { featureMask, keepNames, kernelFlags, ...settings } = parseMountOptions(options.options);
+    const { featureMask, keepNames, kernelFlags, allowOther, ...settings } = parseMountOptions(options.options);
     await startMetrics(platform, metricsAddress(options));
     const fileSystem = await Client.mount(platform, {
       leaders: addresses,
@@ -126,6 +128,7 @@ async function mountHere(source: string, directory: string, options: MountOption
         platform,
         keepNames,
         kernelFlags,
+        allowOther,
         ...(featureMask !== undefined && { featureMask }),
       });
     let fuse = await mountKernel().catch(async (error) => {

@@ -1,13 +1,14 @@
 /**
  * The register of this machine's mounts: /run/brinefs/mounts/NAME.json says which process serves which directory, so that
- * `brine unmount` and `brine sync` know whom to wait for. Gone with a reboot, as the mounts are.
+ * `brine unmount` and `brine sync` know whom to wait for. Gone with a reboot, as the mounts are. Those of an ordinary user are in
+ * a directory of his own.
  */
 import { createHash } from "node:crypto";
 import type { Disk } from "../platform/disk.ts";
-import { isRunning, processStart, thisProcess } from "../platform/processes.ts";
+import { isRunning, processStart, thisProcess, userDirectories } from "../platform/processes.ts";
 import { readJson, writeJson } from "./json-file.ts";
 
-const registerDirectory = "/run/brinefs/mounts";
+const registerDirectory = `${userDirectories.running}/mounts`;
 
 export interface RegisteredMount {
   readonly directory: string;

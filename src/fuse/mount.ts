@@ -11,11 +11,12 @@ import type { Clock } from "../platform/clock.ts";
 import type { Platform } from "../platform/platform.ts";
 import { type FuseServer, serveFuse } from "./fuse-server.ts";
 import { linux61Minor } from "./protocol.ts";
-import { type FuseDevice, openFuseDevice } from "./transport/device.ts";
+import { type FuseDevice, openFuseDevice, openFuseDeviceBy } from "./transport/device.ts";
+import { mountAsUser } from "./transport/fusermount.ts";
 import { type Guard, startGuard } from "./transport/guard.ts";
 import { kernelTasks } from "./transport/kernel-tasks.ts";
 import { canonicalDirectory, checkDirectory, clearStaleMounts, mountsOn } from "./transport/mount-directory.ts";
-import { runMount, runUnmount } from "./transport/mount-points.ts";
+import { isRoot, runMount, runUnmount } from "./transport/mount-points.ts";
 import { within } from "./within.ts";
 
 /** INIT is the kernel's first request and needs nobody else: seconds would mean that the kernel is stuck. */
@@ -38,6 +39,8 @@ export interface MountFuseOptions {
   readonly keepNames?: boolean;
   /** Further options of mount(8), such as `nosuid`. */
   readonly kernelFlags?: readonly string[];
+  /** Mounted by an ordinary user: others may use it, too, if /etc/fuse.conf allows that. By root they always may. */
+  readonly allowOther?: boolean;
   /** False: read /dev/fuse through the thread pool, as where Node does not give out its Pipe class. */
   readonly usePipe?: boolean;
 }
@@ -66,15 +69,8 @@ export async function mountFuse(options: MountFuseOptions): Promise<FuseMount> {
   const directory = await canonicalDirectory(options.directory);
   if (await clearStaleMounts(directory, clock)) logger.for("fuse").warn("cleared a stale mount", { directory });
   await checkDirectory(directory);
-  const device = openFuseDevice({ usePipe: options.usePipe !== false });
+  const device = await mountedDevice(directory, options);
   const { descriptor } = device;
-  try {
-    const { source, readOnly, kernelFlags = [] } = options;
-    await runMount({ descriptor, directory, source, readOnly, kernelFlags });
-  } catch (error) {
-    device.close();
-    throw error;
-  }
   const entry = (await mountsOn(directory)).at(-1);
   const noGuard = (reason: string) => {
     const what = "no guard: old pages of mapped memory would stay while this process is stopped";
@@ -108,12 +104,30 @@ export async function mountFuse(options: MountFuseOptions): Promise<FuseMount> {
   return mount;
 }
 
+/** Has the kernel mount it: by mount(8), or for an ordinary user by fusermount3. */
+async function mountedDevice(directory: string, options: MountFuseOptions): Promise<FuseDevice> {
+  const { source, readOnly, kernelFlags = [], allowOther = false } = options;
+  const usePipe = options.usePipe !== false;
+  if (!isRoot()) {
+    const asked = { directory, source, readOnly, allowOther, kernelFlags };
+    return openFuseDeviceBy((nonBlocking) => mountAsUser({ ...asked, nonBlocking }), { usePipe });
+  }
+  const device = openFuseDevice({ usePipe });
+  try {
+    await runMount({ descriptor: device.descriptor, directory, source, readOnly, kernelFlags });
+    return device;
+  } catch (error) {
+    device.close();
+    throw error;
+  }
+}
+
 /**
  * Refuses early what `mountFuse` would refuse, so that nothing is started for a mount that can't be. A directory that is
  * missing is no error here: its owner may make it. Errors: as `mountFuse`.
  */
 export async function checkMountPoint(path: string, clock: Clock): Promise<"ready" | "missing"> {
-  openFuseDevice().close();
+  if (isRoot()) openFuseDevice().close();
   let directory: string;
   try {
     directory = await canonicalDirectory(path);

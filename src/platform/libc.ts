@@ -1,12 +1,12 @@
 /** The few calls of the C library that Node does not offer, through koffi. Errors are errno names. */
 import koffi from "koffi";
 
-const library = koffi.load("libc.so.6");
+export const libc = koffi.load("libc.so.6");
 
-const clockGettime = library.func("int clock_gettime(int clock, void *time)");
-const flock = library.func("int flock(int fd, int operation)");
-const fallocate = library.func("int fallocate(int fd, int mode, int64 offset, int64 length)");
-const fadvise = library.func("int posix_fadvise(int fd, int64 offset, int64 length, int advice)");
+const clockGettime = libc.func("int clock_gettime(int clock, void *time)");
+const flock = libc.func("int flock(int fd, int operation)");
+const fallocate = libc.func("int fallocate(int fd, int mode, int64 offset, int64 length)");
+const fadvise = libc.func("int posix_fadvise(int fd, int64 offset, int64 length, int advice)");
 
 /** linux/time.h */
 export const CLOCK_REALTIME = 0;
@@ -46,9 +46,9 @@ function readClock(clock: number): void {
 /** Takes an exclusive lock on an open file, or says that another open file description has it (flock(2)). */
 export function tryLock(fd: number): boolean {
   if (flock(fd, LOCK_EX | LOCK_NB) === 0) return true;
-  const code = lastErrno();
-  if (code === "EAGAIN") return false;
-  throw Object.assign(new Error(`flock: ${code}`), { code });
+  const error = libcError("flock");
+  if ((error as NodeJS.ErrnoException).code === "EAGAIN") return false;
+  throw error;
 }
 
 /** fallocate(2) on a thread of the pool. Rejects with an Error that has `code`. */
@@ -58,8 +58,7 @@ export function allocateFile(fd: number, mode: number, offset: number, length: n
       if (error !== null) return reject(error);
       // koffi hands the errno of the finished call to this thread just before the callback.
       if (result === 0) return resolve();
-      const code = lastErrno();
-      reject(Object.assign(new Error(`fallocate: ${code}`), { code }));
+      reject(libcError("fallocate"));
     });
   });
 }
@@ -75,6 +74,12 @@ export function alignedMemory(bytes: number, alignment: number): Buffer {
   const behind = Number(koffi.address(memory) % BigInt(alignment));
   const start = behind === 0 ? 0 : alignment - behind;
   return memory.subarray(start, start + bytes);
+}
+
+/** What the last call of this thread failed with, as an Error with `code`. */
+export function libcError(call: string): Error {
+  const code = lastErrno();
+  return Object.assign(new Error(`${call}: ${code}`), { code });
 }
 
 function lastErrno(): string {

@@ -4,10 +4,21 @@
  */
 import { type ChildProcess as NodeChild, spawn } from "node:child_process";
 import { chmodSync, closeSync, openSync, readFileSync, renameSync, rmdirSync, writeFileSync } from "node:fs";
-import { hostname } from "node:os";
+import { homedir, hostname } from "node:os";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { getSystemErrorMessage } from "node:util";
+
+/** Where this user's processes keep their logs, and what is good until the next reboot. */
+export const userDirectories = directoriesOf(process.geteuid?.() === 0);
+
+/** An ordinary user's are where the XDG Base Directory Specification has them. */
+function directoriesOf(isRoot: boolean): { readonly logs: string; readonly running: string } {
+  if (isRoot) return { logs: "/var/log/brinefs", running: "/run/brinefs" };
+  const { XDG_STATE_HOME, XDG_RUNTIME_DIR } = process.env;
+  const state = `${XDG_STATE_HOME ?? `${homedir()}/.local/state`}/brinefs`;
+  return { logs: state, running: XDG_RUNTIME_DIR === undefined ? state : `${XDG_RUNTIME_DIR}/brinefs` };
+}
 
 export const thisProcess = {
   pid: process.pid,

@@ -65,10 +65,23 @@ export function openFuseDevice(options: { usePipe?: boolean } = {}): FuseDevice 
     throw new BrineError("refused", `can't open ${path}: ${missing ? "this machine has no FUSE" : code}`, {
       advice: missing
         ? "load the kernel module (modprobe fuse), or give the container the device (--device /dev/fuse)"
-        : "run as root",
+        : "run as root, or as an ordinary user with fusermount3 (apt-get install fuse3)",
       cause: error,
     });
   }
+  return deviceOf(descriptor, pipe);
+}
+
+/** The same with a descriptor that somebody else has opened; `open` is told whether reading it must not block. */
+export async function openFuseDeviceBy(
+  open: (nonBlocking: boolean) => Promise<number>,
+  options: { usePipe?: boolean } = {},
+): Promise<FuseDevice> {
+  const pipe = options.usePipe === false ? undefined : findPipe();
+  return deviceOf(await open(pipe !== undefined), pipe);
+}
+
+function deviceOf(descriptor: number, pipe: ReturnType<typeof findPipe>): FuseDevice {
   if (pipe === undefined) return new ThreadPoolDevice(descriptor);
   return new PipeDevice(descriptor, pipe.Pipe, pipe.socketType);
 }

@@ -8,6 +8,7 @@ import { execFile, spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { BrineError } from "../../errors/brine-error.ts";
 import { dataBytesMax } from "../protocol.ts";
+import { unmountAsUser } from "./fusermount.ts";
 
 export interface MountEntry {
   /** `major:minor` of its file system: names one mounted file system as long as it exists. */
@@ -90,11 +91,17 @@ export function runMount(options: MountOptions): Promise<void> {
   });
 }
 
+/** Mounts by system calls of its own; others go through fusermount3 (fusermount.ts). */
+export function isRoot(): boolean {
+  return process.geteuid?.() === 0;
+}
+
 /**
  * Takes the topmost mount off the directory, at once, although files on it may be open (umount -l). Errors: BrineError
- * `refused` with what umount(8) said, `timedOut`.
+ * `refused` with what umount(8) or fusermount3(1) said, `timedOut`.
  */
 export function runUnmount(directory: string): Promise<void> {
+  if (!isRoot()) return unmountAsUser(directory);
   return new Promise((resolve, reject) => {
     const args = ["-l", "-c", "--", directory];
     execFile("umount", args, { timeout: commandTimeoutMs, killSignal: "SIGKILL" }, (error, _, said) => {
