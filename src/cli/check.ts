@@ -33,7 +33,8 @@ export function checkCommand(): Command {
     .addHelpText(
       "after",
       `
-Missing chunks are named with their file and offset; exit code 1 if there are any. Contents are not read.
+Missing chunks are named with their file and offset; exit code 1 if there are any. Contents are not read: that is
+brine scrub.
 
 Example:
   brine check 127.0.0.1:7411 --repair`,

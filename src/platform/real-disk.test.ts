@@ -50,6 +50,10 @@ test("space is reserved and given back, and reads as zeros", async () => {
   assert.equal(found[4095], 1);
   assert.equal(found.at(-1), 1);
   assert.ok(statSync(at("holes")).blocks * 512 < 100 * 1024);
+  assert.equal(await file.allocatedBytes(), statSync(at("holes")).blocks * 512);
+  await file.forget(0, 1024 * 1024);
+  assert.equal(await file.read(found, 0), found.byteLength);
+  assert.equal(found[4095], 1, "what was synced is there, whatever memory forgets");
   await assert.rejects(file.allocate(0, -1), { name: "DiskError", code: "EINVAL" });
   await file.close();
 });

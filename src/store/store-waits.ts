@@ -49,4 +49,14 @@ export function registerStoreGauges(metrics: Metrics, store: Store): void {
   gauge("brine_store_bad_blocks", "Blocks found with a wrong checksum since the store was made.", () => {
     return store.space.badBlocks;
   });
+  gauge("brine_store_repaired_blocks", "Of the bad blocks: a good copy has taken their place.", () => {
+    return store.badBlocks.repaired;
+  });
+  gauge(
+    "brine_store_compacted_bytes",
+    "Live data moved out of segments that were mostly dead, since the start.",
+    () => {
+      return store.compaction.totals.movedBytes;
+    },
+  );
 }
