@@ -92,7 +92,7 @@ export class SegmentLog {
   /** Bytes left in the last segment; 0 after recovery, so that the first append begins a new one. */
   #roomBytes = 0;
   #nextSequence: number;
-  /** Start of the newest commit; nothing behind it is punched (recovery.ts, step 5). */
+  /** Nothing behind it is punched. */
   #lastCommitStart: LogPosition;
   #queue: Append[] = [];
   #queuedBytes = 0;
@@ -153,6 +153,11 @@ export class SegmentLog {
   /** Behind the last durable commit. */
   get end(): LogPosition {
     return this.#end;
+  }
+
+  /** Of the newest commit: a crash checks its payload (recovery.ts, step 5). */
+  get lastCommitStart(): LogPosition {
+    return this.#lastCommitStart;
   }
 
   /** Bytes of appends that have not been written yet. */
@@ -367,7 +372,7 @@ export class SegmentLog {
     this.#end = end;
     this.#roomBytes -= commitBytes;
     this.#nextSequence += 1;
-    for (const { descriptor = noDescriptor, payloadBytes, resolve } of batch) {
+    for (const { descriptor = new Uint8Array(0), payloadBytes, resolve } of batch) {
       resolve({ descriptor, segment, payloadOffset, payloadBytes, end });
       payloadOffset += payloadBytes;
     }
@@ -385,8 +390,6 @@ export class SegmentLog {
     this.#roomBytes = this.#segmentBytes - blockBytes;
   }
 }
-
-const noDescriptor = new Uint8Array(0);
 
 function isRecord(append: Append): append is Append & { descriptor: Uint8Array } {
   return append.descriptor !== undefined;

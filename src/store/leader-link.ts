@@ -190,7 +190,7 @@ export class LeaderLink {
       const sentMs = this.#platform.clock.nowMs();
       const { body: registration } = await peer.request(registerStore, body, { timeoutMs: registerTimeoutMs });
       await this.#admission.register(registration);
-      if (registration.lossSettled) await this.#store.forgetDamage();
+      if (registration.lossSettled) await this.#store.damageNote.forget();
       if (this.#store.failure === undefined) await this.#learnGroups(registration);
       this.#onGroups();
       this.#serveMs = registration.serveMs;
@@ -214,7 +214,7 @@ export class LeaderLink {
     const wrong = wronglyInSync(known, views, store);
     if (wrong.length > 0) {
       const reason = `the metadata was restored, and calls it in sync in ${wrong.length} groups that it had left`;
-      await this.#store.noteDamage({ loss: "certain", rebuild: false, reason });
+      await this.#store.damageNote.note({ loss: "certain", rebuild: false, reason });
       throw new BrineError("refused", reason);
     }
     const kept = new Set(wronglyWithout(known, views, store));

@@ -128,7 +128,7 @@ export class ScrubComparison {
     const { store } = this.#parts;
     const differing: number[] = [];
     // The first page goes from the group's begin, the last one to where the own chunks end.
-    for (let from = Math.max(after, group * chunkNumbersPerGroup); ; ) {
+    for (let from = Math.max(after, group * chunkNumbersPerGroup - 1); ; ) {
       const request = { group, generation, after: from, limit: pageChunks };
       const { body } = await peer.request(listChunks, request, { timeoutMs: answerMs });
       for (const { chunk, digest } of body.chunks) {

@@ -239,7 +239,7 @@ export class Scrub {
       const isIn = groups.length === 0 || groups.includes(group);
       const [first] = store.chunksFrom(firstChunkOf(group), 1);
       if (isOver() || !isIn || (first !== undefined && groupOfChunk(first) === group)) continue;
-      const start = firstChunkOf(group);
+      const start = Math.max(0, firstChunkOf(group) - 1);
       this.#found.differingBlocks += await comparison.compare(group, start, start);
     }
     store.scrubs.set(kind, added(store.scrubs.get(kind)!, this.#found));

@@ -132,7 +132,7 @@ export class StoreServer {
   }
 
   /** What is in it; for checkers and faults. */
-  get contents(): Pick<Store, "chunksFrom" | "peek"> {
+  get contents(): Pick<Store, "chunksFrom" | "peek" | "lastCommitStart"> {
     return this.#store;
   }
 

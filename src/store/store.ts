@@ -123,14 +123,9 @@ export class Store {
     return this.#note.damage;
   }
 
-  /** What it has can't be trusted: the leader is to know. Errors: DiskError. */
-  noteDamage(damage: Damage): Promise<void> {
-    return this.#note.note(damage);
-  }
-
-  /** The leader knows of the damage. Errors: DiskError. */
-  forgetDamage(): Promise<void> {
-    return this.#note.forget();
+  /** For who tells the leader. */
+  get damageNote(): DamageNote {
+    return this.#note;
   }
 
   /** Groups as of the last durable change, by number. */
@@ -146,6 +141,11 @@ export class Store {
   /** For heartbeats. `freeBytes`: what clients can still write. */
   get space(): { totalBytes: number; freeBytes: number; badBlocks: number } {
     return { totalBytes: this.#room.totalBytes, freeBytes: this.#room.freeBytes, badBlocks: this.badBlocks.found };
+  }
+
+  /** Data behind it that isn't whole at a start looks like a write that was never acknowledged. */
+  get lastCommitStart(): LogPosition {
+    return this.#log.lastCommitStart;
   }
 
   /** Bytes of data that chunks hold; shared data counts once. */
