@@ -265,7 +265,7 @@ for (const [name, damage] of Object.entries(damages)) {
       await store.close();
     }
     store = await openStore(platform);
-    await store.forgetDamage();
+    await store.damageNote.forget();
     await store.close();
     store = await openStore(platform);
     assert.equal(store.damage, undefined);
