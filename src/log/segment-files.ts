@@ -64,12 +64,17 @@ export class SegmentFiles {
     await this.#disk.syncDirectory(this.#directory);
   }
 
+  /** Errors: as `use`. */
   async remove(segment: number): Promise<void> {
     const open = this.#open.get(segment);
     this.#open.delete(segment);
-    if (open !== undefined) await close(open);
-    await this.#disk.remove(this.path(segment));
-    await this.#disk.syncDirectory(this.#directory);
+    try {
+      if (open !== undefined) await close(open);
+      await this.#disk.remove(this.path(segment));
+      await this.#disk.syncDirectory(this.#directory);
+    } catch (error) {
+      throw asBrineError(error);
+    }
   }
 
   async close(): Promise<void> {

@@ -279,11 +279,7 @@ export class SegmentLog {
     if (index === -1) return;
     if (index === this.#segments.length - 1) throw new RangeError(`segment ${segment} is the last one`);
     this.#segments.splice(index, 1);
-    try {
-      await this.#files.remove(segment);
-    } catch (error) {
-      throw asBrineError(error);
-    }
+    await this.#files.remove(segment);
   }
 
   /** Writes what is queued, then closes. Later appends are refused with `closed`. */
