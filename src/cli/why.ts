@@ -15,6 +15,9 @@ import { jsonOption, parseSource } from "./options.ts";
 import { printJson, printTable, sizeText } from "./output.ts";
 import { printWaits } from "./waits.ts";
 
+/** An operation that waits for so long is not just slow. */
+const hangsAfterMs = 1_000;
+
 export function whyCommand(): Command {
   return new Command("why")
     .description(
@@ -44,19 +47,24 @@ async function why(text: string, options: { json: boolean }): Promise<void> {
   }
   const { addresses, volume } = parseSource(mount.source);
   const relative = path.slice(mount.directory.length) || "/";
-  // The root is known by its path; another inode is, even if the leader has not heard of it yet.
-  const inode = relative === "/" ? 0 : await inodeOfPath(path, platform.clock);
-  if (inode === "missing") throw new BrineError("notFound", `there is nothing at ${path}`);
-  const asked = { volume, inode: inode === "hangs" ? 0 : inode, path: relative };
-  const report = await askLeader(platform, addresses, explainInode, asked);
+  const ask = (inode: number) => askLeader(platform, addresses, explainInode, { volume, inode, path: relative });
+  let report = await ask(0);
+  let hangs = report.waits.some((wait) => wait.forMs >= hangsAfterMs && isOf(mount, wait.who));
+  // The kernel is asked only for what the leader has not heard of: stat(2) would take leases from others.
+  if (report.missing !== "" && !hangs) {
+    const inode = await inodeOfPath(path, platform.clock);
+    if (inode === "missing") throw new BrineError("notFound", `there is nothing at ${path}`);
+    hangs = inode === "hangs";
+    report = await ask(inode === "hangs" ? 0 : inode);
+  }
   const lastMinute = await lastMinuteOf(platform, addresses, mount);
   if (options.json) {
-    const asJson = { mount: mount.directory, volume, hangs: inode === "hangs", ...report };
+    const asJson = { mount: mount.directory, volume, hangs, ...report };
     printJson({ ...asJson, operations: operationRows(lastMinute) });
     return;
   }
   printHead(path, mount, volume, report);
-  if (inode === "hangs") print("The kernel gets no answer about this path: stat(2) hangs.");
+  if (hangs) print("The kernel gets no answer about this path.");
   print("");
   printWaits(report, "Nothing waits for it.");
   printHolders(report);
@@ -67,6 +75,10 @@ async function why(text: string, options: { json: boolean }): Promise<void> {
   if (hint !== undefined) print(`\n! ${hint}`);
 }
 
+function isOf({ pid }: RegisteredMount, host: string): boolean {
+  return host.includes(` pid ${pid} `);
+}
+
 /** What the mount's process did in the last minute; empty if it can't be asked. */
 async function lastMinuteOf(
   platform: Parameters<typeof askLeader>[0],
@@ -74,7 +86,7 @@ async function lastMinuteOf(
   mount: RegisteredMount,
 ): Promise<Activity[]> {
   const { sessions } = await askLeader(platform, addresses, readStatus, {});
-  const session = sessions.find(({ host }) => host.includes(` pid ${mount.pid} `))?.session;
+  const session = sessions.find(({ host }) => isOf(mount, host))?.session;
   if (session === undefined) return [];
   const { processes } = await askLeader(platform, addresses, readClusterMetrics, { lastMinute: true, session });
   return activities(processes);

@@ -22,6 +22,8 @@ export class LeaderLinks {
   readonly #clientId: string;
   readonly #known: KnownTerm;
   #clusterId: string;
+  /** Who answered last, and when. */
+  #heard: { readonly from: string; readonly atMs: number } | undefined;
 
   constructor(platform: Platform, log: Logger, options: SessionOptions, clientId: string) {
     this.#platform = platform;
@@ -51,6 +53,21 @@ export class LeaderLinks {
     const { volume, host } = this.#options;
     const description = `brine mount ${volume} ${host}`.slice(0, hostLengthMax);
     return { role: "client", clusterId: this.#clusterId, peerId: this.#clientId, description };
+  }
+
+  /** A leader has answered. */
+  heard(address: Address | undefined): void {
+    const from = address ?? this.#heard?.from ?? this.leaders.addresses.join(" or ");
+    this.#heard = { from, atMs: this.#platform.clock.nowMs() };
+  }
+
+  /** Who has not answered for longer than this, and for how long, for people. */
+  silence(longerThanMs: number): string | undefined {
+    if (this.#heard === undefined) return undefined;
+    const { from, atMs } = this.#heard;
+    const forMs = this.#platform.clock.nowMs() - atMs;
+    if (forMs <= longerThanMs) return undefined;
+    return `the leader at ${from} has not answered for ${(forMs / 1000).toFixed(1)} s`;
   }
 
   /** From now on no other cluster's servers are accepted. */

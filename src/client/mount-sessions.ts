@@ -35,6 +35,7 @@ export class MountSessions {
     this.#platform = platform;
     this.#target = target;
     this.#waits = waits;
+    waits.silentLeader = () => this.#current?.session.silentLeader;
   }
 
   /** Opens the first one. Errors: those of Session.open, also when no server answers for some seconds. */

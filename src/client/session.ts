@@ -137,6 +137,11 @@ export class Session {
     return this.#links.leaders.addresses;
   }
 
+  /** Says who, if the leader has left out heartbeats; undefined as long as it answers. */
+  get silentLeader(): string | undefined {
+    return this.#links.silence(2 * heartbeatFraction * this.#sessionTimeoutMs);
+  }
+
   get clusterId(): string {
     return this.#links.clusterId;
   }
@@ -279,6 +284,7 @@ export class Session {
       throw error;
     }
     this.#links.belongsTo(peer.clusterId);
+    this.#links.heard(address);
     this.#begin(peer, address);
     void this.#lifeline.renew(address, this.#links.identity, this.#id);
   }
@@ -349,6 +355,7 @@ export class Session {
   }
 
   #extend(sentMs: number): void {
+    this.#links.heard(undefined);
     this.#liveUntilMs = Math.max(this.#liveUntilMs, sentMs + this.#sessionTimeoutMs * (1 - driftFraction));
     this.#owner.extended(this.#liveUntilMs);
     this.#extended.resolve();

@@ -39,6 +39,26 @@ test("a long wait is reported once, with what it waits for, and goes on", async 
   assert.equal(await waits.idle(0), true);
 });
 
+test("who waits for a leader that doesn't answer is told which, and for how long it has been silent", async () => {
+  const { lines, clock, waits } = make();
+  waits.silentLeader = () => "the leader at 10.0.0.1:7411 has not answered for 9.8 s";
+  const gate = Promise.withResolvers<void>();
+  const waitFor = (name: string, waitsFor: string) =>
+    waits.run(name, 7, undefined, (operation) => {
+      operation.waitsFor = waitsFor;
+      return gate.promise;
+    });
+  const running = [waitFor("read", "lease (shared) on inode 7"), waitFor("write", "store 2 at 10.0.0.2:7411")];
+  assert.deepEqual(
+    waits.list().map(({ waitsFor }) => waitsFor),
+    ["lease (shared) on inode 7; the leader at 10.0.0.1:7411 has not answered for 9.8 s", "store 2 at 10.0.0.2:7411"],
+  );
+  for (let second = 0; second < 12; second++) await clock.advance(1000);
+  assert.match(lines[0]!, /operation=read .*the leader at 10.0.0.1:7411 has not answered/);
+  gate.resolve();
+  await Promise.all(running);
+});
+
 test("a soft wait ends with EIO, an aborted one with EINTR; the body is told, and counted until it ends", async () => {
   const { clock, waits } = make(2000);
   const gate = Promise.withResolvers<void>();

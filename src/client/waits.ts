@@ -96,6 +96,8 @@ export class Waits {
   readonly #softTimeoutMs: number | undefined;
   readonly #meter: OperationMeter | undefined;
   readonly #active = new Set<Operation>();
+  /** Who leads and has not answered for some time, if that is so: it is what all wait for who wait for the leader. */
+  silentLeader: () => string | undefined = () => undefined;
   #sweep: Timer | undefined;
   #onIdle: (() => void)[] = [];
 
@@ -175,12 +177,18 @@ export class Waits {
     const nowMs = this.#clock.nowMs();
     return [...this.#active]
       .filter((operation) => !operation.cancelled)
-      .map(({ name, inode, waitsFor, startedMs }) => ({
-        operation: name,
-        inode,
-        waitsFor,
-        sinceMs: nowMs - startedMs,
+      .map((operation) => ({
+        operation: operation.name,
+        inode: operation.inode,
+        waitsFor: this.#whatFor(operation),
+        sinceMs: nowMs - operation.startedMs,
       }));
+  }
+
+  #whatFor({ waitsFor }: Operation): string {
+    const kind = kindOfWait(waitsFor);
+    const silent = kind === "client" || kind === "store" ? undefined : this.silentLeader();
+    return silent === undefined ? waitsFor : `${waitsFor}; ${silent}`;
   }
 
   /** Resolves when nothing is under way, cancelled bodies included, or after `timeoutMs`. True if all has ended. */
@@ -229,11 +237,12 @@ export class Waits {
         this.#log.warn(late ? "operation fails: soft time-out" : "operation waits", {
           operation: operation.name,
           inode: operation.inode,
-          waitsFor: operation.waitsFor,
+          waitsFor: this.#whatFor(operation),
           sinceMs: Math.round(sinceMs),
         });
       }
-      if (late) operation.cancel(new FileError("EIO", `waited ${Math.round(sinceMs)} ms for ${operation.waitsFor}`));
+      if (late)
+        operation.cancel(new FileError("EIO", `waited ${Math.round(sinceMs)} ms for ${this.#whatFor(operation)}`));
     }
   }
 

@@ -87,6 +87,41 @@ test("a paused store is named by the writes that wait for it", { skip }, async (
   assert.equal(await writer.ended, 0, writer.log());
 });
 
+test("a paused leader is named by the operations that wait for it", { skip }, async (context) => {
+  const cluster = await Cluster.start(context);
+  const holder = await cluster.mount("holder");
+  const reader = await cluster.mount("reader", ["-o", "soft=7s"]);
+  await shell(`echo hello > ${join(holder.point, "file")} && ls ${reader.point}`);
+  cluster.servers[0]!.signal("SIGSTOP");
+  context.after(() => cluster.servers[0]!.signal("SIGCONT"));
+  const cat = new Program(context, "/bin/cat", [join(reader.point, "file")], join(cluster.directory, "cat.log"));
+  assert.equal(await cat.ended, 1, cat.log());
+  assert.match(
+    reader.program.log(),
+    new RegExp(`the leader at ${cluster.addresses[0]} has not answered for [\\d.]+ s`),
+  );
+});
+
+test("to ask why takes nothing from those who are asked about", { skip }, async (context) => {
+  const cluster = await Cluster.start(context);
+  const points = [(await cluster.mount("left")).point, (await cluster.mount("right")).point];
+  const path = join(points[0]!, "file");
+  await shell(`truncate -s 16M ${path} && sync ${path}`);
+  // Each in a chunk of its own, by turns, until both have their own leases.
+  const script = `import os,sys
+files=[os.open(point+"/file",os.O_WRONLY) for point in sys.argv[1:]]
+for i in range(200):
+    for part, file in enumerate(files): os.pwrite(file,b"x"*4096,part*8*2**20+i*4096)`;
+  await shell(`python3 -c '${script}' ${points.join(" ")}`);
+  const chunkHolders = async () => {
+    const { chunks } = await ask("why", path);
+    return chunks.map(({ index, who }: { index: number; who: string }) => `${index} ${who}`).sort();
+  };
+  const before = await chunkHolders();
+  assert.ok(before.length >= 2, `the file is split: ${before}`);
+  assert.deepEqual(await chunkHolders(), before);
+});
+
 test("brine top and the metrics endpoint: rates, percentiles, whose time it was", { skip }, async (context) => {
   const cluster = await Cluster.start(context);
   const port = await freePorts(1);
