@@ -1,5 +1,6 @@
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
+import { errno } from "../errors/errno.ts";
 import { chunkNumbersPerGroup, groupOfChunk } from "../namespace/model.ts";
 import type { Operation as NamespaceOperation, Result } from "../namespace/operation.ts";
 import { Ids } from "./ids.ts";
@@ -15,6 +16,12 @@ function leader(groups: number, refuse = () => false) {
   const submit = async (request: NamespaceOperation): Promise<Result> => {
     asked.push(request);
     if (refuse()) return { kind: "failed", errno: 28 };
+    if (request.kind === "grantChunksOf") {
+      const first = request.group * chunkNumbersPerGroup + 1_000_000 + asked.length * 100;
+      return request.group < groups
+        ? { kind: "granted", range: { first, count: request.count } }
+        : { kind: "failed", errno: errno.EINVAL };
+    }
     if (request.kind !== "grantInodes" && request.kind !== "grantChunks") return { kind: "done" };
     const group = request.kind === "grantChunks" ? asked.length % groups : 0;
     const first = group * chunkNumbersPerGroup + next;
@@ -41,6 +48,20 @@ test("ids are unique, asked for ahead, and chunks in turn of several groups", as
   const group = groups.at(-1)!;
   assert.equal(groupOfChunk(ids.takeChunkOf(group, 0)!), group);
   assert.equal(ids.takeChunkOf(4711, 0), undefined);
+});
+
+test("chunk ids of a certain group are asked for once for all who want some; a group of another pool is asked for once", async () => {
+  const { asked, submit } = leader(8);
+  const ids = new Ids(submit);
+  const wanted = Array.from({ length: 40 }, () => ids.fetchChunkOf(5, 0, operation));
+  const got = await Promise.all(wanted);
+  assert.equal(new Set(got).size, 40);
+  assert.deepEqual([...new Set(got.map((chunk) => groupOfChunk(chunk!)))], [5]);
+  const asks = () => asked.filter(({ kind }) => kind === "grantChunksOf").length;
+  assert.ok(asks() <= 3, `${asks()} requests`);
+  const before = asks();
+  for (let round = 0; round < 3; round++) assert.equal(await ids.fetchChunkOf(4711, 0, operation), undefined);
+  assert.equal(asks(), before + 1);
 });
 
 test("an inode number whose create failed is used again; a chunk whose write failed is discarded", async () => {

@@ -10,6 +10,7 @@
  * create failed is used for the next one, as is a chunk id that nothing was written to. One whose write failed is
  * discarded (its blocks may lie somewhere).
  */
+import { errno } from "../errors/errno.ts";
 import { FileError } from "../errors/file-error.ts";
 import { chunkGrantMax, groupOfChunk, inodeGrantMax } from "../namespace/model.ts";
 import type { Operation as NamespaceOperation, Result } from "../namespace/operation.ts";
@@ -24,6 +25,8 @@ const chunkCounts = { first: 64, max: chunkGrantMax };
 const chunkRangesInTurn = 4;
 /** First chunks in a row of one group: some batches' worth. */
 const chunksInRun = 256;
+/** Of one group, when a chunk is to share another's blocks: a large file has some in each of 32 groups. */
+const chunksOfGroup = 32;
 /** A range of which less than this part is left calls for the next one. */
 const lowFraction = 0.25;
 
@@ -98,6 +101,11 @@ class Stock {
     return at;
   }
 
+  /** Numbers that were granted for something special: the rest of them is for anybody. */
+  add({ first, count }: { readonly first: number; readonly count: number }): void {
+    this.#supplies.push({ next: first, end: first + count, low: count * lowFraction });
+  }
+
   /** A number that `fits`, if one is at hand. */
   takeIf(fits: (number: number) => boolean): number | undefined {
     const at = this.#supplies.findIndex((supply) => fits(supply.next));
@@ -138,7 +146,7 @@ class Stock {
     const result = await this.#submit(this.#request(this.#count));
     const { first, count } = expectResult(result, "granted").range;
     if (count === 0) throw new FileError("ENOSPC", "the leader granted no ids");
-    this.#supplies.push({ next: first, end: first + count, low: count * lowFraction });
+    this.add({ first, count });
     this.#count = Math.min(this.#count * 2, this.#countMax);
   }
 }
@@ -149,6 +157,9 @@ export class Ids {
   /** By pool. */
   readonly #chunks = new Map<number, ChunkIds>();
   readonly #spareInodes: number[] = [];
+  /** `POOL/GROUP`: groups that are not of the pool, and those of which ids are being asked for. */
+  readonly #refusedGroups = new Set<string>();
+  readonly #askingGroups = new Map<string, Promise<boolean>>();
 
   constructor(submit: Submit) {
     this.#submit = submit;
@@ -183,6 +194,37 @@ export class Ids {
   /** A chunk id of this group, if one is at hand and the group is of the pool. */
   takeChunkOf(group: number, pool: number): number | undefined {
     return this.#ofPool(pool).stock.takeIf((chunk) => groupOfChunk(chunk) === group);
+  }
+
+  /**
+   * The same, and the leader is asked if none is at hand. Undefined: the group is not of the pool, or takes no writes. One
+   * request at a time for each group: who comes meanwhile takes of the same.
+   */
+  async fetchChunkOf(group: number, pool: number, operation: Operation): Promise<number | undefined> {
+    const key = `${pool}/${group}`;
+    for (;;) {
+      const chunk = this.takeChunkOf(group, pool);
+      if (chunk !== undefined || this.#refusedGroups.has(key)) return chunk;
+      operation.check();
+      operation.waitsFor = "leader, for new ids";
+      let asking = this.#askingGroups.get(key);
+      if (asking === undefined) {
+        asking = this.#fetchOf(group, pool, key).finally(() => this.#askingGroups.delete(key));
+        this.#askingGroups.set(key, asking);
+      }
+      if (!(await asking)) return undefined;
+    }
+  }
+
+  /** False: refused. A group never changes its pool, so that is remembered; that it takes no writes isn't. */
+  async #fetchOf(group: number, pool: number, key: string): Promise<boolean> {
+    const result = await this.#submit({ kind: "grantChunksOf", count: chunksOfGroup, pool, group });
+    if (result.kind === "granted") {
+      this.#ofPool(pool).stock.add(result.range);
+      return true;
+    }
+    if (result.kind === "failed" && result.errno === errno.EINVAL) this.#refusedGroups.add(key);
+    return false;
   }
 
   #ofPool(pool: number): ChunkIds {

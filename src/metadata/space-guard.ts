@@ -35,6 +35,7 @@ const growing: ReadonlySet<OperationKind> = new Set([
   "write",
   "grantInodes",
   "grantChunks",
+  "grantChunksOf",
   "openSession",
   "createVolume",
 ]);

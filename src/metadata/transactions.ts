@@ -27,7 +27,12 @@ import type { Leader } from "./leader.ts";
 import type { Session } from "./sessions.ts";
 
 /** Beside those on files. */
-const sessionOperations: ReadonlySet<OperationKind> = new Set(["grantInodes", "grantChunks", "discardChunks"]);
+const sessionOperations: ReadonlySet<OperationKind> = new Set([
+  "grantInodes",
+  "grantChunks",
+  "grantChunksOf",
+  "discardChunks",
+]);
 
 /**
  * How far a client's time may be ahead of the leader's: they are aligned to some milliseconds. One that is far ahead would

@@ -27,7 +27,7 @@ import { deleteVolume } from "./operations/delete-volume.ts";
 import { discardChunks } from "./operations/discard-chunks.ts";
 import { exchange } from "./operations/exchange.ts";
 import { removeExtendedAttribute, setExtendedAttribute } from "./operations/extended-attributes.ts";
-import { grantChunks } from "./operations/grant-chunks.ts";
+import { grantChunks, grantChunksOf } from "./operations/grant-chunks.ts";
 import { grantInodes } from "./operations/grant-inodes.ts";
 import { link } from "./operations/link.ts";
 import { openSession } from "./operations/open-session.ts";
@@ -72,7 +72,7 @@ const fileOperations = {
 export type FileOperation = OperationOf<keyof typeof fileOperations>;
 
 /** Further operations of clients, at the leader only. */
-const sessionOperations = { grantInodes, grantChunks, discardChunks };
+const sessionOperations = { grantInodes, grantChunks, grantChunksOf, discardChunks };
 
 type ClientKind = keyof typeof fileOperations | keyof typeof sessionOperations;
 

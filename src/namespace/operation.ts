@@ -195,6 +195,8 @@ export const operation = union({
   place: struct({ inode: u64, pool: u16, mappings: list(mapping, mappingsMax) }),
   /** Was read: atime becomes the transaction's time, unless it is later. Nothing else changes. */
   access: struct({ inode: u64 }),
+  /** As `grantChunks`, but of this group: for chunks that are to share another's blocks. EINVAL if it is not of the pool. */
+  grantChunksOf: struct({ count: u32, pool: u16, group: u16 }),
 
   // --- by the leader ---
 
@@ -241,7 +243,7 @@ export const result = union({
   removed: struct({ orphan: u64 }),
   /** openSession. */
   session: struct({ session: u64, lastSequence: u64 }),
-  /** grantInodes, grantChunks. */
+  /** grantInodes, grantChunks, grantChunksOf. */
   granted: struct({ range }),
   /** reapOrphan, removeVolumeInodes: false while something is left. */
   reaped: struct({ finished: boolean }),

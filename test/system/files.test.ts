@@ -3,7 +3,7 @@ import { strict as assert } from "node:assert";
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { Cluster, runBrine, shell, whyNoMount } from "./cluster.ts";
+import { Cluster, full, root, runBrine, shell, whyNoMount } from "./cluster.ts";
 
 test("files go to a volume and come back without a mount", { skip: whyNoMount() ?? false }, async (context) => {
   const cluster = await Cluster.start(context);
@@ -35,4 +35,35 @@ test("files go to a volume and come back without a mount", { skip: whyNoMount() 
 
   const missing = await runBrine(["cat", `${volume}/nothing`]);
   assert.deepEqual([missing.code, missing.stderr], [1, "brine: nothing: no such file or directory\n"]);
+});
+
+test("copies that share: the servers write next to nothing", { skip: whyNoMount() ?? false }, async (context) => {
+  const cluster = await Cluster.start(context);
+  const { point } = await cluster.mount("shared");
+  const volume = `${cluster.addresses[0]}/home`;
+  const fileBytes = (full ? 1024 : 48) * 1024 * 1024 + 300_001;
+  await shell(`head -c ${fileBytes} /dev/urandom > ${point}/original && truncate -s 100M ${point}/sparse`);
+  await shell(`${root}/bin/brine sync ${point}`);
+  /** Bytes that the servers have written, to disks and sockets, while the command ran (proc(5), io). */
+  const writtenBy = async (command: string) => {
+    const written = () =>
+      cluster.servers.map(({ pid }) => Number(/wchar: (\d+)/.exec(readFileSync(`/proc/${pid}/io`, "utf8"))![1]));
+    const before = written();
+    await shell(command);
+    return Math.max(...written().map((bytes, index) => bytes - before[index]!));
+  };
+  const shared = await writtenBy(`${root}/bin/brine cp --reflink ${volume}/original ${volume}/copy`);
+  assert.ok(shared < fileBytes / 20, `${shared} bytes written for ${fileBytes} shared ones`);
+  const onMount = await writtenBy(`cp ${point}/original ${point}/second && ${root}/bin/brine sync ${point}`);
+  assert.ok(onMount < fileBytes / 20, `${onMount} bytes written by cp(1) on a mount`);
+  const copied = await writtenBy(`${root}/bin/brine cp ${volume}/original ${volume}/full`);
+  assert.ok(copied > fileBytes, `${copied} bytes written by a copy that does not share`);
+
+  await shell(`cd ${point} && for copy in copy second full; do cmp original $copy; done`);
+  await shell(`cd ${point} && printf changed | dd of=copy bs=1 seek=5000000 conv=notrunc status=none
+    cmp original second && ! cmp -s original copy && rm original && cmp second full`);
+  await shell(`${root}/bin/brine cp --reflink ${volume}/sparse ${volume}/holes`);
+  assert.equal(await shell(`stat -c '%s %b' ${point}/holes`), `${100 * 1024 * 1024} 0\n`);
+  const over = await runBrine(["cp", "--reflink", `${volume}/copy`, `${volume}/copy`]);
+  assert.match(over.stderr, /can't be copied over itself|invalid argument/i);
 });

@@ -53,12 +53,16 @@ export function getCommand(): Command {
 export function cpCommand(): Command {
   return copyCommand("cp", "place", "place")
     .description("Copy files within a volume, without mounting it. Durable when it returns.")
-    .addHelpText("after", `${placeHelp}\n\nExample:\n  brine cp 127.0.0.1:7411/home/a 127.0.0.1:7411/home/b`)
-    .action(async (given: string[], { recursive }: Options) => {
+    .option("--reflink", "share the blocks of whole chunks (4 MiB) on the stores: nothing of them is copied", false)
+    .addHelpText("after", `${placeHelp}\n\nExample:\n  brine cp --reflink 127.0.0.1:7411/home/a 127.0.0.1:7411/home/b`)
+    .action(async (given: string[], { recursive, reflink }: Options & { readonly reflink: boolean }) => {
       const { source, paths } = parsePlaces(given);
       const { sources, target } = sourcesAndTarget(paths);
       await onVolume(source, (tree, clock) =>
-        copy("copied", sources, target, { from: tree, to: tree, recursive, clock }),
+        copy("copied", sources, target, {
+          ...{ from: tree, to: tree, recursive, clock },
+          ...(reflink && { share: tree.share.bind(tree) }),
+        }),
       );
     });
 }

@@ -15,6 +15,8 @@ export interface CopyOptions {
   readonly clock: Clock;
   /** What the bar says: `putting`. */
   readonly what: string;
+  /** Copies a file's content in another way than through this process. */
+  readonly share?: (source: string, target: string, entry: TreeEntry, copied: (bytes: number) => void) => Promise<void>;
 }
 
 /** What is to be copied, in the order in which it is. */
@@ -33,7 +35,7 @@ export async function copyTree(
   target: string,
   options: CopyOptions,
 ): Promise<{ files: number; bytes: number }> {
-  const { from, to } = options;
+  const { to } = options;
   const targetEntry = await about(target, () => to.look(target, true));
   const isInto = targetEntry?.type === "directory";
   if (sources.length > 1 && !isInto) {
@@ -50,7 +52,7 @@ export async function copyTree(
   let bytes = 0;
   for (const item of items) {
     await about(item.source, () =>
-      copyItem(item, from, to, (count) => {
+      copyItem(item, options, (count) => {
         bytes += count;
         progress.update(Math.floor(bytes / bytesPerMiB));
       }),
@@ -92,12 +94,12 @@ async function gather(
 
 async function copyItem(
   { source, target, entry }: Item,
-  from: FileTree,
-  to: FileTree,
+  { from, to, share }: CopyOptions,
   copied: (bytes: number) => void,
 ): Promise<void> {
   if (entry.type === "directory") await to.makeDirectory(target);
   else if (entry.type === "symlink") await to.makeSymlink(target, await from.readLink(source));
+  else if (share !== undefined) await share(source, target, entry, copied);
   else await to.write(target, entry, counted(from.read(source), copied));
 }
 

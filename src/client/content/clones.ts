@@ -26,7 +26,7 @@ export class Clones {
 
   /**
    * Of the first blocks of the chunk at `index`, which lie within the file, for one of this pool. The lease is pinned. Undefined for a
-   * hole, or if no id of its group is at hand or the group is of another pool, or the stores have no space. Errors: EIO.
+   * hole, or if its group is of another pool, or the stores have no space. Errors: EIO.
    */
   async make(
     content: FileContent,
@@ -45,7 +45,7 @@ export class Clones {
       if (source === undefined || content.size < index * chunkBytes + blockCount * blockBytes) return undefined;
       // What was written is on the stores then.
       await journal.committed(content.node.lastPosition, operation);
-      const chunk = ids.takeChunkOf(groupOfChunk(source), pool);
+      const chunk = await ids.fetchChunkOf(groupOfChunk(source), pool, operation);
       if (chunk === undefined) return undefined;
       try {
         await blockWriter.clone(chunk, source, blockCount, operation);

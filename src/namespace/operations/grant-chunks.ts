@@ -1,9 +1,9 @@
 /**
- * grantChunks: new chunk ids for a session, fewer than asked for above `chunkGrantMax`. The groups of the pool
+ * grantChunks, grantChunksOf: new chunk ids for a session, fewer than asked for above `chunkGrantMax`. The groups of the pool
  * take turns; one without an in-sync member is passed over. Of too many unfinished grants the oldest is taken back: what is
  * unused in it is to be deleted.
  *
- * Errors: EINVAL for a count of 0, ENOSPC if no group can take writes.
+ * Errors: EINVAL for a count of 0, or a group that is not of the pool; ENOSPC if no group, or not that one, can take writes.
  */
 import { FileError } from "../../errors/file-error.ts";
 import type { ClientContext } from "../context.ts";
@@ -12,14 +12,31 @@ import { chunkGrantMax, chunkNumbersPerGroup, type GroupRecord } from "../model.
 import type { OperationOf, Result } from "../operation.ts";
 
 export function grantChunks(context: ClientContext, operation: OperationOf<"grantChunks">): Result {
-  const { tables, session, sequence } = context;
-  if (operation.count === 0) throw new FileError("EINVAL", "a grant of nothing");
-  const count = Math.min(operation.count, chunkGrantMax);
+  const count = countOf(operation);
   const group = nextGroup(context, operation.pool, count);
+  context.tables.groups.putLastTurn(context.volume, group.pool, group.group);
+  return grantOf(context, group, count);
+}
 
+/** Takes no turn: the others' order stays. */
+export function grantChunksOf(context: ClientContext, operation: OperationOf<"grantChunksOf">): Result {
+  const count = countOf(operation);
+  const group = context.tables.groups.group(operation.group);
+  if (group === undefined || group.volume !== context.volume || group.pool !== operation.pool) {
+    throw new FileError("EINVAL", `group ${operation.group} is not of pool ${operation.pool}`);
+  }
+  if (!canTake(group, count)) throw new FileError("ENOSPC", `group ${operation.group} can't take writes`);
+  return grantOf(context, group, count);
+}
+
+function countOf({ count }: { readonly count: number }): number {
+  if (count === 0) throw new FileError("EINVAL", "a grant of nothing");
+  return Math.min(count, chunkGrantMax);
+}
+
+function grantOf({ tables, session, sequence }: ClientContext, group: GroupRecord, count: number): Result {
   const grant = new Grant(group.group * chunkNumbersPerGroup + group.nextNumber, count);
   tables.groups.putGroup({ ...group, nextNumber: group.nextNumber + count });
-  tables.groups.putLastTurn(context.volume, group.pool, group.group);
   const oldest = session.chunkGrants.add(sequence, grant);
   if (oldest !== undefined) tables.chunks.retire(oldest);
   return { kind: "granted", range: grant.range };

@@ -76,6 +76,13 @@ test("chunk ids come from the pool that was asked for; the number of copies of a
   const poolOf = (chunk: number) => driver.namespace.groups().find(({ group }) => group === groupOfChunk(chunk))?.pool;
   assert.deepEqual([poolOf(grantIn(0)), poolOf(grantIn(1)), poolOf(grantIn(1))], [0, 1, 1]);
   assertFails(session.run({ kind: "grantChunks", count: 1, pool: 2 }), "ENOSPC");
+  const group = groupOfChunk(grantIn(1));
+  const granted = session.run({ kind: "grantChunksOf", count: 3, pool: 1, group });
+  assert.ok(granted.kind === "granted" && granted.range.count === 3);
+  assert.equal(groupOfChunk(granted.range.first), group);
+  assertFails(session.run({ kind: "grantChunksOf", count: 3, pool: 0, group }), "EINVAL");
+  assertFails(session.run({ kind: "grantChunksOf", count: 3, pool: 1, group: 4711 }), "EINVAL");
+  assertFails(session.run({ kind: "grantChunksOf", count: 0, pool: 1, group }), "EINVAL");
   driver.leader({ kind: "setReplicas", volume: 1, replicas: 3 });
   const replicas = driver.namespace.groups().map((group) => `${group.pool} ${group.replicas}`);
   assert.deepEqual(new Set(replicas), new Set(["0 3", "1 1"]));
