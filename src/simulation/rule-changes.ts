@@ -23,6 +23,8 @@ const labelsAtRest: readonly Readonly<Record<string, string>>[] = [
 ];
 /** Of names that applications use, in directories and in the root. */
 const patterns: readonly Pick<ShownRule, "syntax" | "pattern">[] = [
+  { syntax: "glob", pattern: "*" },
+  { syntax: "glob", pattern: "**" },
   { syntax: "glob", pattern: "a" },
   { syntax: "glob", pattern: "[b-c]" },
   { syntax: "glob", pattern: "/a/**" },
@@ -31,6 +33,10 @@ const patterns: readonly Pick<ShownRule, "syntax" | "pattern">[] = [
   { syntax: "expression", pattern: "[ac]$" },
 ];
 const targets: readonly Readonly<Record<string, string>>[] = [{}, { disk: "ssd" }, { disk: "hdd" }];
+/** What is done, of so many. Without rules nothing moves, and what has moved stays until there are others. */
+const weights = { add: 8, remove: 3, move: 3, failureDomain: 1, label: 1 } as const;
+const applyChance = 0.7;
+const pausesMs = [0, 250] as const;
 const rulesMax = 4;
 const replicasMax = 2;
 const againMs = 500;
@@ -58,15 +64,14 @@ export class RuleChanges {
       add: () => this.#add(),
       remove: () => this.#change({ kind: "remove", position: this.#position() }),
       move: () => this.#change({ kind: "move", position: this.#position(), to: this.#position() }),
-      domain: () => this.#change({ kind: "failureDomain", key: this.#random.pick(["host", "rack"]) }),
+      failureDomain: () => this.#change({ kind: "failureDomain", key: this.#random.pick(["host", "rack"]) }),
       label: () => this.#label(this.#random.pick(this.#cluster.stores), this.#random.pick(labelsAtRest)),
-      apply: () => this.#apply(),
-      applyLater: () => this.#apply(),
     };
     while (!over()) {
-      await this.#wait(this.#random.between(100, 2_000));
+      await this.#wait(this.#random.between(...pausesMs));
       if (over()) break;
-      await this.#random.pick(Object.values(changes))();
+      await changes[this.#random.weighted(weights)]();
+      if (this.#random.chance(applyChance)) await this.#apply();
     }
     await this.#labelAsAtRest();
   }
@@ -84,7 +89,7 @@ export class RuleChanges {
     if (this.#ruleCount >= rulesMax) return this.#change({ kind: "remove", position: 1 });
     const labels = labelsOf(this.#random.pick(targets));
     const rule = { ...this.#random.pick(patterns), replicas: this.#random.between(1, replicasMax), labels };
-    return this.#change({ kind: "add", position: this.#random.below(this.#ruleCount + 1), rule });
+    return this.#change({ kind: "add", position: Math.min(1, this.#ruleCount), rule });
   }
 
   async #change(change: RulesChange["change"]): Promise<void> {
