@@ -9,8 +9,9 @@
 import { BrineError } from "../errors/brine-error.ts";
 import { openFileLedger } from "../ledger/file/file-ledger.ts";
 import type { Ledger } from "../ledger/ledger.ts";
-import type { InodeRecord } from "../namespace/model.ts";
+import type { InodeRecord, QuotaRecord } from "../namespace/model.ts";
 import { Namespace } from "../namespace/namespace.ts";
+import type { Amount } from "../namespace/usage.ts";
 import type { KeyValue } from "../platform/key-value.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
@@ -28,6 +29,12 @@ import { type Parts, registerMethods } from "./methods.ts";
 import { SpaceGuard } from "./space-guard.ts";
 import { defaultTimeouts, type Timeouts } from "./timeouts.ts";
 import { Waits } from "./waits.ts";
+
+export interface InspectedQuota {
+  readonly quota: QuotaRecord;
+  readonly granted: Amount;
+  readonly isCounting: boolean;
+}
 
 export interface MetadataServerOptions {
   /** Of the metadata alone; it and its content are made if they are missing. */
@@ -135,6 +142,18 @@ export class MetadataServer {
       holders: parts.holdings.of(volume).leases.holders(inode),
       record: parts.leader.namespace.inode(volume, inode),
     };
+  }
+
+  /** Quotas of a volume with what clients have of them, for the same; undefined: not serving, or not all clients are back. */
+  inspectQuotas(volume: number): InspectedQuota[] | undefined {
+    const parts = this.#parts;
+    if (parts === undefined || parts.sessions.isInGrace(volume)) return undefined;
+    const { namespace } = parts.leader;
+    return namespace.quotas(volume).map((quota) => ({
+      quota,
+      granted: parts.quotaGrants.granted(volume, quota.subject.kind, quota.subject.id),
+      isCounting: quota.subject.kind === "tree" && namespace.isCountingQuota(volume, quota.subject.id),
+    }));
   }
 
   /** Answers what is under way, makes the state durable and closes the files. Idempotent. */

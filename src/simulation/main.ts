@@ -21,6 +21,7 @@ interface Options {
   readonly more?: readonly Kind[];
   readonly members: boolean;
   readonly rules: boolean;
+  readonly quotas: boolean;
   readonly verbose: boolean;
 }
 
@@ -55,6 +56,7 @@ const program = new Command("simulate")
       .default(false)
       .conflicts("members"),
   )
+  .option("--quotas", "quotas come, change and go", false)
   .option("--verbose", "print the whole log and history, of successes too", false)
   .addHelpText("after", "\nExample: npm run simulate -- --seeds 1..100 --faults some");
 
@@ -91,10 +93,10 @@ function report({ failure, seed }: SimulationResult, options: Options): void {
   console.log(`\nlog:\n  ${log.slice(options.verbose ? 0 : -logLines).join("\n  ")}`);
   console.log(`\nhistory:\n  ${history.slice(options.verbose ? 0 : -historyLines).join("\n  ")}`);
   console.log(`\nFAILED seed ${seed}: ${error.name === "Violation" ? error.message : error.stack}`);
-  const { operations, faults, more, members, rules } = options;
+  const { operations, faults, more, members, rules, quotas } = options;
   const also = more === undefined ? "" : ` --more ${more.join(",")}`;
   console.log(
-    `again: npm run simulate -- --seed ${seed} --operations ${operations} --faults ${faults}${also}${members ? " --members" : ""}${rules ? " --rules" : ""}\n`,
+    `again: npm run simulate -- --seed ${seed} --operations ${operations} --faults ${faults}${also}${members ? " --members" : ""}${rules ? " --rules" : ""}${quotas ? " --quotas" : ""}\n`,
   );
 }
 
@@ -112,7 +114,7 @@ async function main(): Promise<void> {
   const faultsInAll = new Map<FaultKind, number>();
   const failed: number[] = [];
   for (current = first; current <= last; current++) {
-    const { operations, faults, logLevel, more, members, rules } = options;
+    const { operations, faults, logLevel, more, members, rules, quotas } = options;
     const result = await simulate({
       seed: current,
       operations,
@@ -120,6 +122,7 @@ async function main(): Promise<void> {
       logLevel,
       members,
       rules,
+      quotas,
       ...(more && { more }),
     });
     const verdict = result.failure !== undefined ? "FAILED" : result.undecided ? "open" : "ok";

@@ -1,8 +1,9 @@
-/** The operator of a simulated cluster: what stores and placement rules are changed while applications work, if any. */
+/** The operator of a simulated cluster: what stores, placement rules and quotas are changed while applications work, if any. */
 import type { State } from "../namespace/state.ts";
 import { checkPlacement } from "./checkers/placement.ts";
 import type { SimulatedCluster } from "./cluster.ts";
 import { MemberChanges } from "./member-changes.ts";
+import { QuotaChanges } from "./quota-changes.ts";
 import { RuleChanges } from "./rule-changes.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 import type { SimulationOptions } from "./simulation-result.ts";
@@ -10,13 +11,18 @@ import type { SimulationOptions } from "./simulation-result.ts";
 export class Operator {
   readonly #members: MemberChanges | undefined;
   readonly #rules: RuleChanges | undefined;
+  readonly #quotas: QuotaChanges | undefined;
+  readonly #cluster: SimulatedCluster;
 
   constructor(
-    { members, rules }: SimulationOptions,
+    { members, rules, quotas }: SimulationOptions,
     cluster: SimulatedCluster,
     random: SimulatedRandom,
     wait: (ms: number) => Promise<void>,
+    volume: number,
   ) {
+    this.#cluster = cluster;
+    if (quotas) this.#quotas = new QuotaChanges(cluster, random.fork("quotas"), wait, volume);
     if (members) this.#members = new MemberChanges(cluster, random.fork("members"), wait);
     if (rules) this.#rules = new RuleChanges(cluster, random.fork("rules"), wait);
   }
@@ -24,16 +30,29 @@ export class Operator {
   /** Before the applications begin. */
   async start(): Promise<void> {
     await this.#rules?.start();
+    await this.#quotas?.start();
   }
 
   /** Until `over`; then back to what was at the start. */
   async run(over: () => boolean): Promise<void> {
-    await Promise.all([this.#members?.run(over), this.#rules?.run(over)]);
+    await Promise.all([this.#members?.run(over), this.#rules?.run(over), this.#quotas?.run(over)]);
   }
 
   /** When nobody changes anything any more. */
   async settle(): Promise<void> {
     await this.#rules?.applyToAll();
+    await this.#quotas?.settle();
+  }
+
+  /** What quotas refuse, the model doesn't foretell: it must have no effect. */
+  refuses(errno: string): boolean {
+    return this.#quotas !== undefined && (errno === "EDQUOT" || errno === "EXDEV");
+  }
+
+  /** While everything goes on. Throws Violation. */
+  look(): void {
+    const { metadata } = this.#cluster.leader;
+    if (metadata !== undefined) this.#quotas?.watch.look(metadata);
   }
 
   /** Throws Violation. */

@@ -25,8 +25,10 @@ export interface Result {
   readonly doubtful: boolean;
 }
 
-/** How an error that the model doesn't know may come about. fatal: the mount is of no use any more. */
-export type Tolerance = "no" | "mayHaveHappened" | "fatal";
+/**
+ * How an error that the model doesn't know may come about. refused: without any effect. fatal: the mount is of no use any more.
+ */
+export type Tolerance = "no" | "mayHaveHappened" | "refused" | "fatal";
 
 export class Recorder {
   readonly #scheduler: Scheduler;
@@ -102,8 +104,9 @@ export class Recorder {
       return { outcome, opened, doubtful: this.#judgeError(id, mount, outcome.errno, calledUs) };
     }
     const short = outcome.kind === "written" && operation.kind === "write" && outcome.length < operation.length;
-    // write(2): where there is no space for all, what there is space for is written.
-    if (short && this.#tolerance(mount, "ENOSPC", calledUs) !== "no") this.#checker.shortened(id, outcome.length);
+    // write(2): where there is no space or quota for all, what there is space for is written.
+    const tolerates = (errno: string) => this.#tolerance(mount, errno, calledUs) !== "no";
+    if (short && (tolerates("ENOSPC") || tolerates("EDQUOT"))) this.#checker.shortened(id, outcome.length);
     this.#noteDurable();
     this.#checker.returned(id, outcome);
     const positions = mount.positions?.();
@@ -135,7 +138,10 @@ export class Recorder {
     const tolerance = this.#tolerance(mount, errno, calledUs);
     if (tolerance === "no") this.#checker.returned(id, { kind: "failed", errno });
     else if (tolerance === "mayHaveHappened") this.#checker.failedSomehow(id);
-    else {
+    else if (tolerance === "refused") {
+      this.#checker.refused(id);
+      return false;
+    } else {
       this.#checker.abandon(id);
       throw new MountDied(mount.name);
     }

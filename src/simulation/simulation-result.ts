@@ -15,6 +15,8 @@ export interface SimulationOptions {
   readonly members?: boolean;
   /** Placement rules and labels of stores change, and rules are applied. Not together with `members`. */
   readonly rules?: boolean;
+  /** Quotas come, change and go. */
+  readonly quotas?: boolean;
   /** What applications do more of; default: as the seed says. */
   readonly more?: readonly Kind[];
 }

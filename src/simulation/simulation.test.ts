@@ -43,6 +43,15 @@ test("simulations in which placement rules and labels change, and rules are appl
   }
 });
 
+test("simulations in which quotas come, change and go", async () => {
+  for (let seed = 1; seed <= 4; seed++) {
+    const { failure } = await simulate({ seed, operations, faults: "all", quotas: true });
+    const again = `npm run simulate -- --seed ${seed} --operations ${operations} --quotas`;
+    if (failure !== undefined)
+      assert.fail(`${failure.error.stack}\n${failure.history.slice(-10).join("\n")}\nagain: ${again}`);
+  }
+});
+
 test("every kind of fault strikes in these", () => {
   assert.deepEqual([...struck].sort(), [...faultKinds].sort());
 });

@@ -76,6 +76,7 @@ class Simulation {
   /** Mounts that have lost a session. */
   readonly #survivors = new Set<string>();
   #checker: LinearizabilityChecker | undefined;
+  #operator: Operator | undefined;
   #recorder: Recorder | undefined;
   #failure: Error | undefined;
   #isScrubbed = false;
@@ -170,7 +171,8 @@ class Simulation {
     keepChecking(this.#cluster, (ms) => this.#wait(ms), enough).catch((error: Error) => {
       this.#failure ??= error;
     });
-    const operator = new Operator(this.#options, this.#cluster, this.#random, (ms) => this.#wait(ms));
+    const operator = new Operator(this.#options, this.#cluster, this.#random, (ms) => this.#wait(ms), firstVolume);
+    this.#operator = operator;
     await operator.start();
     const changes = operator.run(enough);
     changes.catch((error: Error) => {
@@ -227,6 +229,7 @@ class Simulation {
   #tolerance(mount: Mount, errno: string, calledUs: number): Tolerance {
     // What fails because a session ended is not part of the file system's answers; the mount goes on with the next one.
     if (this.#hadRisk(mount) && ["EIO", "ESTALE"].includes(errno)) return "mayHaveHappened";
+    if (this.#operator?.refuses(errno) === true) return "refused";
     if (errno === "EIO" && this.#faults.diskHadFailed(calledUs)) return "mayHaveHappened";
     if (errno === "EIO" && !this.#isScrubbed && this.#faults.mayHideGoodCopies) return "mayHaveHappened";
     return errno === "ENOSPC" && this.#faults.diskWasFull(calledUs) ? "mayHaveHappened" : "no";
@@ -306,6 +309,7 @@ class Simulation {
     if (this.#failure !== undefined) return;
     try {
       checkExclusive(this.#mounts());
+      this.#operator?.look();
     } catch (error) {
       this.#failure = error as Error;
     }

@@ -129,6 +129,17 @@ export class LinearizabilityChecker {
     this.#mayHaveHappened(id);
   }
 
+  /** It failed for what the model doesn't know (a quota), and has had no effect. Throws Violation if others have seen one. */
+  refused(id: number): void {
+    const { client, operation } = this.#underWay.get(id)!;
+    const left = this.#configurations.filter(({ effective }) => !effective.has(id));
+    if (left.length === 0)
+      throw new Violation("what is refused has no effect", `${client}: ${describeOperation(operation)}`);
+    this.#returned.set(id, this.#tick());
+    this.#underWay.delete(id);
+    this.#configurations = left;
+  }
+
   /** Neither does the operation return, nor is it over. */
   abandon(id: number): void {
     this.#abandoned.add(id);
