@@ -64,6 +64,8 @@ interface Grant {
   /** Version of the quotas for which that is true; 0: it was never asked. */
   version: number;
   available: { bytes: number; inodes: number };
+  /** Set aside. */
+  readonly reserved: { bytes: number; inodes: number };
   /** In two parts, so that the older one comes to an end while more is taken. */
   older: Uncommitted;
   newer: Uncommitted;
@@ -129,6 +131,25 @@ export class QuotaGrants {
       const grant = this.#grant(account);
       for (const of of dimensions) if (grant.isLimited[of]) grant.available[of] += amount[of];
     }
+  }
+
+  /**
+   * Sets an amount aside for a change that comes later. What is returned gives it back: in the turn in which the change is made, or
+   * when it isn't. Throws LackingQuota.
+   */
+  reserve(account: Account, amount: Amount): () => void {
+    this.take(account, amount);
+    const grant = this.#grant(account);
+    const taken = { bytes: 0, inodes: 0 };
+    for (const of of dimensions) if (grant.isLimited[of]) taken[of] = amount[of];
+    for (const of of dimensions) grant.reserved[of] += taken[of];
+    return () => {
+      for (const of of dimensions) {
+        grant.reserved[of] -= taken[of];
+        grant.available[of] += taken[of];
+        taken[of] = 0;
+      }
+    };
   }
 
   /** The change is in the journal. */
@@ -282,8 +303,8 @@ export class QuotaGrants {
 
   #heldOf(grant: Grant): HeldQuota {
     this.#settle(grant);
-    const { account, available, older, newer, seen } = grant;
-    const total = (of: (typeof dimensions)[number]) => available[of] + older[of] + newer[of];
+    const { account, available, reserved, older, newer, seen } = grant;
+    const total = (of: (typeof dimensions)[number]) => available[of] + reserved[of] + older[of] + newer[of];
     return { account, seen, amount: { bytes: total("bytes"), inodes: total("inodes") } };
   }
 
@@ -338,6 +359,7 @@ export class QuotaGrants {
         isLimited: { bytes: true, inodes: true },
         version: 0,
         available: { bytes: 0, inodes: 0 },
+        reserved: { bytes: 0, inodes: 0 },
         older: nothing(),
         newer: nothing(),
         seen: 0,

@@ -3,9 +3,10 @@
  *
  * 1. Everything that this client has done before is committed. So nothing of the file is dirty, and bytes that are
  *    overwritten now come after all that was done before.
- * 2. The blocks go to all members; a member that is full makes it ENOSPC, and what others have is taken back
+ * 2. What it adds to quotas is set aside: what is refused must not have changed anything.
+ * 3. The blocks go to all members; a member that is full makes it ENOSPC, and what others have is taken back
  *    (block-writer.ts). If only a later part of a write finds no space, the earlier ones stand and the write is short.
- * 3. The transaction, and it returns when that is committed.
+ * 4. The transaction, and it returns when that is committed.
  *
  * If a new chunk's write fails, its id is never mapped: it is discarded.
  */
@@ -17,8 +18,13 @@ import type { ChunkView } from "./chunk-view.ts";
 import type { Contents } from "./contents.ts";
 import type { FileContent } from "./file-content.ts";
 import type { Run } from "./run.ts";
-import { withinQuota } from "./within-quota.ts";
+import { reserveForWrite, withinQuota } from "./within-quota.ts";
 import { type FilePart, loadEdges, mappingsOf } from "./write-part.ts";
+
+interface Prepared {
+  readonly parts: readonly FilePart[];
+  readonly gap: readonly Run[];
+}
 
 export class ThroughWriter {
   readonly #contents: Contents;
@@ -29,22 +35,40 @@ export class ThroughWriter {
 
   /**
    * Returns the bytes written. The caller has the blocks locked. New chunks that may have got something are marked as
-   * stored, also when it fails. Errors: ENOSPC, EIO, superseded.
+   * stored, also when it fails. Errors: ENOSPC, EDQUOT, EIO, superseded.
    */
   async write(
     content: FileContent,
-    { parts, gap }: { readonly parts: readonly FilePart[]; readonly gap: readonly Run[] },
+    prepared: Prepared,
     killPrivileges: boolean,
     operation: Operation,
   ): Promise<number> {
-    const { journal, ids, quotas, execute } = this.#contents;
+    const { journal, quotas } = this.#contents;
     await journal.committed(journal.position, operation);
-    for (;;) {
-      const edges = loadEdges(this.#contents, content, parts, operation);
-      if (edges === undefined) break;
-      await edges;
+    const range = { from: prepared.parts[0]!.offset, to: prepared.parts.at(-1)!.end };
+    const release = await reserveForWrite(quotas, content, range, operation);
+    try {
+      for (;;) {
+        const edges = loadEdges(this.#contents, content, prepared.parts, operation);
+        if (edges === undefined) break;
+        await edges;
+      }
+      operation.check();
+      return await this.#writeReady(content, prepared, killPrivileges, release, operation);
+    } finally {
+      release();
     }
-    operation.check();
+  }
+
+  /** @param release gives back what is set aside of quotas */
+  async #writeReady(
+    content: FileContent,
+    { parts, gap }: Prepared,
+    killPrivileges: boolean,
+    release: () => void,
+    operation: Operation,
+  ): Promise<number> {
+    const { journal, ids, quotas, execute } = this.#contents;
     const { size, inode } = content;
     // Memory of its own: the caller may be gone before the stores have answered, and a store may answer late.
     const memory = new BufferPool();
@@ -56,6 +80,7 @@ export class ThroughWriter {
       const end = written.at(-1)!.end;
       const write = { kind: "write", inode, mappings: mappingsOf(written), end, killPrivileges } as const;
       const position = await withinQuota(quotas, operation, () => {
+        release();
         const executed = execute(content.node, write, undefined);
         content.changedBy(executed, size);
         for (const part of written) {

@@ -53,6 +53,20 @@ export function fittingBytes(
   );
 }
 
+/** Sets aside what a write adds, until what is returned is called. Errors: EDQUOT. */
+export function reserveForWrite(
+  quotas: QuotaGrants,
+  content: FileContent,
+  range: { readonly from: number; readonly to: number },
+  operation: Operation,
+): Soon<() => void> {
+  if (!quotas.isActive) return () => {};
+  return withinQuota(quotas, operation, () => {
+    const { record } = content.node;
+    return quotas.reserve(accountOf(record), addedBy(record, afterWrite(content, record, range.from, range.to)));
+  });
+}
+
 function afterWrite(content: FileContent, record: InodeRecord, start: number, end: number): InodeRecord {
   let { size, chunkCount } = record.attributes;
   for (let index = Math.floor(start / chunkBytes); index * chunkBytes < end; index++) {
