@@ -78,6 +78,8 @@ export class QuotaGrants {
   /** What clients have, by volume, kind and id. */
   readonly #totals = new Map<string, { bytes: number; inodes: number }>();
   readonly #rounds = new Map<number, Round>();
+  /** Who waits for answers of a session: its end is one. */
+  readonly #recalling = new Map<number, () => void>();
 
   constructor(parts: QuotaGrantsParts) {
     this.#parts = parts;
@@ -113,6 +115,7 @@ export class QuotaGrants {
 
   /** The session's end is committed. */
   drop(session: number): void {
+    this.#recalling.get(session)?.();
     const known = this.#sessions.get(session);
     if (known === undefined) return;
     for (const [key, grant] of known.grants) this.#forget(known.volume, known.grants, key, grant);
@@ -161,23 +164,31 @@ export class QuotaGrants {
     const { leader, sessions } = this.#parts;
     const { lifetime, timeouts, waits } = leader;
     const wait = waits.begin("a client, to give back quota", () => ({ client: session.host, session: session.id }));
+    const gone = Promise.withResolvers<boolean>();
+    this.#recalling.set(session.id, () => gone.resolve(true));
     try {
       while (!lifetime.stopped && sessions.get(session.id) === session) {
         const { peer } = session;
-        if (peer !== undefined && session.isStated && (await this.#recallOn(session, peer))) return;
+        if (
+          peer !== undefined &&
+          session.isStated &&
+          (await Promise.race([this.#recallOn(session, peer), gone.promise]))
+        )
+          return;
         await lifetime.sleep(timeouts.retryMs / 5);
       }
     } finally {
+      this.#recalling.delete(session.id);
       wait.end();
     }
   }
 
   async #recallOn(session: Session, peer: NonNullable<Session["peer"]>): Promise<boolean> {
-    const { leader } = this.#parts;
+    const { leader, sessions } = this.#parts;
     const version = this.#version(session.volume);
     try {
       const { body } = await peer.request(recallQuota, { version }, { timeoutMs: leader.timeouts.sessionMs });
-      if (session.peer !== peer) return false;
+      if (session.peer !== peer || sessions.get(session.id) !== session) return false;
       const known = this.#sessions.get(session.id)?.grants;
       const said = new Map(body.held.map((held) => [keyOf(held.account), held]));
       for (const [key, grant] of known ?? []) {
