@@ -1,4 +1,5 @@
 /** A possible present of the file system, in the eyes of the checker of histories. */
+import type { FileOperation } from "../file-operation.ts";
 import type { Model } from "../model.ts";
 import { type Prediction, predictionKey } from "../model-prediction.ts";
 import { wholeChain } from "../tagged-data.ts";
@@ -59,4 +60,13 @@ export function nothingLost(
     choices = wholeChain(pieces, choices, chainName(client, `${end}`, key), Number.POSITIVE_INFINITY);
   }
   return choices && { ...configuration, model: model.withChoices(choices) };
+}
+
+/** False while the model has no inode of a number: the outcome that told of it has not been explained there. */
+export function isKnown(model: Model, operation: FileOperation): boolean {
+  return [
+    "inode" in operation ? operation.inode : undefined,
+    "parent" in operation ? operation.parent : undefined,
+    "newParent" in operation ? operation.newParent : undefined,
+  ].every((number) => number === undefined || model.numbered(number) !== undefined);
 }

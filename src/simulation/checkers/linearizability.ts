@@ -28,7 +28,7 @@ import { executeTorn } from "../model-inode-operations.ts";
 import { dropHolds, execute, type Invocation } from "../model-operations.ts";
 import { match, type Prediction } from "../model-prediction.ts";
 import type { TornWrite } from "../tagged-data.ts";
-import { type Configuration, keep, lossName, nothingLost, without } from "./configuration.ts";
+import { type Configuration, isKnown, keep, lossName, nothingLost, without } from "./configuration.ts";
 import { type Candidate, endFootprint, footprint, relevant, withLeases } from "./conflicts.ts";
 import { changesNothing, leasedInodes } from "./touched.ts";
 import { UnsyncedLog } from "./unsynced-log.ts";
@@ -388,13 +388,4 @@ export class LinearizabilityChecker {
       losses: survived ? new Map([...losses, [lossName(client, id), remains.lost]]) : losses,
     }));
   }
-}
-
-/** False while the model has no inode of a number: the outcome that told of it has not been explained there. */
-function isKnown(model: Model, operation: FileOperation): boolean {
-  return [
-    "inode" in operation ? operation.inode : undefined,
-    "parent" in operation ? operation.parent : undefined,
-    "newParent" in operation ? operation.newParent : undefined,
-  ].every((number) => number === undefined || model.numbered(number) !== undefined);
 }
