@@ -9,15 +9,13 @@
  * 5. The power of all servers fails; they start again; everything is looked at again: what was acknowledged is there.
  * 6. The clients unmount. The members are compared once more, the servers stop, and the namespace is looked at.
  */
-import { isTransient } from "../client/retry.ts";
-import { hasCode } from "../errors/brine-error.ts";
 import type { ClusterStatus } from "../wire/catalogue/admin.ts";
 import { Application } from "./application.ts";
 import { audit } from "./audit.ts";
 import { keepChecking } from "./checkers/chunks.ts";
 import { checkCaches, checkExclusive } from "./checkers/leases.ts";
 import { LinearizabilityChecker } from "./checkers/linearizability.ts";
-import { type ChunkPlaces, checkMembersEqual } from "./checkers/members.ts";
+import { type ChunkPlaces, whenMembersEqual } from "./checkers/members.ts";
 import { checkMetadata } from "./checkers/metadata.ts";
 import { Undecided, Violation } from "./checkers/violation.ts";
 import { combinedLayout, memberLayout, rootMode, SimulatedCluster, separateLayout } from "./cluster.ts";
@@ -55,8 +53,6 @@ const firstVolume = 1;
 const settledMs = 200;
 /** A client whose session is fenced, and that asks no store for so long, won't learn of it. */
 const fencedMsMax = 20_000;
-/** Members that are not equal after so many looks never will be. */
-const comparisonsMax = 20;
 
 export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
   return new Simulation(options).run();
@@ -346,18 +342,13 @@ class Simulation {
     this.#isScrubbed = true;
   }
 
-  async #compareMembers(): Promise<ChunkPlaces> {
+  #compareMembers(): Promise<ChunkPlaces> {
     const { platform } = this.#world.host("checker").reboot();
-    for (let left = comparisonsMax; ; left--) {
-      try {
-        return await checkMembersEqual(platform, await this.#cluster.status());
-      } catch (error) {
-        // A store that has just started may not be serving yet; what nobody needs any more is still being deleted.
-        const passing = isTransient(error) || hasCode(error, "unknownChunk", "wrongGeneration");
-        if (!passing && (!(error instanceof Violation) || left === 0)) throw error;
-        await this.#wait(pollMs);
-      }
-    }
+    return whenMembersEqual(
+      platform,
+      () => this.#cluster.status(),
+      () => this.#wait(pollMs),
+    );
   }
 
   async #stopServers(): Promise<void> {

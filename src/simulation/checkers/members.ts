@@ -3,6 +3,8 @@
  * a new version where it had arrived (src/client/block-writer.ts).
  */
 import { crc32c } from "@node-rs/crc32";
+import { isTransient } from "../../client/retry.ts";
+import { hasCode } from "../../errors/brine-error.ts";
 import { blockBytes, blocksPerChunk } from "../../namespace/model.ts";
 import type { Platform } from "../../platform/platform.ts";
 import type { ClusterStatus } from "../../wire/catalogue/admin.ts";
@@ -13,6 +15,8 @@ import type { Peer } from "../../wire/peer.ts";
 import { Service } from "../../wire/service.ts";
 import { Violation } from "./violation.ts";
 
+/** Members that are not equal after so many looks never will be. */
+const comparisonsMax = 20;
 const timeoutMs = 30_000;
 const chunksPerRequest = 1_000;
 const blocksPerRequest = 256;
@@ -23,8 +27,26 @@ type Group = ClusterStatus["groups"][number];
 /** Of each chunk that is anywhere, the members in sync that have it, and those that should. */
 export type ChunkPlaces = Map<number, { readonly having: number[]; readonly members: readonly number[] }>;
 
+/** Looks until they are. Throws Violation if they never will be. */
+export async function whenMembersEqual(
+  platform: Platform,
+  status: () => Promise<ClusterStatus>,
+  wait: () => Promise<void>,
+): Promise<ChunkPlaces> {
+  for (let left = comparisonsMax; ; left--) {
+    try {
+      return await checkMembersEqual(platform, await status());
+    } catch (error) {
+      // A store that has just started may not be serving yet; what nobody needs any more is still being deleted.
+      const passing = isTransient(error) || hasCode(error, "unknownChunk", "wrongGeneration");
+      if (!passing && (!(error instanceof Violation) || left === 0)) throw error;
+      await wait();
+    }
+  }
+}
+
 /** Throws Violation where members that have a chunk differ in it. */
-export async function checkMembersEqual(platform: Platform, status: ClusterStatus): Promise<ChunkPlaces> {
+async function checkMembersEqual(platform: Platform, status: ClusterStatus): Promise<ChunkPlaces> {
   const peers = new Map<number, Peer>();
   for (const { store, address } of status.servers) {
     if (store === 0) continue;
