@@ -4,7 +4,6 @@ import { type Attributes, fileBytesMax } from "../namespace/model.ts";
 import type { OperationOf } from "../namespace/operation.ts";
 import { markAccessed } from "./access-times.ts";
 import { change } from "./changes.ts";
-import { noOtherChange } from "./content/truncate.ts";
 import type { Allocation, AttributeChange, OpenFlags, PageUse } from "./file-system.ts";
 import type { MountSession } from "./mount-session.ts";
 import type { Node } from "./node.ts";
@@ -113,18 +112,9 @@ export function write(
 }
 
 /** fallocate(2): see FileSystem.allocate. */
-export function allocate(
-  { mount, inode }: OpenHandle,
-  { offset, length, zero, grow }: Allocation,
-  operation: Operation,
-): Soon<void> {
-  const end = offset + length;
-  if (end > fileBytesMax) throw new FileError("EFBIG");
-  return usingContent(mount, inode, operation, async (node) => {
-    const content = mount.contentOf(node);
-    if (zero) await content.zero({ from: offset, to: end }, operation);
-    if (grow && end > content.size) await content.setSize({ ...noOtherChange, size: end }, operation);
-  });
+export function allocate({ mount, inode }: OpenHandle, asked: Allocation, operation: Operation): Soon<void> {
+  if (asked.offset + asked.length > fileBytesMax) throw new FileError("EFBIG");
+  return usingContent(mount, inode, operation, (node) => mount.contentOf(node).allocate(asked, operation));
 }
 
 /** Where data or a hole begins at or behind `offset`. Errors: ENXIO. */

@@ -2,6 +2,7 @@
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
 import { blockBytes, chunkBytes } from "../../namespace/model.ts";
+import { endOfRange } from "./range-lock.ts";
 import { ContentHarness, pattern } from "./testing/content-harness.ts";
 
 test("a write returns from memory and is read at once; its entry is committed when all members have it", async () => {
@@ -28,6 +29,22 @@ test("a write returns from memory and is read at once; its entry is committed wh
   content.drop();
   assert.equal(harness.contents.cachedBytes, 0);
   assert.equal(harness.contents.dirtyBytes, 0);
+  await harness.stop();
+});
+
+test("fallocate lets a file grow, also behind a write that lets it grow further", async () => {
+  const harness = await ContentHarness.start();
+  const content = harness.file();
+  const unlock = await content.lock.lock(0, endOfRange, true);
+  const writing = harness.write(content, 0, pattern(20_000, 1));
+  const asked = { offset: 0, length: 10_000, zero: false, grow: true };
+  const growing = content.allocate(asked, harness.operation("allocate"));
+  unlock();
+  await harness.until(Promise.all([writing, growing]));
+  assert.ok((await harness.read(content, 0, 30_000)).equals(pattern(20_000, 1)));
+  await harness.until(content.allocate({ ...asked, offset: 15_000, zero: true }, harness.operation("allocate")));
+  const expected = Buffer.concat([pattern(20_000, 1).subarray(0, 15_000), Buffer.alloc(10_000)]);
+  assert.ok((await harness.read(content, 0, 30_000)).equals(expected));
   await harness.stop();
 });
 

@@ -15,6 +15,7 @@
 import { FileError } from "../../errors/file-error.ts";
 import { type Attributes, blockBytes, chunkBytes, type Mapping } from "../../namespace/model.ts";
 import type { Version } from "../../wire/catalogue/store.ts";
+import type { Allocation } from "../file-system.ts";
 import type { Node } from "../node.ts";
 import type { Soon } from "../soon.ts";
 import type { Operation } from "../waits.ts";
@@ -24,7 +25,6 @@ import { ChunkView } from "./chunk-view.ts";
 import type { Contents } from "./contents.ts";
 import { DirtyBlocks, type Origin } from "./dirty-blocks.ts";
 import { Loads } from "./load.ts";
-import type { ZeroRange } from "./punch.ts";
 import { RangeLock } from "./range-lock.ts";
 import type { ReadPattern } from "./reader.ts";
 import type { SizeChange } from "./truncate.ts";
@@ -96,9 +96,9 @@ export class FileContent {
     return this.#contents.truncater.setSize(this, change, operation);
   }
 
-  /** Zeros in the middle: see punch.ts. The exclusive lease is pinned. Errors: ENOSPC, EIO. */
-  zero(range: ZeroRange, operation: Operation): Promise<void> {
-    return this.#contents.puncher.zero(this, range, operation);
+  /** Zeros in the middle, and a later end: see punch.ts. The exclusive lease is pinned. Errors: ENOSPC, EFBIG, EIO. */
+  allocate(asked: Allocation, operation: Operation): Promise<void> {
+    return this.#contents.puncher.allocate(this, asked, operation);
   }
 
   /**

@@ -1,6 +1,6 @@
 /**
- * Zeros in the middle of a file (fallocate(2): FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE), under its exclusive lease and with
- * the whole file locked.
+ * fallocate(2), under the file's exclusive lease and with the whole file locked: zeros in the middle (FALLOC_FL_PUNCH_HOLE,
+ * FALLOC_FL_ZERO_RANGE), then a later end, if that is asked for.
  *
  * 1. Chunks that lie in the range entirely, and the last one if the range reaches the end of the file, are unmapped by a
  *    transaction. What is dirty of them goes out all the same, because earlier entries of the journal map them.
@@ -9,16 +9,18 @@
  * A client that dies in between leaves some of it done, as a write of more than one block may be.
  */
 import { chunkBytes } from "../../namespace/model.ts";
+import type { Allocation } from "../file-system.ts";
 import type { Operation } from "../waits.ts";
 import type { Contents } from "./contents.ts";
 import type { FileContent } from "./file-content.ts";
 import { endOfRange } from "./range-lock.ts";
+import { noOtherChange } from "./truncate.ts";
 import { edgeBytes } from "./writer.ts";
 
 /** Laid into the file at once: room is taken for so many, and when dirty data is near its limit, they are waited for. */
 const zeros = Buffer.alloc(128 * 1024);
 
-export interface ZeroRange {
+interface ZeroRange {
   readonly from: number;
   /** Exclusive. What is behind the end of the file stays as it is. */
   readonly to: number;
@@ -31,11 +33,15 @@ export class Puncher {
     this.#contents = contents;
   }
 
-  /** Errors: ENOSPC (for the bytes of a chunk that is not zeroed whole), EIO. */
-  async zero(content: FileContent, range: ZeroRange, operation: Operation): Promise<void> {
-    const { budget } = this.#contents;
-    const roomBytes = zeros.byteLength + edgeBytes;
-    const room = budget.take(roomBytes, operation);
+  /** Errors: ENOSPC (for the bytes of a chunk that is not zeroed whole), EDQUOT, EFBIG, EIO. */
+  async allocate(
+    content: FileContent,
+    { offset, length, zero, grow }: Allocation,
+    operation: Operation,
+  ): Promise<void> {
+    const { budget, truncater } = this.#contents;
+    const roomBytes = zero ? zeros.byteLength + edgeBytes : 0;
+    const room = zero ? budget.take(roomBytes, operation) : undefined;
     if (room !== undefined) await room;
     try {
       operation.check();
@@ -43,7 +49,11 @@ export class Puncher {
       const unlock = await content.lock.lock(0, endOfRange, true);
       try {
         operation.check();
-        await this.#zeroLocked(content, range, operation);
+        const end = offset + length;
+        if (zero) await this.#zeroLocked(content, { from: offset, to: end }, operation);
+        if (grow && end > content.size) {
+          await truncater.setSizeLocked(content, { ...noOtherChange, size: end }, operation);
+        }
       } finally {
         unlock();
       }

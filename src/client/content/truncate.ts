@@ -57,24 +57,29 @@ export class Truncater {
 
   /** Errors: EFBIG, ENOSPC (growing over bytes that have to be zeroed), EDQUOT, EIO. */
   async setSize(content: FileContent, change: SizeChange, operation: Operation): Promise<Attributes> {
-    if (change.size > fileBytesMax) throw new FileError("EFBIG");
     operation.waitsFor = "other reads and writes of the file";
     const unlock = await content.lock.lock(0, endOfRange, true);
     try {
-      operation.check();
-      // The rule unmaps what it sees.
-      const lastIndex = Math.ceil(Math.max(content.size, change.size, 1) / chunkBytes) - 1;
-      if (!content.map.knows(lastIndex)) await content.map.load(lastIndex);
-      if (change.size < content.size) await this.#shrink(content, change, operation);
-      else {
-        const gap =
-          change.size > content.size ? await this.#contents.extender.gapOf(content, change.size, operation) : [];
-        await this.#change(content, change, undefined, gap, operation);
-      }
-      return content.node.record.attributes;
+      return await this.setSizeLocked(content, change, operation);
     } finally {
       unlock();
     }
+  }
+
+  /** The same; the caller has the whole file locked. */
+  async setSizeLocked(content: FileContent, change: SizeChange, operation: Operation): Promise<Attributes> {
+    if (change.size > fileBytesMax) throw new FileError("EFBIG");
+    operation.check();
+    // The rule unmaps what it sees.
+    const lastIndex = Math.ceil(Math.max(content.size, change.size, 1) / chunkBytes) - 1;
+    if (!content.map.knows(lastIndex)) await content.map.load(lastIndex);
+    if (change.size < content.size) await this.#shrink(content, change, operation);
+    else {
+      const gap =
+        change.size > content.size ? await this.#contents.extender.gapOf(content, change.size, operation) : [];
+      await this.#change(content, change, undefined, gap, operation);
+    }
+    return content.node.record.attributes;
   }
 
   async #shrink(content: FileContent, change: SizeChange, operation: Operation): Promise<void> {

@@ -23,7 +23,6 @@ import { Operation } from "../../waits.ts";
 import { wholeMap } from "../chunk-map.ts";
 import { type ContentLimits, Contents } from "../contents.ts";
 import type { FileContent } from "../file-content.ts";
-import type { ZeroRange } from "../punch.ts";
 import { ReadPattern } from "../reader.ts";
 import { noOtherChange } from "../truncate.ts";
 import { FakeStore } from "./fake-store.ts";
@@ -254,8 +253,9 @@ export class ContentHarness {
     return Buffer.concat((await content.read(pattern, offset, length, this.operation("read"))) as Uint8Array[]);
   }
 
-  async zero(content: FileContent, range: ZeroRange): Promise<void> {
-    await content.zero(range, this.operation("zero"));
+  async zero(content: FileContent, { from, to }: { from: number; to: number }): Promise<void> {
+    const asked = { offset: from, length: to - from, zero: true, grow: false };
+    await content.allocate(asked, this.operation("zero"));
   }
 
   async setSize(content: FileContent, size: number): Promise<void> {
