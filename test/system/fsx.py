@@ -1,9 +1,10 @@
 """
 Random operations on the data of one file, through one or more mounts, against a copy in memory (in the manner of fsx).
 
-    python3 fsx.py OPERATIONS SEED DIRECTORY...
+    python3 fsx.py OPERATIONS SEED REMOUNTS DIRECTORY...
 
-Every directory shows the same one. Prints the operations that led to a difference, and ends with 1.
+Every directory shows the same one. About so many times one of them is mounted anew: it prints `unmount NUMBER`, or `kill NUMBER`
+after an fsync, and goes on when it gets a line. Prints the operations that led to a difference, and ends with 1.
 """
 import ctypes
 import errno
@@ -26,8 +27,9 @@ class Difference(Exception):
 
 
 class Fsx:
-    def __init__(self, seed, paths):
+    def __init__(self, seed, paths, remount_chance):
         self.random = random.Random(seed)
+        self.remount_chance = remount_chance
         self.paths = paths
         os.close(os.open(paths[0], os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644))
         self.files = [os.open(path, os.O_RDWR) for path in paths]
@@ -40,6 +42,8 @@ class Fsx:
             + [self.extend, self.reserve, self.stat, self.seek, self.map_read, self.map_write, self.reopen]
             + [self.copy, self.copy_away]
         )
+        if self.random.random() < self.remount_chance:
+            kind = self.random.choice([self.unmount, self.kill])
         mount = self.random.randrange(len(self.files))
         offset, length = self.place(), self.length()
         self.history.append(f"{kind.__name__} mount={mount} offset={offset} length={length}")
@@ -195,6 +199,20 @@ class Fsx:
         os.close(self.files[mount])
         self.files[mount] = os.open(self.paths[mount], os.O_RDWR)
 
+    def unmount(self, mount, _offset, _length):
+        self.remount(mount, "unmount")
+
+    def kill(self, mount, _offset, _length):
+        os.fsync(self.files[mount])
+        self.remount(mount, "kill")
+
+    def remount(self, mount, way):
+        os.close(self.files[mount])
+        print(way, mount, flush=True)
+        sys.stdin.readline()
+        self.files[mount] = os.open(self.paths[mount], os.O_RDWR)
+        self.stat(mount, 0, 0)
+
     def finish(self):
         for mount, file in enumerate(self.files):
             os.fsync(file)
@@ -204,8 +222,9 @@ class Fsx:
 
 
 def main():
-    operations, seed, *directories = sys.argv[1:]
-    fsx = Fsx(int(seed), [os.path.join(directory, f"fsx-{seed}") for directory in directories])
+    operations, seed, remounts, *directories = sys.argv[1:]
+    chance = int(remounts) / int(operations)
+    fsx = Fsx(int(seed), [os.path.join(directory, f"fsx-{seed}") for directory in directories], chance)
     try:
         for _ in range(int(operations)):
             fsx.step()

@@ -1,20 +1,43 @@
-/** One file's data: random reads, writes, truncates, holes and mapped memory from one and from two mounts, byte for byte. */
+/**
+ * One file's data: random reads, writes, truncates, holes, copies and mapped memory from one and from two mounts, byte for byte;
+ * now and then a mount is made anew, in order or after the death of its client.
+ */
 import { strict as assert } from "node:assert";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { test } from "node:test";
-import { Cluster, full, root, runProgram, whyNoMount } from "./cluster.ts";
+import { Cluster, full, type Mount, root, startPython, whyNoMount } from "./cluster.ts";
 
 const operations = full ? 20_000 : 400;
-const timeoutMs = full ? 1_800_000 : 120_000;
+const remounts = full ? 60 : 3;
 
-for (const mounts of [1, 2]) {
-  test(`a file's data from ${mounts} mounts`, { skip: whyNoMount() ?? false }, async (context) => {
+for (const count of [1, 2]) {
+  test(`a file's data from ${count} mounts`, { skip: whyNoMount() ?? false }, async (context) => {
     const cluster = await Cluster.start(context);
-    const directories: string[] = [];
-    for (let index = 0; index < mounts; index++) directories.push((await cluster.mount(`fsx${index}`)).point);
-    const seed = full ? Date.now() % 1_000_000 : mounts;
-    const args = [join(root, "test/system/fsx.py"), `${operations}`, `${seed}`, ...directories];
-    const output = await runProgram("python3", args, { timeoutMs });
+    const mounts: Mount[] = [];
+    for (let index = 0; index < count; index++) mounts.push(await cluster.mount(`fsx${index}`));
+    const seed = full ? Date.now() % 1_000_000 : count;
+    const program = join(root, "test/system/fsx.py");
+    const words = [operations, seed, remounts].map(String);
+    const fsx = startPython(context, [program, ...words, ...mounts.map(({ point }) => point)]);
+
+    const remount = async (way: string, index: number) => {
+      await (way === "kill" ? mounts[index]!.kill() : mounts[index]!.unmount());
+      mounts[index] = await cluster.mount(`fsx${index}`);
+      fsx.child.stdin!.write("go on\n");
+    };
+    let remounting = Promise.resolve();
+    let remounted = 0;
+    createInterface({ input: fsx.child.stdout! }).on("line", (line) => {
+      const asked = /^(unmount|kill) (\d+)$/.exec(line);
+      if (asked === null) return;
+      remounted += 1;
+      remounting = remount(asked[1]!, Number(asked[2]));
+      remounting.catch(() => fsx.child.kill("SIGKILL")); // told below
+    });
+    const output = await fsx.ended;
+    await remounting;
     assert.equal(output.code, 0, output.stdout + output.stderr);
+    assert.ok(remounted > 0, "no mount was made anew");
   });
 }
