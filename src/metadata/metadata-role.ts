@@ -7,7 +7,7 @@
  *                                      candidate ──► copy of the leader
  *
  * A server that has never had a copy leads at once. Any other stands for leader when it starts, if it was the last to lead as far
- * as it knows, and is the copy otherwise. Who loses the leadership ends; started again, it is the copy.
+ * as it knows, and is the copy otherwise. Who loses the leadership closes everything and starts over: it becomes the copy.
  */
 import { BrineError, hasCode } from "../errors/brine-error.ts";
 import { adoptTail } from "../ledger/copies/adopt.ts";
@@ -16,6 +16,7 @@ import { CopiedLedger } from "../ledger/copies/copied-ledger.ts";
 import type { Voter } from "../ledger/copies/voter.ts";
 import { FileLedger } from "../ledger/file/file-ledger.ts";
 import { sleep } from "../platform/clock.ts";
+import { DiskError } from "../platform/disk.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
@@ -62,6 +63,9 @@ export class MetadataRole {
   readonly #log: Logger;
   #state: State = { kind: "starting" };
   #working: Promise<void> = Promise.resolve();
+  /** Waits for others before it leads. */
+  #opening: CopiedLedger | undefined;
+  #isPromoting = false;
   #stopped = false;
 
   private constructor(platform: Platform, options: MetadataRoleOptions) {
@@ -175,9 +179,23 @@ export class MetadataRole {
     });
   }
 
+  /** It doesn't lead any more, or never did. */
+  #fails(error: BrineError): void {
+    const { server } = this;
+    if (!hasCode(error, "notLeader") || server === undefined || this.#stopped) {
+      this.#end(error);
+      return;
+    }
+    this.#state = { kind: "starting" };
+    this.#inBackground(async () => {
+      await server.stop();
+      await this.#stand();
+    });
+  }
+
   #end(error: unknown): void {
     if (this.#state.kind === "ended") return;
-    const cause = error instanceof BrineError ? error : new BrineError("internal", String(error), { cause: error });
+    const cause = error instanceof BrineError ? error : reasonOf(error);
     this.#state = { kind: "ended", reason: new BrineError("notServing", cause.message) };
     this.#options.onEnd(cause);
   }
@@ -216,28 +234,30 @@ export class MetadataRole {
 
   // --- leading ---
 
+  /** Ends as leader or as copy, unless a person's promotion takes its place. */
   async #stand(): Promise<void> {
     const { clusterId, voter } = this.#options;
     const began = this.#state;
     const isOver = () => this.#stopped || this.#state !== began;
-    const standing = await standForLeader(this.#platform, voter, {
-      clusterId,
-      promotion: false,
-      oldLeaderIsOff: false,
-      acceptLoss: false,
-      patienceMs: Number.POSITIVE_INFINITY,
-      stopped: isOver,
-    }).catch((error: unknown) => {
-      // A person has made it the leader meanwhile.
+    try {
+      const standing = await standForLeader(this.#platform, voter, {
+        clusterId,
+        promotion: false,
+        oldLeaderIsOff: false,
+        acceptLoss: false,
+        patienceMs: Number.POSITIVE_INFINITY,
+        stopped: isOver,
+      });
+      if (isOver()) return;
+      if (standing.kind === "copy") await this.#becomeCopy();
+      else await this.#leadAfter(standing.term, standing.configuration, isOver);
+    } catch (error) {
       if (!isOver()) throw error;
-    });
-    if (standing === undefined || isOver()) return;
-    if (standing.kind === "copy") await this.#becomeCopy();
-    else await this.#leadAfter(standing.term, standing.configuration);
+    }
   }
 
   /** Goes on with the copy if it is in step and answers, else alone, by the rule. */
-  async #leadAfter(term: number, known: Configuration): Promise<void> {
+  async #leadAfter(term: number, known: Configuration, isOver: () => boolean): Promise<void> {
     const { voter, clusterId, serverId } = this.#options;
     const copy = known.copies.find((one) => one.serverId !== serverId)!;
     const inStep = [serverId, ...known.inStep.filter((id) => id !== serverId)];
@@ -249,7 +269,7 @@ export class MetadataRole {
         await adoptTail(this.#platform, { voter, file, clusterId, copy, configuration });
         break;
       } catch (error) {
-        if (hasCode(error, "badChecksum", "notLeader", "diskFailed", "noSpace") || this.#stopped) {
+        if (hasCode(error, "badChecksum", "notLeader", "diskFailed", "noSpace") || isOver()) {
           await file.close();
           throw error;
         }
@@ -279,14 +299,17 @@ export class MetadataRole {
     });
     try {
       await file.begin(configuration?.term ?? Math.max(file.term, voter.ballot.term) + 1);
+      this.#opening = ledger;
       await ledger.start();
+      this.#opening = undefined;
       server = await MetadataServer.start(this.#platform, {
         ...this.#options,
         ledger,
         copies: copiesReport(ledger, serverId),
-        onEnd: (error) => this.#end(error),
+        onEnd: (error) => this.#fails(error),
       });
     } catch (error) {
+      this.#opening = undefined;
       await ledger.close();
       throw error;
     }
@@ -297,32 +320,60 @@ export class MetadataRole {
   }
 
   async #promote(how: { oldLeaderIsOff: boolean; acceptLoss: boolean }): Promise<{ term: number }> {
+    if (this.#isPromoting) throw new BrineError("busy", "this server is being promoted already");
+    this.#isPromoting = true;
+    try {
+      if (this.#state.kind === "starting") await this.#breakOff();
+      await this.#takeOver(how);
+      await this.#working;
+      return { term: this.#leading().server.term };
+    } finally {
+      this.#isPromoting = false;
+    }
+  }
+
+  /** A start that waits for others ends, as what it has come to be. */
+  async #breakOff(): Promise<void> {
+    this.#state = { kind: "starting" };
+    await this.#opening?.close();
+    await this.#working;
+  }
+
+  async #takeOver(how: { oldLeaderIsOff: boolean; acceptLoss: boolean }): Promise<void> {
     const { clusterId, voter, serverId } = this.#options;
     const state = this.#state;
+    const isOver = () => this.#stopped || this.#state !== state;
     if (state.kind === "leading") throw new BrineError("invalid", "this server leads already");
-    if (voter.ballot.configuration === undefined) {
-      throw new BrineError("invalid", "this server keeps no copy of the ledger");
+    if (state.kind === "ended") throw state.reason;
+    try {
+      if (voter.ballot.configuration === undefined) {
+        throw new BrineError("invalid", "this server keeps no copy of the ledger");
+      }
+      if (state.kind === "copy" && !state.copy.isWhole) {
+        throw new BrineError("invalid", "this copy of the ledger is not whole: the leader was still sending its state");
+      }
+      this.#log.warn("asked to lead", how);
+      const standing = await standForLeader(this.#platform, voter, {
+        ...{ clusterId, promotion: true, ...how },
+        ...{ patienceMs: promotionPatienceMs, stopped: isOver },
+      });
+      if (standing.kind !== "leads" || isOver()) throw new BrineError("busy", "another server leads");
+      const promoted: State = { kind: "starting" };
+      this.#state = promoted;
+      const alone = { ...standing.configuration, inStep: [serverId] };
+      this.#inBackground(async () => {
+        if (state.kind === "copy") await state.copy.close();
+        await this.#leadAfter(standing.term, alone, () => this.#stopped || this.#state !== promoted);
+      });
+    } catch (error) {
+      // The start that was broken off goes on.
+      if (state.kind === "starting" && !isOver()) this.#inBackground(() => this.#stand());
+      throw error;
     }
-    if (state.kind === "copy" && !state.copy.isWhole) {
-      throw new BrineError("invalid", "this copy of the ledger is not whole: the leader was still sending its state");
-    }
-    this.#log.warn("asked to lead", how);
-    const standing = await standForLeader(this.#platform, voter, {
-      clusterId,
-      promotion: true,
-      ...how,
-      patienceMs: promotionPatienceMs,
-      stopped: () => this.#stopped || this.#state !== state,
-    });
-    if (standing.kind !== "leads") throw new BrineError("busy", "another server leads");
-    this.#state = { kind: "starting" };
-    const { term } = standing;
-    const alone = { ...standing.configuration, inStep: [serverId] };
-    this.#inBackground(async () => {
-      if (state.kind === "copy") await state.copy.close();
-      await this.#leadAfter(term, alone);
-    });
-    await this.#working;
-    return { term: this.#leading().server.term };
   }
+}
+
+function reasonOf(error: unknown): BrineError {
+  if (!(error instanceof DiskError)) return new BrineError("internal", String(error), { cause: error });
+  return new BrineError(error.code === "ENOSPC" ? "noSpace" : "diskFailed", error.message, { cause: error });
 }

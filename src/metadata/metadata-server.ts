@@ -72,6 +72,7 @@ export class MetadataServer {
   /** What is answered while there are no parts. */
   #notServing = new BrineError("notServing", "the metadata server is starting");
   #stopping: Promise<void> | undefined;
+  #isReplaced = false;
 
   private constructor(platform: Platform, options: MetadataServerOptions) {
     this.#options = options;
@@ -96,12 +97,19 @@ export class MetadataServer {
 
   /** The ledger was taken over by another server: nothing is answered any more. */
   lose(error: BrineError): void {
-    if (this.#parts !== undefined) this.#stepDown(error);
+    if (this.#parts === undefined) return;
+    this.#isReplaced = true;
+    this.#stepDown(error);
   }
 
   /** Under which it leads: higher than that of every leader before it. */
   get term(): number {
     return this.#ledger?.term ?? 0;
+  }
+
+  /** True while it may answer. */
+  get serving(): boolean {
+    return this.#parts !== undefined && this.#ledger?.serving !== false;
   }
 
   /** Answers the metadata server's methods on this service. */
@@ -216,7 +224,8 @@ export class MetadataServer {
   }
 
   async #stop(): Promise<void> {
-    const failed = this.#parts === undefined;
+    // What another leader's coming has ended is whole all the same: nothing is applied that the own log doesn't have.
+    const failed = this.#parts === undefined && !this.#isReplaced;
     const parts = this.#parts;
     this.#notServing = new BrineError("notServing", "the metadata server stops");
     this.#parts = undefined;

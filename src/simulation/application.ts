@@ -11,7 +11,7 @@ import type { OpenFile, Workload } from "./workload.ts";
 /** Files that one application has open at most. */
 const openFilesMax = 4;
 /** Pauses between operations, mostly none: so that bursts and quiet moments happen. */
-const thinkUsMax = 120_000;
+const defaultThinkUsMax = 120_000;
 
 type HeldFile = OpenFile & OpenHandle;
 
@@ -22,12 +22,19 @@ export class Application {
   readonly #workload: Workload;
   readonly #scheduler: Scheduler;
   readonly #random: SimulatedRandom;
+  readonly #thinkUsMax: number;
   /** Open files by mount. */
   readonly #open = new Map<string, HeldFile[]>();
 
   constructor(
     clients: readonly MountPoint[],
-    parts: { recorder: Recorder; checker: LinearizabilityChecker; workload: Workload; scheduler: Scheduler },
+    parts: {
+      recorder: Recorder;
+      checker: LinearizabilityChecker;
+      workload: Workload;
+      scheduler: Scheduler;
+      thinkUsMax?: number;
+    },
     random: SimulatedRandom,
   ) {
     this.#clients = clients;
@@ -36,6 +43,7 @@ export class Application {
     this.#workload = parts.workload;
     this.#scheduler = parts.scheduler;
     this.#random = random;
+    this.#thinkUsMax = parts.thinkUsMax ?? defaultThinkUsMax;
   }
 
   /** Goes on until `enough`. Errors: Violation. */
@@ -113,7 +121,7 @@ export class Application {
   }
 
   #think(): Promise<void> {
-    return new Promise((resolve) => this.#scheduler.schedule(this.#random.below(thinkUsMax), "think", resolve));
+    return new Promise((resolve) => this.#scheduler.schedule(this.#random.below(this.#thinkUsMax), "think", resolve));
   }
 }
 

@@ -10,6 +10,7 @@ import {
   orderScrub,
   readStatus,
 } from "../wire/catalogue/admin.ts";
+import { type LedgerRule, promoteLedger } from "../wire/catalogue/ledger.ts";
 import { connectPeer } from "../wire/connect.ts";
 import type { Method } from "../wire/method.ts";
 import type { Peer } from "../wire/peer.ts";
@@ -20,31 +21,58 @@ import type { Hooks } from "./hooks.ts";
 import { owner } from "./model-operations.ts";
 import { type ClientEvents, SimulatedClient } from "./simulated-mount.ts";
 import type { World } from "./simulated-platform.ts";
+import type { SimulatedRandom } from "./simulated-random.ts";
 import { addressOf, clusterId, type ServerPlan, SimulatedServer } from "./simulated-server.ts";
 
 /** As the quickstart has it: one server with both roles, one with a store only. */
-export const combinedLayout: readonly ServerPlan[] = [
+const combinedLayout: readonly ServerPlan[] = [
   { name: "alpha", roles: ["metadata", "store"] },
   { name: "beta", roles: ["store"] },
 ];
 
 /** Metadata and stores can fail apart. */
-export const separateLayout: readonly ServerPlan[] = [
+const separateLayout: readonly ServerPlan[] = [
   { name: "meta", roles: ["metadata"] },
   { name: "alpha", roles: ["store"] },
   { name: "beta", roles: ["store"] },
 ];
 
+/** A store that is away for so long is given up: several times in a simulation. */
+export const rebuildAfterMs = 4_000;
+
 /** More stores than copies, and a leader that soon gives up on those that are away. */
-export function memberLayout(rebuildAfterMs: number): readonly ServerPlan[] {
+function memberLayout(): readonly ServerPlan[] {
   const stores = ["alpha", "beta", "gamma", "delta"].map((name) => ({ name, roles: ["store" as const] }));
   return [{ name: "meta", roles: ["metadata"], timeouts: { rebuildAfterMs } }, ...stores];
+}
+
+/** The ledger has two copies, and a store's server is the witness. */
+function copiesLayouts(copies: LedgerRule): readonly (readonly ServerPlan[])[] {
+  const stores = ["alpha", "beta"].map((name) => ({ name, roles: ["store" as const] }));
+  return [
+    [{ name: "meta", roles: ["metadata"] }, { name: "copy", roles: ["metadata"], copies }, ...stores],
+    [
+      { name: "meta", roles: ["metadata", "store"] },
+      { name: "copy", roles: ["metadata", "store"], copies },
+      { name: "alpha", roles: ["store"] },
+    ],
+  ];
+}
+
+export function layoutFor(
+  { members, rules, copies }: { members?: boolean; rules?: boolean; copies?: boolean },
+  random: SimulatedRandom,
+): readonly ServerPlan[] {
+  if (members || rules) return memberLayout();
+  return random.pick(copies ? copiesLayouts(random.pick(["required", "preferred"])) : [combinedLayout, separateLayout]);
 }
 
 export const volumeName = "home";
 export const rootMode = 0o755;
 const adminTimeoutMs = 3_000;
 const adminRetryMs = 200;
+/** A promotion waits for the old leader's leave to serve to end. */
+const promotionTimeoutMs = 20_000;
 
 export class SimulatedCluster {
   readonly world: World;
@@ -53,6 +81,7 @@ export class SimulatedCluster {
   readonly #makeServer: (plan: ServerPlan) => SimulatedServer;
   readonly #admin: Platform;
   #adminPeer: Peer | undefined;
+  #leader: SimulatedServer | undefined;
 
   constructor(
     world: World,
@@ -62,10 +91,10 @@ export class SimulatedCluster {
     events: ClientEvents & { onDefect(error: Error): void },
   ) {
     this.world = world;
-    const leader = addressOf(layout.find(({ roles }) => roles.includes("metadata"))!);
-    this.#makeServer = (plan) => new SimulatedServer(world, plan, leader, hooks, events.onDefect);
+    const leaders = layout.filter(({ roles }) => roles.includes("metadata")).map(addressOf);
+    this.#makeServer = (plan) => new SimulatedServer(world, plan, leaders, hooks, events.onDefect);
     this.#servers = layout.map(this.#makeServer);
-    this.clients = clientNames.map((name) => new SimulatedClient(world, name, [leader], hooks, events));
+    this.clients = clientNames.map((name) => new SimulatedClient(world, name, leaders, hooks, events));
     this.#admin = world.host("admin").boot().platform;
   }
 
@@ -74,8 +103,15 @@ export class SimulatedCluster {
     return this.#servers;
   }
 
+  /** The one that leads; while none does, the one that led last. */
   get leader(): SimulatedServer {
-    return this.servers.find(({ plan }) => plan.roles.includes("metadata"))!;
+    const known = this.metadataServers;
+    this.#leader = known.find(({ metadata }) => metadata?.serving === true) ?? this.#leader;
+    return this.#leader !== undefined && known.includes(this.#leader) ? this.#leader : known[0]!;
+  }
+
+  get metadataServers(): readonly SimulatedServer[] {
+    return this.servers.filter(({ plan }) => plan.roles.includes("metadata"));
   }
 
   get stores(): readonly SimulatedServer[] {
@@ -135,6 +171,16 @@ export class SimulatedCluster {
     return answer;
   }
 
+  /** `brine ledger promote`. Errors: what it refuses, and those of the connection. */
+  async promote(server: SimulatedServer, how: { oldLeaderIsOff: boolean }): Promise<void> {
+    const peer = await this.#connect(server.address);
+    try {
+      await peer.request(promoteLedger, { ...how, acceptLoss: false }, { timeoutMs: promotionTimeoutMs });
+    } finally {
+      peer.close("asked");
+    }
+  }
+
   /** One look of `brine check --repair` at the whole cluster. Errors: those of the requests. */
   async checkChunks(): Promise<MissingChunk[]> {
     const peer = await this.#connect();
@@ -158,10 +204,11 @@ export class SimulatedCluster {
   /** Resolves when each group has all its copies, in sync, and nothing is left to delete or to move. */
   async whole(): Promise<void> {
     for (;;) {
-      const { groups, chunksToDelete, healing } = await this.status();
+      const { groups, chunksToDelete, healing, metadata } = await this.status();
       const isWhole = ({ members, replicas }: ClusterStatus["groups"][number]) =>
         members.length === replicas && members.every(({ state }) => state === "inSync");
-      if (groups.every(isWhole) && chunksToDelete === 0 && healing === undefined) return;
+      const isCopied = this.metadataServers.length === 1 || metadata.startsWith("two copies");
+      if (groups.every(isWhole) && chunksToDelete === 0 && healing === undefined && isCopied) return;
       await sleep(this.#admin.clock, adminRetryMs);
     }
   }
@@ -184,6 +231,24 @@ export class SimulatedCluster {
     }
   }
 
+  /** All clients; ends when no session is left. Errors: Violation. */
+  async unmount(): Promise<void> {
+    const names: string[] = [];
+    for (const client of this.clients) {
+      const { client: mounted, name } = await client.mount();
+      names.push(name);
+      await mounted.unmount();
+    }
+    for (;;) {
+      const { sessions } = await this.status();
+      const left = sessions.filter(({ host }) => names.includes(host));
+      if (left.length > 0) throw new Violation("unmount ends the session", `${left.length} are left`);
+      // Those of clients that were killed while they mounted end when their time is over.
+      if (sessions.length === 0) return;
+      await sleep(this.#admin.clock, adminRetryMs);
+    }
+  }
+
   /** Asks the leader until it answers. */
   async #ask<R>(question: (peer: Peer) => Promise<R>): Promise<R> {
     for (;;) {
@@ -199,8 +264,8 @@ export class SimulatedCluster {
     }
   }
 
-  #connect(): Promise<Peer> {
+  #connect(address = this.leader.address): Promise<Peer> {
     const identity = { role: "admin" as const, clusterId, peerId: "", description: "the simulation's administrator" };
-    return connectPeer(this.#admin, this.leader.address, identity, new Service(), adminTimeoutMs);
+    return connectPeer(this.#admin, address, identity, new Service(), adminTimeoutMs);
   }
 }

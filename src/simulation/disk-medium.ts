@@ -58,6 +58,12 @@ export class DiskMedium {
     this.#live.delete(path);
   }
 
+  removeFolder(path: string): void {
+    for (const names of [this.#live, this.#durable]) {
+      for (const name of [...names.keys()]) if (name.startsWith(`${path}/`)) names.delete(name);
+    }
+  }
+
   makeDirectory(path: string): void {
     for (let at = path; at !== "" && !this.#directories.has(at); at = parentOf(at)) this.#directories.add(at);
   }

@@ -22,6 +22,7 @@ interface Options {
   readonly members: boolean;
   readonly rules: boolean;
   readonly quotas: boolean;
+  readonly copies: boolean;
   readonly verbose: boolean;
 }
 
@@ -57,6 +58,11 @@ const program = new Command("simulate")
       .conflicts("members"),
   )
   .option("--quotas", "quotas come, change and go", false)
+  .addOption(
+    new Option("--copies", "the ledger has two copies; leaders are lost, and their copies promoted")
+      .default(false)
+      .conflicts(["members", "rules"]),
+  )
   .option("--verbose", "print the whole log and history, of successes too", false)
   .addHelpText("after", "\nExample: npm run simulate -- --seeds 1..100 --faults some");
 
@@ -67,7 +73,7 @@ function sum(faults: FaultCounts): number {
 }
 
 /** As `storeCrash 3, cutLink 1`: the most frequent first. */
-function kindsOf(faults: FaultCounts): string {
+function kindsOf(faults: ReadonlyMap<string, number>): string {
   const byCount = [...faults].sort(([, left], [, right]) => right - left);
   return byCount.map(([kind, count]) => `${kind} ${count}`).join(", ");
 }
@@ -93,11 +99,15 @@ function report({ failure, seed }: SimulationResult, options: Options): void {
   console.log(`\nlog:\n  ${log.slice(options.verbose ? 0 : -logLines).join("\n  ")}`);
   console.log(`\nhistory:\n  ${history.slice(options.verbose ? 0 : -historyLines).join("\n  ")}`);
   console.log(`\nFAILED seed ${seed}: ${error.name === "Violation" ? error.message : error.stack}`);
-  const { operations, faults, more, members, rules, quotas } = options;
+  const { operations, faults, more } = options;
   const also = more === undefined ? "" : ` --more ${more.join(",")}`;
   console.log(
-    `again: npm run simulate -- --seed ${seed} --operations ${operations} --faults ${faults}${also}${members ? " --members" : ""}${rules ? " --rules" : ""}${quotas ? " --quotas" : ""}\n`,
+    `again: npm run simulate -- --seed ${seed} --operations ${operations} --faults ${faults}${also}${mode(options)}\n`,
   );
+}
+
+function mode({ members, rules, quotas, copies }: Options): string {
+  return `${quotas ? " --quotas" : ""}${members ? " --members" : ""}${rules ? " --rules" : ""}${copies ? " --copies" : ""}`;
 }
 
 async function main(): Promise<void> {
@@ -112,9 +122,10 @@ async function main(): Promise<void> {
   });
   const seeds = { ok: 0, open: 0, FAILED: 0 };
   const faultsInAll = new Map<FaultKind, number>();
+  const ledgerChanges = new Map<string, number>();
   const failed: number[] = [];
   for (current = first; current <= last; current++) {
-    const { operations, faults, logLevel, more, members, rules, quotas } = options;
+    const { operations, faults, logLevel, more, members, rules, quotas, copies } = options;
     const result = await simulate({
       seed: current,
       operations,
@@ -123,12 +134,14 @@ async function main(): Promise<void> {
       members,
       rules,
       quotas,
+      copies,
       ...(more && { more }),
     });
     const verdict = result.failure !== undefined ? "FAILED" : result.undecided ? "open" : "ok";
     seeds[verdict] += 1;
     console.log(`${verdict.padEnd(6)} ${describe(result)}`);
     if (options.verbose) console.log(`faults: ${kindsOf(result.faults) || "none"}`);
+    for (const [kind, count] of result.ledgerChanges) ledgerChanges.set(kind, (ledgerChanges.get(kind) ?? 0) + count);
     for (const [kind, count] of result.faults) faultsInAll.set(kind, (faultsInAll.get(kind) ?? 0) + count);
     report(result, options);
     digests.update(result.digest);
@@ -136,6 +149,7 @@ async function main(): Promise<void> {
   }
   console.log(`${seeds.ok} ok, ${seeds.open} open (too many possible states to go on), ${seeds.FAILED} failed`);
   console.log(`${sum(faultsInAll)} faults: ${kindsOf(faultsInAll) || "none"}`);
+  if (ledgerChanges.size > 0) console.log(`ledger: ${kindsOf(ledgerChanges)}`);
   if (failed.length > 0) console.log(`${failed.length} failed: ${failed.join(" ")}`);
   console.log(`digest ${digests.digest("hex").slice(0, 16)}`);
   process.exit(failed.length > 0 ? 1 : 0);

@@ -5,12 +5,10 @@
  */
 import { type BrineError, hasCode } from "../errors/brine-error.ts";
 import { changeStore, setReplicas } from "../wire/catalogue/admin.ts";
-import { type SimulatedCluster, volumeName } from "./cluster.ts";
+import { rebuildAfterMs, type SimulatedCluster, volumeName } from "./cluster.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 import type { SimulatedServer } from "./simulated-server.ts";
 
-/** A store that is away for so long is given up: several times in a simulation. */
-export const rebuildAfterMs = 4_000;
 export const replicasAtRest = 2;
 /** A store that is gone for good has a place in some groups for so long, before another fault may strike there too. */
 const removalMsMax = 20_000;

@@ -1,7 +1,8 @@
-/** The operator of a simulated cluster: what stores, placement rules and quotas are changed while applications work, if any. */
+/** The operator of a simulated cluster: what of it is changed while applications work, if anything. */
 import type { State } from "../namespace/state.ts";
 import { checkPlacement } from "./checkers/placement.ts";
 import type { SimulatedCluster } from "./cluster.ts";
+import { LedgerChanges } from "./ledger-changes.ts";
 import { MemberChanges } from "./member-changes.ts";
 import { QuotaChanges } from "./quota-changes.ts";
 import { RuleChanges } from "./rule-changes.ts";
@@ -12,10 +13,11 @@ export class Operator {
   readonly #members: MemberChanges | undefined;
   readonly #rules: RuleChanges | undefined;
   readonly #quotas: QuotaChanges | undefined;
+  readonly #ledger: LedgerChanges | undefined;
   readonly #cluster: SimulatedCluster;
 
   constructor(
-    { members, rules, quotas }: SimulationOptions,
+    { members, rules, quotas, copies }: SimulationOptions,
     cluster: SimulatedCluster,
     random: SimulatedRandom,
     wait: (ms: number) => Promise<void>,
@@ -25,6 +27,12 @@ export class Operator {
     if (quotas) this.#quotas = new QuotaChanges(cluster, random.fork("quotas"), wait, volume);
     if (members) this.#members = new MemberChanges(cluster, random.fork("members"), wait);
     if (rules) this.#rules = new RuleChanges(cluster, random.fork("rules"), wait);
+    if (copies) this.#ledger = new LedgerChanges(cluster, random.fork("ledger"), wait);
+  }
+
+  /** What was done to the ledger's copies, how often. */
+  get ledgerChanges(): ReadonlyMap<string, number> {
+    return this.#ledger?.done ?? new Map();
   }
 
   /** Before the applications begin. */
@@ -35,7 +43,8 @@ export class Operator {
 
   /** Until `over`; then back to what was at the start. */
   async run(over: () => boolean): Promise<void> {
-    await Promise.all([this.#members?.run(over), this.#rules?.run(over), this.#quotas?.run(over)]);
+    const changes = [this.#members, this.#rules, this.#quotas, this.#ledger];
+    await Promise.all(changes.map((some) => some?.run(over)));
   }
 
   /** When nobody changes anything any more. */

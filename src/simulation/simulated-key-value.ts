@@ -36,6 +36,10 @@ export class HostDatabases {
     return this.#engine.remove(path);
   }
 
+  removeFolder(path: string): void {
+    for (const name of [...this.#databases.keys()]) if (name.startsWith(`${path}/`)) void this.remove(name);
+  }
+
   processDied(): void {
     for (const database of this.#databases.values()) database.crash(0);
   }

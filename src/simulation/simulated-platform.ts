@@ -71,6 +71,12 @@ export class SimulatedHost {
     return this.#databases.database(path);
   }
 
+  /** All files below this folder are gone for good; no process may use them. */
+  removeFolder(path: string): void {
+    this.medium.removeFolder(path);
+    this.#databases.removeFolder(path);
+  }
+
   /** Starts the host's next incarnation; the former one must have been killed. */
   boot(): { incarnation: Incarnation; platform: Platform } {
     if (this.#incarnation !== undefined) throw new Error(`${this.#incarnation.name} still runs`);

@@ -1,17 +1,21 @@
 /** A `brine server` on a simulated host: started as the command line starts it, and started again when it dies. */
 
-import { hasCode } from "../errors/brine-error.ts";
+import { type BrineError, hasCode } from "../errors/brine-error.ts";
+import { Voter } from "../ledger/copies/voter.ts";
 import { segmentName } from "../log/segment-format.ts";
-import { MetadataServer } from "../metadata/metadata-server.ts";
+import { MetadataRole } from "../metadata/metadata-role.ts";
+import type { MetadataServer } from "../metadata/metadata-server.ts";
 import type { Timeouts } from "../metadata/timeouts.ts";
 import { blockBytes } from "../namespace/model.ts";
 import { DiskError } from "../platform/disk.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { StoreServer } from "../store/store-server.ts";
+import type { LedgerRule } from "../wire/catalogue/ledger.ts";
 import { listenPeers } from "../wire/listen.ts";
 import { Service } from "../wire/service.ts";
 import type { Hooks } from "./hooks.ts";
+import type { Incarnation } from "./incarnation.ts";
 import type { SimulatedHost, World } from "./simulated-platform.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 
@@ -22,12 +26,16 @@ const segmentBytes = 8 * 1024 * 1024;
 const chunksToChoose = 1_000;
 /** Of a server's data, on its host's disk. */
 const directory = "/data";
+/** Reasons of an end that are no defect: the disk, or another server leads. */
+const harmlessEnds = ["diskFailed", "noSpace", "notLeader", "notServing"] as const;
 
 export interface ServerPlan {
   readonly name: string;
   readonly roles: readonly ("metadata" | "store")[];
   /** Of a metadata server, where it isn't the default. */
   readonly timeouts?: Partial<Timeouts>;
+  /** It joins with metadata, as the ledger's copy, and this is what holds when one of the two is lost. */
+  readonly copies?: LedgerRule;
 }
 
 export class SimulatedServer {
@@ -36,7 +44,8 @@ export class SimulatedServer {
   readonly host: SimulatedHost;
   readonly #world: World;
   readonly #hooks: Hooks;
-  readonly #leader: Address;
+  /** Servers with metadata. */
+  readonly #leaders: readonly Address[];
   readonly #onDefect: (error: Error) => void;
   #everStarted = false;
   /** A fault has damaged its store, which doesn't know the end of it yet. */
@@ -46,17 +55,23 @@ export class SimulatedServer {
   #isGone = false;
   /** True while somebody wants it down. */
   #down = true;
-  #metadata: MetadataServer | undefined;
+  #metadata: MetadataRole | undefined;
   #store: StoreServer | undefined;
   #parts: { stop(): Promise<void> }[] = [];
 
   /** `onDefect` gets a start that failed without a failing disk. */
-  constructor(world: World, plan: ServerPlan, leader: Address, hooks: Hooks, onDefect: (error: Error) => void) {
+  constructor(
+    world: World,
+    plan: ServerPlan,
+    leaders: readonly Address[],
+    hooks: Hooks,
+    onDefect: (error: Error) => void,
+  ) {
     this.#world = world;
     this.plan = plan;
     this.host = world.host(plan.name);
     this.address = addressOf(plan);
-    this.#leader = leader;
+    this.#leaders = leaders;
     this.#hooks = hooks;
     this.#onDefect = onDefect;
   }
@@ -74,9 +89,9 @@ export class SimulatedServer {
     return this.#down;
   }
 
-  /** The metadata server that runs now, for checkers. */
+  /** The metadata server that leads here now, for checkers. */
   get metadata(): MetadataServer | undefined {
-    return this.#serving ? this.#metadata : undefined;
+    return this.#serving ? this.#metadata?.server : undefined;
   }
 
   /** True if a store that runs here refuses the session. */
@@ -109,6 +124,11 @@ export class SimulatedServer {
     this.#isDamaged = true;
   }
 
+  /** Ledger and state are gone; the server must be down. */
+  loseMetadata(): void {
+    this.host.removeFolder(`${directory}/metadata`);
+  }
+
   /** Boots the host and starts the roles; again and again, until they run. */
   start(): void {
     if (!this.#down || this.#isGone) return;
@@ -137,49 +157,60 @@ export class SimulatedServer {
   #boot(): void {
     const { incarnation, platform } = this.host.boot();
     this.#parts = [];
-    this.#start(this.#hooks.platform?.(this.plan.name, platform) ?? platform, incarnation.pid).then(
+    this.#start(this.#hooks.platform?.(this.plan.name, platform) ?? platform, incarnation).then(
       () => {
         this.#serving = true;
         this.#everStarted ||= this.plan.roles.includes("metadata");
       },
       (error: Error) => {
         this.#world.log.add("warn", `${incarnation.name} did not start`, { error: error.stack ?? error.message });
-        this.host.kill({ power: false });
-        if (!hasCode(error, "diskFailed", "noSpace") && !(error instanceof DiskError)) this.#onDefect(error);
-        this.#world.scheduler.schedule(restartUs, `${this.plan.name} starts again`, () => {
-          if (!this.#down && this.host.incarnation === undefined) this.#boot();
-        });
+        this.#startAgain(error);
       },
     );
   }
 
-  async #start(platform: Platform, pid: number): Promise<void> {
+  /** As a supervisor does with a process that has ended by itself. */
+  #startAgain(error: Error): void {
+    this.#serving = false;
+    this.host.kill({ power: false });
+    if (!hasCode(error, ...harmlessEnds) && !(error instanceof DiskError)) this.#onDefect(error);
+    this.#world.scheduler.schedule(restartUs, `${this.plan.name} starts again`, () => {
+      if (!this.#down && this.host.incarnation === undefined) this.#boot();
+    });
+  }
+
+  async #start(platform: Platform, incarnation: Incarnation): Promise<void> {
     await platform.disk.makeDirectory(directory);
     await platform.disk.lockDirectory(directory);
     const newService = () => this.#hooks.service?.(this.plan.name) ?? new Service();
     const service = newService();
     const ids = { clusterId: clusterId, serverId: `server ${this.plan.name}` };
-    let term = 0;
-    const common = { ...ids, address: this.address, pid };
+    const common = { ...ids, address: this.address, pid: incarnation.pid };
+    const voter = await Voter.open(platform, { path: `${directory}/ballot`, serverId: ids.serverId });
+    voter.register(service);
+    let metadata: MetadataRole | undefined;
     if (this.plan.roles.includes("metadata")) {
       // A start that failed half-way may have made the cluster or not: only what was served is known to be there.
       const createCluster = !this.#everStarted && (await isFresh(platform, `${directory}/metadata`));
-      const metadata = await MetadataServer.start(platform, {
+      metadata = await MetadataRole.start(platform, {
         ...common,
         directory: `${directory}/metadata`,
         createCluster,
+        voter,
+        leaders: this.plan.copies === undefined ? [] : this.#leaders.filter((leader) => leader !== this.address),
+        rule: this.plan.copies ?? "preferred",
+        onEnd: (error) => this.#roleEnded(incarnation, error),
         ...(this.plan.timeouts && { timeouts: this.plan.timeouts }),
       });
       this.#parts.push(metadata);
       this.#metadata = metadata;
       metadata.register(service);
-      term = metadata.term;
     }
     if (this.plan.roles.includes("store")) {
       const store = await StoreServer.start(platform, {
         ...common,
         directory: `${directory}/store`,
-        leaders: [this.#leader],
+        leaders: this.#leaders,
         roles: this.plan.roles,
         segmentBytes,
         linkService: newService(),
@@ -193,8 +224,15 @@ export class SimulatedServer {
       this.#store = store;
       store.register(service);
     }
-    const listener = await listenPeers(platform, this.address, { identity: () => ({ ...ids, term }), service });
+    const identity = () => ({ ...ids, term: metadata?.term ?? 0 });
+    const listener = await listenPeers(platform, this.address, { identity, service });
     this.#parts.push({ stop: () => listener.close() });
+  }
+
+  #roleEnded(incarnation: Incarnation, error: BrineError): void {
+    if (!incarnation.alive || this.#down) return;
+    this.#world.log.add("warn", `${incarnation.name}: the metadata role has ended`, { error: error.message });
+    this.#startAgain(error);
   }
 }
 

@@ -17,6 +17,8 @@ export interface SimulationOptions {
   readonly rules?: boolean;
   /** Quotas come, change and go. */
   readonly quotas?: boolean;
+  /** The ledger has two copies; leaders are lost, and their copies promoted. Alone. */
+  readonly copies?: boolean;
   /** What applications do more of; default: as the seed says. */
   readonly more?: readonly Kind[];
 }
@@ -27,6 +29,8 @@ export interface SimulationResult {
   readonly operations: number;
   /** How often which fault struck. */
   readonly faults: ReadonlyMap<FaultKind, number>;
+  /** What was done to the ledger's copies, how often. */
+  readonly ledgerChanges: ReadonlyMap<string, number>;
   readonly events: number;
   readonly virtualMs: number;
   /** Most states that were possible at one time: how much the history left open. */

@@ -52,6 +52,18 @@ test("simulations in which quotas come, change and go", async () => {
   }
 });
 
+test("simulations in which leaders are lost and the ledger's copies promoted", async () => {
+  const done = new Map<string, number>();
+  for (let seed = 1; seed <= 3; seed++) {
+    const { failure, ledgerChanges } = await simulate({ seed, operations, faults: "some", copies: true });
+    for (const [change, count] of ledgerChanges) done.set(change, (done.get(change) ?? 0) + count);
+    const again = `npm run simulate -- --seed ${seed} --operations ${operations} --faults some --copies`;
+    if (failure !== undefined)
+      assert.fail(`${failure.error.stack}\n${failure.history.slice(-10).join("\n")}\nagain: ${again}`);
+  }
+  assert.ok((done.get("promoted") ?? 0) > 0, "something was promoted");
+});
+
 test("every kind of fault strikes in these", () => {
   assert.deepEqual([...struck].sort(), [...faultKinds].sort());
 });

@@ -13,14 +13,15 @@ import type { ClusterStatus } from "../wire/catalogue/admin.ts";
 import { Application } from "./application.ts";
 import { audit } from "./audit.ts";
 import { keepChecking } from "./checkers/chunks.ts";
+import { checkCopiesEqual, checkOneLeader } from "./checkers/leaders.ts";
 import { checkCaches, checkExclusive } from "./checkers/leases.ts";
 import { LinearizabilityChecker } from "./checkers/linearizability.ts";
 import { type ChunkPlaces, whenMembersEqual } from "./checkers/members.ts";
 import { checkMetadata } from "./checkers/metadata.ts";
 import { Undecided, Violation } from "./checkers/violation.ts";
-import { combinedLayout, memberLayout, rootMode, SimulatedCluster, separateLayout } from "./cluster.ts";
+import { layoutFor, rootMode, SimulatedCluster } from "./cluster.ts";
 import { Faults } from "./faults.ts";
-import { rebuildAfterMs, replicasAtRest } from "./member-changes.ts";
+import { replicasAtRest } from "./member-changes.ts";
 import { Model } from "./model.ts";
 import { owner } from "./model-operations.ts";
 import { type Mount, MountDied } from "./mount.ts";
@@ -44,6 +45,7 @@ const workMsMax = 300_000;
 /** No simulation lasts so long, unless it runs in circles. */
 const virtualMsMax = 3_600_000;
 const pollMs = 500;
+const slowThinkUsMax = 3_000_000;
 /** Leases are looked at after so many events. */
 const stepsBetweenLooks = 20;
 /** After the last operation, until everything is written back and given back. */
@@ -64,8 +66,8 @@ class Simulation {
   readonly #random: SimulatedRandom;
   readonly #cluster: SimulatedCluster;
   readonly #faults: Faults;
-  /** There are more stores than copies, and who is away for long is given up. */
-  readonly #hasSpares: boolean;
+  /** Somebody changes the cluster meanwhile. */
+  readonly #isOperated: boolean;
   readonly #deadMounts = new Set<string>();
   /** Mounts whose session may have ended, with its number. */
   readonly #riskyMounts = new Map<string, number>();
@@ -83,10 +85,9 @@ class Simulation {
     this.#options = options;
     this.#world = new World(options.seed, options.logLevel);
     this.#random = this.#world.scheduler.random.fork("simulation");
-    this.#hasSpares = options.members === true || options.rules === true;
-    const layout = this.#hasSpares ? memberLayout(rebuildAfterMs) : this.#random.pick([combinedLayout, separateLayout]);
-    const clients = ["one", "two"];
-    this.#cluster = new SimulatedCluster(this.#world, layout, clients, options.hooks ?? {}, {
+    this.#isOperated = options.members === true || options.rules === true || options.copies === true;
+    const layout = layoutFor(options, this.#random);
+    this.#cluster = new SimulatedCluster(this.#world, layout, ["one", "two"], options.hooks ?? {}, {
       onClientDeath: (mount) => {
         this.#deadMounts.add(mount);
         this.#riskyMounts.delete(mount);
@@ -102,7 +103,7 @@ class Simulation {
     });
     this.#faults = new Faults(this.#cluster, this.#random.fork("faults"), options.faults, {
       openCount: () => this.#checker?.openCount ?? 0,
-      mayDamage: !this.#hasSpares,
+      mayDamage: !this.#isOperated,
     });
   }
 
@@ -129,6 +130,7 @@ class Simulation {
       digest: scheduler.digest(),
       operations: this.#recorder?.count ?? 0,
       faults: this.#faults.applied,
+      ledgerChanges: this.#operator?.ledgerChanges ?? new Map(),
       events: scheduler.steps,
       virtualMs: Math.round(scheduler.nowUs / 1_000),
       configurations: this.#checker?.configurationsMost ?? 0,
@@ -142,7 +144,7 @@ class Simulation {
   }
 
   async #story(): Promise<void> {
-    await this.#within("start", this.#cluster.start(this.#hasSpares ? replicasAtRest : undefined));
+    await this.#within("start", this.#cluster.start(this.#isOperated ? replicasAtRest : undefined));
     const { root } = await this.#cluster.clients[0]!.mount();
     const checker = new LinearizabilityChecker(Model.withRoot(root, rootMode, owner.uid, owner.gid));
     this.#checker = checker;
@@ -155,30 +157,19 @@ class Simulation {
       this.#world.scheduler.nowUs >= untilUs ||
       this.#failure !== undefined;
     const applications = this.#applications(recorder, checker).map((application) => application.work(enough));
-    const work = Promise.all(applications);
-    work.catch((error: Error) => {
-      this.#failure ??= error;
-    });
+    const work = this.#watched(Promise.all(applications));
     this.#faults.start();
-    const mourning = this.#mourn(enough);
-    mourning.catch((error: Error) => {
-      this.#failure ??= error;
-    });
-    keepChecking(this.#cluster, (ms) => this.#wait(ms), enough).catch((error: Error) => {
-      this.#failure ??= error;
-    });
+    const mourning = this.#watched(this.#mourn(enough));
+    void this.#watched(keepChecking(this.#cluster, (ms) => this.#wait(ms), enough));
     const operator = new Operator(this.#options, this.#cluster, this.#random, (ms) => this.#wait(ms), firstVolume);
     this.#operator = operator;
     await operator.start();
-    const changes = operator.run(enough);
-    changes.catch((error: Error) => {
-      this.#failure ??= error;
-    });
+    const changes = this.#watched(operator.run(enough));
     this.#watchLeases();
     this.#phase = "work";
     while (!enough()) await this.#wait(pollMs);
     await this.#faults.stop();
-    await this.#within("stores come and go", changes);
+    await this.#within("changes end", changes);
     await this.#within("operations end", work);
     await this.#within("members in sync", this.#cluster.whole());
     await this.#within("sessions of the dead gone", mourning);
@@ -190,11 +181,12 @@ class Simulation {
     for (const server of this.#cluster.servers) server.kill({ power: true });
     for (const server of this.#cluster.servers) server.start();
     await this.#within("audit after a loss of power", this.#auditAll());
-    await this.#within("unmount", this.#unmount());
+    await this.#within("unmount", this.#cluster.unmount());
     await this.#within("members in sync at the end", this.#cluster.whole());
     const places = await this.#within("members equal at the end", this.#compareMembers());
+    const { leader, metadataServers } = this.#cluster;
     await this.#within("servers stop", this.#stopServers());
-    const { leader } = this.#cluster;
+    checkCopiesEqual(metadataServers.map(({ host, statePath }) => host.database(statePath)));
     const state = leader.host.database(leader.statePath).open();
     this.#leftBehind = checkMetadata(state, places);
     operator.check(state);
@@ -203,6 +195,8 @@ class Simulation {
   #applications(recorder: Recorder, checker: LinearizabilityChecker): Application[] {
     const { scheduler } = this.#world;
     const largeChance = this.#random.pick([0, 0.01, 0.04, 0.2]);
+    // A promotion takes seconds: applications must still be at work.
+    const pace = this.#options.copies ? { thinkUsMax: slowThinkUsMax } : {};
     const character = this.#random.below(1_000);
     let lockOwner = 0;
     const make = (name: string, clients = this.#cluster.clients) => {
@@ -212,7 +206,7 @@ class Simulation {
         ...{ largeChance, character, lockOwner, abilities },
         more: this.#options.more,
       });
-      return new Application(clients, { recorder, checker, workload, scheduler }, random);
+      return new Application(clients, { recorder, checker, workload, scheduler, ...pace }, random);
     };
     // One at a time, the outcome of each is certain; many at once, the order is not. Both find things.
     if (this.#random.chance(0.3)) return [make("only one")];
@@ -306,6 +300,7 @@ class Simulation {
     try {
       checkExclusive(this.#mounts());
       this.#operator?.look();
+      checkOneLeader(this.#cluster.metadataServers);
     } catch (error) {
       this.#failure = error as Error;
     }
@@ -351,25 +346,17 @@ class Simulation {
     );
   }
 
+  /** The leader first: what it still writes, its copy gets. */
   async #stopServers(): Promise<void> {
-    for (const server of this.#cluster.servers) await server.stop();
+    for (const server of new Set([this.#cluster.leader, ...this.#cluster.servers])) await server.stop();
   }
 
-  async #unmount(): Promise<void> {
-    const names: string[] = [];
-    for (const client of this.#cluster.clients) {
-      const { client: mounted, name } = await client.mount();
-      names.push(name);
-      await mounted.unmount();
-    }
-    for (;;) {
-      const { sessions } = await this.#cluster.status();
-      const left = sessions.filter(({ host }) => names.includes(host));
-      if (left.length > 0) throw new Violation("unmount ends the session", `${left.length} are left`);
-      // Those of clients that were killed while they mounted end when their time is over.
-      if (sessions.length === 0) return;
-      await this.#wait(pollMs);
-    }
+  /** Its failure is the simulation's, whether or not somebody waits for it. */
+  #watched<T>(work: Promise<T>): Promise<T> {
+    work.catch((error: Error) => {
+      this.#failure ??= error;
+    });
+    return work;
   }
 
   /** Liveness: what is waited for must happen within a bound. */

@@ -21,22 +21,18 @@ export interface Search {
   readonly members?: boolean;
   /** Placement rules change, and are applied. */
   readonly rules?: boolean;
+  /** The ledger has two copies; leaders are lost. */
+  readonly copies?: boolean;
   /** What the applications do more of. */
   readonly more?: readonly Kind[];
 }
 
 export async function mustBeFound(hooks: () => Hooks, expected: RegExp, search: Search = {}): Promise<void> {
-  const { faults = "none", seeds = 8, firstSeed = 1, operations = 150, members = false, rules = false, more } = search;
+  const { faults = "none", seeds = 8, firstSeed = 1, operations = 150, more } = search;
+  const { members = false, rules = false, copies = false } = search;
   for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {
-    const { failure } = await simulate({
-      seed,
-      operations,
-      faults,
-      hooks: hooks(),
-      members,
-      rules,
-      ...(more && { more }),
-    });
+    const options = { seed, operations, faults, hooks: hooks(), members, rules, copies };
+    const { failure } = await simulate({ ...options, ...(more && { more }) });
     if (failure === undefined) continue;
     assert.match(failure.error.message, expected);
     return;

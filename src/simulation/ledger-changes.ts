@@ -1,0 +1,155 @@
+/**
+ * What an operator of a ledger with two copies lives through while applications work: the leader dies for good, is cut off or
+ * paused, or seems to be well, and its copy is promoted, by the rules alone (`brine ledger promote`, without accepting a loss); the copy
+ * or both are away for a while. In the end there are two copies again, in step.
+ */
+import { BrineError } from "../errors/brine-error.ts";
+import type { SimulatedCluster } from "./cluster.ts";
+import type { SimulatedRandom } from "./simulated-random.ts";
+import type { SimulatedServer } from "./simulated-server.ts";
+
+/** Around a leader's leave to serve, and the time that a promotion waits for it. */
+const awayMs = [500, 15_000] as const;
+/** A person notices, and acts. */
+const thoughtMs = [0, 3_000] as const;
+const promotionsMax = 20;
+
+export class LedgerChanges {
+  readonly #cluster: SimulatedCluster;
+  readonly #random: SimulatedRandom;
+  readonly #wait: (ms: number) => Promise<void>;
+  /** How often what was done. */
+  readonly done = new Map<string, number>();
+
+  constructor(cluster: SimulatedCluster, random: SimulatedRandom, wait: (ms: number) => Promise<void>) {
+    this.#cluster = cluster;
+    this.#random = random;
+    this.#wait = wait;
+  }
+
+  /** One after the other until `over`. */
+  async run(over: () => boolean): Promise<void> {
+    const changes = {
+      promotion: () => this.#promote(this.#copy),
+      death: () => this.#death(),
+      crash: () => this.#crash(),
+      cut: () => this.#cut(),
+      pause: () => this.#pause(),
+      copyAway: () => this.#away([this.#copy]),
+      bothAway: () => this.#away(this.#cluster.metadataServers),
+    };
+    while (!over()) {
+      await this.#wait(this.#random.between(50, 1_500));
+      const kind = this.#random.pick(Object.keys(changes) as (keyof typeof changes)[]);
+      if (over()) break;
+      await changes[kind]();
+      this.#count(kind);
+    }
+  }
+
+  get #copy(): SimulatedServer {
+    const { leader, metadataServers } = this.#cluster;
+    return metadataServers.find((server) => server !== leader)!;
+  }
+
+  /** True if it leads now. Where the leader is well, it is refused. */
+  async #promote(server: SimulatedServer): Promise<boolean> {
+    try {
+      await this.#cluster.promote(server, { oldLeaderIsOff: false });
+      this.#log("promoted", { server: server.plan.name });
+      this.#count("promoted");
+      return true;
+    } catch (error) {
+      if (!(error instanceof BrineError)) throw error;
+      this.#log("not promoted", { server: server.plan.name, reason: error.message });
+      return false;
+    }
+  }
+
+  /** The leader is away, and an operator doesn't wait for it. */
+  async #crash(): Promise<void> {
+    const { leader } = this.#cluster;
+    const copy = this.#copy;
+    this.#log("crash", { server: leader.plan.name });
+    leader.kill({ power: this.#random.chance(0.5) });
+    await this.#wait(this.#random.between(...thoughtMs));
+    const back = this.#wait(this.#random.between(...awayMs)).then(() => leader.start());
+    await this.#promote(copy);
+    await back;
+  }
+
+  /** The leader never comes back with what it had, unless it turns out that only it has everything. */
+  async #death(): Promise<void> {
+    const { leader } = this.#cluster;
+    const copy = this.#copy;
+    this.#log("death", { server: leader.plan.name });
+    leader.kill({ power: true });
+    for (let count = 0; count < promotionsMax && leader.down; count++) {
+      await this.#wait(this.#random.between(...thoughtMs));
+      if (!copy.serving) copy.start();
+      if (!(await this.#promote(copy))) continue;
+      // Another fault's end may have started it again.
+      if (!leader.down) break;
+      leader.loseMetadata();
+      this.#count("lost");
+      break;
+    }
+    leader.start();
+  }
+
+  async #cut(): Promise<void> {
+    const { fabric } = this.#cluster.world;
+    const { leader, servers, clients } = this.#cluster;
+    const copy = this.#copy;
+    const others = servers.filter((server) => server !== leader).map(({ host }) => host.name);
+    // Some of the clients may be on its side.
+    const apart = this.#random.pick([[], clients.slice(0, 1), clients]);
+    const names = [...others, ...apart.map(({ host }) => host.name)];
+    const forMs = this.#random.between(...awayMs);
+    this.#log("cut", { server: leader.plan.name, forMs, clients: apart.length });
+    for (const client of clients) client.silentFor(forMs);
+    const { name } = leader.host;
+    const links = names.flatMap((other) => [fabric.link(name, other), fabric.link(other, name)]);
+    for (const link of links) link.setCut(true);
+    const over = this.#wait(forMs).then(() => {
+      for (const link of links) link.setCut(false);
+    });
+    await this.#wait(this.#random.between(...thoughtMs));
+    await this.#promote(copy);
+    await over;
+  }
+
+  async #pause(): Promise<void> {
+    const { leader, clients } = this.#cluster;
+    const copy = this.#copy;
+    const { incarnation } = leader.host;
+    if (incarnation === undefined || incarnation.paused) return;
+    const forMs = this.#random.between(...awayMs);
+    this.#log("pause", { server: leader.plan.name, forMs });
+    for (const client of clients) client.silentFor(forMs);
+    incarnation.pause();
+    const over = this.#wait(forMs).then(() => incarnation.resume());
+    await this.#wait(this.#random.between(...thoughtMs));
+    await this.#promote(copy);
+    await over;
+  }
+
+  async #away(victims: readonly SimulatedServer[]): Promise<void> {
+    this.#log("away", { servers: victims.map(({ plan }) => plan.name).join() });
+    const power = this.#random.chance(0.5);
+    for (const victim of victims) victim.kill({ power });
+    const back = victims.map(async (victim) => {
+      await this.#wait(this.#random.between(...awayMs));
+      victim.start();
+    });
+    await Promise.all(back);
+  }
+
+  #count(what: string): void {
+    this.done.set(what, (this.done.get(what) ?? 0) + 1);
+  }
+
+  #log(what: string, fields: Record<string, string | number>): void {
+    this.#cluster.world.log.add("info", `LEDGER ${what}`, fields);
+  }
+}
