@@ -213,17 +213,39 @@ export class SimulatedCluster {
     }
   }
 
+  /** Resolves when the leader has told all stores that are there. */
+  async orderScrub(): Promise<void> {
+    await this.request(orderScrub, { store: "", volume: "" });
+  }
+
+  async #scrubs() {
+    const { servers, badRanges } = await this.status();
+    return { scrubs: servers.filter(({ store }) => store !== 0).map(({ scrub }) => scrub), badRanges };
+  }
+
+  /** Resolves with when they began, once none runs. */
+  async #scrubsEnded(): Promise<Set<number>> {
+    for (;;) {
+      const { scrubs } = await this.#scrubs();
+      if (scrubs.every((scrub) => scrub?.endedMs !== 0)) return new Set(scrubs.map((scrub) => scrub?.beganMs ?? 0));
+      await sleep(this.#admin.clock, adminRetryMs);
+    }
+  }
+
   /**
    * All stores read and repair everything. Resolves when they are done, with what they have found.
    * Errors: Violation (something is bad although another member is whole).
    */
   async scrubbed(): Promise<{ badBlocks: number; differingBlocks: number }> {
-    await this.request(orderScrub, { store: "", volume: "" });
+    // One that goes on from before may have found what has passed since.
+    const before = await this.#scrubsEnded();
+    await this.orderScrub();
     for (;;) {
       await sleep(this.#admin.clock, adminRetryMs);
-      const { servers, badRanges } = await this.status();
-      const scrubs = servers.filter(({ store }) => store !== 0).map(({ scrub }) => scrub);
-      if (!scrubs.every((scrub) => scrub?.isOrdered === true && scrub.endedMs !== 0)) continue;
+      const { scrubs, badRanges } = await this.#scrubs();
+      const isDone = (scrub: (typeof scrubs)[number]) =>
+        scrub?.isOrdered === true && scrub.endedMs !== 0 && !before.has(scrub.beganMs);
+      if (!scrubs.every(isDone)) continue;
       const [bad] = badRanges;
       if (bad !== undefined) throw new Violation("rot is repaired", `chunk ${bad.chunk} is bad on store ${bad.stores}`);
       const sum = (what: "badBlocks" | "differingBlocks") => scrubs.reduce((all, scrub) => all + scrub![what], 0);

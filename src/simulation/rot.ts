@@ -8,6 +8,7 @@ import type { SimulatedRandom } from "./simulated-random.ts";
 import type { SimulatedServer } from "./simulated-server.ts";
 
 const blocksMax = 4;
+const scrubChance = 0.4;
 
 export class Rot {
   readonly #cluster: SimulatedCluster;
@@ -23,6 +24,8 @@ export class Rot {
   strike(): boolean {
     this.#victim ??= this.#random.pick(this.#cluster.stores);
     let struck = false;
+    // A scrub amid all else that goes on, too: what is under way, or in doubt, must be none of its business.
+    if (this.#random.chance(scrubChance)) void this.#cluster.orderScrub();
     for (let left = this.#random.between(1, blocksMax); left > 0; left--) {
       const where = this.#victim.rot(this.#random);
       if (where === undefined) continue;
