@@ -243,6 +243,10 @@ export class Admin {
       problems.push(
         `${who} has a failed disk (${failure})${behind}. Replace the disk and start the server on an empty directory.`,
       );
+    } else if (state.stall !== undefined) {
+      problems.push(
+        `${who} has a disk that does not answer (${state.stall} when it said so)${behind}. It comes back by itself when the disk does.`,
+      );
     } else if (state.lost !== undefined) {
       problems.push(
         `${who} has lost data of which it has the only copy (${state.lost}): it waits. Bring a store back that has another copy, or start it with --accept-loss.`,

@@ -165,6 +165,7 @@ test("a store that says that its disk has failed leaves its groups, and does not
     repairedBlocks: 0,
     badRanges: [],
     scrub: undefined,
+    stall: undefined,
     catchUps: [],
   };
   harness.parts.stores.heartbeat({ store: b.store, ...space, failure: "EIO" }, b.peer);
@@ -175,6 +176,21 @@ test("a store that says that its disk has failed leaves its groups, and does not
   await harness.pass(1_000, { stores: [a], sessions: [client] });
   assert.deepEqual(statesOf(harness, b.store), { behind: 32 });
   assert.ok(harness.parts.admin.status().problems.some((problem) => problem.includes("failed disk (EIO)")));
+});
+
+test("a store whose disk doesn't answer leaves its groups at once, and comes back when it registers", async () => {
+  const { harness, a, b, client } = await cluster();
+  const space = { totalBytes: 100, freeBytes: 60, badBlocks: 0, repairedBlocks: 0, badRanges: [], catchUps: [] };
+  const body = { store: b.store, ...space, scrub: undefined, failure: undefined, stall: "no answer for 2.1 s" };
+  harness.parts.stores.heartbeat(body, b.peer);
+  await drain();
+  assert.deepEqual(statesOf(harness, b.store), { behind: 32 });
+  assert.ok(harness.parts.admin.status().problems.some((problem) => problem.includes("no answer for 2.1 s")));
+  const again = new FakePeer("store");
+  await harness.parts.stores.register({ ...registration, serverId: "b", address: "b:1" }, again, () => undefined);
+  harness.beat(b.store, again);
+  await harness.pass(1_000, { stores: [a, { ...b, peer: again }], sessions: [client] });
+  assert.equal(statesOf(harness, b.store).behind, undefined, "it catches up");
 });
 
 test("while nothing is mounted, a cluster that is being stopped stays in sync", async () => {

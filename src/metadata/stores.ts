@@ -6,7 +6,7 @@
  *
  * - that time and a margin have passed since the last heartbeat was received, or
  * - nobody listens at its address: its process has ended (a new one has to register before it serves), or
- * - it says itself that its disk has failed.
+ * - it says itself that its disk has failed, or doesn't answer (until it registers again).
  *
  * A connection that breaks says nothing by itself: the address is asked at once, and again and again.
  *
@@ -45,6 +45,8 @@ export interface StoreState {
   catchUps: readonly CatchUpProgress[];
   /** What it says of its disk. */
   failure: string | undefined;
+  /** How its disk does not answer: it serves nothing. */
+  stall: string | undefined;
   /** Why it isn't taken in: it has lost data of which it has the only copy. */
   lost: string | undefined;
   heardMs: number;
@@ -91,6 +93,7 @@ export interface Heartbeat {
   readonly badRanges: readonly BadRange[];
   readonly scrub: ScrubReport | undefined;
   readonly failure: string | undefined;
+  readonly stall: string | undefined;
   readonly catchUps: readonly CatchUpProgress[];
 }
 
@@ -191,6 +194,7 @@ export class Stores {
     Object.assign(state, { address, peer, pid, roles, totalBytes, freeBytes, failure, heardMs: receivedMs });
     Object.assign(state, {
       hasBeat: false,
+      stall: undefined,
       isRefused: false,
       isSeen: true,
       offlineSinceNs: undefined,
@@ -225,16 +229,19 @@ export class Stores {
   heartbeat(request: Heartbeat, peer: Peer): void {
     const state = this.#stores.get(request.store);
     if (state?.peer !== peer) throw new BrineError("notServing", `store ${request.store} has to register first`);
-    const { totalBytes, freeBytes, badBlocks, repairedBlocks, badRanges, scrub, catchUps, failure } = request;
+    const { totalBytes, freeBytes, badBlocks, repairedBlocks, badRanges, scrub, catchUps, failure, stall } = request;
     if (failure !== undefined && state.failure === undefined) {
       this.#leader.log.error("a store's disk has failed", { store: state.store, address: state.address, failure });
+    }
+    if (stall !== undefined) {
+      this.#leader.log.error("a store's disk does not answer", { store: state.store, address: state.address, stall });
     }
     if (badBlocks > state.badBlocks) {
       this.#leader.log.warn("a store has found bad blocks", { store: state.store, badBlocks });
     }
     const heardMs = this.#leader.lifetime.nowMs();
     Object.assign(state, { totalBytes, freeBytes, badBlocks, repairedBlocks, badRanges, scrub });
-    Object.assign(state, { catchUps, failure, heardMs, hasBeat: true });
+    Object.assign(state, { catchUps, failure, stall, heardMs, hasBeat: true });
     this.#noticeChange(state);
   }
 
@@ -269,6 +276,7 @@ export class Stores {
       scrub: undefined,
       catchUps: [],
       failure: undefined,
+      stall: undefined,
       lost: undefined,
       heardMs: this.#leader.lifetime.nowMs(),
       hasBeat: false,
@@ -341,7 +349,8 @@ export class Stores {
   }
 
   #isStill(state: StoreState): boolean {
-    return state.failure !== undefined || this.#isOverdue(state) || (state.peer === undefined && state.isRefused);
+    if (state.failure !== undefined || state.stall !== undefined) return true;
+    return this.#isOverdue(state) || (state.peer === undefined && state.isRefused);
   }
 
   /** The store has been removed: it is told so when it registers again. */

@@ -5,6 +5,9 @@
  * A leader whose term is below that of another one that was met is outdated: it was restored from a backup, or its machine came
  * back after another took its place. Nothing of it is believed. The term is durable before the store does what its leader says.
  *
+ * When the disk no longer answers, the store says so and serves nothing more: the others go on without it, where there are any. It
+ * registers again when the disk has answered, and catches up.
+ *
  * A tie that breaks is made anew, at once the first time and then ever more slowly. Meanwhile the store goes on serving
  * until its lease ends (admission.ts).
  */
@@ -42,6 +45,8 @@ const retryMsMin = 20;
 const retryMsMax = 1_000;
 /** A tie that held for so long was a good one: the next is tried without delay. */
 const steadyMs = 1_000;
+/** Between looks at whether the disk answers. */
+const diskWatchMs = 250;
 
 export interface LeaderLinkOptions {
   /** Of the store. */
@@ -65,6 +70,8 @@ export interface LeaderLinkParts {
   readonly service: Service;
   readonly term: number;
   readonly catchUps: CatchUps;
+  /** What is wrong with a disk that no longer answers; undefined while it does. */
+  readonly stall: () => string | undefined;
   /** What heartbeats say of bad blocks. */
   readonly health: () => { repairedBlocks: number; badRanges: BadRange[]; scrub: ScrubReport | undefined };
   /** The leader has said what has become of the groups. */
@@ -83,6 +90,9 @@ export class LeaderLink {
   readonly #onGroups: () => void;
   #peer: Peer | undefined;
   #heartbeatTimer: Timer | undefined;
+  #diskTimer: Timer | undefined;
+  /** Nothing is served until the next registration: the disk did not answer. */
+  #isStalled = false;
   #retryTimer: Timer | undefined;
   #stopWaiting: (() => void) | undefined;
   #serveMs = 0;
@@ -118,6 +128,7 @@ export class LeaderLink {
     this.#stopped = true;
     this.#admission.stopServing();
     this.#heartbeatTimer?.cancel();
+    this.#diskTimer?.cancel();
     this.#cutOffTimer?.cancel();
     this.#stopWaiting?.();
     this.#peer?.close("the store stops");
@@ -147,6 +158,8 @@ export class LeaderLink {
     let retryMs = 0;
     let round = 0;
     while (!this.#stopped) {
+      while (this.#parts.stall() !== undefined && !this.#stopped) await this.#wait(diskWatchMs);
+      if (this.#stopped) return;
       const address = this.#leaders.inRound(round);
       const isLast = this.#leaders.endsWith(round);
       round += 1;
@@ -193,6 +206,7 @@ export class LeaderLink {
       if (registration.lossSettled) await this.#store.damageNote.forget();
       if (this.#store.failure === undefined) await this.#learnGroups(registration);
       this.#onGroups();
+      this.#isStalled = false;
       this.#serveMs = registration.serveMs;
       this.#heartbeatMs = registration.heartbeatMs;
       this.#serveFrom(sentMs);
@@ -251,10 +265,26 @@ export class LeaderLink {
     const ended = new Promise<string>((resolve) => peer.onClose(resolve));
     if (this.#store.failure === undefined) this.#scheduleHeartbeat(peer);
     else void this.#heartbeat(peer);
+    this.#watchDisk(peer);
     const reason = await ended;
     this.#heartbeatTimer?.cancel();
+    this.#diskTimer?.cancel();
     this.#peer = undefined;
     if (!this.#stopped) this.#logger.warn("connection to the leader lost", { reason });
+  }
+
+  #watchDisk(peer: Peer): void {
+    this.#diskTimer = this.#platform.clock.startTimer(diskWatchMs, () => {
+      const stall = this.#parts.stall();
+      if (stall === undefined) {
+        this.#watchDisk(peer);
+        return;
+      }
+      this.#logger.error("the disk does not answer: nothing is served until it does", { stall });
+      this.#isStalled = true;
+      this.#admission.stopServing();
+      void this.#heartbeat(peer, stall).then(() => peer.close(`its disk gives ${stall}`));
+    });
   }
 
   #scheduleHeartbeat(peer: Peer): void {
@@ -266,7 +296,7 @@ export class LeaderLink {
    * Never rejects: a heartbeat that gets no answer within half of the lease ends the connection, which leaves time to make
    * it anew before the lease ends.
    */
-  async #heartbeat(peer: Peer): Promise<void> {
+  async #heartbeat(peer: Peer, stall?: string): Promise<void> {
     const store = this.#admission.storeNumber!;
     const sentMs = this.#platform.clock.nowMs();
     try {
@@ -274,6 +304,7 @@ export class LeaderLink {
         store,
         ...this.#store.space,
         failure: this.#store.failure?.slice(0, 200),
+        stall,
         catchUps: this.#catchUps.progress(),
         ...this.#parts.health(),
       };
@@ -289,6 +320,8 @@ export class LeaderLink {
 
   /** The request sent at `sentMs` was answered. */
   #serveFrom(sentMs: number): void {
+    // What was answered before the leader heard of the stall no longer counts.
+    if (this.#isStalled) return;
     const untilMs = sentMs + this.#serveMs;
     this.#admission.serveUntil(untilMs);
     this.#cutOffTimer?.cancel();

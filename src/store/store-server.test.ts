@@ -97,6 +97,26 @@ test("a disk that fails is told to the leader, and nothing is served from it", a
   await assert.rejects(readFrom(store, { generation: 1, chunk }, 1), failsWith("diskFailed"));
 });
 
+test("a disk that doesn't answer is told to the leader, nothing is served meanwhile, and the store registers when it answers", async (context) => {
+  const { cluster, store } = await oneStore(context);
+  await writeTo(store, { generation: 1, chunk }, 0, blocksOf(7, 0, 1), { grant: 1, sequence: 1 });
+  const hang = Promise.withResolvers<void>();
+  store.disk.hang = hang.promise;
+  const write = writeTo(store, { generation: 1, chunk }, 0, blocksOf(9, 0, 1), { grant: 2, sequence: 1 });
+  write.catch(() => {});
+  await until("stall in a heartbeat", () => cluster.heartbeats.some(({ stall }) => stall !== undefined));
+  await assert.rejects(readFrom(store, { generation: 1, chunk }, 1), failsWith("notServing"));
+  const before = cluster.heartbeats.length;
+  await new Promise((resolve) => setTimeout(resolve, 4 * cluster.serveMs));
+  assert.equal(cluster.heartbeats.length, before, "it does not register while the disk hangs");
+  store.disk.hang = undefined;
+  hang.resolve();
+  await until("heartbeat", () => cluster.heartbeats.length > before);
+  assert.equal(cluster.heartbeats.at(-1)!.stall, undefined);
+  await write;
+  assert.deepEqual(await readFrom(store, { generation: 1, chunk }, 1), [9]);
+});
+
 /** Store 1 in sync; store 2 has the first four chunks and missed the rest, holds an unfinished write and a lost chunk. */
 async function twoStores(context: TestContext) {
   const cluster = new TestCluster();

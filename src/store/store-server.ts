@@ -21,6 +21,7 @@ import { ScrubComparison } from "./scrub-comparison.ts";
 import { Store } from "./store.ts";
 import { readLeaderTerm } from "./store-directory.ts";
 import { registerStoreGauges, storeWaits } from "./store-waits.ts";
+import { WatchedDisk } from "./watched-disk.ts";
 
 /** Of other members; on one machine or in one room a connection is there in milliseconds. */
 const connectTimeoutMs = 2_000;
@@ -75,16 +76,23 @@ export class StoreServer {
    */
   static async start(platform: Platform, options: StoreServerOptions): Promise<StoreServer> {
     const { directory, segmentBytes } = options;
-    const store = await Store.open(platform, { directory, ...(segmentBytes !== undefined && { segmentBytes }) });
+    const disk = new WatchedDisk(platform.disk, platform.clock);
+    const watched = { ...platform, disk };
+    const store = await Store.open(watched, { directory, ...(segmentBytes !== undefined && { segmentBytes }) });
     try {
-      return new StoreServer(platform, options, store, await readLeaderTerm(platform, directory));
+      return new StoreServer(watched, options, store, await readLeaderTerm(watched, directory));
     } catch (error) {
       await store.close();
       throw error;
     }
   }
 
-  private constructor(platform: Platform, options: StoreServerOptions, store: Store, term: number) {
+  private constructor(
+    platform: Platform & { readonly disk: WatchedDisk },
+    options: StoreServerOptions,
+    store: Store,
+    term: number,
+  ) {
     this.#store = store;
     this.#admission = new Admission(platform.clock, store);
     const { serverId, clusterId, pid } = options;
@@ -114,6 +122,7 @@ export class StoreServer {
     this.#link = new LeaderLink(platform, options, {
       ...{ store, admission: this.#admission, service, term },
       catchUps: this.#catchUps,
+      stall: () => platform.disk.stall,
       health: () => ({
         repairedBlocks: store.badBlocks.repaired,
         badRanges: store.failure === undefined ? store.badBlocks.now() : [],

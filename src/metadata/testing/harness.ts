@@ -137,6 +137,7 @@ export class Harness {
       badRanges: [],
       scrub: undefined,
       failure: undefined,
+      stall: undefined,
       catchUps: [],
     };
     this.parts.stores.heartbeat({ store, ...space }, peer);

@@ -44,6 +44,7 @@ export class TestCluster {
   readonly heartbeats: {
     store: number;
     failure: string | undefined;
+    stall: string | undefined;
     badBlocks: number;
     scrub: ScrubReport | undefined;
   }[] = [];
@@ -84,8 +85,8 @@ export class TestCluster {
           over: sessions.map((session) => this.over.has(session)),
         };
       })
-      .handle(storeHeartbeat, ({ store, failure, badBlocks, scrub }) => {
-        this.heartbeats.push({ store, failure, badBlocks, scrub });
+      .handle(storeHeartbeat, ({ store, failure, stall, badBlocks, scrub }) => {
+        this.heartbeats.push({ store, failure, stall, badBlocks, scrub });
         return { leaders: [] };
       })
       .handle(caughtUp, (body) => {

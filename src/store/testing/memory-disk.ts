@@ -18,6 +18,8 @@ export class MemoryDisk implements Disk {
   /** Set to an errno name to make the next writes and syncs (or reads) fail. */
   failWrites: string | undefined;
   failReads: string | undefined;
+  /** Set to a promise to make writes and syncs hang until it resolves. */
+  hang: Promise<void> | undefined;
   /** Called at every write and sync; may throw. */
   punchedBytes = 0;
   #incarnation = 0;
@@ -127,7 +129,7 @@ class OpenFile implements DiskFile {
   }
 
   async write(buffers: readonly Uint8Array[], position: number): Promise<void> {
-    await undefined;
+    await this.#disk.hang;
     this.#check("write");
     let at = position;
     for (const buffer of buffers) {
@@ -148,7 +150,7 @@ class OpenFile implements DiskFile {
   }
 
   async syncData(): Promise<void> {
-    await undefined;
+    await this.#disk.hang;
     this.#check("fdatasync");
     this.#file.undo.clear();
     this.#file.durableSize = this.#file.size;

@@ -1,0 +1,84 @@
+/**
+ * The store's disk, with an eye on the clock: for how long the oldest operation on its files has had no answer. A disk may
+ * hang for half a minute (a bus that is reset, a controller, a host that is busy), without any error.
+ */
+import type { Clock } from "../platform/clock.ts";
+import type { Disk, DiskFile, OpenOptions } from "../platform/disk.ts";
+
+/** A healthy disk takes milliseconds, one that is very busy some hundred. */
+const stalledMs = 2_000;
+
+export class WatchedDisk implements Disk {
+  readonly #disk: Disk;
+  readonly #clock: Clock;
+  /** Operations without an answer, in the order in which they began, and when. */
+  readonly #pending = new Map<number, number>();
+  #begun = 0;
+
+  constructor(disk: Disk, clock: Clock) {
+    this.#disk = disk;
+    this.#clock = clock;
+  }
+
+  /** What is wrong; undefined while the disk answers. */
+  get stall(): string | undefined {
+    const oldest = this.#pending.values().next();
+    if (oldest.done === true) return undefined;
+    const forMs = this.#clock.nowMs() - oldest.value;
+    return forMs < stalledMs ? undefined : `no answer for ${(forMs / 1000).toFixed(1)} s`;
+  }
+
+  async open(path: string, options?: OpenOptions): Promise<DiskFile> {
+    const file = await this.#disk.open(path, options);
+    const watch = <T>(operation: Promise<T>) => this.#watch(operation);
+    return {
+      read: (buffer, position) => watch(file.read(buffer, position)),
+      write: (buffers, position) => watch(file.write(buffers, position)),
+      syncData: () => watch(file.syncData()),
+      allocate: (position, length) => file.allocate(position, length),
+      punch: (position, length) => file.punch(position, length),
+      forget: (position, length) => file.forget(position, length),
+      size: () => file.size(),
+      allocatedBytes: () => file.allocatedBytes(),
+      close: () => file.close(),
+    };
+  }
+
+  makeDirectory(path: string): Promise<void> {
+    return this.#disk.makeDirectory(path);
+  }
+
+  list(path: string): Promise<string[]> {
+    return this.#disk.list(path);
+  }
+
+  remove(path: string): Promise<void> {
+    return this.#disk.remove(path);
+  }
+
+  syncDirectory(path: string): Promise<void> {
+    return this.#disk.syncDirectory(path);
+  }
+
+  readFile(path: string): Promise<Uint8Array | undefined> {
+    return this.#watch(this.#disk.readFile(path));
+  }
+
+  writeFile(path: string, content: Uint8Array): Promise<void> {
+    return this.#watch(this.#disk.writeFile(path, content));
+  }
+
+  space(path: string): Promise<{ totalBytes: number; freeBytes: number }> {
+    return this.#disk.space(path);
+  }
+
+  lockDirectory(path: string): Promise<{ release(): void }> {
+    return this.#disk.lockDirectory(path);
+  }
+
+  #watch<T>(operation: Promise<T>): Promise<T> {
+    const number = this.#begun++;
+    this.#pending.set(number, this.#clock.nowMs());
+    return operation.finally(() => this.#pending.delete(number));
+  }
+}
