@@ -166,6 +166,25 @@ test("appending is decided by the write's flags; mapped pages go where they belo
   assert.equal(files.openCount, 0);
 });
 
+test("a write with O_DSYNC is synced before it is answered, another is not", async () => {
+  const calls: string[] = [];
+  const { kernel } = setup(() => ({
+    write: async (_handle, _offset, data) => {
+      calls.push("write");
+      return data.byteLength;
+    },
+    sync: async () => void calls.push("sync"),
+  }));
+  const { handle, node } = await createFile(kernel, "f");
+  for (const flags of [0, 0o10000, 0o4010000, 0o4000]) {
+    const { body } = await kernel.ask("WRITE", { node, body: writeBody(handle, 0, Buffer.from("abc"), flags) });
+    assert.equal(body.readUInt32LE(0), 3);
+    calls.push("answer");
+  }
+  const synced = ["write", "sync", "answer"];
+  assert.deepEqual(calls, ["write", "answer", ...synced, ...synced, "write", "answer"]);
+});
+
 test("an OPEN that nobody waits for any more is closed again", async () => {
   const { kernel, files } = setup();
   const { node, handle } = await createFile(kernel, "f");

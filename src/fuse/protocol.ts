@@ -120,6 +120,8 @@ export const openFlag = {
   EXCL: 0o200,
   TRUNC: 0o1000,
   APPEND: 0o2000,
+  /** O_SYNC has this bit, too. */
+  DSYNC: 0o10000,
   NOATIME: 0o1000000,
 } as const;
 /** statx(2): basic attributes and birth time. */

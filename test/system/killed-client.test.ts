@@ -40,6 +40,31 @@ test("a client killed during an untar leaves a prefix of it", { skip: whyNoMount
   }
 });
 
+const synced = `
+import os, sys
+piece = b"x" * 4096
+for name, flag in (("sync", os.O_SYNC), ("dsync", os.O_DSYNC), ("append", os.O_DSYNC | os.O_APPEND)):
+    file = os.open(f"{sys.argv[1]}/{name}", os.O_CREAT | os.O_WRONLY | flag)
+    assert os.write(file, piece) == 4096
+file = os.open(f"{sys.argv[1]}/call", os.O_CREAT | os.O_WRONLY)
+assert os.pwritev(file, [piece], 0, os.RWF_DSYNC) == 4096
+os.kill(int(sys.argv[2]), 9)
+`;
+
+test("O_SYNC, O_DSYNC and RWF_DSYNC: a write that has returned outlives its client", {
+  skip: whyNoMount() ?? false,
+}, async (context) => {
+  const cluster = await Cluster.start(context);
+  const killed = await cluster.mount("killed", ["-o", "dirty-age=60s"]);
+  const { code, stderr } = await runProgram("python3", ["-c", synced, killed.point, String(killed.program.pid)]);
+  assert.equal(code, 0, stderr);
+  await killed.kill();
+  const next = await cluster.mount("next");
+  for (const name of ["sync", "dsync", "append", "call"]) {
+    assert.deepEqual(readFileSync(join(next.point, name)), Buffer.alloc(4096, "x"), name);
+  }
+});
+
 /** The guard of a mount: the child that runs its program. */
 async function guardOf({ program }: Mount): Promise<number> {
   const isGuard = (pid: number) => readFileSync(`/proc/${pid}/cmdline`, "latin1").includes("guard-process");

@@ -216,14 +216,23 @@ export function writeFile(context: RequestContext, request: Request): Soon<void>
   const size = request.u32(writeIn.size);
   const writeFlags = request.u32(writeIn.writeFlags);
   // Pages of mapped memory go where they belong, also if the handle that the kernel chose for them appends.
-  const append = (request.u32(writeIn.flags) & openFlag.APPEND) !== 0 && (writeFlags & writeFlag.CACHE) === 0;
+  const flags = request.u32(writeIn.flags);
+  const append = (flags & openFlag.APPEND) !== 0 && (writeFlags & writeFlag.CACHE) === 0;
   const killPrivileges = (writeFlags & writeFlag.KILL_PRIVILEGES) !== 0;
   if (offset === undefined) throw new FileError("EFBIG");
   const data = request.takeData(writeIn.bytes, size, context.scratch);
   const writing = whenThere(file.handleFor(append) ?? file.openOther(), (handle) =>
     context.fileSystem.write(handle, offset, data, { killPrivileges }, request.signal),
   );
-  return whenThere(writing, (written) => void context.replies.written(request, written));
+  // With direct I/O the kernel leaves it to us (fuse_direct_write_iter): O_SYNC, O_DSYNC, RWF_SYNC, RWF_DSYNC.
+  const durable =
+    (flags & openFlag.DSYNC) === 0
+      ? writing
+      : whenThere(writing, async (written) => {
+          await context.fileSystem.sync(file.handle, request.signal);
+          return written;
+        });
+  return whenThere(durable, (written) => void context.replies.written(request, written));
 }
 
 /** fallocate(2). What other modes do (COLLAPSE_RANGE, …) the kernel does not pass on to FUSE. */
