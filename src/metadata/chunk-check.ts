@@ -12,13 +12,12 @@
  */
 import { BrineError, hasCode } from "../errors/brine-error.ts";
 import type { GroupRecord } from "../namespace/model.ts";
-import { chunkBytes } from "../namespace/model.ts";
 import type { MissingChunk } from "../wire/catalogue/admin.ts";
 import { checkedChunksMax } from "../wire/catalogue/admin.ts";
 import { deleteChunks, listChunks, listExtents } from "../wire/catalogue/store.ts";
 import type { Peer } from "../wire/peer.ts";
 import type { Leader } from "./leader.ts";
-import { pathText } from "./observation/paths.ts";
+import { fileOfChunk } from "./observation/paths.ts";
 import type { Stores } from "./stores.ts";
 
 const answerMs = 10_000;
@@ -103,8 +102,8 @@ export class ChunkCheck {
       for (const member of members) {
         if (member.chunks.has(chunk) || (await this.#has(member, group, chunk))) continue;
         this.#mustBeUnchanged(group);
-        const found = this.#describe(chunk, member.store);
-        if (found !== undefined) missing.push(found);
+        const file = fileOfChunk(this.#leader.namespace, chunk);
+        if (file !== undefined) missing.push({ chunk, store: member.store, ...file });
       }
       if (missing.length + members.length > checkedChunksMax) return { missing, upTo: chunk };
     }
@@ -149,16 +148,6 @@ export class ChunkCheck {
   #mustBeUnchanged({ group, generation }: GroupRecord): void {
     const now = this.#leader.namespace.groups().find((one) => one.group === group);
     if (now?.generation !== generation) throw new BrineError("busy", `group ${group} has changed meanwhile`);
-  }
-
-  /** Undefined: it is not mapped any more. */
-  #describe(chunk: number, store: number): MissingChunk | undefined {
-    const { namespace } = this.#leader;
-    const owner = namespace.chunkOwner(chunk);
-    if (owner === undefined) return undefined;
-    const volume = namespace.volumes().find((one) => one.volume === owner.volume)?.name ?? "";
-    const path = pathText(namespace.pathOf(owner.volume, owner.inode));
-    return { chunk, store, volume, path, inode: owner.inode, offset: owner.index * chunkBytes };
   }
 }
 

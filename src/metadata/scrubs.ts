@@ -1,10 +1,10 @@
 /** What the leader has to do with rot: it orders scrubs, says which differences are safe to heal, and whose bytes are bad. */
 import { BrineError } from "../errors/brine-error.ts";
-import { blockBytes, chunkBytes, groupOfChunk } from "../namespace/model.ts";
+import { blockBytes, groupOfChunk } from "../namespace/model.ts";
 import type { BadFileRange } from "../wire/catalogue/admin.ts";
 import { scrubStore } from "../wire/catalogue/store.ts";
 import type { Leader } from "./leader.ts";
-import { pathText } from "./observation/paths.ts";
+import { fileOfChunk } from "./observation/paths.ts";
 import type { Stores } from "./stores.ts";
 
 const answerMs = 10_000;
@@ -85,7 +85,7 @@ export class Scrubs {
     }
     const ranges: BadFileRange[] = [];
     for (const [chunk, blocks] of bad) {
-      const file = this.#fileOf(chunk);
+      const file = fileOfChunk(namespace, chunk);
       if (file === undefined) continue;
       const members = groups.get(groupOfChunk(chunk))!.members.filter(({ state }) => state === "inSync");
       let last: BadFileRange | undefined;
@@ -102,15 +102,5 @@ export class Scrubs {
       }
     }
     return ranges;
-  }
-
-  /** Undefined: nobody has it any more. */
-  #fileOf(chunk: number): { volume: string; path: string; inode: number; offset: number } | undefined {
-    const { namespace } = this.#leader;
-    const owner = namespace.chunkOwner(chunk);
-    if (owner === undefined) return undefined;
-    const volume = namespace.volumes().find((one) => one.volume === owner.volume)?.name ?? "";
-    const path = pathText(namespace.pathOf(owner.volume, owner.inode));
-    return { volume, path, inode: owner.inode, offset: owner.index * chunkBytes };
   }
 }

@@ -17,7 +17,6 @@
  */
 import { BrineError } from "../errors/brine-error.ts";
 import { blockBytes, chunkNumbersPerGroup, groupOfChunk } from "../namespace/model.ts";
-import type { Timer } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
@@ -26,6 +25,7 @@ import type { Peer } from "../wire/peer.ts";
 import type { Admission } from "./admission.ts";
 import type { Pace } from "./pace.ts";
 import { type Reconciliation, reconcileChunk, sourceTimeoutMs } from "./reconcile.ts";
+import { Sleeper } from "./sleeper.ts";
 import type { Store } from "./store.ts";
 
 /** Groups at once: several sources and disks work, and at most 4 × 4 chunks (64 MiB) are in memory. */
@@ -75,12 +75,12 @@ export class CatchUps {
   readonly #deletedLately = new Set<number>();
   readonly #waiting: Task[] = [];
   readonly #running = new Set<Promise<void>>();
-  readonly #wakers = new Set<() => void>();
-  #stopped = false;
+  readonly #sleeper: Sleeper;
 
   constructor(parts: CatchUpParts) {
     this.#parts = parts;
     this.#logger = parts.platform.logger.for("store");
+    this.#sleeper = new Sleeper(parts.platform.clock);
   }
 
   /** Begins to catch up; returns at once. One that runs already for the generation goes on. */
@@ -150,10 +150,9 @@ export class CatchUps {
 
   /** Ends all that is under way, unfinished. */
   async stop(): Promise<void> {
-    this.#stopped = true;
     this.#tasks.clear();
     this.#waiting.length = 0;
-    for (const wake of [...this.#wakers]) wake();
+    this.#sleeper.stop();
     await Promise.all(this.#running);
   }
 
@@ -179,7 +178,7 @@ export class CatchUps {
         if (!this.#isWanted(task)) break;
         const reason = error instanceof Error ? error.message : String(error);
         this.#logger.warn("catch-up failed, it is tried again", { group, generation, source: task.source, reason });
-        await this.#sleep(retryMs);
+        await this.#sleeper.sleep(retryMs);
       }
     }
     if (this.#tasks.get(group) === task) this.#tasks.delete(group);
@@ -203,7 +202,7 @@ export class CatchUps {
         const chunks = [...task.again];
         task.again.clear();
         await this.#reconcileAll(task, work, chunks);
-        if (task.again.size > 0 || chunks.length === 0) await this.#sleep(lookAgainMs);
+        if (task.again.size > 0 || chunks.length === 0) await this.#sleeper.sleep(lookAgainMs);
       }
     } finally {
       peer.close("caught up");
@@ -276,7 +275,7 @@ export class CatchUps {
     const { store, pace } = this.#parts;
     const paced = async (bytes: number): Promise<void> => {
       const delayMs = pace.waitMs(bytes);
-      if (delayMs > 0 && !this.#stopped) await this.#sleep(delayMs);
+      if (delayMs > 0) await this.#sleeper.sleep(delayMs);
     };
     // Nothing is laid into a group that has gone on meanwhile, perhaps without this store.
     const isDeleted = (chunk: number) => deleted.has(chunk) || this.#deletedLately.has(chunk) || !this.#isWanted(task);
@@ -285,27 +284,14 @@ export class CatchUps {
 
   /** False once the group has another generation, or a later task took over. Equalizing goes on until it is answered. */
   #isWanted(task: Task): boolean {
-    if (this.#stopped) return false;
+    if (this.#sleeper.stopped) return false;
     if (this.#parts.store.groups.get(task.group)?.generation !== task.generation) return false;
     return this.#equalizing.has(task) || this.#tasks.get(task.group) === task;
   }
 
   async #connect(source: Address): Promise<Peer> {
-    if (this.#stopped) throw new BrineError("closed", "the store stops");
+    if (this.#sleeper.stopped) throw new BrineError("closed", "the store stops");
     return this.#parts.connect(source);
-  }
-
-  #sleep(delayMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      let timer: Timer;
-      const wake = () => {
-        timer.cancel();
-        this.#wakers.delete(wake);
-        resolve();
-      };
-      timer = this.#parts.platform.clock.startTimer(delayMs, wake);
-      this.#wakers.add(wake);
-    });
   }
 }
 

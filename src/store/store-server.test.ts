@@ -214,12 +214,17 @@ test("equalize takes back what a dead session left, and leaves what a live one h
   assert.equal(again.body.copiedBlocks, 0);
 });
 
+/** Flips a bit in each block that is full of this byte. */
+function spoil(store: TestStore, fill: number): void {
+  for (const [path, file] of store.disk.files) {
+    if (!path.endsWith(".segment")) continue;
+    for (const page of file.pages.values()) if (page[0] === fill && page[4095] === fill) page[7]! ^= 1;
+  }
+}
+
 test("a bad block that is reported is counted, and replaced by the other member's copy", async (context) => {
   const { cluster, first, second } = await twoStores(context);
-  for (const [path, file] of first.disk.files) {
-    if (!path.endsWith(".segment")) continue;
-    for (const page of file.pages.values()) if (page[0] === 5 && page[4095] === 5) page[7]! ^= 1;
-  }
+  spoil(first, 5);
   await assert.rejects(readFrom(first, { generation: 1, chunk }, 8), /wrong checksum/);
   const body = { session: 1, group: testGroup, generation: 1, chunk, firstBlock: 4, blockCount: 4 };
   await first.client.request(reportBad, body, { timeoutMs });
@@ -230,6 +235,28 @@ test("a bad block that is reported is counted, and replaced by the other member'
   await until("told to the leader", () =>
     cluster.heartbeats.some(({ store, badBlocks }) => store === 1 && badBlocks === 1),
   );
+});
+
+test("a block that is bad on two of three members is repaired on both", async (context) => {
+  const cluster = new TestCluster();
+  context.after(() => cluster.stop());
+  const leader = await cluster.startLeader();
+  const stores: TestStore[] = [];
+  for (const number of [1, 2, 3]) stores.push(await cluster.startStore(number, [leader]));
+  cluster.views = [cluster.view(1, { 1: "inSync", 2: "inSync", 3: "inSync" })];
+  await until("registered", () => new Set(cluster.heartbeats.map(({ store }) => store)).size === 3);
+  for (const store of stores) {
+    await store.leader.request(setGroups, { views: cluster.views }, { timeoutMs });
+    await writeTo(store, { generation: 1, chunk }, 0, blocksOf(4, 0, 2), { grant: 1, sequence: 1 });
+  }
+  const [first, second] = [stores[0]!, stores[1]!];
+  for (const store of [first, second]) spoil(store, 5);
+  const body = { session: 1, group: testGroup, generation: 1, chunk, firstBlock: 0, blockCount: 2 };
+  await first.client.request(reportBad, body, { timeoutMs });
+  for (const store of [first, second]) {
+    await until("repaired", () => store.lines.some((line) => line.includes("bad blocks repaired")));
+    assert.deepEqual(await readFrom(store, { generation: 1, chunk }, 2), [4, 5]);
+  }
 });
 
 test("blocks that the disk can't read are written anew from the other member's copy", async (context) => {

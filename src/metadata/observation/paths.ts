@@ -1,5 +1,6 @@
 /** Paths between the namespace, where a name is a string of bytes, and people, who read UTF-8. */
 import { byteStringOf, textOf } from "../../namespace/byte-strings.ts";
+import { chunkBytes } from "../../namespace/model.ts";
 import type { Namespace } from "../../namespace/namespace.ts";
 
 /** Longer ones lose their middle. */
@@ -10,6 +11,18 @@ export function pathText(path: string | undefined): string {
   const text = textOf(path ?? "");
   if (text.length <= pathLengthMax) return text;
   return `${text.slice(0, pathLengthMax / 2)}…${text.slice(-pathLengthMax / 2)}`;
+}
+
+/** Whose bytes a chunk has, from which offset on; undefined if no file has it any more. */
+export function fileOfChunk(
+  namespace: Namespace,
+  chunk: number,
+): { volume: string; path: string; inode: number; offset: number } | undefined {
+  const owner = namespace.chunkOwner(chunk);
+  if (owner === undefined) return undefined;
+  const volume = namespace.volumes().find((one) => one.volume === owner.volume)?.name ?? "";
+  const path = pathText(namespace.pathOf(owner.volume, owner.inode));
+  return { volume, path, inode: owner.inode, offset: owner.index * chunkBytes };
 }
 
 /** The inode at a path of a volume as people write it, or the last one on the way to it that is known; `missing`: the rest. */
