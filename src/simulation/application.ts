@@ -10,6 +10,10 @@ import type { OpenFile, Workload } from "./workload.ts";
 
 /** Files that one application has open at most. */
 const openFilesMax = 4;
+/** Sessions of dead clients end within all tries; what is still under way then waits for what another operation has to do. */
+const crowdedUs = 20_000;
+const crowdedTriesMax = 600;
+
 /** Pauses between operations, mostly none: so that bursts and quiet moments happen. */
 const defaultThinkUsMax = 120_000;
 
@@ -73,7 +77,15 @@ export class Application {
     }
   }
 
+  /** Where the checker could lose track, operations come one after the other for a while: but those end that others wait for. */
+  async #whileCrowded(): Promise<void> {
+    for (let tries = 0; this.#checker.isCrowded && tries < crowdedTriesMax; tries++) {
+      await new Promise<void>((resolve) => this.#scheduler.schedule(crowdedUs, "crowded", resolve));
+    }
+  }
+
   async #step(mount: Mount): Promise<void> {
+    await this.#whileCrowded();
     const open = this.#open.get(mount.name) ?? [];
     this.#open.set(mount.name, open);
     const isKnown = (inode: number) => mount.kernel.knows(inode);

@@ -30,6 +30,7 @@ import { match, type Prediction } from "../model-prediction.ts";
 import type { TornWrite } from "../tagged-data.ts";
 import { type Configuration, isKnown, keep, lossName, nothingLost, without } from "./configuration.ts";
 import { type Candidate, endFootprint, footprint, relevant, withLeases } from "./conflicts.ts";
+import { isCrowded } from "./crowd.ts";
 import { changesNothing, leasedInodes } from "./touched.ts";
 import { UnsyncedLog } from "./unsynced-log.ts";
 import { Undecided, Violation } from "./violation.ts";
@@ -78,6 +79,12 @@ export class LinearizabilityChecker {
   /** The greatest number of configurations there were. */
   get configurationsMost(): number {
     return this.#most;
+  }
+
+  /** With one more operation under way, the possibilities could become too many to follow. */
+  get isCrowded(): boolean {
+    const atOnce = this.#underWay.size - this.#abandoned.size;
+    return isCrowded({ atOnce, open: this.openCount, configurations: this.#configurations.length });
   }
 
   /** Operations of dead clients whose fate is open, and sessions that may have ended or not. */
