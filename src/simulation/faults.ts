@@ -205,7 +205,7 @@ export class Faults {
       diskFull: () => this.#disturbDisk("diskFull"),
       syncFailure: () => this.#disturbDisk("syncFailure"),
       indexDamage: () => void this.#damageIndex(pick(stores)),
-      rot: () => void (this.#mayDamage && this.#rot.strike()),
+      rot: () => void this.#rotIfWhole(),
     };
     faults[kind]();
   }
@@ -328,6 +328,20 @@ export class Faults {
     });
   }
 
+  /** All stores are there, and have everything. */
+  async #isWhole(): Promise<boolean> {
+    // A leader that has just started says of members what it knows from before: one may have lost data since.
+    const { groups, servers } = await this.#cluster.status();
+    const areThere = servers.every(({ state }) => state === "online");
+    const haveAll = groups.every(({ members }) => members.every(({ state }) => state === "inSync"));
+    return areThere && haveAll && this.#cluster.servers.every(({ serving }) => serving);
+  }
+
+  /** Only while another store has a good copy of everything. */
+  async #rotIfWhole(): Promise<void> {
+    if (this.#mayDamage && (await this.#isWhole())) this.#rot.strike();
+  }
+
   /**
    * A store dies, and its index makes no sense any more. Only while all members are in sync, and with nothing else until they
    * are again: what only one store has must not be lost.
@@ -335,19 +349,13 @@ export class Faults {
   async #damageIndex(victim: SimulatedServer): Promise<void> {
     if (this.#lasting > 0 || !this.#mayDamage) return;
     this.#lasting += lastingMax;
-    const isWhole = async () => {
-      // A leader that has just started says of members what it knows from before: one may have lost data since.
-      const { groups, servers } = await this.#cluster.status();
-      const areThere = servers.every(({ state }) => state === "online");
-      return areThere && groups.every(({ members }) => members.every(({ state }) => state === "inSync"));
-    };
-    if ((await isWhole()) && this.#cluster.servers.every(({ serving }) => serving)) {
+    if (await this.#isWhole()) {
       this.#log("indexDamage", { host: victim.host.name });
       victim.kill({ power: this.#random.chance(0.5) });
       victim.damageIndex();
       await this.#wait(this.#durationMs());
       victim.start();
-      while (!victim.serving || !(await isWhole())) await this.#wait(100);
+      while (!(await this.#isWhole())) await this.#wait(100);
     }
     this.#lasting -= lastingMax;
   }

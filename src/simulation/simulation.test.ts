@@ -27,7 +27,8 @@ for (const faults of faultLevels) {
 
 test("simulations in which stores come and go for good", async () => {
   for (let seed = 1; seed <= 4; seed++) {
-    const { failure } = await simulate({ seed, operations, faults: "all", members: true });
+    const { failure, faults } = await simulate({ seed, operations, faults: "all", members: true });
+    for (const kind of faults.keys()) struck.add(kind);
     const again = `npm run simulate -- --seed ${seed} --operations ${operations} --members`;
     if (failure !== undefined)
       assert.fail(`${failure.error.stack}\n${failure.history.slice(-10).join("\n")}\nagain: ${again}`);
@@ -36,7 +37,8 @@ test("simulations in which stores come and go for good", async () => {
 
 test("simulations in which placement rules and labels change, and rules are applied", async () => {
   for (let seed = 1; seed <= 4; seed++) {
-    const { failure } = await simulate({ seed, operations, faults: "all", rules: true });
+    const { failure, faults } = await simulate({ seed, operations, faults: "all", rules: true });
+    for (const kind of faults.keys()) struck.add(kind);
     const again = `npm run simulate -- --seed ${seed} --operations ${operations} --rules`;
     if (failure !== undefined)
       assert.fail(`${failure.error.stack}\n${failure.history.slice(-10).join("\n")}\nagain: ${again}`);
