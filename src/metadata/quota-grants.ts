@@ -17,6 +17,7 @@
  *
  * All of it is in memory. Clients state what they have after a reconnect, and nothing is granted before all have (grace.ts).
  */
+import { hasCode } from "../errors/brine-error.ts";
 import { blockBytes, type QuotaKind, type QuotaLimits } from "../namespace/model.ts";
 import type { Account, Amount } from "../namespace/usage.ts";
 import { type HeldQuota, recallQuota } from "../wire/catalogue/quotas.ts";
@@ -156,7 +157,12 @@ export class QuotaGrants {
     const { sessions, reaper } = this.#parts;
     const asked = sessions.all().filter((session) => session.volume === volume && session !== but);
     await Promise.all(asked.map((session) => this.#recall(session)));
-    await reaper.reapOrphans();
+    try {
+      await reaper.reapOrphans();
+    } catch (error) {
+      // Without it there may be less to give: it is tried again in the background.
+      if (!hasCode(error, "noSpace", "busy", "notServing")) throw error;
+    }
   }
 
   /** Until the client has answered or its session has ended: that has a bound of its own. */

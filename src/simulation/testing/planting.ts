@@ -23,15 +23,17 @@ export interface Search {
   readonly rules?: boolean;
   /** The ledger has two copies; leaders are lost. */
   readonly copies?: boolean;
+  /** Quotas come, change and go. */
+  readonly quotas?: boolean;
   /** What the applications do more of. */
   readonly more?: readonly Kind[];
 }
 
 export async function mustBeFound(hooks: () => Hooks, expected: RegExp, search: Search = {}): Promise<void> {
   const { faults = "none", seeds = 8, firstSeed = 1, operations = 150, more } = search;
-  const { members = false, rules = false, copies = false } = search;
+  const { members = false, rules = false, copies = false, quotas = false } = search;
   for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {
-    const options = { seed, operations, faults, hooks: hooks(), members, rules, copies };
+    const options = { seed, operations, faults, hooks: hooks(), members, rules, copies, quotas };
     const { failure } = await simulate({ ...options, ...(more && { more }) });
     if (failure === undefined) continue;
     assert.match(failure.error.message, expected);
