@@ -33,6 +33,14 @@ export type FileOperation =
       readonly newName: string;
       readonly noReplace: boolean;
     }
+  /** renameat2(2), RENAME_EXCHANGE. */
+  | {
+      readonly kind: "exchange";
+      readonly parent: number;
+      readonly name: string;
+      readonly newParent: number;
+      readonly newName: string;
+    }
   | { readonly kind: "readLink"; readonly inode: number }
   | { readonly kind: "open"; readonly inode: number; readonly truncate: boolean; readonly append: boolean }
   | { readonly kind: "close"; readonly inode: number }

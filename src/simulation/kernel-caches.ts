@@ -109,6 +109,15 @@ export class KernelCachesModel {
     else this.#names.delete(key(newDirectory, newName));
   }
 
+  exchangeNames(directory: number, name: string, newDirectory: number, newName: string): void {
+    const [one, other] = [key(directory, name), key(newDirectory, newName)];
+    const [known, otherKnown] = [this.#names.get(one), this.#names.get(other)];
+    this.#names.delete(one);
+    this.#names.delete(other);
+    if (otherKnown !== undefined) this.#names.set(one, otherKnown);
+    if (known !== undefined) this.#names.set(other, known);
+  }
+
   /** One call, no lock (FUSE_NOTIFY_INC_EPOCH). */
   forgetNames(): void {
     this.#epoch += 1;

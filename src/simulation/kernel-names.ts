@@ -126,6 +126,23 @@ export class KernelNames {
     });
   }
 
+  exchange({ parent, name, newParent, newName }: Operation<"exchange">): Promise<Result> {
+    const { fileSystem, device, caches, locks } = this.#parts;
+    return locks.bothLocked(parent, newParent, async () => {
+      const [{ inode: one }, { inode: other }] = [await this.#find(parent, name), await this.#find(newParent, newName)];
+      if (one === undefined || other === undefined) throw new FileError("ENOENT");
+      const inodes = [parent, newParent, one, other];
+      const names = [[parent, name] as const, [newParent, newName] as const];
+      const serve = () => fileSystem.exchange(parent, name, newParent, newName);
+      return caches.changing({ names, inodes }, async () => {
+        await device.ask("exchange", serve, () => {});
+        caches.exchangeNames(parent, name, newParent, newName);
+        this.#changed(...inodes);
+        return done;
+      });
+    });
+  }
+
   /** All entries; the model's directories fit into one batch, so this is one moment. */
   readDirectory({ inode }: Operation<"readDirectory">, withAttributes: boolean): Promise<Result> {
     const { fileSystem, device, locks } = this.#parts;

@@ -117,6 +117,8 @@ export class SimulatedKernel implements KernelCaches {
         return this.#names.remove(operation);
       case "rename":
         return this.#names.rename(operation);
+      case "exchange":
+        return this.#names.exchange(operation);
       case "readDirectory":
         return this.#names.readDirectory(operation, this.#random.chance(readDirectoryPlusChance));
       case "open":

@@ -40,6 +40,8 @@ export function execute(model: Model, invocation: Invocation): Execution {
       return remove(model, operation);
     case "rename":
       return rename(model, operation);
+    case "exchange":
+      return exchange(model, operation);
     default:
       return executeOnInode(model, invocation, operation);
   }
@@ -148,6 +150,23 @@ function rename(model: Model, operation: Operation<"rename">): Execution {
   after = after.with(withEntry(after.inode(to.key), operation.newName, key));
   after = after.with({ ...moved, parent: to.key });
   if (replaced !== undefined) after = after.with(withoutName(after.inode(replaced.key)));
+  return { model: after, prediction: { kind: "done" } };
+}
+
+function exchange(model: Model, operation: Operation<"exchange">): Execution {
+  const [from, to] = [directory(model, operation.parent), directory(model, operation.newParent)];
+  if ("prediction" in from) return from;
+  if ("prediction" in to) return to;
+  const [key, otherKey] = [from.entries.get(operation.name), to.entries.get(operation.newName)];
+  if (key === undefined || otherKey === undefined) return failed(model, "ENOENT");
+  const [one, other] = [model.inode(key), model.inode(otherKey)];
+  const isTied = (moved: ModelInode, target: ModelInode) =>
+    moved.type === "directory" && isWithin(model, target, moved);
+  if (isTied(one, to) || isTied(other, from)) return failed(model, "EINVAL");
+  if (key === otherKey) return { model, prediction: { kind: "done" } };
+  let after = model.with(withEntry(from, operation.name, otherKey));
+  after = after.with(withEntry(after.inode(to.key), operation.newName, key));
+  after = after.with({ ...one, parent: to.key }, { ...other, parent: from.key });
   return { model: after, prediction: { kind: "done" } };
 }
 

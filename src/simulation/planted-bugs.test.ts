@@ -79,6 +79,15 @@ test("an append that takes effect twice, as a resend without memory would", () =
   return mustBeFound(hooks, /not linearizable/);
 });
 
+test("an exchange of names that moves only one of them", () => {
+  const hooks = (): Hooks =>
+    withFileSystem((real) => ({
+      exchange: (parent, name, newParent, newName) =>
+        real.rename(parent, name, newParent, newName, { noReplace: false }),
+    }));
+  return mustBeFound(hooks, /not linearizable/, { more: ["exchange", "createFile", "lookup", "readDirectory"] });
+});
+
 test("a truncate that leaves old bytes behind the new end", () => {
   const hooks = (): Hooks => {
     const tails = new Map<number, { from: number; bytes: Buffer }>();

@@ -59,6 +59,7 @@ const weights = {
   unlink: 8,
   removeDirectory: 3,
   rename: 8,
+  exchange: 2,
   readLink: 1,
   open: 10,
   close: 6,
@@ -88,13 +89,15 @@ const emphases: readonly (readonly Kind[])[] = [
   ["read", "write", "append", "truncate"],
   ["createFile", "link", "unlink", "rename", "makeDirectory", "removeDirectory", "lookup", "readDirectory"],
   ["write", "read"],
-  ["rename", "makeDirectory", "createFile", "lookup"],
+  ["rename", "exchange", "makeDirectory", "createFile", "lookup"],
   ["append", "read", "open", "getAttributes"],
   ["store", "load", "read", "write"],
   ["setExtended", "getExtended", "chmod", "getAttributes"],
   ["lock", "unlock", "read", "write"],
   ["overwrite", "read"],
 ];
+/** Done only where it is done more than others: elsewhere it would take the place of what everybody does. */
+const seldom: readonly Kind[] = ["exchange"];
 const emphasis = 5;
 /** Of overwriting: whatever else is done to the file brings it back to one client. */
 const emphasisOnOverwrites = 30;
@@ -136,7 +139,8 @@ export class Workload {
     const more = options.more ?? emphases[Math.floor(character / crowds.length) % emphases.length]!;
     const factor = more.includes("overwrite") ? emphasisOnOverwrites : emphasis;
     const unable = (Object.keys(kindsOf) as (keyof Abilities)[]).flatMap((one) => (abilities[one] ? [] : kindsOf[one]));
-    const kinds = Object.entries(weights).filter(([kind]) => !unable.includes(kind));
+    const left = seldom.filter((kind) => !more.includes(kind));
+    const kinds = Object.entries(weights).filter(([kind]) => !unable.includes(kind) && !left.includes(kind as Kind));
     const changed = kinds.map(([kind, weight]) => [kind, more.includes(kind as Kind) ? weight * factor : weight]);
     this.#weights = Object.fromEntries(changed);
   }
@@ -240,6 +244,10 @@ export class Workload {
         const newName = this.#name(target);
         const noReplace = this.#random.chance(0.2);
         return { operation: { kind, parent, name, newParent: target.number!, newName, noReplace } };
+      }
+      case "exchange": {
+        const target = this.#random.pick(directories);
+        return { operation: { kind, parent, name, newParent: target.number!, newName: this.#name(target) } };
       }
       case "link": {
         const linkable = alive.filter(({ type, linkCount }) => type !== "directory" && linkCount > 0);

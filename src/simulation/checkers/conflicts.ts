@@ -115,6 +115,7 @@ export function footprint(model: Model, { id, operation }: Invocation): Footprin
       collected.inode(operation.inode, "write");
       break;
     case "rename":
+    case "exchange":
       collected.name(operation.parent, operation.name, "write");
       collected.name(operation.newParent, operation.newName, "write");
       break;

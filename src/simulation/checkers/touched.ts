@@ -33,6 +33,7 @@ export function changedInodes(model: Model, { id, operation }: Invocation): Set<
       name(operation.parent, operation.name);
       break;
     case "rename":
+    case "exchange":
       name(operation.parent, operation.name);
       name(operation.newParent, operation.newName);
       break;
@@ -106,7 +107,7 @@ export function leasedInodes(model: Model, invocation: Invocation, prediction: P
     if (prediction.errnos.some((errno) => knownWithoutLease.has(errno))) return none;
     return keyOf(model, "parent" in operation ? operation.parent : (operation as { inode: number }).inode);
   }
-  if (operation.kind === "rename" && isSameFile(model, operation)) {
+  if ((operation.kind === "rename" || operation.kind === "exchange") && isSameFile(model, operation)) {
     // Nothing happens, which the directories tell.
     return new Set([...keyOf(model, operation.parent), ...keyOf(model, operation.newParent)]);
   }
@@ -130,7 +131,7 @@ export function leasedInodes(model: Model, invocation: Invocation, prediction: P
   }
 }
 
-function isSameFile(model: Model, rename: Extract<FileOperation, { kind: "rename" }>): boolean {
+function isSameFile(model: Model, rename: Extract<FileOperation, { kind: "rename" | "exchange" }>): boolean {
   const from = model.numbered(rename.parent)?.entries.get(rename.name);
   const to = model.numbered(rename.newParent)?.entries.get(rename.newName);
   return from !== undefined && from === to;

@@ -125,8 +125,8 @@ export class TwinMount implements FileSystem {
     return this.#done({ kind: "rename", parent, name, newParent, newName, noReplace: flags.noReplace });
   }
 
-  async exchange(): Promise<void> {
-    throw new FileError("EOPNOTSUPP");
+  exchange(parent: number, name: string, newParent: number, newName: string): Promise<void> {
+    return this.#done({ kind: "exchange", parent, name, newParent, newName });
   }
 
   async readLink(inode: number): Promise<string> {
