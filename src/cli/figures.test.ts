@@ -1,8 +1,12 @@
 /** Rates, percentiles and shares out of metrics. */
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
+import fc from "fast-check";
+import { OperationMeter } from "../client/operation-meter.ts";
+import { Waits } from "../client/waits.ts";
 import { Metrics } from "../metrics/metrics.ts";
 import { toWire } from "../wire/process-methods.ts";
+import { testPlatform } from "../wire/testing/memory-network.ts";
 import { operationTable, partTable, processTable, rateText, requestTable, timeText } from "./figure-tables.ts";
 import { activities, between, operationRows, partRows, processRows, requestRows } from "./figures.ts";
 
@@ -35,6 +39,31 @@ test("operations of all mounts between two samples, with shares of their time", 
   const lease = partRows(all).find(({ part }) => part === "lease")!;
   assert.equal(lease.perSecond, 20);
   assert.ok(Math.abs(lease.share - 800 / 1400) < 1e-6);
+});
+
+test("property: percentiles are those of the load, to within an eighth; the rate is exact", async () => {
+  const latencies = fc.array(fc.oneof(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 1, max: 5_000 })), {
+    minLength: 1,
+    maxLength: 60,
+  });
+  await fc.assert(
+    fc.asyncProperty(latencies, async (load) => {
+      const platform = testPlatform();
+      const waits = new Waits(platform.clock, platform.logger, undefined, new OperationMeter(platform));
+      for (const ms of load) await waits.run("read", 1, undefined, () => platform.clock.advance(ms));
+      const [row] = operationRows(activities([sample(platform.metrics, "client", "a", 10_000)]));
+      const sorted = [...load].sort((left, right) => left - right);
+      assert.equal(row!.perSecond, load.length / 10);
+      for (const [got, part] of [
+        [row!.p50Ms!, 0.5],
+        [row!.p99Ms!, 0.99],
+      ] as const) {
+        const exact = sorted[Math.ceil(sorted.length * part) - 1]!;
+        assert.ok(Math.abs(got - exact) <= exact / 8, `${part}: ${got} for ${exact} of ${sorted}`);
+      }
+    }),
+    { numRuns: 40 },
+  );
 });
 
 test("a process that was started again counts from nothing", () => {

@@ -10,7 +10,7 @@ import { realPlatform } from "../platform/real.ts";
 import { type FileLocation, listedToEnd, locateFile } from "../wire/catalogue/placement.ts";
 import { AdminConnection } from "./admin.ts";
 import { parsePlace } from "./files/on-volume.ts";
-import { findMountOf } from "./mounts.ts";
+import { findMountOf, type RegisteredMount } from "./mounts.ts";
 import { jsonOption, parseSource } from "./options.ts";
 import { printJson, printTable, sizeText } from "./output.ts";
 import { onText, ruleText } from "./rules.ts";
@@ -20,6 +20,8 @@ interface Found {
   readonly volume: string;
   readonly inode: number;
   readonly path: string;
+  /** On a mount of this machine. */
+  readonly local: string | undefined;
 }
 
 export function whereCommand(): Command {
@@ -33,8 +35,14 @@ export function whereCommand(): Command {
     )
     .action(async (text: string, options: { json: boolean }) => {
       const platform = realPlatform({ logLevel: "warn", logTo: print });
-      const found = (await onMount(platform, text)) ?? onVolume(text);
-      const location = await locate(platform, found);
+      const found = onMount(await findMountOf(platform.disk, absolutePath(text)), text) ?? onVolume(text);
+      let location = await locate(platform, found);
+      // The kernel is asked only for what the leader has not heard of by this name: stat(2) would take leases from others.
+      if (location.missing !== "" && found.local !== undefined) {
+        const inode = await inodeOfPath(found.local, platform.clock);
+        if (inode === "missing") throw new BrineError("notFound", `there is nothing at ${found.local}`);
+        if (inode !== "hangs") location = await locate(platform, { ...found, inode });
+      }
       if (location.missing !== "") {
         throw new BrineError("notFound", `${text}: the metadata server does not know ${location.missing}`, {
           advice: "if it was just made, sync it first",
@@ -45,15 +53,10 @@ export function whereCommand(): Command {
     });
 }
 
-async function onMount(platform: Platform, text: string): Promise<Found | undefined> {
-  const path = absolutePath(text);
-  const mount = await findMountOf(platform.disk, path);
+function onMount(mount: RegisteredMount | undefined, text: string): Found | undefined {
   if (mount === undefined) return undefined;
-  const { addresses, volume } = parseSource(mount.source);
-  const relative = path.slice(mount.directory.length) || "/";
-  const inode = relative === "/" ? 0 : await inodeOfPath(path, platform.clock);
-  if (inode === "missing") throw new BrineError("notFound", `there is nothing at ${path}`);
-  return { addresses, volume, inode: inode === "hangs" ? 0 : inode, path: relative };
+  const local = absolutePath(text);
+  return { ...parseSource(mount.source), inode: 0, path: local.slice(mount.directory.length) || "/", local };
 }
 
 function onVolume(text: string): Found {
@@ -63,7 +66,7 @@ function onVolume(text: string): Found {
     });
   }
   const { source, path } = parsePlace(text);
-  return { ...parseSource(source), inode: 0, path: `/${path}` };
+  return { ...parseSource(source), inode: 0, path: `/${path}`, local: undefined };
 }
 
 /** All of it: a large file's ranges come in several answers. */
