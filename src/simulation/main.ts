@@ -52,11 +52,7 @@ const program = new Command("simulate")
   .addOption(new Option("--log-level <level>", "of the servers' and clients' logs").choices(logLevels).default("info"))
   .option("--more <kinds>", "what applications do most, as overwrite,read (default: as the seed says)", listOfKinds)
   .option("--members", "stores come and go for good, and the number of copies changes", false)
-  .addOption(
-    new Option("--rules", "placement rules and labels of stores change, and rules are applied to what is there")
-      .default(false)
-      .conflicts("members"),
-  )
+  .option("--rules", "placement rules and labels of stores change, and rules are applied to what is there", false)
   .option("--quotas", "quotas come, change and go", false)
   .addOption(
     new Option("--copies", "the ledger has two copies; leaders are lost, and their copies promoted")

@@ -45,6 +45,7 @@ export class Operator {
   async run(over: () => boolean): Promise<void> {
     const changes = [this.#members, this.#rules, this.#quotas, this.#ledger];
     await Promise.all(changes.map((some) => some?.run(over)));
+    await this.#rules?.rest();
   }
 
   /** When nobody changes anything any more. */

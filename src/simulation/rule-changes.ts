@@ -8,7 +8,9 @@ import { type ApplyReport, RuleApplier } from "../client/apply-rules.ts";
 import { type BrineError, hasCode } from "../errors/brine-error.ts";
 import { FileError } from "../errors/file-error.ts";
 import type { Label } from "../namespace/model.ts";
+import { changeStore } from "../wire/catalogue/admin.ts";
 import { changeRules, labelStore, type RulesChange, type ShownRule } from "../wire/catalogue/placement.ts";
+import type { Method } from "../wire/method.ts";
 import { type SimulatedCluster, volumeName } from "./cluster.ts";
 import { MountDied } from "./mount.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
@@ -58,7 +60,7 @@ export class RuleChanges {
     await this.#labelAsAtRest();
   }
 
-  /** One change after the other until `over`; then labels as at the start. */
+  /** One change after the other until `over`. */
   async run(over: () => boolean): Promise<void> {
     const changes = {
       add: () => this.#add(),
@@ -73,6 +75,15 @@ export class RuleChanges {
       await changes[this.#random.weighted(weights)]();
       if (this.#random.chance(applyChance)) await this.#apply();
     }
+  }
+
+  /** Labels as at the start; for stores that are gone there are new ones. */
+  async rest(): Promise<void> {
+    for (let number = 1; this.#cluster.stores.length < labelsAtRest.length; number++) {
+      this.#cluster.addStore(`rest${number}`);
+    }
+    for (const { address } of this.#cluster.stores)
+      await this.#untilDone(changeStore, { store: address, change: "add" });
     await this.#labelAsAtRest();
   }
 
@@ -101,7 +112,11 @@ export class RuleChanges {
   }
 
   async #labelAsAtRest(): Promise<void> {
-    for (const [at, server] of this.#cluster.stores.entries()) await this.#label(server, labelsAtRest[at]!);
+    for (const [at, { plan, address }] of this.#cluster.stores.entries()) {
+      const labels = labelsOf(labelsAtRest[at % labelsAtRest.length]!);
+      this.#log("label", { store: plan.name, labels: JSON.stringify(labels) });
+      await this.#untilDone(labelStore, { store: address, labels });
+    }
   }
 
   async #label(server: SimulatedServer, labels: Readonly<Record<string, string>>): Promise<void> {
@@ -123,12 +138,20 @@ export class RuleChanges {
     }
   }
 
-  async #tried(request: () => Promise<unknown>): Promise<void> {
+  /** A store that has just been started is not known yet. */
+  async #untilDone<Q, R>(method: Method<Q, R>, request: Q): Promise<void> {
+    while (!(await this.#tried(() => this.#cluster.request(method, request)))) await this.#wait(againMs);
+  }
+
+  /** False if it was refused. */
+  async #tried(request: () => Promise<unknown>): Promise<boolean> {
     try {
       await request();
+      return true;
     } catch (error) {
       if (!hasCode(error, "refused", "invalid", "notFound", "busy")) throw error;
       this.#log("refused", { reason: (error as BrineError).message });
+      return false;
     }
   }
 

@@ -13,7 +13,7 @@ export interface SimulationOptions {
   readonly hooks?: Hooks;
   /** Stores come and go for good, and the number of copies changes. */
   readonly members?: boolean;
-  /** Placement rules and labels of stores change, and rules are applied. Not together with `members`. */
+  /** Placement rules and labels of stores change, and rules are applied. */
   readonly rules?: boolean;
   /** Quotas come, change and go. */
   readonly quotas?: boolean;
