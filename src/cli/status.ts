@@ -77,7 +77,7 @@ function printStatus(status: ClusterStatus): void {
     ["SERVER", "STATE", "ROLES", "PID", "FREE", "OF", "COPIES", "BAD BLOCKS"],
     ...status.servers.map((server) => [
       server.address,
-      server.state,
+      server.isSlow ? "slow" : server.state,
       server.roles.join(","),
       String(server.pid),
       ...(server.store === 0 ? ["", "", "", ""] : storeCells(server)),

@@ -148,6 +148,7 @@ export class Admin {
     const { serverId, address, pid } = own;
     const none = {
       store: 0,
+      isSlow: false,
       status: "active" as const,
       labels: [],
       totalBytes: 0,
@@ -176,6 +177,7 @@ export class Admin {
       roles: [...state.roles],
       state: stores.condition(store) === "online" ? "online" : "offline",
       store,
+      isSlow: stores.slow().has(store),
       ...this.#recordOf(store),
       totalBytes,
       freeBytes,
@@ -235,7 +237,7 @@ export class Admin {
 
   #problemsOf(state: StoreState): string[] {
     const { store, address, failure, offlineSinceNs } = state;
-    const { groupsCatchingUp, groupsBehind, state: condition } = this.#storeStatus(state);
+    const { groupsCatchingUp, groupsBehind, state: condition, isSlow } = this.#storeStatus(state);
     const who = `Store ${store} (${address})`;
     const problems: string[] = [];
     const behind = groupsBehind > 0 ? `: ${groupsBehind} groups have one copy less` : "";
@@ -256,6 +258,10 @@ export class Admin {
       problems.push(`${who} is offline${since}${behind}. Start its server again.`);
     } else if (groupsBehind + groupsCatchingUp > 0) {
       problems.push(`${who} is catching up: ${groupsBehind + groupsCatchingUp} groups have one copy less until then.`);
+    } else if (isSlow) {
+      problems.push(
+        `${who} is slow: an operation of its disk takes ${state.diskLatencyMs} ms on the average, much longer than on the others. Reads go elsewhere, writes wait for it. Look at its disk, or drain it.`,
+      );
     }
     return problems;
   }

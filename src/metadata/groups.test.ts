@@ -166,6 +166,7 @@ test("a store that says that its disk has failed leaves its groups, and does not
     badRanges: [],
     scrub: undefined,
     stall: undefined,
+    diskLatencyMs: undefined,
     catchUps: [],
   };
   harness.parts.stores.heartbeat({ store: b.store, ...space, failure: "EIO" }, b.peer);
@@ -181,7 +182,8 @@ test("a store that says that its disk has failed leaves its groups, and does not
 test("a store whose disk doesn't answer leaves its groups at once, and comes back when it registers", async () => {
   const { harness, a, b, client } = await cluster();
   const space = { totalBytes: 100, freeBytes: 60, badBlocks: 0, repairedBlocks: 0, badRanges: [], catchUps: [] };
-  const body = { store: b.store, ...space, scrub: undefined, failure: undefined, stall: "no answer for 2.1 s" };
+  const none = { scrub: undefined, failure: undefined, diskLatencyMs: undefined };
+  const body = { store: b.store, ...space, ...none, stall: "no answer for 2.1 s" };
   harness.parts.stores.heartbeat(body, b.peer);
   await drain();
   assert.deepEqual(statesOf(harness, b.store), { behind: 32 });
@@ -239,4 +241,22 @@ test("a store that has lost data leaves the groups in which others know better, 
   const accepted = { ...lost, loss: "accepted" as const, serverId: "a", address: "a:1" };
   assert.equal(await harness.parts.stores.register(accepted, new FakePeer("store"), (_, settled) => settled), true);
   assert.deepEqual(statesOf(harness, a.store), { inSync: 32 });
+});
+
+test("a store whose disk is much slower than the others' is called slow until it no longer is", async () => {
+  const { harness, a, b } = await cluster();
+  const space = { totalBytes: 100, freeBytes: 60, badBlocks: 0, repairedBlocks: 0, badRanges: [], catchUps: [] };
+  const none = { scrub: undefined, failure: undefined, stall: undefined };
+  const beat = (store: typeof a, diskLatencyMs: number | undefined) =>
+    harness.parts.stores.heartbeat({ store: store.store, ...space, ...none, diskLatencyMs }, store.peer);
+  const slow = () => harness.parts.admin.status().servers.flatMap(({ store, isSlow }) => (isSlow ? [store] : []));
+  beat(a, 3);
+  beat(b, 250);
+  assert.deepEqual(slow(), [b.store]);
+  assert.ok(harness.parts.admin.status().problems.some((problem) => /is slow: .* 250 ms/.test(problem)));
+  beat(a, 240);
+  assert.deepEqual(slow(), []);
+  beat(a, 3);
+  beat(b, undefined);
+  assert.deepEqual(slow(), []);
 });

@@ -20,6 +20,7 @@ import { type Address, NetworkError } from "../platform/network.ts";
 import type { BadRange, ScrubReport } from "../wire/catalogue/registration.ts";
 import type { Peer } from "../wire/peer.ts";
 import type { Leader } from "./leader.ts";
+import { slowStores } from "./slow-stores.ts";
 
 /** Timers are late by some milliseconds on a healthy machine. */
 const lateMsMax = 100;
@@ -47,6 +48,7 @@ export interface StoreState {
   failure: string | undefined;
   /** How its disk does not answer: it serves nothing. */
   stall: string | undefined;
+  diskLatencyMs: number | undefined;
   /** Why it isn't taken in: it has lost data of which it has the only copy. */
   lost: string | undefined;
   heardMs: number;
@@ -94,6 +96,7 @@ export interface Heartbeat {
   readonly scrub: ScrubReport | undefined;
   readonly failure: string | undefined;
   readonly stall: string | undefined;
+  readonly diskLatencyMs: number | undefined;
   readonly catchUps: readonly CatchUpProgress[];
 }
 
@@ -139,6 +142,12 @@ export class Stores {
   condition(store: number): StoreCondition {
     const state = this.#stores.get(store);
     return state === undefined ? "dead" : this.#condition(state);
+  }
+
+  /** Those whose disks are much slower than the others'. */
+  slow(): Set<number> {
+    const online = this.all().filter((state) => this.#condition(state) === "online");
+    return slowStores(online.map(({ store, diskLatencyMs: latencyMs }) => ({ store, latencyMs })));
   }
 
   /** For how long the store has been dead; 0 if it isn't. */
@@ -195,6 +204,7 @@ export class Stores {
     Object.assign(state, {
       hasBeat: false,
       stall: undefined,
+      diskLatencyMs: undefined,
       isRefused: false,
       isSeen: true,
       offlineSinceNs: undefined,
@@ -229,7 +239,8 @@ export class Stores {
   heartbeat(request: Heartbeat, peer: Peer): void {
     const state = this.#stores.get(request.store);
     if (state?.peer !== peer) throw new BrineError("notServing", `store ${request.store} has to register first`);
-    const { totalBytes, freeBytes, badBlocks, repairedBlocks, badRanges, scrub, catchUps, failure, stall } = request;
+    const { totalBytes, freeBytes, badBlocks, repairedBlocks, badRanges, scrub } = request;
+    const { catchUps, failure, stall, diskLatencyMs } = request;
     if (failure !== undefined && state.failure === undefined) {
       this.#leader.log.error("a store's disk has failed", { store: state.store, address: state.address, failure });
     }
@@ -241,7 +252,7 @@ export class Stores {
     }
     const heardMs = this.#leader.lifetime.nowMs();
     Object.assign(state, { totalBytes, freeBytes, badBlocks, repairedBlocks, badRanges, scrub });
-    Object.assign(state, { catchUps, failure, stall, heardMs, hasBeat: true });
+    Object.assign(state, { catchUps, failure, stall, diskLatencyMs, heardMs, hasBeat: true });
     this.#noticeChange(state);
   }
 
@@ -277,6 +288,7 @@ export class Stores {
       catchUps: [],
       failure: undefined,
       stall: undefined,
+      diskLatencyMs: undefined,
       lost: undefined,
       heardMs: this.#leader.lifetime.nowMs(),
       hasBeat: false,

@@ -36,6 +36,7 @@ import type { CatchUps } from "./catch-up.ts";
 import { wronglyInSync, wronglyWithout } from "./restored-metadata.ts";
 import type { Store } from "./store.ts";
 import { writeLeaderTerm } from "./store-directory.ts";
+import type { WatchedDisk } from "./watched-disk.ts";
 
 /** On one machine or in one room an answer takes milliseconds; a leader that is busy with a take-over, longer. */
 const connectTimeoutMs = 2_000;
@@ -70,8 +71,7 @@ export interface LeaderLinkParts {
   readonly service: Service;
   readonly term: number;
   readonly catchUps: CatchUps;
-  /** What is wrong with a disk that no longer answers; undefined while it does. */
-  readonly stall: () => string | undefined;
+  readonly disk: Pick<WatchedDisk, "stall" | "latencyMs">;
   /** What heartbeats say of bad blocks. */
   readonly health: () => { repairedBlocks: number; badRanges: BadRange[]; scrub: ScrubReport | undefined };
   /** The leader has said what has become of the groups. */
@@ -158,7 +158,7 @@ export class LeaderLink {
     let retryMs = 0;
     let round = 0;
     while (!this.#stopped) {
-      while (this.#parts.stall() !== undefined && !this.#stopped) await this.#wait(diskWatchMs);
+      while (this.#parts.disk.stall !== undefined && !this.#stopped) await this.#wait(diskWatchMs);
       if (this.#stopped) return;
       const address = this.#leaders.inRound(round);
       const isLast = this.#leaders.endsWith(round);
@@ -275,7 +275,7 @@ export class LeaderLink {
 
   #watchDisk(peer: Peer): void {
     this.#diskTimer = this.#platform.clock.startTimer(diskWatchMs, () => {
-      const stall = this.#parts.stall();
+      const { stall } = this.#parts.disk;
       if (stall === undefined) {
         this.#watchDisk(peer);
         return;
@@ -299,12 +299,14 @@ export class LeaderLink {
   async #heartbeat(peer: Peer, stall?: string): Promise<void> {
     const store = this.#admission.storeNumber!;
     const sentMs = this.#platform.clock.nowMs();
+    const { latencyMs } = this.#parts.disk;
     try {
       const body = {
         store,
         ...this.#store.space,
         failure: this.#store.failure?.slice(0, 200),
         stall,
+        diskLatencyMs: latencyMs === undefined ? undefined : Math.round(latencyMs),
         catchUps: this.#catchUps.progress(),
         ...this.#parts.health(),
       };

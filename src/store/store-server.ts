@@ -122,7 +122,7 @@ export class StoreServer {
     this.#link = new LeaderLink(platform, options, {
       ...{ store, admission: this.#admission, service, term },
       catchUps: this.#catchUps,
-      stall: () => platform.disk.stall,
+      disk: platform.disk,
       health: () => ({
         repairedBlocks: store.badBlocks.repaired,
         badRanges: store.failure === undefined ? store.badBlocks.now() : [],

@@ -14,6 +14,11 @@ import type { StoreLink, Stores } from "./stores.ts";
 const probeInterval = 8;
 /** Latencies below it are equal: noise of a busy machine, not a difference of stores. */
 const equalLatencyMs = 0.5;
+/** A store is slow, and is read only where no other can be, from this latency on, and this many times the quickest one's. */
+const slowMsMin = 20;
+const slowFactor = 8;
+/** So often a slow one is tried, to see whether it still is. */
+const slowProbeMs = 250;
 /** A store that has just failed is asked last for this long: the leader looks at it meanwhile. */
 const avoidMs = 1_000;
 
@@ -40,6 +45,8 @@ export class Members {
   readonly #stores: Stores;
   readonly groups: Groups;
   readonly #avoidUntilMs = new Map<number, number>();
+  /** When a slow store was last tried. */
+  readonly #triedMs = new Map<number, number>();
   readonly #reports = new Map<number, Promise<void>>();
   #turn = 0;
 
@@ -58,7 +65,7 @@ export class Members {
       .map((member) => this.#stores.link(member.store, member.address));
   }
 
-  /** Those that can be read, the best first: least to do, then quickest; equals take turns. */
+  /** Those that can be read, the best first: not those that are slow, then least to do, then quickest; equals take turns. */
   readable(view: GroupView): StoreLink[] {
     const links = view.members
       .filter((member) => member.state === "inSync")
@@ -66,7 +73,16 @@ export class Members {
     if (links.length < 2) return links;
     this.#turn += 1;
     const nowMs = this.#clock.nowMs();
-    const rank = (link: StoreLink) => (nowMs < (this.#avoidUntilMs.get(link.store) ?? 0) ? 1 : 0);
+    const quickestMs = Math.min(...links.map(({ latencyMs }) => latencyMs));
+    const isSlow = ({ latencyMs }: StoreLink) => latencyMs >= Math.max(slowMsMin, slowFactor * quickestMs);
+    const hasFailed = ({ store }: StoreLink) => nowMs < (this.#avoidUntilMs.get(store) ?? 0);
+    const isDue = (link: StoreLink) => nowMs - (this.#triedMs.get(link.store) ?? -slowProbeMs) >= slowProbeMs;
+    const tried = links.find((link) => isSlow(link) && !hasFailed(link) && link.outstanding === 0 && isDue(link));
+    if (tried !== undefined) {
+      this.#triedMs.set(tried.store, nowMs);
+      return [tried, ...links.filter((link) => link !== tried)];
+    }
+    const rank = (link: StoreLink) => (hasFailed(link) ? 2 : isSlow(link) ? 1 : 0);
     const isProbe = this.#turn % probeInterval === 0;
     const first = isProbe ? this.#turn / probeInterval : this.#turn;
     const turned = links.map((_, index) => links[(index + first) % links.length]!);

@@ -138,6 +138,7 @@ export class Harness {
       scrub: undefined,
       failure: undefined,
       stall: undefined,
+      diskLatencyMs: undefined,
       catchUps: [],
     };
     this.parts.stores.heartbeat({ store, ...space }, peer);

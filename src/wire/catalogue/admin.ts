@@ -30,6 +30,8 @@ export const serverStatus = struct({
   state: text(16),
   /** 0 for a server without the store role. */
   store: u32,
+  /** Its disk is much slower than those of the others. */
+  isSlow: boolean,
   status: storeStatus,
   labels: list(label, labelsMax),
   totalBytes: u64,
