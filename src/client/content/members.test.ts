@@ -65,18 +65,18 @@ test("the one with less to do is first, then the clearly quicker one; a slow one
   assert.ok(share(firsts(160), 1) > 0.9);
 });
 
-test("a slow one is tried a few times a second, whatever the others have to do, until it is quick again", async () => {
+test("a slow one is tried now and then, whatever the others have to do, until it is quick again", async () => {
   const { platform, stores, firsts } = make();
   const [one, two] = [stores.link(1, "s:1"), stores.link(2, "s:2")];
   one.latencyMs = 200;
   two.latencyMs = 1;
   two.outstanding = 30;
   let tries = 0;
-  for (let ms = 0; ms < 1_000; ms += 10) {
+  for (let ms = 0; ms < 10_000; ms += 100) {
     tries += firsts(10).filter((store) => store === 1).length;
-    await platform.clock.advance(10);
+    await platform.clock.advance(100);
   }
-  assert.ok(tries >= 3 && tries <= 5, `${tries}`);
+  assert.ok(tries === 3, `${tries}`);
   one.latencyMs = 2;
   two.outstanding = 0;
   assert.ok(share(firsts(160), 1) > 0.03);

@@ -17,8 +17,9 @@ const equalLatencyMs = 0.5;
 /** A store is slow, and is read only where no other can be, from this latency on, and this many times the quickest one's. */
 const slowMsMin = 20;
 const slowFactor = 8;
-/** So often a slow one is tried, to see whether it still is. */
-const slowProbeMs = 250;
+/** A slow one is tried again after so many times its latency, so that a single reader loses a twentieth of its time; but not sooner than: */
+const slowProbeFactor = 20;
+const slowProbeMsMin = 250;
 /** A store that has just failed is asked last for this long: the leader looks at it meanwhile. */
 const avoidMs = 1_000;
 
@@ -76,7 +77,9 @@ export class Members {
     const quickestMs = Math.min(...links.map(({ latencyMs }) => latencyMs));
     const isSlow = ({ latencyMs }: StoreLink) => latencyMs >= Math.max(slowMsMin, slowFactor * quickestMs);
     const hasFailed = ({ store }: StoreLink) => nowMs < (this.#avoidUntilMs.get(store) ?? 0);
-    const isDue = (link: StoreLink) => nowMs - (this.#triedMs.get(link.store) ?? -slowProbeMs) >= slowProbeMs;
+    const isDue = ({ store, latencyMs }: StoreLink) =>
+      nowMs - (this.#triedMs.get(store) ?? Number.NEGATIVE_INFINITY) >=
+      Math.max(slowProbeMsMin, slowProbeFactor * latencyMs);
     const tried = links.find((link) => isSlow(link) && !hasFailed(link) && link.outstanding === 0 && isDue(link));
     if (tried !== undefined) {
       this.#triedMs.set(tried.store, nowMs);

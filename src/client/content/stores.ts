@@ -17,6 +17,8 @@ const connectTimeoutMs = 1_000;
 export const storeTimeoutMs = 3_000;
 /** Weight of the newest latency in the average: it follows a change within some ten requests. */
 const latencyWeight = 0.1;
+/** Weight of an answer that took less than an eighth of the average: a slow store is seldom asked, and must not stay slow for long. */
+const recoveryWeight = 0.5;
 
 /** One store at one address. */
 export class StoreLink {
@@ -55,7 +57,9 @@ export class StoreLink {
       return await peer.request(method, body, options);
     } finally {
       this.outstanding -= 1;
-      this.latencyMs += (clock.nowMs() - sentMs - this.latencyMs) * latencyWeight;
+      const elapsedMs = clock.nowMs() - sentMs;
+      const weight = elapsedMs < this.latencyMs / 8 ? recoveryWeight : latencyWeight;
+      this.latencyMs += (elapsedMs - this.latencyMs) * weight;
     }
   }
 

@@ -1,0 +1,123 @@
+/**
+ * The disk of one store fails or becomes slow, as its process sees it: strace(1) makes system calls on the store's segments
+ * return an error, or take longer. Applications see no error, and `brine status` says what is wrong.
+ */
+import { strict as assert } from "node:assert";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { Cluster, hasProgram, type Mount, Program, shell, waitFor, whyNoMount } from "./cluster.ts";
+
+const programs = ["strace", "python3"].filter((name) => !hasProgram(name));
+const skip = whyNoMount() ?? (programs.length > 0 ? `not installed: ${programs.join(", ")}` : whyNoTrace());
+const deadlineMs = 30_000;
+const writes = "pwrite64,pwritev,pwritev2,fdatasync,fsync";
+const reads = "pread64,preadv,preadv2";
+
+test("a durable write fails once: the store steps down for good, and nobody else notices", {
+  skip,
+}, async (context) => {
+  const { cluster, mount } = await start(context);
+  const [file, original] = [join(mount.point, "file"), join(cluster.directory, "original")];
+  await shell(`head -c 2M /dev/urandom > ${original} && cp ${original} ${file} && sync ${file}`);
+  const fault = await inject(context, cluster, `${writes}:error=EIO:when=1`);
+  await shell(`dd if=${original} of=${file} bs=64k conv=notrunc oflag=dsync status=none`);
+  const isNamed = async () =>
+    (await cluster.status()).problems.some((problem: string) =>
+      /^Store \d+ .* has a failed disk \(.*EIO/.test(problem),
+    );
+  await waitFor("status to name the failed disk", isNamed, deadlineMs);
+  await end(fault);
+
+  // The disk is whole again; what it lost meanwhile nobody knows.
+  await shell(`head -c 2M /dev/urandom > ${original} && cp ${original} ${file} && sync ${file}`);
+  assert.ok(await isNamed(), "it does not come back by itself");
+  const broken = (await cluster.status()).servers.find(
+    ({ address }: { address: string }) => address === cluster.addresses[2],
+  );
+  assert.equal(broken.groupsInSync, 0);
+  await mount.unmount();
+  const again = await cluster.mount("again");
+  await shell(`cmp ${original} ${join(again.point, "file")}`);
+});
+
+test("a disk that can't read: the other copy is read, and the bad blocks are counted", { skip }, async (context) => {
+  const { cluster, mount } = await start(context);
+  const original = join(cluster.directory, "original");
+  await shell(
+    `head -c 2M /dev/urandom > ${original} && cp ${original} ${mount.point}/file && sync ${mount.point}/file`,
+  );
+  await mount.unmount();
+  await inject(context, cluster, `${reads}:error=EIO`);
+  const again = await cluster.mount("again");
+  await waitFor(
+    "a bad block to be counted",
+    async () => {
+      await shell(`dd if=${again.point}/file bs=64k iflag=direct status=none | cmp - ${original}`);
+      return (await cluster.status()).servers.some(({ badBlocks }: { badBlocks: number }) => badBlocks > 0);
+    },
+    deadlineMs,
+  );
+});
+
+test("a slow disk: status says so, reads avoid it, and it comes back", { skip }, async (context) => {
+  const { cluster, mount } = await start(context);
+  const original = join(cluster.directory, "original");
+  await shell(
+    `head -c 2M /dev/urandom > ${original} && cp ${original} ${mount.point}/file && sync ${mount.point}/file`,
+  );
+  const fault = await inject(context, cluster, `${reads},${writes}:delay_enter=300ms`);
+  const isSlow = async () => (await cluster.status()).servers.some(({ isSlow }: { isSlow: boolean }) => isSlow);
+  const write = () => shell(`dd if=${original} of=${mount.point}/other bs=4k count=4 oflag=dsync status=none`);
+  await waitFor(
+    "status to call it slow",
+    async () => {
+      await write();
+      return await isSlow();
+    },
+    deadlineMs,
+  );
+  const startedMs = performance.now();
+  await shell(`dd if=${mount.point}/file bs=4k iflag=direct status=none | cmp - ${original}`);
+  const tookMs = performance.now() - startedMs;
+  context.diagnostic(`512 reads took ${tookMs.toFixed(0)} ms`);
+  assert.ok(tookMs < 512 * 0.125 * 300, "fewer than one in eight waited for the slow disk");
+  await end(fault);
+  await waitFor(
+    "it to be quick again",
+    async () => {
+      await write();
+      return !(await isSlow());
+    },
+    deadlineMs,
+  );
+});
+
+async function start(context: TestContext): Promise<{ cluster: Cluster; mount: Mount }> {
+  const cluster = await Cluster.start(context, { servers: 3, metadataAlone: true });
+  return { cluster, mount: await cluster.mount("mnt") };
+}
+
+/** From now on the calls on the segments of the third server's store are as `fault` says. */
+async function inject(context: TestContext, cluster: Cluster, fault: string): Promise<Program> {
+  const { pid } = (await cluster.status()).servers.find(
+    ({ address }: { address: string }) => address === cluster.addresses[2],
+  );
+  const segments = join(cluster.data(2), "store", "segments");
+  const paths = readdirSync(segments).flatMap((name) => ["-P", join(segments, name)]);
+  assert.ok(paths.length > 0, `no segments in ${segments}`);
+  const args = ["-f", "-p", String(pid), ...paths, "-e", `trace=${fault.split(":")[0]}`, "-e", `inject=${fault}`];
+  const log = join(cluster.directory, "strace.log");
+  const program = new Program(context, "strace", args, log);
+  await waitFor("strace to be attached", () => /attached/.test(program.log()));
+  return program;
+}
+
+async function end(fault: Program): Promise<void> {
+  fault.signal("SIGINT");
+  await fault.ended;
+}
+
+function whyNoTrace(): string | false {
+  return process.getuid?.() === 0 ? false : "another process can't be traced: run as root";
+}
