@@ -1,13 +1,60 @@
-/** `brine ledger promote`: the second copy of the ledger becomes the leader, after the loss of the first. */
+/** `brine ledger`: the second copy becomes the leader, a lost copy is forgotten, another server becomes the witness. */
 import { Command } from "commander";
 import { print } from "../platform/processes.ts";
 import { realPlatform } from "../platform/real.ts";
-import { promoteLedger } from "../wire/catalogue/ledger.ts";
-import { askServer } from "./admin.ts";
-import { parseAddress } from "./options.ts";
+import { forgetCopy, promoteLedger, setWitness } from "../wire/catalogue/ledger.ts";
+import { askLeader, askServer } from "./admin.ts";
+import { parseAddress, withCluster } from "./options.ts";
+import { findCluster } from "./running.ts";
+
+interface ClusterOptions {
+  readonly data?: string;
+}
 
 export function ledgerCommand(): Command {
-  const promote = new Command("promote")
+  return new Command("ledger")
+    .description("The second copy of the metadata's ledger.")
+    .addCommand(promoteCommand())
+    .addCommand(forgetCommand())
+    .addCommand(witnessCommand());
+}
+
+function forgetCommand(): Command {
+  return withCluster(new Command("forget").argument("<copy>", "HOST:PORT of the server that had the copy"))
+    .description("Go on with one copy of the ledger: the other one is lost for good. Then another server can join.")
+    .addHelpText(
+      "after",
+      `
+The witness has to be reachable. The forgotten copy is never believed again; a new server with the metadata role takes its place.
+
+Example:
+  brine ledger forget 10.0.0.1:7411 10.0.0.2:7411
+  brine server --data /srv/brine --listen 10.0.0.4:7411 --join 10.0.0.2:7411 --roles metadata,store`,
+    )
+    .action(async (copy: string, address: string | undefined, options: ClusterOptions) => {
+      const platform = realPlatform({ logLevel: "warn", logTo: print });
+      const leaders = await findCluster(platform.disk, address, options);
+      await askLeader(platform, leaders, forgetCopy, { address: parseAddress(copy) });
+      print(
+        `the copy at ${copy} is forgotten: the metadata has one copy until another server joins with --roles metadata`,
+      );
+    });
+}
+
+function witnessCommand(): Command {
+  return withCluster(new Command("witness").argument("<server>", "HOST:PORT of a server with a store alone"))
+    .description("Make another server the witness of the ledger's copies; both copies have to be in step.")
+    .addHelpText("after", "\nExample:\n  brine ledger witness 10.0.0.4:7411 10.0.0.1:7411")
+    .action(async (server: string, address: string | undefined, options: ClusterOptions) => {
+      const platform = realPlatform({ logLevel: "warn", logTo: print });
+      const leaders = await findCluster(platform.disk, address, options);
+      await askLeader(platform, leaders, setWitness, { address: parseAddress(server) });
+      print(`${server} is the witness now`);
+    });
+}
+
+function promoteCommand(): Command {
+  return new Command("promote")
     .description("Make the server that keeps the ledger's second copy the leader, after the first one was lost.")
     .argument("<address>", "HOST:PORT of the server with the copy")
     .option("--old-leader-is-off", "without a witness: the old leader's machine is off, and stays off", false)
@@ -26,5 +73,4 @@ Example:
       const { term } = await askServer(platform, parseAddress(address), promoteLedger, options);
       print(`${address} leads now, under term ${term}`);
     });
-  return new Command("ledger").description("The second copy of the metadata's ledger.").addCommand(promote);
 }

@@ -53,7 +53,10 @@ function problemsOf(ledger: CopiedLedger, serverId: string): string[] {
   const problems: string[] = [];
   if (copyState !== "in step") {
     const what = copyState === "away" ? "can't be reached: start its server again" : "is brought up to date";
-    problems.push(`The metadata runs on one copy: the second one at ${copy.address} ${what}.`);
+    // It is known to have everything: nothing is acknowledged without it.
+    const waits = configuration.rule === "required" && configuration.inStep.length > 1;
+    const effect = waits ? "Changes wait for the ledger's copy" : "The metadata runs on one copy";
+    problems.push(`${effect}: the second one at ${copy.address} ${what}.`);
   }
   const { witness } = configuration;
   if (witness !== undefined && !ledger.isConnected(witness.serverId)) {

@@ -166,6 +166,7 @@ export class LedgerCopy {
       await this.#enqueue(async () => {
         if (this.#isReplacing || this.#lifetime.stopped) return;
         const index = this.#namespace.appliedIndex;
+        if (index === 0) return;
         this.#state.commit();
         await this.#state.checkpoint();
         await this.#file.truncate(index);

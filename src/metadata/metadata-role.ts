@@ -20,22 +20,14 @@ import { DiskError } from "../platform/disk.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
-import {
-  appendEntries,
-  attachCopy,
-  type Configuration,
-  joinLedger,
-  type LedgerRule,
-  promoteLedger,
-  readEntries,
-  replaceState,
-} from "../wire/catalogue/ledger.ts";
+import { type Configuration, joinLedger, type LedgerRule } from "../wire/catalogue/ledger.ts";
 import { connectPeer } from "../wire/connect.ts";
 import type { Peer } from "../wire/peer.ts";
 import { Service } from "../wire/service.ts";
 import { copiesReport } from "./copies-report.ts";
 import { LedgerCopy } from "./ledger-copy.ts";
-import { MetadataServer, type MetadataServerOptions, registerLeader } from "./metadata-server.ts";
+import { MetadataServer, type MetadataServerOptions } from "./metadata-server.ts";
+import { registerRole } from "./role-methods.ts";
 import { defaultTimeouts } from "./timeouts.ts";
 
 export interface MetadataRoleOptions extends Omit<MetadataServerOptions, "ledger" | "copies" | "onEnd"> {
@@ -101,43 +93,11 @@ export class MetadataRole {
   }
 
   register(service: Service): void {
-    registerLeader(service, () => this.#leading().server);
-    const leader = ["leader"] as const;
-    service.handle(attachCopy, (body) => this.#copy().attach(body.term, body.leader), { roles: leader });
-    service.handle(
-      appendEntries,
-      async ({ term, entries }, _payload, peer) => {
-        await this.#copy().append(term, peer.remote.peerId, entries);
-        return {};
-      },
-      { roles: leader },
-    );
-    service.handle(
-      readEntries,
-      async ({ term, from }, _payload, peer) => ({
-        entries: await this.#copy().entries(term, peer.remote.peerId, from),
-      }),
-      { roles: leader },
-    );
-    service.handle(
-      replaceState,
-      async ({ term, ...part }, _payload, peer) => {
-        await this.#copy().replace(term, peer.remote.peerId, part);
-        return {};
-      },
-      { roles: leader },
-    );
-    service.handle(
-      joinLedger,
-      async ({ serverId, address, rule }) => {
-        const { server, ledger } = this.#leading();
-        void server.parts; // throws while it must not answer
-        await ledger.join({ serverId, address }, rule);
-        return {};
-      },
-      { roles: ["store"] },
-    );
-    service.handle(promoteLedger, (body) => this.#promote(body), { roles: ["admin"] });
+    registerRole(service, {
+      leading: () => this.#leading(),
+      copy: () => this.#copy(),
+      promote: (how) => this.#promote(how),
+    });
   }
 
   async stop(): Promise<void> {
@@ -200,6 +160,13 @@ export class MetadataRole {
     this.#options.onEnd(cause);
   }
 
+  /** The process goes on: it may have a store. */
+  #isForgotten(): void {
+    const reason = forgotten();
+    this.#state = { kind: "ended", reason };
+    this.#log.error("this server's metadata is of no use any more", { reason: reason.message });
+  }
+
   #openFile(): Promise<FileLedger> {
     return FileLedger.open(this.#platform, `${this.#options.directory}/ledger`);
   }
@@ -249,7 +216,8 @@ export class MetadataRole {
         stopped: isOver,
       });
       if (isOver()) return;
-      if (standing.kind === "copy") await this.#becomeCopy();
+      if (standing.kind === "forgotten") this.#isForgotten();
+      else if (standing.kind === "copy") await this.#becomeCopy();
       else await this.#leadAfter(standing.term, standing.configuration, isOver);
     } catch (error) {
       if (!isOver()) throw error;
@@ -357,6 +325,7 @@ export class MetadataRole {
         ...{ clusterId, promotion: true, ...how },
         ...{ patienceMs: promotionPatienceMs, stopped: isOver },
       });
+      if (standing.kind === "forgotten") throw forgotten();
       if (standing.kind !== "leads" || isOver()) throw new BrineError("busy", "another server leads");
       const promoted: State = { kind: "starting" };
       this.#state = promoted;
@@ -376,4 +345,10 @@ export class MetadataRole {
 function reasonOf(error: unknown): BrineError {
   if (!(error instanceof DiskError)) return new BrineError("internal", String(error), { cause: error });
   return new BrineError(error.code === "ENOSPC" ? "noSpace" : "diskFailed", error.message, { cause: error });
+}
+
+function forgotten(): BrineError {
+  return new BrineError("notServing", "the cluster has forgotten this server's copy of the ledger", {
+    advice: "to make it the copy again, remove its ballot and its folder metadata, and start it with --join",
+  });
 }

@@ -76,7 +76,7 @@ const promotionTimeoutMs = 20_000;
 
 export class SimulatedCluster {
   readonly world: World;
-  #servers: readonly SimulatedServer[];
+  #servers: readonly SimulatedServer[] = [];
   readonly clients: readonly SimulatedClient[];
   readonly #makeServer: (plan: ServerPlan) => SimulatedServer;
   readonly #admin: Platform;
@@ -92,7 +92,10 @@ export class SimulatedCluster {
   ) {
     this.world = world;
     const leaders = layout.filter(({ roles }) => roles.includes("metadata")).map(addressOf);
-    this.#makeServer = (plan) => new SimulatedServer(world, plan, leaders, hooks, events.onDefect);
+    this.#makeServer = (plan) => {
+      const known = new Set([...leaders, ...this.metadataServers.map(({ address }) => address)]);
+      return new SimulatedServer(world, plan, [...known], hooks, events.onDefect);
+    };
     this.#servers = layout.map(this.#makeServer);
     this.clients = clientNames.map((name) => new SimulatedClient(world, name, leaders, hooks, events));
     this.#admin = world.host("admin").boot().platform;
@@ -126,10 +129,23 @@ export class SimulatedCluster {
     return server;
   }
 
+  /** A new machine joins as the ledger's copy. */
+  addCopy(name: string, copies: LedgerRule): SimulatedServer {
+    const server = this.#makeServer({ name, roles: ["metadata"], copies });
+    this.#servers = [...this.#servers, server];
+    server.start();
+    return server;
+  }
+
+  /** It is no part of the cluster any more, and may run all the same. */
+  leaveOut(server: SimulatedServer): void {
+    this.#servers = this.#servers.filter((one) => one !== server);
+  }
+
   /** A machine is lost for good, with its disk. */
   forget(server: SimulatedServer): void {
     server.lose();
-    this.#servers = this.#servers.filter((one) => one !== server);
+    this.leaveOut(server);
   }
 
   /** Starts everything and makes the volume. Default: a copy on each store. */

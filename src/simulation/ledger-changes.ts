@@ -4,6 +4,7 @@
  * or both are away for a while. In the end there are two copies again, in step.
  */
 import { BrineError } from "../errors/brine-error.ts";
+import { forgetCopy, setWitness } from "../wire/catalogue/ledger.ts";
 import type { SimulatedCluster } from "./cluster.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 import type { SimulatedServer } from "./simulated-server.ts";
@@ -13,6 +14,8 @@ const awayMs = [500, 15_000] as const;
 /** A person notices, and acts. */
 const thoughtMs = [0, 3_000] as const;
 const promotionsMax = 20;
+/** Heartbeats tell clients and stores where the copies are. */
+const learnedMs = 5_000;
 
 export class LedgerChanges {
   readonly #cluster: SimulatedCluster;
@@ -20,6 +23,7 @@ export class LedgerChanges {
   readonly #wait: (ms: number) => Promise<void>;
   /** How often what was done. */
   readonly done = new Map<string, number>();
+  #newCopies = 0;
 
   constructor(cluster: SimulatedCluster, random: SimulatedRandom, wait: (ms: number) => Promise<void>) {
     this.#cluster = cluster;
@@ -36,6 +40,7 @@ export class LedgerChanges {
       cut: () => this.#cut(),
       pause: () => this.#pause(),
       copyAway: () => this.#away([this.#copy]),
+      witness: () => this.#witness(),
       bothAway: () => this.#away(this.#cluster.metadataServers),
     };
     while (!over()) {
@@ -90,11 +95,42 @@ export class LedgerChanges {
       if (!(await this.#promote(copy))) continue;
       // Another fault's end may have started it again.
       if (!leader.down) break;
+      if (!leader.plan.roles.includes("store") && (await this.#replace(leader))) return;
       leader.loseMetadata();
       this.#count("lost");
       break;
     }
     leader.start();
+  }
+
+  /** A new machine in the place of a lost copy. That one may run again: nobody believes it anything. */
+  async #replace(lost: SimulatedServer): Promise<boolean> {
+    try {
+      await this.#cluster.request(forgetCopy, { address: lost.address });
+    } catch (error) {
+      this.#log("not forgotten", { server: lost.plan.name, reason: (error as Error).message });
+      return false;
+    }
+    this.#count("forgotten");
+    this.#cluster.leaveOut(lost);
+    if (this.#random.chance(0.5)) lost.start();
+    this.#newCopies += 1;
+    this.#cluster.addCopy(`copy${this.#newCopies}`, this.#random.pick(["required", "preferred"]));
+    // Clients and stores that know none of the two that are left wouldn't find them any more: one after the other is replaced.
+    await this.#cluster.whole();
+    await this.#wait(learnedMs);
+    return true;
+  }
+
+  /** Any store's server takes the witness's place; refused where it can't be done safely. */
+  async #witness(): Promise<void> {
+    const { address } = this.#random.pick(this.#cluster.stores);
+    try {
+      await this.#cluster.request(setWitness, { address });
+      this.#count("new witness");
+    } catch (error) {
+      this.#log("no new witness", { address, reason: (error as Error).message });
+    }
   }
 
   async #cut(): Promise<void> {

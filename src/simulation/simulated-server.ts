@@ -44,8 +44,8 @@ export class SimulatedServer {
   readonly host: SimulatedHost;
   readonly #world: World;
   readonly #hooks: Hooks;
-  /** Servers with metadata. */
-  readonly #leaders: readonly Address[];
+  /** Servers with metadata, as they are remembered on its disk. */
+  #leaders: readonly Address[];
   readonly #onDefect: (error: Error) => void;
   #everStarted = false;
   /** A fault has damaged its store, which doesn't know the end of it yet. */
@@ -211,6 +211,9 @@ export class SimulatedServer {
         ...common,
         directory: `${directory}/store`,
         leaders: this.#leaders,
+        onLeaders: (known) => {
+          this.#leaders = known;
+        },
         roles: this.plan.roles,
         segmentBytes,
         linkService: newService(),

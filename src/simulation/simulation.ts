@@ -50,6 +50,8 @@ const slowThinkUsMax = 3_000_000;
 const stepsBetweenLooks = 20;
 /** After the last operation, until everything is written back and given back. */
 const quietMs = 3_000;
+/** Where some servers with metadata are gone for good: each costs a client seconds on its way to the leader. */
+const quietWithCopiesMs = 15_000;
 const firstVolume = 1;
 /** What a server says of a session is so old at most when it is judged. */
 const settledMs = 200;
@@ -314,7 +316,7 @@ class Simulation {
   async #auditAll(): Promise<void> {
     for (const client of this.#cluster.clients) await this.#audit(client);
     await this.#mourn(() => true);
-    await this.#wait(quietMs);
+    await this.#wait(this.#options.copies ? quietWithCopiesMs : quietMs);
     const { metadata } = this.#cluster.leader;
     if (metadata !== undefined) checkCaches(this.#mounts(), metadata, firstVolume);
   }

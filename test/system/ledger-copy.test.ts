@@ -83,3 +83,63 @@ test("a leader that is cut off answers nobody, and comes back as the copy", {
   const { volumes } = await cluster.status(1);
   assert.deepEqual(volumes.map(({ name }: { name: string }) => name).sort(), ["after", "before", "home"]);
 });
+
+test("required: changes wait while the copy is away; forgotten, a new server takes its place", {
+  skip: whyNoMount() ?? false,
+}, async (context) => {
+  const cluster = await Cluster.start(context, {
+    servers: 4,
+    secondOptions: ["--roles", "metadata,store", "--ledger-copies", "required"],
+  });
+  await waitInStep(cluster, 0);
+  const { point } = await cluster.mount("one");
+  await shell(`echo before > ${point}/file && sync ${point}/file`);
+  await cluster.killServer(1);
+  // Nothing is acknowledged that only one copy has.
+  await assert.rejects(shell(`echo alone > ${point}/alone && timeout 4 sync ${point}/alone`, { timeoutMs: 20_000 }));
+  const forgotten = await runBrine(["ledger", "forget", cluster.addresses[1]!, cluster.addresses[0]!]);
+  assert.equal(forgotten.code, 0, forgotten.stderr);
+  await shell(`sync ${point}/alone && cat ${point}/alone`);
+  assert.equal((await cluster.status(0)).metadata, "one copy");
+  // What had the copy is of no use any more, its store is.
+  await cluster.startServer(1);
+  const refused = await runBrine(["ledger", "promote", cluster.addresses[1]!, "--old-leader-is-off", "--accept-loss"]);
+  assert.notEqual(refused.code, 0);
+  assert.match(refused.stderr, /forgotten/);
+  await waitFor("its store to be there again", async () => {
+    const { servers } = await cluster.status(0);
+    return servers.filter(({ state }: { state: string }) => state === "online").length === 4;
+  });
+});
+
+test("another server becomes the witness; both die at once, and come back", {
+  skip: whyNoMount() ?? false,
+}, async (context) => {
+  const cluster = await Cluster.start(context, { ...withCopy, servers: 4 });
+  await waitInStep(cluster, 0);
+  const witness = /witness (\S+?);/.exec((await cluster.status(0)).metadata)![1]!;
+  const other = cluster.addresses.slice(2).find((address) => address !== witness)!;
+  const set = await runBrine(["ledger", "witness", other, cluster.addresses[0]!]);
+  assert.equal(set.code, 0, set.stderr);
+  assert.ok((await cluster.status(0)).metadata.includes(`witness ${other}`));
+  // The former one is not needed.
+  await cluster.killServer(cluster.addresses.indexOf(witness));
+  await Promise.all([cluster.killServer(0), cluster.killServer(1)]);
+  await cluster.startServer(1);
+  await cluster.startServer(0);
+  await waitFor("both copies to be in step", async () => (await cluster.status(0)).metadata.startsWith("two copies"));
+  await cluster.killServer(0);
+  const promoted = await runBrine(["ledger", "promote", cluster.addresses[1]!]);
+  assert.equal(promoted.code, 0, promoted.stderr);
+});
+
+test("without a witness: a promotion needs a person's word", { skip: whyNoMount() ?? false }, async (context) => {
+  const cluster = await Cluster.start(context, { ...withCopy, servers: 2 });
+  await waitFor("both copies to be in step", async () => (await cluster.status(0)).metadata.startsWith("two copies"));
+  await cluster.killServer(0);
+  const refused = await runBrine(["ledger", "promote", cluster.addresses[1]!]);
+  assert.notEqual(refused.code, 0);
+  assert.match(refused.stderr, /--old-leader-is-off/);
+  const promoted = await runBrine(["ledger", "promote", cluster.addresses[1]!, "--old-leader-is-off"]);
+  assert.equal(promoted.code, 0, promoted.stderr);
+});

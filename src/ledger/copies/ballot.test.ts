@@ -47,7 +47,7 @@ class Model {
   /** Goes alone, or takes the other one in again; or dies when the others know, and it hasn't written it down. */
   change(id: string, inStep: string[], reached: ReadonlySet<string>, dies = false): void {
     const before = this.leading.get(id);
-    if (before === undefined) return;
+    if (before === undefined || before.copies.length < 2) return;
     const configuration = { ...before, sequence: before.sequence + 1, inStep };
     const other = id === "first" ? "second" : "first";
     // As the leader does it: the copy has everything before anyone says so, and the own ballot comes last.
@@ -72,11 +72,32 @@ class Model {
     this.leading.set(id, configuration);
   }
 
+  /** As forgetCopy does it (membership.ts): the witness first; the copy isn't reached. */
+  forget(id: string, reached: ReadonlySet<string>, dies: boolean): void {
+    const before = this.leading.get(id);
+    const other = id === "first" ? "second" : "first";
+    if (before === undefined || before.copies.length < 2 || reached.has(other) || !reached.has("witness")) return;
+    const copies = before.copies.filter(({ serverId }) => serverId === id);
+    const next = { ...before, sequence: before.sequence + 1, copies, inStep: [id], witness: undefined };
+    const atWitness = recorded(this.ballots.get("witness")!, id, next);
+    if (atWitness === undefined) return;
+    this.ballots.set("witness", atWitness);
+    if (dies) {
+      this.leading.delete(id);
+      return;
+    }
+    const own = recorded(this.ballots.get(id)!, id, next);
+    if (own === undefined) return;
+    this.ballots.set(id, own);
+    this.leading.set(id, next);
+  }
+
   /** Nobody does who leads: it has been started again, or is the copy (MetadataRole). */
   stand(id: string, reached: ReadonlySet<string>): void {
     this.leading.delete(id);
     const voters = members.filter((voter) => voter === id || reached.has(voter));
     const known = voters.reduce((best, voter) => later(best, this.ballots.get(voter)!.configuration)!, atFirst);
+    if (!known.copies.some(({ serverId }) => serverId === id)) return;
     const term = nextTerm(known, id, Math.max(...voters.map((voter) => this.ballots.get(voter)!.term)));
     const promised = new Set<string>();
     for (const voter of voters) {
@@ -93,8 +114,14 @@ class Model {
     for (const entry of this.acknowledged) assert.ok(log.includes(entry), `${id} leads without ${entry}`);
     this.leading.set(id, { ...known, term, sequence: 0, inStep: [id] });
     this.change(id, [id], promised);
-    // Without a majority that knows that it is alone, it acknowledges nothing.
-    if (this.leading.get(id)!.sequence === 0) this.leading.delete(id);
+    if (known.copies.length > 1) {
+      // Without a majority that knows that it is alone, it acknowledges nothing.
+      if (this.leading.get(id)!.sequence === 0) this.leading.delete(id);
+      return;
+    }
+    const alone = { ...known, term, sequence: 1, inStep: [id] };
+    this.ballots.set(id, recorded(this.ballots.get(id)!, id, alone)!);
+    this.leading.set(id, alone);
   }
 }
 
@@ -102,7 +129,17 @@ const someone = fc.subarray([...members]).map((ids) => new Set<string>(ids));
 const copy = fc.constantFrom("first", "second");
 
 test("a leader has every acknowledged entry, and a term has one leader", () => {
-  const kinds = fc.constantFrom("append", "alone", "both", "stand", "crash", "dies alone", "dies with both");
+  const kinds = fc.constantFrom(
+    "append",
+    "alone",
+    "both",
+    "stand",
+    "crash",
+    "dies alone",
+    "dies with both",
+    "forget",
+    "dies forgetting",
+  );
   const step = fc.tuple(kinds, copy, someone);
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40, size: "max" }), (steps) => {
@@ -110,6 +147,8 @@ test("a leader has every acknowledged entry, and a term has one leader", () => {
       for (const [kind, id, reached] of steps) {
         if (kind === "append") model.append(id, reached);
         else if (kind === "stand") model.stand(id, reached);
+        else if (kind.endsWith("forget") || kind.endsWith("forgetting"))
+          model.forget(id, reached, kind.startsWith("dies"));
         else if (kind === "crash") model.leading.delete(id);
         else {
           const inStep = kind.endsWith("alone") ? [id] : [id, id === "first" ? "second" : "first"];

@@ -100,11 +100,15 @@ export interface Candidacy {
   readonly acceptLoss: boolean;
 }
 
-/** Why a candidate may not lead. `voters`: too few have promised; `behind`: it lacks acknowledged entries. */
-export type Verdict = "leads" | "voters" | "behind";
+/**
+ * Why a candidate may not lead. `voters`: too few have promised; `behind`: it lacks acknowledged entries; `forgotten`: it keeps no copy
+ * any more.
+ */
+export type Verdict = "leads" | "voters" | "behind" | "forgotten";
 
 export function judge(candidacy: Candidacy): Verdict {
   const { serverId, configuration, promised } = candidacy;
+  if (!configuration.copies.some((copy) => copy.serverId === serverId)) return "forgotten";
   if (!isMajority(configuration, promised) && !mayLeadAlone(candidacy)) return "voters";
   const isInStep = configuration.inStep.includes(serverId);
   return isInStep || (candidacy.promotion && candidacy.acceptLoss) ? "leads" : "behind";

@@ -24,10 +24,11 @@ export interface StandOptions {
   readonly stopped: () => boolean;
 }
 
-/** The term to lead under, with the latest configuration; or that another server leads. */
+/** The term to lead under, with the latest configuration; that another server leads; or that this one keeps no copy any more. */
 export type Standing =
   | { readonly kind: "leads"; readonly term: number; readonly configuration: Configuration }
-  | { readonly kind: "copy"; readonly configuration: Configuration };
+  | { readonly kind: "copy"; readonly configuration: Configuration }
+  | { readonly kind: "forgotten" };
 
 /** Errors: notServing (stopped), busy (promotion: the leader still serves, or too few voters can be reached), invalid (behind). */
 export async function standForLeader(platform: Platform, voter: Voter, options: StandOptions): Promise<Standing> {
@@ -58,11 +59,12 @@ async function standOnce(platform: Platform, voter: Voter, options: StandOptions
   const others = othersOf(own, serverId);
   const asked = await claimAll(platform, voter, options, others, 0);
   const known = [...asked.values()].reduce((latest, { configuration }) => later(latest, configuration)!, own);
+  if (!known.copies.some((copy) => copy.serverId === serverId)) return { kind: "forgotten" };
   const isLedByOther = known.inStep[0] !== serverId;
   // A start only goes on with what this server led last; anything else is a person's decision.
   if (!options.promotion && isLedByOther) return { kind: "copy", configuration: known };
   const candidacy = { serverId, configuration: known, ...options };
-  const couldPromise = new Set([serverId, ...asked.keys()]);
+  const couldPromise = new Set([serverId, ...countable(known, asked)]);
   const waitMs = Math.max(0, ...[...asked.values()].map((answer) => answer.waitMs), ownWait(voter, options));
   const verdict = judge({ ...candidacy, promised: couldPromise });
   if (verdict === "behind") throw behind(known);
@@ -75,9 +77,9 @@ async function standOnce(platform: Platform, voter: Voter, options: StandOptions
   const terms = [...asked.values()].map(({ term }) => term);
   const term = nextTerm(known, serverId, Math.max(voter.ballot.term, known.term, ...terms));
   const claims = await claimAll(platform, voter, options, others, term);
-  const promised = new Set([serverId]);
-  for (const [id, { promised: yes }] of claims) if (yes) promised.add(id);
   const latest = [...claims.values()].reduce((best, { configuration }) => later(best, configuration)!, known);
+  const promised = new Set([serverId]);
+  for (const id of countable(latest, claims)) if (claims.get(id)!.promised) promised.add(id);
   if (judge({ ...candidacy, configuration: latest, promised }) !== "leads") {
     return { kind: "again", reason: "another voter refused its promise", waitMs: timeouts.retryMs };
   }
@@ -86,6 +88,12 @@ async function standOnce(platform: Platform, voter: Voter, options: StandOptions
   // Led against the witness: it doesn't vote any more.
   const witness = isMajority(latest, promised) ? latest.witness : undefined;
   return { kind: "leads", term, configuration: { ...latest, witness } };
+}
+
+/** Ids of those whose promise counts: a witness's does once it knows that it is one. */
+function countable({ witness }: Configuration, answers: ReadonlyMap<string, ClaimAnswer>): string[] {
+  const knows = (answer: ClaimAnswer) => answer.configuration?.witness?.serverId === witness?.serverId;
+  return [...answers].filter(([id, answer]) => id !== witness?.serverId || knows(answer)).map(([id]) => id);
 }
 
 /** The leave that this server itself gave, unless it was to itself. */

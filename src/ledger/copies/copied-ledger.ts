@@ -15,6 +15,7 @@
 import { BrineError, hasCode } from "../../errors/brine-error.ts";
 import { sleep } from "../../platform/clock.ts";
 import type { Logger } from "../../platform/logger.ts";
+import type { Address } from "../../platform/network.ts";
 import type { Platform } from "../../platform/platform.ts";
 import type { Configuration, LedgerMember, LedgerRule } from "../../wire/catalogue/ledger.ts";
 import type { Peer } from "../../wire/peer.ts";
@@ -24,6 +25,7 @@ import { isMajority, needsLeave } from "./ballot.ts";
 import { othersOf } from "./candidate.ts";
 import { CopyFeed, type StateSource } from "./copy-feed.ts";
 import { MemberLink } from "./member-link.ts";
+import { forgetCopy, type Membership, nameWitness, withCopy } from "./membership.ts";
 import type { Voter } from "./voter.ts";
 
 export interface CopiedLedgerOptions {
@@ -168,51 +170,52 @@ export class CopiedLedger implements Ledger {
     await this.#options.file.close();
   }
 
-  /** Takes a server in as the copy. Errors: exists, notLeader. */
+  /** Takes a server in as the copy. Errors: exists, invalid, notLeader. */
   async join(member: LedgerMember, rule: LedgerRule): Promise<void> {
-    const { own, platform } = this.#options;
-    const known = this.#configuration?.copies.find(({ serverId }) => serverId !== own.serverId);
-    if (known !== undefined && known.serverId !== member.serverId) {
-      throw new BrineError("exists", `the ledger has its second copy at ${known.address} (server ${known.serverId})`, {
-        advice: "a cluster has at most two servers with the metadata role: join with --roles store",
-      });
-    }
-    if (known?.address === member.address) return;
-    if (known !== undefined) {
-      throw new BrineError("invalid", `server ${member.serverId} had the address ${known.address}`, {
-        advice: "start it at the address that it had",
-      });
-    }
+    const { own, voter } = this.#options;
+    const configuration = withCopy(this.#membership, { member, rule, term: this.term });
+    if (configuration === undefined) return;
     this.#log.info("the ledger gets a second copy", { address: member.address });
-    const configuration = {
-      term: this.term,
-      sequence: 1,
-      copies: [own, member],
-      inStep: [own.serverId],
-      witness: undefined,
-      rule,
-    };
-    await this.#options.voter.record(own.serverId, configuration);
+    await voter.record(own.serverId, configuration);
     this.#configuration = configuration;
     this.#linkTo(member);
     void this.#settle();
-    platform.logger.debug("joined", { serverId: member.serverId });
   }
 
-  /** Makes a third server the witness, unless there is one or the copy isn't in step. */
+  /** The copy at this address is lost for good: this server goes on alone, and another one can join. Errors: those of forgetCopy. */
+  forget(address: Address): Promise<void> {
+    return this.#change(async () => {
+      this.#configuration = await forgetCopy(this.#membership, address);
+      for (const link of this.#links.values()) link.stop();
+      this.#links.clear();
+      this.#feed = undefined;
+      this.#required = false;
+      this.#awaySinceMs = undefined;
+      this.#log.warn("the ledger's copy is forgotten", { address });
+      this.#wakeIfDone();
+    });
+  }
+
+  /** Makes a third server the witness, in the place of the one that there is. Errors: those of nameWitness, unreachable. */
   appointWitness(member: LedgerMember): Promise<void> {
     return this.#change(async () => {
-      const before = this.#configuration;
-      if (before === undefined || before.witness !== undefined || before.inStep.length < 2) return;
-      if (before.copies.some(({ serverId }) => serverId === member.serverId)) return;
-      const configuration = { ...before, sequence: before.sequence + 1, witness: member };
-      // First here: the copy may win with the help of the witness only when this server can't go on without asking it.
-      await this.#options.voter.record(this.#options.own.serverId, configuration);
+      const { own } = this.#options;
+      const before = this.#configuration?.witness;
+      if (before !== undefined && before.serverId === member.serverId && this.#links.has(before.serverId)) return;
+      const configuration = await nameWitness(this.#membership, member);
       this.#configuration = configuration;
-      await Promise.allSettled([...this.#links.values()].map((link) => link.record(configuration)));
+      if (before !== undefined) this.#links.get(before.serverId)?.stop();
+      if (before !== undefined) this.#links.delete(before.serverId);
+      const copy = configuration.copies.find(({ serverId }) => serverId !== own.serverId)!;
+      await this.#links.get(copy.serverId)!.record(configuration);
       this.#linkTo(member);
       this.#log.info("the ledger has a witness", { address: member.address });
     });
+  }
+
+  get #membership(): Membership {
+    const { own, voter } = this.#options;
+    return { own, voter, links: this.#links, configuration: this.#configuration };
   }
 
   // --- the copy ---

@@ -11,8 +11,9 @@ export interface CopyTimeouts {
   /** A copy that is silent for so long is left behind. Less than serveMs: clients wait for it. */
   readonly silenceMs: number;
   readonly connectMs: number;
-  /** Between tries to reach another server. */
+  /** Between tries to reach another server: at first, and at most. */
   readonly retryMs: number;
+  readonly retryMsMax: number;
   /** A claim is answered at once, after one small write. */
   readonly claimMs: number;
   /** A leader that starts waits so long for its copy. */
@@ -28,6 +29,7 @@ export const defaultCopyTimeouts: CopyTimeouts = {
   silenceMs: 2_000,
   connectMs: 2_000,
   retryMs: 100,
+  retryMsMax: 2_000,
   claimMs: 2_000,
   startMs: 2_000,
   replaceMs: 30_000,

@@ -83,7 +83,9 @@ export class MemberLink {
   /** Never rejects. */
   async #run(): Promise<void> {
     const { platform, timeouts, log, member } = this.#options;
+    let waitMs = timeouts.retryMs;
     while (!this.#stopped) {
+      const beganMs = platform.clock.nowMs();
       try {
         await this.#connection();
       } catch (error) {
@@ -93,7 +95,10 @@ export class MemberLink {
         this.#reason = reason;
       }
       this.#peer = undefined;
-      await sleep(platform.clock, timeouts.retryMs);
+      await sleep(platform.clock, waitMs);
+      // One that answers and fails at once, as with a broken disk, is left in peace.
+      const lasted = platform.clock.nowMs() - beganMs - waitMs >= timeouts.serveMs;
+      waitMs = lasted ? timeouts.retryMs : Math.min(2 * waitMs, timeouts.retryMsMax);
     }
   }
 

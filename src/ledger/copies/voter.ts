@@ -92,9 +92,16 @@ export class Voter {
     });
   }
 
-  /** Errors: notLeader, DiskError. */
+  /** Errors: notLeader, refused, DiskError. */
   record(leader: string, configuration: Configuration): Promise<void> {
     return this.#inTurn(async () => {
+      const { witness, inStep, copies } = configuration;
+      const isNew =
+        witness?.serverId === this.serverId && this.#ballot.configuration?.witness?.serverId !== this.serverId;
+      if (isNew && inStep.length < copies.length) {
+        // Somebody may still be asking the witness before: the copy has to know that it is another one now.
+        throw new BrineError("refused", "a server becomes the witness while both copies of the ledger are in step");
+      }
       const ballot = recorded(this.#ballot, leader, configuration);
       if (ballot === undefined) throw this.#outdated(configuration.term);
       await this.#write(ballot);
@@ -124,7 +131,7 @@ export class Voter {
       "notLeader",
       `term ${term} is not that of the leader: term ${known} was promised to ${leader}`,
       {
-        advice: "the ledger's copy was promoted: this server's metadata becomes the copy when it is started again",
+        advice: "the ledger's copy was promoted: this server's metadata becomes the copy",
       },
     );
   }

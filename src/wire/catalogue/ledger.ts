@@ -126,3 +126,12 @@ export const promoteLedger = method(
   struct({ oldLeaderIsOff: boolean, acceptLoss: boolean }),
   struct({ term: u64 }),
 );
+
+/**
+ * The copy at this address is lost for good: the leader goes on alone, and another server can join as the copy. Errors: invalid (there
+ * is no copy there), busy (it is connected), unreachable (the witness has to know).
+ */
+export const forgetCopy = method(522, "ledger.forgetCopy", struct({ address: text(256) }), nothing);
+
+/** The store's server at this address is the witness from now on. Errors: notFound, invalid, refused (the copy isn't in step). */
+export const setWitness = method(523, "ledger.setWitness", struct({ address: text(256) }), nothing);
