@@ -45,13 +45,14 @@ test("PostgreSQL: crashes of it, of the mount and of servers", {
     await postgres.startServer();
     await postgres.check();
 
-    // The leader and a store at once, then the other store: PostgreSQL must not notice.
+    // The leader and a store at once, then (in the long form) the other store: PostgreSQL must not notice.
     await postgres.work(
       seconds * 2,
       async () => {
         await soon();
         await cluster.killServer(0);
         await cluster.startServer(0);
+        if (!full) return;
         await cluster.waitInSync();
         await cluster.killServer(1);
         await cluster.startServer(1);
@@ -76,7 +77,9 @@ async function transfers(context: Context, mode: string, mounts: number): Promis
   const made = await bank(["make", files[0]!, mode]);
   assert.equal(made.code, 0, made.stderr);
   const written = await Promise.all(
-    [1, 2, 3, 4].map((writer) => bank(["write", files[writer % mounts]!, mode, String(writer), String(seconds)])),
+    [1, 2, 3, 4].map((writer) =>
+      bank(["write", files[writer % mounts]!, mode, String(writer), String(full ? seconds : 1)]),
+    ),
   );
   for (const { code, stderr } of written) assert.equal(code, 0, stderr);
   const told = written.map(({ stdout }) => stdout).join("");

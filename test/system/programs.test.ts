@@ -61,7 +61,7 @@ test("programs on a mount", { skip: whyNoMount() ?? false }, async (context) => 
   });
 
   await context.test("dbench", { skip: missing("dbench") }, async () => {
-    await run("dbench", ["-D", directory("dbench"), "-t", full ? "60" : "3", "4"]);
+    await run("dbench", ["-D", directory("dbench"), "-t", full ? "60" : "2", "4"]);
   });
 
   await context.test("fio --verify", { skip: missing("fio") }, async () => {
@@ -87,7 +87,7 @@ async function stress(
   directory: string,
   run: (program: string, args: readonly string[]) => Promise<string>,
 ): Promise<void> {
-  const common = ["--temp-path", directory, "--verify", "--timeout", full ? "10" : "2"];
+  const common = ["--temp-path", directory, "--verify", "--timeout", full ? "10" : "1"];
   if (!full) {
     const names = "dentry rename link symlink xattr fallocate hdd iomix utime lockofd flock copy-file dir touch";
     await run("stress-ng", [...names.split(" ").flatMap((name) => [`--${name}`, "1"]), ...common]);
