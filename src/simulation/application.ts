@@ -2,6 +2,7 @@
 import { observe } from "./audit.ts";
 import type { LinearizabilityChecker } from "./checkers/linearizability.ts";
 import type { FileOperation } from "./file-operation.ts";
+import type { ModelLock } from "./model.ts";
 import { type Mount, MountDied, type MountPoint } from "./mount.ts";
 import type { OpenHandle, Recorder } from "./recorder.ts";
 import type { Scheduler } from "./scheduler.ts";
@@ -89,7 +90,7 @@ export class Application {
     const open = this.#open.get(mount.name) ?? [];
     this.#open.set(mount.name, open);
     const isKnown = (inode: number) => mount.kernel.knows(inode);
-    const choice = this.#workload.next(this.#checker.likelyModel, open, this.#recorder.nextId, isKnown);
+    const choice = this.#workload.next(this.#checker.possibleModels[0], open, this.#recorder.nextId, isKnown);
     const { operation, file } = choice;
     if (opens(operation) && open.length >= openFilesMax) {
       await this.#close(mount, open.shift()!);
@@ -124,8 +125,9 @@ export class Application {
   /** Locks of this application go with the first close of the file (fcntl(2)). */
   async #close(mount: Mount, { inode, handle }: HeldFile): Promise<void> {
     const owner = this.#workload.lockOwner;
-    const locks = this.#checker.likelyModel.numbered(inode)?.locks ?? [];
-    if (locks.some((lock) => lock.client === mount.name && lock.owner === owner)) {
+    const isOwn = (lock: ModelLock) => lock.client === mount.name && lock.owner === owner;
+    // Whether the session has ended, and the lock with it, may be open.
+    if (this.#checker.possibleModels.some((model) => model.numbered(inode)?.locks.some(isOwn))) {
       const everything = { start: 0, end: Number.MAX_SAFE_INTEGER };
       await this.#recorder.perform(mount, { kind: "unlock", inode, owner, ...everything }, handle);
     }

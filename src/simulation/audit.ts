@@ -28,7 +28,7 @@ export async function audit(
     if (outcome.kind !== "entries") continue;
     for (const { name, inode } of outcome.entries) {
       const isWanted = only?.has(inode) ?? true;
-      if (!isWanted && checker.likelyModel.numbered(inode)?.type !== "directory") continue;
+      if (!isWanted && checker.possibleModels[0].numbered(inode)?.type !== "directory") continue;
       const { outcome: found } = await recorder.perform(mount, { kind: "lookup", parent: directory, name });
       if (found.kind === "absent" || found.kind === "failed" || seen.has(inode)) continue;
       seen.add(inode);
@@ -95,7 +95,7 @@ export async function observe(
 }
 
 function writtenRanges(checker: LinearizabilityChecker, inode: number): { from: number; to: number }[] {
-  const model = checker.likelyModel.numbered(inode);
+  const model = checker.possibleModels[0].numbered(inode);
   const ranges: { from: number; to: number }[] = [];
   for (const { start, end } of model?.pieces ?? []) {
     const from = Math.max(0, start - marginBytes);

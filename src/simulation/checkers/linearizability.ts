@@ -71,9 +71,9 @@ export class LinearizabilityChecker {
     this.#configurations = [{ model, log: UnsyncedLog.on(model), effective: new Map(), losses: new Map() }];
   }
 
-  /** A state that the file system may be in: for choosing what to do next, not for judging. */
-  get likelyModel(): Model {
-    return this.#configurations[0]!.model;
+  /** The states that the file system may be in: for choosing what to do next, not for judging. */
+  get possibleModels(): [Model, ...Model[]] {
+    return this.#configurations.map(({ model }) => model) as [Model, ...Model[]];
   }
 
   /** The greatest number of configurations there were. */
