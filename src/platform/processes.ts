@@ -43,6 +43,17 @@ export function absolutePath(path: string): string {
   return resolve(path);
 }
 
+/** Servers and mounts go on when nobody reads what they print; a command ends, as by SIGPIPE: `brine ls … | head`. */
+let outlivesOutput = false;
+const brokenPipeCode = 128 + 13;
+
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+    if (!outlivesOutput) process.exit(brokenPipeCode);
+  });
+}
+
 export function print(line: string): void {
   process.stdout.write(`${line}\n`);
 }
@@ -82,6 +93,7 @@ const releaseMessage = "live on";
 
 /** Calls back on SIGINT, SIGTERM, and when the parent that started this process has gone. Once. */
 export function onStopRequest(callback: (reason: string) => void): void {
+  outlivesOutput = true;
   let called = false;
   const once = (reason: string) => {
     if (called) return;
