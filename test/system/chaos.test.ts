@@ -1,16 +1,16 @@
 /**
- * Clients, stores and the metadata server are stopped, killed and cut off at random moments while programs work on two
- * mounts. Whatever an fsync has promised is there at all times, and at the end both mounts show the same.
+ * Clients, stores and the metadata server are stopped, killed and cut off at random moments, and bytes flip on the stores'
+ * disks, while programs work on two mounts. Whatever an fsync has promised is there at all times, and at the end both mounts show the same.
  */
 import { strict as assert } from "node:assert";
-import { mkdirSync } from "node:fs";
+import { closeSync, globSync, mkdirSync, openSync, readSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { Agent } from "./agent.ts";
-import { Cluster, full, type Mount, type Output, root, runProgram, startPython } from "./cluster.ts";
+import { brine, Cluster, full, type Mount, type Output, root, runProgram, startPython, waitFor } from "./cluster.ts";
 import { type Place, TestNetwork, whyNoNetwork } from "./test-network.ts";
 
-const seconds = full ? 600 : 15;
+const seconds = full ? 1200 : 15;
 /** Long enough to end sessions, in the full run. */
 const longestFaultMs = full ? 16_000 : 2_500;
 const worker = join(root, "test/system/chaos-worker.py");
@@ -24,6 +24,8 @@ interface Victim {
   signal(signal: NodeJS.Signals): void;
   /** SIGKILL, a while of nothing, and a new start. */
   restart(pauseMs: number): Promise<void>;
+  /** Flips bytes on its disk, which a scrub repairs: until then another copy is the only good one. */
+  flip?(): Promise<void>;
   /** Waits until it can be struck again. */
   settled(): Promise<void>;
 }
@@ -42,7 +44,8 @@ class Chaos {
     while (performance.now() < untilMs) {
       await pause(below(1_500));
       const victim = victims[below(victims.length)]!;
-      const fault = ["stopped", "killed", "cut off"][below(3)]!;
+      const faults = ["stopped", "killed", "cut off", ...(victim.flip === undefined ? [] : ["flipped"])];
+      const fault = faults[below(faults.length)]!;
       const forMs = below(3) === 0 ? below(longestFaultMs) : below(1_000);
       this.events.push(
         `${((performance.now() - this.#startedMs) / 1000).toFixed(1)} s: ${victim.name} ${fault} for ${forMs} ms`,
@@ -53,6 +56,8 @@ class Chaos {
         victim.signal("SIGCONT");
       } else if (fault === "killed") {
         await victim.restart(forMs);
+      } else if (fault === "flipped") {
+        await victim.flip!();
       } else {
         await this.#network.cut(victim.place);
         await pause(forMs);
@@ -97,12 +102,38 @@ function serverVictim(cluster: Cluster, index: number, place: Place): Victim {
     place,
     signal: (signal) => cluster.servers[index]!.signal(signal),
     settled: () => cluster.waitInSync(),
+    ...(index > 0 && { flip: () => flipBytes(cluster, index) }),
     restart: async (pauseMs) => {
       await cluster.killServer(index);
       await pause(pauseMs);
       await cluster.startServer(index);
     },
   };
+}
+
+/** In up to eight blocks that are not empty. */
+async function flipBytes(cluster: Cluster, index: number): Promise<void> {
+  const segments = globSync("store/segments/*.segment", { cwd: cluster.data(index) });
+  const block = Buffer.alloc(4096);
+  for (const name of segments) {
+    const file = openSync(join(cluster.data(index), name), "r+");
+    const blocks: number[] = [];
+    for (let at = 4096; readSync(file, block, 0, 4096, at) === 4096 && block.some((byte) => byte !== 0); at += 4096) {
+      blocks.push(at);
+    }
+    // The newest may be half written: what is torn there is a matter of the loss of power.
+    const old = blocks.slice(0, blocks.length >> 1);
+    for (let count = 0; count < 8 && old.length > 0; count++) {
+      const at = old[below(old.length)]! + below(4096);
+      readSync(file, block, 0, 1, at);
+      writeSync(file, Buffer.from([block[0]! ^ 0x10]), 0, 1, at);
+    }
+    closeSync(file);
+  }
+  const scrub = await runProgram(brine, ["scrub", cluster.addresses[0]!, "--watch"]);
+  assert.equal(scrub.code, 0, scrub.stdout + scrub.stderr);
+  const isRepaired = async () => (await cluster.status()).badRanges.length === 0;
+  await waitFor("all that was bad to be repaired", isRepaired, 30_000);
 }
 
 async function check(directory: string, journals: string): Promise<string> {
@@ -155,7 +186,8 @@ test("what was fsynced survives stops, kills and cuts", { skip: whyNoNetwork() ?
     for (const event of chaos.events) context.diagnostic(event);
     throw error;
   }
-  context.diagnostic(`${chaos.events.length} faults`);
+  const flips = chaos.events.filter((event) => event.includes(" flipped ")).length;
+  context.diagnostic(`${chaos.events.length} faults, ${flips} of them flipped bytes`);
 });
 
 /** Both mounts keep all promises and show the same, and so does a third one after both have gone. */
