@@ -16,6 +16,7 @@ interface BenchOptions {
   readonly disk: string;
   readonly runs: string;
   readonly local: boolean;
+  readonly copies: boolean;
   readonly on?: string;
 }
 
@@ -30,6 +31,7 @@ const program = new Command("bench")
   .option("--disk <directory>", "on a local disk, for what is compared with one", "/var/tmp")
   .option("--runs <count>", "measure each so many times", "3")
   .option("--no-local", "leave out the local directory")
+  .option("--copies", "the second server keeps a copy of the ledger, too", false)
   .option("--on <directory>", "measure what is mounted here instead of brinefs")
   .parse();
 const options = program.opts<BenchOptions>();
@@ -72,7 +74,8 @@ function targetOf({ target, unit }: Figure): string {
 
 async function measureAll(scratch: string): Promise<void> {
   const chosen = chosenFigures();
-  const place = options.on === undefined ? await startBrine(context, scratch) : givenPlace(options.on, options.on);
+  const place =
+    options.on === undefined ? await startBrine(context, scratch, options.copies) : givenPlace(options.on, options.on);
   const memory = localPlace(options.data, join(scratch, "local"));
   const diskDirectory = mkdtempSync(join(options.disk, "brine-bench-"));
   undo.push(() => rmSync(diskDirectory, { recursive: true, force: true }));

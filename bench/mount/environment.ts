@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { Cluster, type Context, type Mount, root as repository } from "../../test/system/cluster.ts";
+import { Cluster, type Context, type Mount, root as repository, waitFor } from "../../test/system/cluster.ts";
 
 const run = promisify(execFile);
 const timeoutMs = 1_800_000;
@@ -101,9 +101,17 @@ function dropKernelCaches(): void {
   writeFileSync("/proc/sys/vm/drop_caches", "3");
 }
 
-/** A cluster of two servers on `directory`, mounted. */
-export async function startBrine(context: Context, directory: string): Promise<Place> {
-  const cluster = await Cluster.start(context, { directory });
+/** A cluster of two servers on `directory`, mounted. `copies`: the second one keeps a copy of the ledger, too. */
+export async function startBrine(context: Context, directory: string, copies = false): Promise<Place> {
+  const cluster = await Cluster.start(context, {
+    directory,
+    ...(copies && { secondOptions: ["--roles", "metadata,store"] }),
+  });
+  if (copies) {
+    await waitFor("the ledger's copy to be in step", async () =>
+      (await cluster.status()).metadata.startsWith("two copies"),
+    );
+  }
   let mount: Mount = await cluster.mount("mnt");
   let second: Mount | undefined;
   return {
