@@ -97,9 +97,10 @@ export class ChunkCheck {
     upTo: number,
   ): Promise<{ missing: MissingChunk[]; upTo: number }> {
     const missing: MissingChunk[] = [];
+    const byNumber = members.toSorted((left, right) => left.store - right.store);
     for (const chunk of mapped) {
       if (chunk > upTo) break;
-      for (const member of members) {
+      for (const member of byNumber) {
         if (member.chunks.has(chunk) || (await this.#has(member, group, chunk))) continue;
         this.#mustBeUnchanged(group);
         const file = fileOfChunk(this.#leader.namespace, chunk);

@@ -13,6 +13,7 @@ import * as leader from "./leader.ts";
 import * as ledger from "./ledger.ts";
 import * as locks from "./locks.ts";
 import * as placement from "./placement.ts";
+import * as quotas from "./quotas.ts";
 import * as registration from "./registration.ts";
 import * as store from "./store.ts";
 import * as watch from "./watch.ts";
@@ -28,6 +29,7 @@ function methodsOf(module: object): AnyMethod[] {
 const parts: [object, number, number][] = [
   [handshake, 1, 99],
   [leader, 100, 199],
+  [quotas, 100, 399],
   [registration, 130, 139],
   [locks, 150, 159],
   [store, 200, 299],
