@@ -31,7 +31,7 @@ export function spreadOf(places: readonly StorePlace[], failureDomain: string): 
   return domainCount(places, failureDomain) * spreadFactor + domainCount(places, defaultFailureDomain);
 }
 
-/** The most that so many copies can reach on these. */
+/** So many copies on these reach no more; where a machine stands in several racks, perhaps less. */
 export function spreadMax(places: readonly StorePlace[], failureDomain: string, copies: number): number {
   const most = (domain: string) => Math.min(copies, domainCount(places, domain));
   return most(failureDomain) * spreadFactor + most(defaultFailureDomain);
