@@ -5,6 +5,7 @@
  */
 import { BrineError } from "../errors/brine-error.ts";
 import { forgetCopy, setWitness } from "../wire/catalogue/ledger.ts";
+import { Attempts } from "./attempts.ts";
 import type { SimulatedCluster } from "./cluster.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 import type { SimulatedServer } from "./simulated-server.ts";
@@ -21,6 +22,7 @@ export class LedgerChanges {
   readonly #cluster: SimulatedCluster;
   readonly #random: SimulatedRandom;
   readonly #wait: (ms: number) => Promise<void>;
+  readonly #attempts: Attempts;
   /** How often what was done. */
   readonly done = new Map<string, number>();
   #newCopies = 0;
@@ -29,6 +31,7 @@ export class LedgerChanges {
     this.#cluster = cluster;
     this.#random = random;
     this.#wait = wait;
+    this.#attempts = new Attempts(cluster, "LEDGER");
   }
 
   /** One after the other until `over`. */
@@ -61,12 +64,12 @@ export class LedgerChanges {
   async #promote(server: SimulatedServer): Promise<boolean> {
     try {
       await this.#cluster.promote(server, { oldLeaderIsOff: false });
-      this.#log("promoted", { server: server.plan.name });
+      this.#attempts.log("promoted", { server: server.plan.name });
       this.#count("promoted");
       return true;
     } catch (error) {
       if (!(error instanceof BrineError)) throw error;
-      this.#log("not promoted", { server: server.plan.name, reason: error.message });
+      this.#attempts.log("not promoted", { server: server.plan.name, reason: error.message });
       return false;
     }
   }
@@ -75,7 +78,7 @@ export class LedgerChanges {
   async #crash(): Promise<void> {
     const { leader } = this.#cluster;
     const copy = this.#copy;
-    this.#log("crash", { server: leader.plan.name });
+    this.#attempts.log("crash", { server: leader.plan.name });
     leader.kill({ power: this.#random.chance(0.5) });
     await this.#wait(this.#random.between(...thoughtMs));
     const back = this.#wait(this.#random.between(...awayMs)).then(() => leader.start());
@@ -87,7 +90,7 @@ export class LedgerChanges {
   async #death(): Promise<void> {
     const { leader } = this.#cluster;
     const copy = this.#copy;
-    this.#log("death", { server: leader.plan.name });
+    this.#attempts.log("death", { server: leader.plan.name });
     leader.kill({ power: true });
     for (let count = 0; count < promotionsMax && leader.down; count++) {
       await this.#wait(this.#random.between(...thoughtMs));
@@ -108,7 +111,7 @@ export class LedgerChanges {
     try {
       await this.#cluster.request(forgetCopy, { address: lost.address });
     } catch (error) {
-      this.#log("not forgotten", { server: lost.plan.name, reason: (error as Error).message });
+      this.#attempts.log("not forgotten", { server: lost.plan.name, reason: (error as Error).message });
       return false;
     }
     this.#count("forgotten");
@@ -129,7 +132,7 @@ export class LedgerChanges {
       await this.#cluster.request(setWitness, { address });
       this.#count("new witness");
     } catch (error) {
-      this.#log("no new witness", { address, reason: (error as Error).message });
+      this.#attempts.log("no new witness", { address, reason: (error as Error).message });
     }
   }
 
@@ -142,7 +145,7 @@ export class LedgerChanges {
     const apart = this.#random.pick([[], clients.slice(0, 1), clients]);
     const names = [...others, ...apart.map(({ host }) => host.name)];
     const forMs = this.#random.between(...awayMs);
-    this.#log("cut", { server: leader.plan.name, forMs, clients: apart.length });
+    this.#attempts.log("cut", { server: leader.plan.name, forMs, clients: apart.length });
     for (const client of clients) client.silentFor(forMs);
     const { name } = leader.host;
     const links = names.flatMap((other) => [fabric.link(name, other), fabric.link(other, name)]);
@@ -161,7 +164,7 @@ export class LedgerChanges {
     const { incarnation } = leader.host;
     if (incarnation === undefined || incarnation.paused) return;
     const forMs = this.#random.between(...awayMs);
-    this.#log("pause", { server: leader.plan.name, forMs });
+    this.#attempts.log("pause", { server: leader.plan.name, forMs });
     for (const client of clients) client.silentFor(forMs);
     incarnation.pause();
     const over = this.#wait(forMs).then(() => incarnation.resume());
@@ -171,7 +174,7 @@ export class LedgerChanges {
   }
 
   async #away(victims: readonly SimulatedServer[]): Promise<void> {
-    this.#log("away", { servers: victims.map(({ plan }) => plan.name).join() });
+    this.#attempts.log("away", { servers: victims.map(({ plan }) => plan.name).join() });
     const power = this.#random.chance(0.5);
     for (const victim of victims) victim.kill({ power });
     const back = victims.map(async (victim) => {
@@ -183,9 +186,5 @@ export class LedgerChanges {
 
   #count(what: string): void {
     this.done.set(what, (this.done.get(what) ?? 0) + 1);
-  }
-
-  #log(what: string, fields: Record<string, string | number>): void {
-    this.#cluster.world.log.add("info", `LEDGER ${what}`, fields);
   }
 }

@@ -3,8 +3,8 @@
  * back, away for longer than they are waited for, dead for good, and new ones in their place. In the end all is as at the start:
  * as many copies, nobody draining.
  */
-import { type BrineError, hasCode } from "../errors/brine-error.ts";
 import { changeStore, setReplicas } from "../wire/catalogue/admin.ts";
+import { Attempts } from "./attempts.ts";
 import { rebuildAfterMs, type SimulatedCluster, volumeName } from "./cluster.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 import type { SimulatedServer } from "./simulated-server.ts";
@@ -18,6 +18,7 @@ export class MemberChanges {
   readonly #cluster: SimulatedCluster;
   readonly #random: SimulatedRandom;
   readonly #wait: (ms: number) => Promise<void>;
+  readonly #attempts: Attempts;
   /** What was done, for the log of a failure. */
   readonly done = new Map<string, number>();
   #newStores = 0;
@@ -26,6 +27,7 @@ export class MemberChanges {
     this.#cluster = cluster;
     this.#random = random;
     this.#wait = wait;
+    this.#attempts = new Attempts(cluster, "MEMBERS");
   }
 
   /** One change after the other until `over`; then back to what was at the start. */
@@ -50,32 +52,20 @@ export class MemberChanges {
   }
 
   async #setReplicas(replicas: number): Promise<void> {
-    this.#log("copies", { replicas });
-    await this.#tried(() => this.#cluster.request(setReplicas, { name: volumeName, replicas }));
+    this.#attempts.log("copies", { replicas });
+    await this.#attempts.make(() => this.#cluster.request(setReplicas, { name: volumeName, replicas }));
   }
 
   async #change(server: SimulatedServer, change: "add" | "drain" | "remove"): Promise<boolean> {
-    this.#log(change, { store: server.plan.name });
-    return this.#tried(() => this.#cluster.request(changeStore, { store: server.address, change }));
-  }
-
-  /** True if it was done, false if it was refused. */
-  async #tried(request: () => Promise<unknown>): Promise<boolean> {
-    try {
-      await request();
-      return true;
-    } catch (error) {
-      if (!hasCode(error, "refused", "invalid", "notFound", "busy")) throw error;
-      this.#log("refused", { reason: (error as BrineError).message });
-      return false;
-    }
+    this.#attempts.log(change, { store: server.plan.name });
+    return this.#attempts.make(() => this.#cluster.request(changeStore, { store: server.address, change }));
   }
 
   /** Longer than it is waited for: its groups are elsewhere when it comes back. */
   async #away(): Promise<void> {
     const victim = this.#random.pick(this.#cluster.stores);
     if (victim.down) return;
-    this.#log("away", { store: victim.plan.name });
+    this.#attempts.log("away", { store: victim.plan.name });
     victim.kill({ power: this.#random.chance(0.5) });
     await this.#wait(this.#random.between(rebuildAfterMs, 4 * rebuildAfterMs));
     victim.start();
@@ -86,7 +76,7 @@ export class MemberChanges {
     const candidates = this.#cluster.stores.filter(({ plan, down }) => !plan.roles.includes("metadata") && !down);
     if (candidates.length === 0 || this.#cluster.stores.length <= 3) return;
     const victim = this.#random.pick(candidates);
-    this.#log("death", { store: victim.plan.name });
+    this.#attempts.log("death", { store: victim.plan.name });
     victim.kill({ power: true });
     for (let waitedMs = 0; waitedMs < removalMsMax; waitedMs += 500) {
       if (await this.#change(victim, "remove")) {
@@ -95,7 +85,7 @@ export class MemberChanges {
       }
       await this.#wait(500);
     }
-    this.#log("needed after all", { store: victim.plan.name });
+    this.#attempts.log("needed after all", { store: victim.plan.name });
     victim.start();
   }
 
@@ -103,12 +93,8 @@ export class MemberChanges {
     if (this.#newStores >= newStoresMax) return;
     this.#newStores += 1;
     const server = this.#cluster.addStore(`new${this.#newStores}`);
-    this.#log("join", { store: server.plan.name });
+    this.#attempts.log("join", { store: server.plan.name });
     await this.#wait(this.#random.between(100, 2_000));
     await this.#change(server, "add");
-  }
-
-  #log(what: string, fields: Record<string, string | number>): void {
-    this.#cluster.world.log.add("info", `MEMBERS ${what}`, fields);
   }
 }

@@ -2,10 +2,10 @@
  * What an operator does with quotas while applications work and faults happen: sets small ones on the volume, on directories, on users and
  * groups, changes and removes them. Applications get EDQUOT then, and EXDEV at borders.
  */
-import { type BrineError, hasCode } from "../errors/brine-error.ts";
 import type { QuotaRequest } from "../metadata/quotas.ts";
 import type { QuotaKind, QuotaLimits } from "../namespace/model.ts";
 import { listQuotas, setQuota } from "../wire/catalogue/quotas.ts";
+import { Attempts } from "./attempts.ts";
 import { QuotaWatch } from "./checkers/quotas.ts";
 import { type SimulatedCluster, volumeName } from "./cluster.ts";
 import { owner } from "./model-operations.ts";
@@ -26,11 +26,13 @@ export class QuotaChanges {
   readonly #cluster: SimulatedCluster;
   readonly #random: SimulatedRandom;
   readonly #wait: (ms: number) => Promise<void>;
+  readonly #attempts: Attempts;
 
   constructor(cluster: SimulatedCluster, random: SimulatedRandom, wait: (ms: number) => Promise<void>, volume: number) {
     this.#cluster = cluster;
     this.#random = random;
     this.#wait = wait;
+    this.#attempts = new Attempts(cluster, "QUOTA");
     this.watch = new QuotaWatch(volume);
   }
 
@@ -81,13 +83,9 @@ export class QuotaChanges {
     // Which directory has the path when the leader looks isn't known: it may be any.
     const subjects = kind === "tree" ? await this.#trees() : [{ kind, id }];
     for (const subject of subjects) this.watch.changes(subject);
-    this.#cluster.world.log.add("info", "QUOTA", { change: JSON.stringify(change) });
-    try {
-      await this.#cluster.request(setQuota, { volume: volumeName, ...change });
-    } catch (error) {
-      if (!hasCode(error, "invalid", "notFound", "busy")) throw error;
-      this.#cluster.world.log.add("info", "QUOTA refused", { reason: (error as BrineError).message });
-    }
+    this.#attempts.log("set", { change: JSON.stringify(change) });
+    const request = () => this.#cluster.request(setQuota, { volume: volumeName, ...change });
+    await this.#attempts.make(request, ["invalid", "notFound", "busy"]);
     for (const subject of kind === "tree" ? await this.#trees() : subjects) this.watch.changed(subject);
   }
 

@@ -20,19 +20,15 @@ export class Rot {
     this.#random = random;
   }
 
-  /** True if there was something that could rot. */
-  strike(): boolean {
+  strike(): void {
     this.#victim ??= this.#random.pick(this.#cluster.stores);
-    let struck = false;
     // A scrub amid all else that goes on, too: what is under way, or in doubt, must be none of its business.
     if (this.#random.chance(scrubChance)) void this.#cluster.orderScrub();
     for (let left = this.#random.between(1, blocksMax); left > 0; left--) {
       const where = this.#victim.rot(this.#random);
       if (where === undefined) continue;
       this.#cluster.world.log.add("info", "FAULT rot", { host: this.#victim.host.name, ...where });
-      struck = true;
     }
-    return struck;
   }
 }
 

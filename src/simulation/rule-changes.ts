@@ -5,12 +5,12 @@
  * chunk is where they say (checkers/placement.ts).
  */
 import { type ApplyReport, RuleApplier } from "../client/apply-rules.ts";
-import { type BrineError, hasCode } from "../errors/brine-error.ts";
 import { FileError } from "../errors/file-error.ts";
 import type { Label } from "../namespace/model.ts";
 import { changeStore } from "../wire/catalogue/admin.ts";
 import { changeRules, labelStore, type RulesChange, type ShownRule } from "../wire/catalogue/placement.ts";
 import type { Method } from "../wire/method.ts";
+import { Attempts } from "./attempts.ts";
 import { type SimulatedCluster, volumeName } from "./cluster.ts";
 import { MountDied } from "./mount.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
@@ -47,12 +47,14 @@ export class RuleChanges {
   readonly #cluster: SimulatedCluster;
   readonly #random: SimulatedRandom;
   readonly #wait: (ms: number) => Promise<void>;
+  readonly #attempts: Attempts;
   #ruleCount = 0;
 
   constructor(cluster: SimulatedCluster, random: SimulatedRandom, wait: (ms: number) => Promise<void>) {
     this.#cluster = cluster;
     this.#random = random;
     this.#wait = wait;
+    this.#attempts = new Attempts(cluster, "RULES");
   }
 
   /** Before the applications begin. */
@@ -104,8 +106,8 @@ export class RuleChanges {
   }
 
   async #change(change: RulesChange["change"]): Promise<void> {
-    this.#log(change.kind, { change: JSON.stringify(change) });
-    await this.#tried(async () => {
+    this.#attempts.log(change.kind, { change: JSON.stringify(change) });
+    await this.#attempts.make(async () => {
       const { rules } = await this.#cluster.request(changeRules, { volume: volumeName, change });
       this.#ruleCount = rules.length;
     });
@@ -114,14 +116,16 @@ export class RuleChanges {
   async #labelAsAtRest(): Promise<void> {
     for (const [at, { plan, address }] of this.#cluster.stores.entries()) {
       const labels = labelsOf(labelsAtRest[at % labelsAtRest.length]!);
-      this.#log("label", { store: plan.name, labels: JSON.stringify(labels) });
+      this.#attempts.log("label", { store: plan.name, labels: JSON.stringify(labels) });
       await this.#untilDone(labelStore, { store: address, labels });
     }
   }
 
   async #label(server: SimulatedServer, labels: Readonly<Record<string, string>>): Promise<void> {
-    this.#log("label", { store: server.plan.name, labels: JSON.stringify(labels) });
-    await this.#tried(() => this.#cluster.request(labelStore, { store: server.address, labels: labelsOf(labels) }));
+    this.#attempts.log("label", { store: server.plan.name, labels: JSON.stringify(labels) });
+    await this.#attempts.make(() =>
+      this.#cluster.request(labelStore, { store: server.address, labels: labelsOf(labels) }),
+    );
   }
 
   /** By a client that may die over it. Undefined: it didn't come to an end. */
@@ -129,38 +133,22 @@ export class RuleChanges {
     const { client, death } = await this.#random.pick(this.#cluster.clients).mount();
     try {
       const report = await Promise.race([new RuleApplier(client, client.placing()).run(), death]);
-      this.#log("applied", { moved: report.files, chunks: report.chunks, failed: report.failed });
+      this.#attempts.log("applied", { moved: report.files, chunks: report.chunks, failed: report.failed });
       return report;
     } catch (error) {
       if (!(error instanceof MountDied) && !(error instanceof FileError)) throw error;
-      this.#log("applying ended", { reason: error.message });
+      this.#attempts.log("applying ended", { reason: error.message });
       return undefined;
     }
   }
 
   /** A store that has just been started is not known yet. */
   async #untilDone<Q, R>(method: Method<Q, R>, request: Q): Promise<void> {
-    while (!(await this.#tried(() => this.#cluster.request(method, request)))) await this.#wait(againMs);
-  }
-
-  /** False if it was refused. */
-  async #tried(request: () => Promise<unknown>): Promise<boolean> {
-    try {
-      await request();
-      return true;
-    } catch (error) {
-      if (!hasCode(error, "refused", "invalid", "notFound", "busy")) throw error;
-      this.#log("refused", { reason: (error as BrineError).message });
-      return false;
-    }
+    while (!(await this.#attempts.make(() => this.#cluster.request(method, request)))) await this.#wait(againMs);
   }
 
   #position(): number {
     return this.#random.between(1, Math.max(1, this.#ruleCount));
-  }
-
-  #log(what: string, fields: Record<string, string | number>): void {
-    this.#cluster.world.log.add("info", `RULES ${what}`, fields);
   }
 }
 
