@@ -13,7 +13,7 @@
  *    had quotas (version 0) costs nothing.
  */
 import { FileError } from "../errors/file-error.ts";
-import type { Account, Amount } from "../namespace/usage.ts";
+import { type Account, type Amount, accountKey, type Dimension, dimensions } from "../namespace/usage.ts";
 import type { Clock, Timer } from "../platform/clock.ts";
 import { grantQuota, type HeldQuota, heldQuotasMax } from "../wire/catalogue/quotas.ts";
 import type { Session } from "./session.ts";
@@ -30,8 +30,6 @@ const recallTimeoutMs = 30_000;
 const idleMs = 30_000;
 /** Orphans that are on their way back to the leader are waited for so long, so that their space counts. */
 const quietMs = 300;
-
-const dimensions = ["bytes", "inodes"] as const;
 
 /** A change adds more than the account has been granted. */
 export class LackingQuota {
@@ -180,7 +178,7 @@ export class QuotaGrants {
     await this.#whenAsked(grant);
     if (this.#reaches(grant, amount)) return;
     const isRecent = clock.nowMs() < grant.deniedUntilMs && grant.deniedAt === journal.position;
-    const lacks = (of: (typeof dimensions)[number]) => grant.isLimited[of] && amount[of] > grant.available[of];
+    const lacks = (of: Dimension) => grant.isLimited[of] && amount[of] > grant.available[of];
     if (!this.#isKnown(grant) || !isRecent || !dimensions.some((of) => lacks(of) && grant.denied[of])) {
       operation.waitsFor = "the leader, to grant quota";
       await this.#ask(grant, amount, false);
@@ -279,7 +277,7 @@ export class QuotaGrants {
   async #askOnce(grant: Grant, needed: Amount, recall: boolean): Promise<void> {
     const { session } = this.#parts;
     // What is there already counts.
-    const missing = (of: (typeof dimensions)[number]) => Math.max(0, needed[of] - grant.available[of]);
+    const missing = (of: Dimension) => Math.max(0, needed[of] - grant.available[of]);
     const request = {
       session: session.id,
       held: this.#heldOf(grant),
@@ -304,7 +302,7 @@ export class QuotaGrants {
   #heldOf(grant: Grant): HeldQuota {
     this.#settle(grant);
     const { account, available, reserved, older, newer, seen } = grant;
-    const total = (of: (typeof dimensions)[number]) => available[of] + reserved[of] + older[of] + newer[of];
+    const total = (of: Dimension) => available[of] + reserved[of] + older[of] + newer[of];
     return { account, seen, amount: { bytes: total("bytes"), inodes: total("inodes") } };
   }
 
@@ -351,7 +349,7 @@ export class QuotaGrants {
   }
 
   #grant(account: Account): Grant {
-    const key = `${account.uid} ${account.gid} ${account.tree}`;
+    const key = accountKey(account);
     let grant = this.#grants.get(key);
     if (grant === undefined) {
       grant = {

@@ -2,11 +2,13 @@
 import { BrineError } from "../errors/brine-error.ts";
 import { errno } from "../errors/errno.ts";
 import { defaultFailureDomain, type VolumeRecord } from "../namespace/model.ts";
+import { stays } from "../placement/plan-moves.ts";
 import type { BadFileRange, ClusterStatus, ServerStatus } from "../wire/catalogue/admin.ts";
 import type { CopiesReport } from "./copies-report.ts";
 import type { Groups } from "./groups.ts";
 import type { Holdings } from "./holdings.ts";
 import type { Leader } from "./leader.ts";
+import { noVolume, volumeNamed } from "./named.ts";
 import type { Placements } from "./placements.ts";
 import type { Reaper } from "./reaper.ts";
 import type { Scrubs } from "./scrubs.ts";
@@ -93,29 +95,29 @@ export class Admin {
       throw new BrineError("invalid", `volume "${name}" can't be made: ${JSON.stringify(result)}`);
     await groups.made();
     leader.log.info("volume created", { volume: name, replicas });
-    return { volume: leader.namespace.volumes().find((volume) => volume.volume === result.id)! };
+    return { volume: leader.namespace.volume(result.id)! };
   }
 
   /** The copies are made, or given up, afterwards. Errors: notFound, invalid. */
   async setReplicas(name: string, replicas: number): Promise<void> {
     const { leader, groups } = this.#parts;
-    const volume = this.#volume(name);
+    const volume = volumeNamed(leader.namespace, name);
     const roles = leader.namespace.stores().map(({ store }) => groups.moves.role(store));
-    const usable = roles.filter((role) => role === "takes" || role === "spare" || role === "keeps").length;
+    const usable = roles.filter(stays).length;
     if (replicas < 1 || usable < replicas) {
       throw new BrineError("invalid", `${replicas} copies need as many stores; there are ${usable}`, {
         advice: 'start more servers with the store role; see "brine store list"',
       });
     }
     const result = await leader.committer.execute({ kind: "setReplicas", volume: volume.volume, replicas });
-    if (result.kind !== "done") throw notThere(name);
+    if (result.kind !== "done") throw noVolume(name);
     leader.log.info("volume changed", { volume: name, replicas });
     groups.look();
   }
 
   async deleteVolume(name: string): Promise<void> {
     const { leader, reaper } = this.#parts;
-    const volume = this.#volume(name);
+    const volume = volumeNamed(leader.namespace, name);
     const result = await leader.committer.execute({ kind: "deleteVolume", volume: volume.volume });
     if (result.kind === "failed") {
       throw new BrineError("busy", `volume "${name}" is mounted`, {
@@ -124,12 +126,6 @@ export class Admin {
     }
     leader.log.info("volume deleted", { volume: name });
     reaper.look();
-  }
-
-  #volume(name: string): VolumeRecord {
-    const volume = this.#parts.leader.namespace.volumeByName(name);
-    if (volume === undefined) throw notThere(name);
-    return volume;
   }
 
   #servers(): ServerStatus[] {
@@ -273,10 +269,6 @@ function rangeText({ volume, path, inode, offset, length, stores, isLost }: BadF
   const who = `store${stores.length === 1 ? "" : "s"} ${stores.join(", ")}`;
   if (!isLost) return `Bad copy of ${where} on ${who}: not repaired yet, another store has them.`;
   return `No good copy is left of ${where} (${who}): reading them fails with EIO. Write them anew, or restore the file.`;
-}
-
-function notThere(name: string): BrineError {
-  return new BrineError("notFound", `there is no volume "${name}"`, { advice: 'see "brine volume list"' });
 }
 
 function alreadyThere(name: string): BrineError {

@@ -109,7 +109,7 @@ export class Ending {
 
   #allGroups(session: Session): Doubt[] {
     const { namespace } = this.#leader;
-    const volume = namespace.volumes().find((one) => one.volume === session.volume);
+    const volume = namespace.volume(session.volume);
     if (volume === undefined || volume.chunkCount === 0) return [];
     const groups = namespace.groups().filter((group) => group.volume === volume.volume);
     return groups.map(({ group }) => ({ group, chunks: undefined }));

@@ -7,15 +7,17 @@
 import { BrineError } from "../errors/brine-error.ts";
 import { errno } from "../errors/errno.ts";
 import { FileError } from "../errors/file-error.ts";
-import type { PlacementRecord, VolumeRecord } from "../namespace/model.ts";
+import type { PlacementRecord } from "../namespace/model.ts";
 import { rulesMax } from "../namespace/model.ts";
-import { isLabelKey, labelsText, sortedLabels } from "../namespace/store-labels.ts";
+import { asksTheSame, labelsText } from "../namespace/store-labels.ts";
 import { checkPattern } from "../placement/path-rules.ts";
+import { stays } from "../placement/plan-moves.ts";
 import { findShortfalls, shortfallOf } from "../placement/shortfalls.ts";
 import { pathStepsMax, placementChanged } from "../wire/catalogue/leader.ts";
 import type { RulesChange, RulesShown, ShownRule } from "../wire/catalogue/placement.ts";
 import type { Groups } from "./groups.ts";
 import type { Leader } from "./leader.ts";
+import { checkedLabelKey, volumeNamed } from "./named.ts";
 import type { Session, Sessions } from "./sessions.ts";
 
 export interface PlacementsParts {
@@ -47,7 +49,7 @@ export class Placements {
     steps: { inode: number; parent: number; cookie: number; name: string }[];
   } {
     const { namespace } = this.#parts.leader;
-    const root = namespace.volumes().find((one) => one.volume === volume)?.root;
+    const root = namespace.volume(volume)?.root;
     const steps: { inode: number; parent: number; cookie: number; name: string }[] = [];
     for (let at = inode; at !== root && steps.length < pathStepsMax; ) {
       const record = namespace.inode(volume, at);
@@ -64,7 +66,7 @@ export class Placements {
 
   /** Errors: notFound. */
   show(name: string): RulesShown {
-    const { volume, replicas } = this.#volume(name);
+    const { volume, replicas } = volumeNamed(this.#parts.leader.namespace, name);
     const placement = this.#parts.leader.namespace.placement(volume);
     const { failureDomain } = placement;
     const rules = rulesOf(placement, replicas);
@@ -79,12 +81,12 @@ export class Placements {
   /** Errors: notFound, invalid, busy. */
   async change({ volume: name, change }: RulesChange): Promise<RulesShown> {
     const { leader, groups } = this.#parts;
-    const { volume, replicas } = this.#volume(name);
+    const { volume, replicas } = volumeNamed(this.#parts.leader.namespace, name);
     const before = leader.namespace.placement(volume);
-    const failureDomain = change.kind === "failureDomain" ? checkedKey(change.key) : before.failureDomain;
+    const failureDomain = change.kind === "failureDomain" ? checkedLabelKey(change.key) : before.failureDomain;
     const rules = changedRules(rulesOf(before, replicas), change);
     const pools = rules
-      .filter((rule) => !before.pools.some((pool) => pool.replicas === rule.replicas && asksFor(pool, rule)))
+      .filter((rule) => !before.pools.some((pool) => asksTheSame(pool, rule)))
       .map((rule) => ({ replicas: rule.replicas, labels: rule.labels, groups: this.#choose(rule, failureDomain) }));
     const result = await leader.committer.execute({
       kind: "setPlacement",
@@ -112,8 +114,7 @@ export class Placements {
 
   /** Those that keep what they have, or take more. */
   #stores() {
-    const stay = new Set(["takes", "spare", "keeps"]);
-    return this.#parts.groups.moves.planned().filter(({ role }) => stay.has(role));
+    return this.#parts.groups.moves.planned().filter(({ role }) => stays(role));
   }
 
   #choose({ replicas, labels }: ShownRule, failureDomain: string) {
@@ -138,14 +139,6 @@ export class Placements {
       ),
     );
   }
-
-  #volume(name: string): VolumeRecord {
-    const volume = this.#parts.leader.namespace.volumeByName(name);
-    if (volume === undefined) {
-      throw new BrineError("notFound", `there is no volume "${name}"`, { advice: 'see "brine volume list"' });
-    }
-    return volume;
-  }
 }
 
 /** The rules of a volume with what their pools ask for. */
@@ -154,10 +147,6 @@ export function rulesOf({ pools, rules }: PlacementRecord, replicas: number): Sh
     const target = pools.find((one) => one.pool === pool) ?? { replicas, labels: [] };
     return { syntax, pattern, replicas: target.replicas, labels: target.labels };
   });
-}
-
-function asksFor(pool: { labels: ShownRule["labels"] }, rule: ShownRule): boolean {
-  return labelsText(sortedLabels(pool.labels)) === labelsText(sortedLabels(rule.labels));
 }
 
 /** Errors: invalid. */
@@ -193,17 +182,12 @@ function changedRules(rules: readonly ShownRule[], change: RulesChange["change"]
 function checkTarget({ replicas, labels }: ShownRule): void {
   if (replicas < 1 || replicas > 8) throw new BrineError("invalid", `${replicas} copies: ask for 1 to 8`);
   for (const { key, value } of labels) {
-    checkedKey(key);
+    checkedLabelKey(key);
     if (value === "") throw new BrineError("invalid", `the label ${key} has no value`);
   }
   if (new Set(labels.map(({ key }) => key)).size < labels.length) {
     throw new BrineError("invalid", "a store has one value of a label: name each key once");
   }
-}
-
-function checkedKey(key: string): string {
-  if (isLabelKey(key)) return key;
-  throw new BrineError("invalid", `"${key}" can't be a label's key`, { advice: "use 1 to 64 of A–Z a–z 0–9 . _ -" });
 }
 
 function refusalOf(name: string, result: { kind: string; errno?: number }): BrineError {

@@ -18,8 +18,8 @@
  * All of it is in memory. Clients state what they have after a reconnect, and nothing is granted before all have (grace.ts).
  */
 import { hasCode } from "../errors/brine-error.ts";
-import { blockBytes, type QuotaKind, type QuotaLimits } from "../namespace/model.ts";
-import type { Account, Amount } from "../namespace/usage.ts";
+import { blockBytes, type QuotaKind } from "../namespace/model.ts";
+import { type Account, type Amount, accountKey, type Dimension, dimensions } from "../namespace/usage.ts";
 import { type HeldQuota, recallQuota } from "../wire/catalogue/quotas.ts";
 import { type Answer, afterGrace } from "./grace.ts";
 import type { Leader } from "./leader.ts";
@@ -29,11 +29,10 @@ import type { Session, Sessions } from "./sessions.ts";
 /** Of what is left an account gets so much ahead. */
 const fractionAhead = 1 / 8;
 
-const dimensions = ["bytes", "inodes"] as const;
 const nothing: Amount = { bytes: 0, inodes: 0 };
 
 /** What is left of all limits that apply; undefined: there is none. */
-type Room = { readonly [K in (typeof dimensions)[number]]: number | undefined };
+type Room = { readonly [K in Dimension]: number | undefined };
 
 /** Of one account, to one session. */
 interface Grant {
@@ -100,7 +99,7 @@ export class QuotaGrants {
       const { asked } = grant;
       return this.round(session.volume, session).then(() => {
         const isLatest =
-          grant.asked === asked && this.#sessions.get(session.id)?.grants.get(keyOf(grant.account)) === grant;
+          grant.asked === asked && this.#sessions.get(session.id)?.grants.get(accountKey(grant.account)) === grant;
         return this.#give(session.volume, grant, isLatest ? request : { needed: nothing, ahead: nothing });
       });
     });
@@ -109,7 +108,7 @@ export class QuotaGrants {
   /** After a reconnect: all that the client has, instead of what was known. */
   restate(session: Session, stated: readonly HeldQuota[]): void {
     const known = this.#sessions.get(session.id)?.grants ?? new Map<string, Grant>();
-    const kept = new Set(stated.map(({ account }) => keyOf(account)));
+    const kept = new Set(stated.map(({ account }) => accountKey(account)));
     for (const [key, grant] of known) if (!kept.has(key)) this.#forget(session.volume, known, key, grant);
     for (const held of stated) this.#setHeld(session.volume, this.#grant(session, held.account), held, false);
   }
@@ -196,7 +195,7 @@ export class QuotaGrants {
       const { body } = await peer.request(recallQuota, { version }, { timeoutMs: leader.timeouts.sessionMs });
       if (session.peer !== peer || sessions.get(session.id) !== session) return false;
       const known = this.#sessions.get(session.id)?.grants;
-      const said = new Map(body.held.map((held) => [keyOf(held.account), held]));
+      const said = new Map(body.held.map((held) => [accountKey(held.account), held]));
       for (const [key, grant] of known ?? []) {
         const none = { account: grant.account, seen: 0, amount: nothing };
         this.#setHeld(session.volume, grant, said.get(key) ?? none, false);
@@ -211,7 +210,7 @@ export class QuotaGrants {
   #give(volume: number, grant: Grant, { needed, ahead }: Pick<GrantRequest, "needed" | "ahead">): GrantAnswer {
     const room = this.#room(volume, grant.account);
     const isScarce = this.#rounds.get(volume)?.running !== undefined;
-    const part = (of: (typeof dimensions)[number]): number | undefined => {
+    const part = (of: Dimension): number | undefined => {
       const left = room[of];
       if (left === undefined) return undefined;
       const first = Math.min(needed[of], Math.max(0, left));
@@ -235,7 +234,7 @@ export class QuotaGrants {
       if (quota === undefined) continue;
       const granted = this.granted(volume, kind, id);
       for (const of of dimensions) {
-        const limit = (quota.limits satisfies QuotaLimits)[of];
+        const limit = quota.limits[of];
         if (limit === undefined) continue;
         room[of] = Math.min(room[of] ?? Number.POSITIVE_INFINITY, limit - quota[of] - granted[of]);
       }
@@ -255,7 +254,7 @@ export class QuotaGrants {
       known = { volume: session.volume, grants: new Map() };
       this.#sessions.set(session.id, known);
     }
-    const key = keyOf(account);
+    const key = accountKey(account);
     let grant = known.grants.get(key);
     if (grant === undefined) {
       grant = { account, held: nothing, last: nothing, number: 0, asked: 0 };
@@ -309,10 +308,6 @@ function fits(needed: Amount, room: Room): boolean {
 
 function sum(one: Amount, other: Amount): Amount {
   return { bytes: one.bytes + other.bytes, inodes: one.inodes + other.inodes };
-}
-
-function keyOf({ uid, gid, tree }: Account): string {
-  return `${uid} ${gid} ${tree}`;
 }
 
 function totalKey(volume: number, kind: QuotaKind, id: number): string {

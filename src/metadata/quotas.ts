@@ -14,9 +14,11 @@ import type { QuotaLimits, QuotaRecord, QuotaSubject, VolumeRecord } from "../na
 import type { Operation } from "../namespace/operation.ts";
 import { treeChange } from "../namespace/quota-trees.ts";
 import type { Counting } from "../namespace/tables/quota-table.ts";
+import { hasLimits } from "../namespace/usage.ts";
 import { type ListedQuota, listedQuotasMax } from "../wire/catalogue/quotas.ts";
 import type { Holdings } from "./holdings.ts";
 import type { Leader } from "./leader.ts";
+import { volumeNamed } from "./named.ts";
 import { pathText } from "./observation/paths.ts";
 import type { QuotaGrants } from "./quota-grants.ts";
 import type { Sessions } from "./sessions.ts";
@@ -61,7 +63,7 @@ export class Quotas {
   async set(request: QuotaRequest): Promise<void> {
     const { leader, sessions, quotaGrants } = this.#parts;
     const { kind, path } = request;
-    const volume = this.#volume(request.volume);
+    const volume = volumeNamed(leader.namespace, request.volume);
     await sessions.whenGraceEnds(volume.volume);
     if (kind === "tree") {
       const id = await this.#alone(() => this.#directoryAt(volume, path));
@@ -77,11 +79,12 @@ export class Quotas {
   /** Errors: notFound. */
   list(name: string, all: boolean): { quotas: ListedQuota[]; omitted: number } {
     const { namespace } = this.#parts.leader;
-    const volumes = name === "" ? namespace.volumes().filter(({ deleted }) => !deleted) : [this.#volume(name)];
+    const volumes =
+      name === "" ? namespace.volumes().filter(({ deleted }) => !deleted) : [volumeNamed(namespace, name)];
     const found = volumes.flatMap((volume) =>
       namespace
         .quotas(volume.volume)
-        .filter((quota) => all || isLimited(quota) || quota.subject.kind === "tree")
+        .filter((quota) => all || hasLimits(quota.limits) || quota.subject.kind === "tree")
         .map((quota) => this.#listed(volume, quota)),
     );
     const quotas = found.slice(0, listedQuotasMax);
@@ -94,12 +97,6 @@ export class Quotas {
     const path = isTree ? pathText(namespace.pathOf(volume, quota.subject.id)) : "";
     const counting = isTree && namespace.isCountingQuota(volume, quota.subject.id);
     return { volume: name, quota: { ...quota }, path, counting };
-  }
-
-  #volume(name: string): VolumeRecord {
-    const volume = this.#parts.leader.namespace.volumeByName(name);
-    if (volume !== undefined) return volume;
-    throw new BrineError("notFound", `there is no volume "${name}"`, { advice: 'see "brine volume list"' });
   }
 
   /** Under a lease on each directory of the way: a client may have made it, and not told of it yet. Errors: notFound. */
@@ -205,10 +202,6 @@ export class Quotas {
     this.#last = next.catch(() => {});
     return next;
   }
-}
-
-function isLimited({ limits }: QuotaRecord): boolean {
-  return limits.bytes !== undefined || limits.inodes !== undefined;
 }
 
 const refusals: Partial<Record<ErrnoName, () => BrineError>> = {

@@ -4,6 +4,7 @@ import { blockBytes, groupOfChunk } from "../namespace/model.ts";
 import type { BadFileRange } from "../wire/catalogue/admin.ts";
 import { scrubStore } from "../wire/catalogue/store.ts";
 import type { Leader } from "./leader.ts";
+import { volumeNamed } from "./named.ts";
 import { fileOfChunk } from "./observation/paths.ts";
 import type { Stores } from "./stores.ts";
 
@@ -23,10 +24,7 @@ export class Scrubs {
   /** Errors: notFound, unreachable (a store that was named, or all). */
   async order({ store: name, volume: volumeName }: { store: string; volume: string }): Promise<{ stores: number[] }> {
     const { namespace, log } = this.#leader;
-    const volume = volumeName === "" ? undefined : namespace.volumeByName(volumeName);
-    if (volume === undefined && volumeName !== "") {
-      throw new BrineError("notFound", `there is no volume "${volumeName}"`, { advice: 'see "brine volume list"' });
-    }
+    const volume = volumeName === "" ? undefined : volumeNamed(namespace, volumeName);
     const all = this.#stores
       .all()
       .filter(({ store, address }) => name === "" || String(store) === name || address === name);

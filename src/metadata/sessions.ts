@@ -31,6 +31,7 @@ import { type Holdings, isInUse } from "./holdings.ts";
 import type { Leader } from "./leader.ts";
 import { leasesPerSessionMax } from "./lease-limits.ts";
 import type { StatedLease } from "./leases.ts";
+import { volumeNamed } from "./named.ts";
 
 /** A small part of a session's time. */
 const checkIntervalMs = 200;
@@ -150,10 +151,7 @@ export class Sessions {
   /** Errors: notFound (no such volume), sessionExpired (this client's session has ended), invalid (it has another volume). */
   async open(request: { clientId: string; volume: string; host: string }, peer: Peer): Promise<OpenedSession> {
     const { namespace, committer, timeouts, log } = this.#leader;
-    const volume = namespace.volumeByName(request.volume);
-    if (volume === undefined || volume.deleted) {
-      throw new BrineError("notFound", `there is no volume "${request.volume}"`, { advice: 'see "brine volume list"' });
-    }
+    const volume = volumeNamed(namespace, request.volume);
     let session = this.all().find((one) => one.clientId === request.clientId);
     if (session === undefined) {
       const { clientId, host } = request;

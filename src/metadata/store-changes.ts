@@ -1,12 +1,13 @@
 /** What an operator has done with a store: add, drain, remove. Each is refused where it would end badly, with the reason. */
 import { BrineError } from "../errors/brine-error.ts";
 import { type GroupRecord, type Label, labelsMax, type StoreRecord, type StoreStatus } from "../namespace/model.ts";
-import { isLabelKey, labelsText } from "../namespace/store-labels.ts";
+import { labelsText } from "../namespace/store-labels.ts";
 import { mayHold } from "../placement/failure-domains.ts";
-import type { StoreRole } from "../placement/plan-moves.ts";
+import { stays } from "../placement/plan-moves.ts";
 import type { StoreChange } from "../wire/catalogue/admin.ts";
 import type { Groups } from "./groups.ts";
 import type { Leader } from "./leader.ts";
+import { checkedLabelKey } from "./named.ts";
 import type { Stores } from "./stores.ts";
 
 export class StoreChanges {
@@ -35,12 +36,7 @@ export class StoreChanges {
   /** Labels that change; copies move afterwards to where they belong. Errors: notFound, invalid. */
   async label(name: string, labels: readonly Label[]): Promise<{ store: number; labels: Label[] }> {
     const { store } = this.#find(name);
-    const wrong = labels.find(({ key }) => !isLabelKey(key));
-    if (wrong !== undefined) {
-      throw new BrineError("invalid", `"${wrong.key}" can't be a label's key`, {
-        advice: "use 1 to 64 of A–Z a–z 0–9 . _ -",
-      });
-    }
+    for (const { key } of labels) checkedLabelKey(key);
     const result = await this.#leader.committer.execute({ kind: "setStoreLabels", store, labels: [...labels] });
     if (result.kind !== "done") throw new BrineError("invalid", `a store has at most ${labelsMax} labels`);
     this.#leader.log.info("store labelled", { store, labels: labelsText(labels) });
@@ -60,8 +56,7 @@ export class StoreChanges {
 
   /** Errors: refused. */
   #checkDrain({ store }: StoreRecord): void {
-    const leaving = new Set<StoreRole>(["leaves", "lost", "removed"]);
-    const left = this.#groups.moves.planned().filter((other) => other.store !== store && !leaving.has(other.role));
+    const left = this.#groups.moves.planned().filter((other) => other.store !== store && stays(other.role));
     for (const { replicas, labels, failureDomain } of this.#groupsOf(store)) {
       const fitting = left.filter((other) => mayHold(other, { labels, failureDomain }));
       if (fitting.length >= replicas) continue;

@@ -212,6 +212,7 @@ export const placementRecord = struct({
   rules: list(placementRule, rulesMax),
 });
 export type PlacementRecord = Infer<typeof placementRecord>;
+
 /** What a quota is on: a whole volume, a directory with all that is below it, what belongs to a user or to a group. */
 export const quotaKind = oneOf("volume", "tree", "user", "group");
 export type QuotaKind = Infer<typeof quotaKind>;

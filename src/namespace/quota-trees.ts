@@ -11,6 +11,7 @@
  */
 import { FileError } from "../errors/file-error.ts";
 import type { InodeRecord, QuotaLimits } from "./model.ts";
+import { hasLimits } from "./usage.ts";
 
 /** True for the directory that the quota is on. */
 export function isTreeRoot({ attributes, tree }: InodeRecord): boolean {
@@ -37,6 +38,5 @@ export function treeAfterMove(moved: InodeRecord, from: InodeRecord, to: InodeRe
 
 /** What counting does to the trees of inodes: with limits it takes them in, without it takes them out. */
 export function treeChange(limits: QuotaLimits | undefined, tree: number): { from: number; to: number } {
-  const isSet = limits?.bytes !== undefined || limits?.inodes !== undefined;
-  return isSet ? { from: 0, to: tree } : { from: tree, to: 0 };
+  return hasLimits(limits) ? { from: 0, to: tree } : { from: tree, to: 0 };
 }

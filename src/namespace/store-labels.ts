@@ -1,6 +1,11 @@
 /** Labels of stores: `host=alpha`, `disk=ssd`. */
 import type { Label } from "./model.ts";
 
+interface Target {
+  readonly replicas: number;
+  readonly labels: readonly Label[];
+}
+
 const keyPattern = /^[A-Za-z0-9._-]{1,64}$/;
 
 /** True for `wanted` that are all there. */
@@ -31,6 +36,12 @@ export function labelChanges(before: readonly Label[], after: readonly Label[]):
 /** The same labels in an order of their own: two lists of the same say the same. */
 export function sortedLabels(labels: readonly Label[]): Label[] {
   return sorted(new Map(labels.map(({ key, value }) => [key, value])));
+}
+
+/** Whether two placement rules, or pools, want their files in the same groups. */
+export function asksTheSame(left: Target, right: Target): boolean {
+  const labels = ({ labels }: Target) => JSON.stringify(sortedLabels(labels));
+  return left.replicas === right.replicas && labels(left) === labels(right);
 }
 
 /** `disk=ssd rack=r1`. */

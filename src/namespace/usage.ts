@@ -7,7 +7,7 @@
  * whatever the operation (tables/quota-table.ts), and can be counted anew from all records (invariants/quotas.ts).
  */
 import type { FileContext } from "./context.ts";
-import { type Attributes, blockBytes, chunkBytes, type InodeRecord } from "./model.ts";
+import { type Attributes, blockBytes, chunkBytes, type InodeRecord, type QuotaLimits } from "./model.ts";
 
 export function allocatedBytes({ size, chunkCount }: Pick<Attributes, "size" | "chunkCount">): number {
   return Math.min(Math.ceil(size / blockBytes) * blockBytes, chunkCount * chunkBytes);
@@ -25,12 +25,24 @@ export interface Amount {
   readonly inodes: number;
 }
 
+export const dimensions = ["bytes", "inodes"] as const;
+export type Dimension = (typeof dimensions)[number];
+
+export function hasLimits(limits: QuotaLimits | undefined): boolean {
+  return dimensions.some((of) => limits?.[of] !== undefined);
+}
+
 export function accountOf({ attributes, tree }: InodeRecord): Account {
   return { uid: attributes.uid, gid: attributes.gid, tree };
 }
 
 export function isSameAccount(one: Account, other: Account): boolean {
   return one.uid === other.uid && one.gid === other.gid && one.tree === other.tree;
+}
+
+/** For maps. */
+export function accountKey({ uid, gid, tree }: Account): string {
+  return `${uid} ${gid} ${tree}`;
 }
 
 /** What a change adds to the usage of the account that the inode has afterwards; at least 0. */

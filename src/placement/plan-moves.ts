@@ -294,7 +294,8 @@ interface Step {
   readonly to: number;
 }
 
-function stays(role: StoreRole): boolean {
+/** It keeps what it has, or takes more. */
+export function stays(role: StoreRole): boolean {
   return role === "takes" || role === "spare" || role === "keeps";
 }
 

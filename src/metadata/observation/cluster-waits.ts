@@ -147,7 +147,7 @@ export class ClusterWaits {
 
   #place(volume: number, inode: number): { volume: string; volumeNumber: number; inode: number; path: string } {
     const { namespace } = this.#parts.leader;
-    const name = namespace.volumes().find((one) => one.volume === volume)?.name ?? "";
+    const name = namespace.volume(volume)?.name ?? "";
     const path = inode === 0 || volume === 0 ? "" : pathText(namespace.pathOf(volume, inode));
     return { volume: name, volumeNumber: volume, inode, path };
   }

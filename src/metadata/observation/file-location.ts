@@ -1,17 +1,16 @@
 /** What `brine where` asks: in which groups and on which stores the chunks of a file are, and whether the rules still say so. */
-import { BrineError } from "../../errors/brine-error.ts";
 import { textOf } from "../../namespace/byte-strings.ts";
 import { groupOfChunk, type Mapping, type VolumeRecord } from "../../namespace/model.ts";
 import { PathRules } from "../../placement/path-rules.ts";
 import { type FileLocation, listedToEnd, rangesMax } from "../../wire/catalogue/placement.ts";
 import type { Leader } from "../leader.ts";
+import { volumeNamed } from "../named.ts";
 import { rulesOf } from "../placements.ts";
 import type { Stores } from "../stores.ts";
-import { inodeAt, pathText } from "./paths.ts";
+import { inodeAsked, pathText } from "./paths.ts";
 
 /** Mappings read for one answer. */
 const mappingsMax = 65_536;
-const missingLengthMax = 2_000;
 
 export class FileLocations {
   readonly #leader: Leader;
@@ -25,20 +24,15 @@ export class FileLocations {
   /** Errors: notFound (no such volume). */
   locate(request: { volume: string; inode: number; path: string; from: number }): FileLocation {
     const { namespace } = this.#leader;
-    const volume = namespace.volumeByName(request.volume);
-    if (volume === undefined) throw new BrineError("notFound", `there is no volume "${request.volume}"`);
-    const found =
-      request.inode === 0
-        ? inodeAt(namespace, volume.volume, volume.root, request.path)
-        : { inode: request.inode, missing: "" };
-    const { inode } = found;
+    const volume = volumeNamed(namespace, request.volume);
+    const { inode, missing } = inodeAsked(namespace, volume, request);
     const record = namespace.inode(volume.volume, inode);
     const path = record === undefined ? undefined : namespace.pathOf(volume.volume, inode);
     const { mappings, mappedBelow } = namespace.mappings(volume.volume, inode, request.from, mappingsMax);
     const ranges = rangesOf(mappings);
     const listed = ranges.slice(0, rangesMax);
     return {
-      missing: found.missing.slice(0, missingLengthMax),
+      missing,
       inode,
       path: pathText(path),
       type: record?.attributes.type ?? "",

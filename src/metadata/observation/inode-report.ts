@@ -1,21 +1,18 @@
 /** What `brine why` asks: everything that the leader knows of an inode, and who waits because of it. */
-import { BrineError } from "../../errors/brine-error.ts";
-import { groupOfChunk, type VolumeRecord } from "../../namespace/model.ts";
+import { groupOfChunk } from "../../namespace/model.ts";
 import { holdersMax, type InodeReport } from "../../wire/catalogue/admin.ts";
 import type { Holdings } from "../holdings.ts";
 import type { Leader } from "../leader.ts";
+import { volumeNamed } from "../named.ts";
 import type { Sessions } from "../sessions.ts";
 import type { Stores } from "../stores.ts";
 import type { ClusterWaits, FoundWait } from "./cluster-waits.ts";
-import { inodeAt, pathText, withAncestors } from "./paths.ts";
+import { inodeAsked, pathText, withAncestors } from "./paths.ts";
 
 /** Mappings read at once. */
 const mappingsAtOnce = 4096;
 /** A file's groups are known after so many; a terabyte has four times as many. */
 const mappingsMax = 65_536;
-
-/** Of a path that is not known to its end. */
-const missingLengthMax = 2_000;
 
 export interface InodeReportParts {
   readonly leader: Leader;
@@ -35,9 +32,8 @@ export class InodeReports {
   /** Errors: notFound (no such volume). */
   async explain(request: { volume: string; inode: number; path: string }): Promise<InodeReport> {
     const { namespace } = this.#parts.leader;
-    const volume = namespace.volumeByName(request.volume);
-    if (volume === undefined) throw new BrineError("notFound", `there is no volume "${request.volume}"`);
-    const { inode, missing } = this.#find(volume, request);
+    const volume = volumeNamed(namespace, request.volume);
+    const { inode, missing } = inodeAsked(namespace, volume, request);
     const { waits, silent } = await this.#parts.waits.read();
     const groups = this.#groups(volume.volume, inode);
     const concerned = withAncestors(namespace, volume.volume, inode);
@@ -50,13 +46,6 @@ export class InodeReports {
       waits: waits.filter((wait) => isConcerned(wait, volume.volume, concerned, stores)),
       silent,
     };
-  }
-
-  /** An inode that was given is believed: the leader may not have heard of it yet. */
-  #find(volume: VolumeRecord, { inode, path }: { inode: number; path: string }): { inode: number; missing: string } {
-    if (inode !== 0) return { inode, missing: "" };
-    const found = inodeAt(this.#parts.leader.namespace, volume.volume, volume.root, path);
-    return { inode: found.inode, missing: found.missing.slice(0, missingLengthMax) };
   }
 
   #attributes(volume: number, inode: number): Pick<InodeReport, "inode" | "path" | "type" | "size" | "chunkCount"> {

@@ -1,6 +1,6 @@
 /** Paths between the namespace, where a name is a string of bytes, and people, who read UTF-8. */
 import { byteStringOf, textOf } from "../../namespace/byte-strings.ts";
-import { chunkBytes } from "../../namespace/model.ts";
+import { chunkBytes, type VolumeRecord } from "../../namespace/model.ts";
 import type { Namespace } from "../../namespace/namespace.ts";
 
 /** Longer ones lose their middle. */
@@ -20,18 +20,26 @@ export function fileOfChunk(
 ): { volume: string; path: string; inode: number; offset: number } | undefined {
   const owner = namespace.chunkOwner(chunk);
   if (owner === undefined) return undefined;
-  const volume = namespace.volumes().find((one) => one.volume === owner.volume)?.name ?? "";
+  const volume = namespace.volume(owner.volume)?.name ?? "";
   const path = pathText(namespace.pathOf(owner.volume, owner.inode));
   return { volume, path, inode: owner.inode, offset: owner.index * chunkBytes };
 }
 
-/** The inode at a path of a volume as people write it, or the last one on the way to it that is known; `missing`: the rest. */
-export function inodeAt(
+/**
+ * The inode that people ask about: by its number, which is believed (the leader may not have heard of it yet), or (0) by its path. Then
+ * it is the last one on the way that is known, and `missing` the rest, as far as it fits into an answer.
+ */
+export function inodeAsked(
   namespace: Namespace,
-  volume: number,
-  root: number,
-  path: string,
+  { volume, root }: VolumeRecord,
+  { inode, path }: { readonly inode: number; readonly path: string },
 ): { inode: number; missing: string } {
+  if (inode !== 0) return { inode, missing: "" };
+  const found = inodeAt(namespace, volume, root, path);
+  return { inode: found.inode, missing: found.missing.slice(0, pathLengthMax) };
+}
+
+function inodeAt(namespace: Namespace, volume: number, root: number, path: string): { inode: number; missing: string } {
   const names = path.split("/").filter((name) => name !== "" && name !== ".");
   let inode = root;
   for (const [index, name] of names.entries()) {

@@ -1,7 +1,7 @@
 /** Quotas: usage as counted from all inodes, and each inode in the tree of its directory. */
 import type { InodeRecord, QuotaRecord } from "../model.ts";
 import { isTreeRoot } from "../quota-trees.ts";
-import { allocatedBytes } from "../usage.ts";
+import { allocatedBytes, hasLimits } from "../usage.ts";
 import type { Snapshot } from "./snapshot.ts";
 
 type Report = (problem: string) => void;
@@ -17,8 +17,7 @@ export function checkQuotas(snapshot: Snapshot, report: Report): void {
     if (usage.bytes !== bytes || usage.inodes !== inodes) {
       report(`${name} counts ${bytes} bytes and ${inodes} inodes, has ${usage.bytes} and ${usage.inodes}`);
     }
-    const isLimited = limits.bytes !== undefined || limits.inodes !== undefined;
-    if (inodes === 0 && (subject.kind === "tree" || !isLimited)) report(`${name} is there for nothing`);
+    if (inodes === 0 && (subject.kind === "tree" || !hasLimits(limits))) report(`${name} is there for nothing`);
     if (!snapshot.volumes.has(volume)) report(`${name}: there is no such volume`);
   }
   for (const [name, { inodes }] of counted) report(`${name} is not counted, has ${inodes} inodes`);

@@ -9,7 +9,7 @@ import { FileError } from "../../errors/file-error.ts";
 import type { Context } from "../context.ts";
 import { type Label, type PlacementRule, type Pool, poolsMax } from "../model.ts";
 import type { OperationOf, Result } from "../operation.ts";
-import { isLabelKey, labelsText, sortedLabels } from "../store-labels.ts";
+import { asksTheSame, isLabelKey, labelsText, sortedLabels } from "../store-labels.ts";
 import { checkReplicas } from "./create-volume.ts";
 import { checkGroups, makeGroups } from "./volume-groups.ts";
 
@@ -49,17 +49,9 @@ export function setPlacement(context: Context, operation: OperationOf<"setPlacem
   return { kind: "done" };
 }
 
-function asksTheSame(left: Target, right: Target): boolean {
-  return left.replicas === right.replicas && labelsOf(left) === labelsOf(right);
-}
-
 /** Errors: EINVAL. */
 function checkTarget({ replicas, labels }: Target): void {
   checkReplicas(replicas);
   const wrong = labels.find(({ key, value }: Label) => !isLabelKey(key) || value === "");
   if (wrong !== undefined) throw new FileError("EINVAL", `not a label: ${wrong.key}=${wrong.value}`);
-}
-
-function labelsOf({ labels }: Target): string {
-  return JSON.stringify(sortedLabels(labels));
 }

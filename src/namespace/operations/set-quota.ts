@@ -12,13 +12,14 @@ import { draftOf } from "../inodes.ts";
 import type { InodeRecord } from "../model.ts";
 import type { OperationOf, Result } from "../operation.ts";
 import { isTreeRoot } from "../quota-trees.ts";
+import { hasLimits } from "../usage.ts";
 
 export function setQuota(context: Context, { volume, subject, limits }: OperationOf<"setQuota">): Result {
   const { inodes, quotas, volumes } = context.tables;
   const record = volumes.get(volume);
   if (record?.deleted !== false) throw new FileError("ENOENT", `no volume ${volume}`);
   if (subject.kind === "volume" && subject.id !== 0) throw new FileError("EINVAL", "a volume has no id here");
-  const isSet = limits.bytes !== undefined || limits.inodes !== undefined;
+  const isSet = hasLimits(limits);
   if (subject.kind === "tree") {
     const directory = treeDirectory(context, volume, subject.id, isSet);
     if (isSet !== isTreeRoot(directory)) {

@@ -22,7 +22,7 @@ import {
 import { type InodeRecord, type QuotaKind, type QuotaLimits, type QuotaRecord, quotaRecord } from "../model.ts";
 import { countingRow, decodeRow } from "../rows.ts";
 import { type CountedState, scanUpTo } from "../state.ts";
-import { accountOf, allocatedBytes, isSameAccount } from "../usage.ts";
+import { accountOf, allocatedBytes, hasLimits, isSameAccount } from "../usage.ts";
 
 /** In keys. */
 export const kindNumber: Readonly<Record<QuotaKind, number>> = { volume: 0, tree: 1, user: 2, group: 3 };
@@ -85,7 +85,7 @@ export class QuotaTable {
     for (const [record, volume] of this.#changed) {
       const { subject, limits, bytes, inodes } = record;
       const key = quotaKey(volume, kindNumber[subject.kind], subject.id);
-      const isLimited = subject.kind !== "tree" && (limits.bytes !== undefined || limits.inodes !== undefined);
+      const isLimited = subject.kind !== "tree" && hasLimits(limits);
       if (isLimited || bytes > 0 || inodes > 0) this.#state.put(key, encode(quotaRecord, record));
       else {
         this.#state.delete(key);

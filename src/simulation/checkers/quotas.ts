@@ -5,9 +5,8 @@
  */
 import type { MetadataServer } from "../../metadata/metadata-server.ts";
 import type { QuotaSubject } from "../../namespace/model.ts";
+import { type Dimension, dimensions } from "../../namespace/usage.ts";
 import { Violation } from "./violation.ts";
-
-const dimensions = ["bytes", "inodes"] as const;
 
 export class QuotaWatch {
   readonly #volume: number;
@@ -37,7 +36,7 @@ export class QuotaWatch {
       const { limits } = quota;
       if (this.#new.has(name) && !isCounting) {
         this.#new.delete(name);
-        const most = (of: (typeof dimensions)[number]) =>
+        const most = (of: Dimension) =>
           limits[of] === undefined ? undefined : Math.max(limits[of], quota[of] + granted[of]);
         this.#ceilings.set(name, { bytes: most("bytes"), inodes: most("inodes") });
       }
