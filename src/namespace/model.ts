@@ -45,6 +45,10 @@ export function groupOfChunk(chunk: number): number {
   return Math.floor(chunk / chunkNumbersPerGroup);
 }
 
+export function firstChunkOf(group: number): number {
+  return group * chunkNumbersPerGroup;
+}
+
 export const fileType = oneOf("file", "directory", "symlink", "fifo", "socket", "characterDevice", "blockDevice");
 export type FileType = Infer<typeof fileType>;
 

@@ -26,7 +26,7 @@ import type {
   StoreRecord,
   VolumeRecord,
 } from "./model.ts";
-import { chunkNumbersPerGroup } from "./model.ts";
+import { firstChunkOf } from "./model.ts";
 import type { Result, Transaction } from "./operation.ts";
 import { formatRow, formatVersion, type Owner } from "./rows.ts";
 import { CountedState, type State } from "./state.ts";
@@ -171,8 +171,8 @@ export class Namespace {
 
   /** Chunks of a group that files map, above `after`, in order. */
   mappedChunks(group: number, after: number, limit: number): number[] {
-    const first = Math.max(group * chunkNumbersPerGroup, after + 1);
-    return this.#tables.chunks.mappedIn(first, (group + 1) * chunkNumbersPerGroup, limit);
+    const first = Math.max(firstChunkOf(group), after + 1);
+    return this.#tables.chunks.mappedIn(first, firstChunkOf(group + 1), limit);
   }
 
   /** Mapped, to be deleted, or granted and not used yet: else a store that has it has it for nothing, for ever. */

@@ -8,7 +8,7 @@
  * deletion appended to the log in one turn, before the new view can be.
  */
 import { hasCode } from "../errors/brine-error.ts";
-import { chunkNumbersPerGroup } from "../namespace/model.ts";
+import { firstChunkOf } from "../namespace/model.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Store } from "./store.ts";
 
@@ -62,7 +62,7 @@ export class AbandonedGroups {
     const { store, logger } = this.#parts;
     let count = 0;
     while (this.#isAbandoned(group)) {
-      const chunks = store.listChunks(group, group * chunkNumbersPerGroup - 1, pageChunks).map(({ chunk }) => chunk);
+      const chunks = store.listChunks(group, firstChunkOf(group) - 1, pageChunks).map(({ chunk }) => chunk);
       if (chunks.length === 0) break;
       count += chunks.length;
       await store.delete(chunks);

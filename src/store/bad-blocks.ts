@@ -14,6 +14,11 @@ const repairedRow = struct({ blocks: u64 });
 /** Looked at in one turn. */
 const rowsAtOnce = 256;
 
+interface Place {
+  readonly segment: number;
+  readonly offset: number;
+}
+
 export class BadBlocks {
   readonly #keyValue: KeyValue;
   readonly #index: Pick<ExtentIndex, "peek">;
@@ -42,13 +47,12 @@ export class BadBlocks {
   }
 
   /** Whether the block still lies there. */
-  isThere(chunk: number, block: number, place: { readonly segment: number; readonly offset: number }): boolean {
-    const [extent] = overlapping(this.#index.peek(chunk)?.extents ?? [], block, block + 1);
-    return extent !== undefined && placeText(extent) === placeText(place);
+  isThere(chunk: number, block: number, place: Place): boolean {
+    return this.#placeOf(chunk, block) === placeText(place);
   }
 
   /** False for one that is known already: it is not counted again, unless it was written anew. */
-  add(chunk: number, block: number, place: { readonly segment: number; readonly offset: number }): boolean {
+  add(chunk: number, block: number, place: Place): boolean {
     const key = badBlockKey(chunk, block);
     const value = Buffer.from(placeText(place), "latin1");
     const before = this.#keyValue.get(key);
@@ -71,8 +75,7 @@ export class BadBlocks {
     const ranges: BadRange[] = [];
     for (const [key, value] of this.#keyValue.scan(badKeysStart, badKeysEnd, rowsAtOnce)) {
       const { chunk, block } = badBlockOfKey(key);
-      const [extent] = overlapping(this.#index.peek(chunk)?.extents ?? [], block, block + 1);
-      if (extent === undefined || placeText(extent) !== Buffer.from(value).toString("latin1")) {
+      if (this.#placeOf(chunk, block) !== Buffer.from(value).toString("latin1")) {
         this.#keyValue.delete(key);
         this.onChange();
         continue;
@@ -83,8 +86,14 @@ export class BadBlocks {
     }
     return ranges;
   }
+
+  /** Undefined if the store has nothing there. */
+  #placeOf(chunk: number, block: number): string | undefined {
+    const [extent] = overlapping(this.#index.peek(chunk)?.extents ?? [], block, block + 1);
+    return extent && placeText(extent);
+  }
 }
 
-function placeText({ segment, offset }: { readonly segment: number; readonly offset: number }): string {
+function placeText({ segment, offset }: Place): string {
   return `${segment}:${offset}`;
 }

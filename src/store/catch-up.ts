@@ -16,7 +16,7 @@
  * next pass finds little to do. After a restart of the store the leader asks again.
  */
 import { BrineError } from "../errors/brine-error.ts";
-import { blockBytes, chunkNumbersPerGroup, groupOfChunk } from "../namespace/model.ts";
+import { blockBytes, firstChunkOf, groupOfChunk } from "../namespace/model.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
@@ -143,7 +143,7 @@ export class CatchUps {
   /** For the leader: what runs now, or waits. */
   progress(): { group: number; position: number; copiedBytes: number }[] {
     return [...this.#tasks.values()].slice(0, 64).map(({ group, position, copiedBlocks }) => {
-      const start = group * chunkNumbersPerGroup;
+      const start = firstChunkOf(group);
       return { group, position: Math.max(position, start) - start, copiedBytes: copiedBlocks * blockBytes };
     });
   }
@@ -216,8 +216,8 @@ export class CatchUps {
   /** Compares all chunks of the group and reconciles those that differ. */
   async #pass(task: Task, work: Reconciliation): Promise<void> {
     const { group, generation } = task;
-    const end = (group + 1) * chunkNumbersPerGroup;
-    let after = Math.max(0, group * chunkNumbersPerGroup - 1);
+    const end = firstChunkOf(group + 1);
+    let after = Math.max(0, firstChunkOf(group) - 1);
     while (after < end && this.#isWanted(task)) {
       const { body } = await work.source.request(
         listChunks,

@@ -19,7 +19,7 @@
  * nobody's fault that is known; they are logged, and stay.
  */
 import { hasCode } from "../errors/brine-error.ts";
-import { blockBytes, chunkNumbersPerGroup } from "../namespace/model.ts";
+import { blockBytes, firstChunkOf } from "../namespace/model.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
@@ -128,7 +128,7 @@ export class ScrubComparison {
     const { store } = this.#parts;
     const differing: number[] = [];
     // The first page goes from the group's begin, the last one to where the own chunks end.
-    for (let from = Math.max(after, group * chunkNumbersPerGroup - 1); ; ) {
+    for (let from = Math.max(after, firstChunkOf(group) - 1); ; ) {
       const request = { group, generation, after: from, limit: pageChunks };
       const { body } = await peer.request(listChunks, request, { timeoutMs: answerMs });
       for (const { chunk, digest } of body.chunks) {

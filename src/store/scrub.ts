@@ -12,7 +12,7 @@
  * 4. Where a pass is stands in the index (scrub-passes.ts) after each page: after a restart it goes on from there.
  */
 import { BrineError, hasCode } from "../errors/brine-error.ts";
-import { blockBytes, blocksPerChunk, chunkNumbersPerGroup, groupOfChunk } from "../namespace/model.ts";
+import { blockBytes, blocksPerChunk, firstChunkOf, groupOfChunk } from "../namespace/model.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { ScrubReport } from "../wire/catalogue/registration.ts";
@@ -319,10 +319,6 @@ export class Scrub {
   #nowMs(): number {
     return Number(this.#parts.clock.wallNs() / 1_000_000n);
   }
-}
-
-function firstChunkOf(group: number): number {
-  return group * chunkNumbersPerGroup;
 }
 
 function nothingFound(): Found {

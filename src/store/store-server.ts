@@ -104,11 +104,12 @@ export class StoreServer {
     const pace = new Pace(platform.clock, () => healBytesPerSecond, isBusy);
     this.#catchUps = new CatchUps({ platform, store, admission: this.#admission, connect, reportCaughtUp, pace });
     const logger = platform.logger.for("store");
-    this.#repair = new Repair({ store, logger, storeNumber: () => this.#admission.storeNumber, connect });
     const storeNumber = () => this.#admission.storeNumber;
+    const repair = new Repair({ store, logger, storeNumber, connect });
+    this.#repair = repair;
     this.#abandoned = new AbandonedGroups({ store, logger, storeNumber });
     const judge = (chunks: number[], sessions: number[]) => this.#link.judgeDifferences(chunks, sessions);
-    const { repair, clock } = { repair: this.#repair, clock: platform.clock };
+    const { clock } = platform;
     const comparison = new ScrubComparison({ store, admission: this.#admission, clock, logger, connect, judge });
     this.#scrub = new Scrub({
       ...{ store, repair, comparison, clock, logger, isBusy },

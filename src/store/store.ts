@@ -10,7 +10,7 @@
  */
 import { BrineError } from "../errors/brine-error.ts";
 import { type LogPosition, queueBytesMax, type SegmentLog } from "../log/segment-log.ts";
-import { blockBytes, blocksPerChunk, chunkNumbersPerGroup } from "../namespace/model.ts";
+import { blockBytes, blocksPerChunk, firstChunkOf } from "../namespace/model.ts";
 import type { KeyValue } from "../platform/key-value.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Platform } from "../platform/platform.ts";
@@ -269,12 +269,8 @@ export class Store {
   /** Chunks of a group above `after`, in order, each with a digest of its blocks; an empty list is the end. */
   listChunks(group: number, after: number, limit: number): { chunk: number; digest: number }[] {
     this.#check();
-    const first = group * chunkNumbersPerGroup;
-    const numbers = this.#state.index.list(
-      Math.max(first, after + 1),
-      first + chunkNumbersPerGroup,
-      Math.min(limit, listedChunksMax),
-    );
+    const first = Math.max(firstChunkOf(group), after + 1);
+    const numbers = this.#state.index.list(first, firstChunkOf(group + 1), Math.min(limit, listedChunksMax));
     return numbers.map((chunk) => ({ chunk, digest: digestOf(this.#chunk(chunk).extents) }));
   }
 

@@ -8,7 +8,7 @@
 import { FileError } from "../../errors/file-error.ts";
 import type { ClientContext } from "../context.ts";
 import { Grant } from "../grant.ts";
-import { chunkGrantMax, chunkNumbersPerGroup, type GroupRecord } from "../model.ts";
+import { chunkGrantMax, chunkNumbersPerGroup, firstChunkOf, type GroupRecord } from "../model.ts";
 import type { OperationOf, Result } from "../operation.ts";
 
 export function grantChunks(context: ClientContext, operation: OperationOf<"grantChunks">): Result {
@@ -35,7 +35,7 @@ function countOf({ count }: { readonly count: number }): number {
 }
 
 function grantOf({ tables, session, sequence }: ClientContext, group: GroupRecord, count: number): Result {
-  const grant = new Grant(group.group * chunkNumbersPerGroup + group.nextNumber, count);
+  const grant = new Grant(firstChunkOf(group.group) + group.nextNumber, count);
   tables.groups.putGroup({ ...group, nextNumber: group.nextNumber + count });
   const oldest = session.chunkGrants.add(sequence, grant);
   if (oldest !== undefined) tables.chunks.retire(oldest);
