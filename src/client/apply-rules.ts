@@ -10,12 +10,12 @@
  */
 import { FileError } from "../errors/file-error.ts";
 import { textOf } from "../namespace/byte-strings.ts";
+import { directoryEntries } from "./directory-entries.ts";
 import type { DirectoryEntry, FileSystem } from "./file-system.ts";
 import type { Misplaced, Placing } from "./placing.ts";
 
 /** Some hundred bytes each. */
 const notedMax = 100_000;
-const namesAtOnce = 1_024;
 /** Files that are moved at the same time: enough that many small ones share each sync of stores and ledger. */
 const moversMax = 32;
 /** Paths in the report of what could not be moved. */
@@ -124,18 +124,10 @@ export class RuleApplier {
   }
 
   async *#entries(directory: number): AsyncGenerator<DirectoryEntry> {
-    const handle = await unlessGone(async () => this.#fileSystem.open(directory, {}));
-    if (handle === undefined) return;
     try {
-      for (let after = 0; ; ) {
-        const from = after;
-        const page = await unlessGone(() => this.#fileSystem.readDirectory(handle, from, namesAtOnce, true));
-        if (page === undefined || page.length === 0) return;
-        yield* page;
-        after = page.at(-1)!.cookie;
-      }
-    } finally {
-      this.#fileSystem.close(handle);
+      yield* directoryEntries(this.#fileSystem, directory, true);
+    } catch (error) {
+      if (!isGone(error)) throw error;
     }
   }
 
@@ -182,7 +174,11 @@ async function unlessGone<T>(body: () => T | Promise<T>): Promise<T | undefined>
   try {
     return await body();
   } catch (error) {
-    if (error instanceof FileError && error.code === "ENOENT") return undefined;
+    if (isGone(error)) return undefined;
     throw error;
   }
+}
+
+function isGone(error: unknown): boolean {
+  return error instanceof FileError && error.code === "ENOENT";
 }

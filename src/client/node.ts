@@ -73,6 +73,7 @@ export class Node {
     this.file = file;
     this.record = record;
   }
+
   /** The one thing that others may have changed under our shared lease: see access-times.ts. */
   takeAccessTime({ attributes: { atimeNs } }: InodeRecord): void {
     const { attributes } = this.record;

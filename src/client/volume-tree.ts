@@ -6,13 +6,12 @@ import { FileError } from "../errors/file-error.ts";
 import { byteStringOf, textOf } from "../namespace/byte-strings.ts";
 import type { Attributes } from "../namespace/model.ts";
 import { type FileTree, pieceBytes, type TreeEntry } from "../platform/file-tree.ts";
+import { directoryEntries } from "./directory-entries.ts";
 import type { DirectoryEntry, FileSystem, Handle } from "./file-system.ts";
 import { Paths, type Place } from "./paths.ts";
 import { type Access, type Credentials, isOwner, mayAccess, mayRemove } from "./permissions.ts";
 import type { Soon } from "./soon.ts";
 
-/** Names asked for at once. */
-const namesAtOnce = 1_024;
 /** Of what is being made: nobody else may use it before its own mode is set. */
 const unfinishedFileMode = 0o600;
 const unfinishedDirectoryMode = 0o700;
@@ -60,17 +59,7 @@ export class VolumeTree implements FileTree {
 
   async *#entries(directory: Attributes, withAttributes: boolean): AsyncGenerator<DirectoryEntry> {
     if (directory.type !== "directory") throw new FileError("ENOTDIR");
-    const handle = await this.#fileSystem.open(directory.inode, {});
-    try {
-      for (let after = 0; ; ) {
-        const page = await this.#fileSystem.readDirectory(handle, after, namesAtOnce, withAttributes);
-        if (page.length === 0) return;
-        yield* page;
-        after = page.at(-1)!.cookie;
-      }
-    } finally {
-      this.#fileSystem.close(handle);
-    }
+    yield* directoryEntries(this.#fileSystem, directory.inode, withAttributes);
   }
 
   async *read(path: string): AsyncGenerator<Uint8Array> {

@@ -80,16 +80,13 @@ export class Clones {
       const start = index * chunkBytes;
       const end = start + blockCount * blockBytes;
       if (start > size || end < Math.min(size, start + chunkBytes)) return false;
-      const before = content.view(index);
       const mappings = [{ index, chunk }];
       const write = { kind: "write" as const, inode, mappings, end, killPrivileges };
       const { quotas, execute } = this.#contents;
       return await withinQuota(quotas, operation, () => {
         const position = execute(content.node, write, undefined);
         content.changedBy(position, size);
-        content.loads.outdateAll();
-        before?.cut(0, Number.POSITIVE_INFINITY);
-        content.adopt(content.newView(index, chunk, true), position);
+        content.replaceChunk(index, chunk, position);
         return true;
       });
     } finally {

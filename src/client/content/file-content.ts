@@ -219,6 +219,12 @@ export class FileContent {
     this.#setView(view);
   }
 
+  /** The journal entry at `position` mapped a chunk there that is on the stores; whatever was there before goes. */
+  replaceChunk(index: number, chunk: number, position: number): void {
+    this.cutViews(index, index + 1);
+    this.adopt(this.newView(index, chunk, true), position);
+  }
+
   /** False if the chunk is not known by this view any more. */
   keepsView(view: ChunkView): boolean {
     if (this.#isDropped) return false;
@@ -237,8 +243,9 @@ export class FileContent {
     if (this.#views.size === 0) this.#views = undefined;
   }
 
-  /** The views of chunks with these indexes go; what is dirty of them stays on its way. */
+  /** The views of chunks with these indexes go, and nothing that is being loaded is kept; what is dirty stays on its way. */
   cutViews(from: number, below = Number.POSITIVE_INFINITY): void {
+    this.#loads?.outdateAll();
     for (const [index, view] of [...(this.#views ?? [])]) {
       if (index < from || index >= below) continue;
       view.cut(0, Number.POSITIVE_INFINITY);

@@ -82,7 +82,6 @@ export class Puncher {
     const unmap = { kind: "unmap", inode, from: first, below } as const;
     const position = this.#contents.execute(content.node, unmap, undefined);
     content.changedBy(position, size);
-    content.loads.outdateAll();
     content.cutViews(first, below);
   }
 

@@ -69,11 +69,7 @@ export class Relocation {
   }
 
   #map(content: FileContent, index: number, chunk: number, pool: number): void {
-    const before = content.view(index);
-    const position = this.#execute(content, pool, [{ index, chunk }]);
-    content.loads.outdateAll();
-    before?.cut(0, Number.POSITIVE_INFINITY);
-    content.adopt(content.newView(index, chunk, true), position);
+    content.replaceChunk(index, chunk, this.#execute(content, pool, [{ index, chunk }]));
   }
 
   #execute(content: FileContent, pool: number, mappings: { index: number; chunk: number }[]): number {

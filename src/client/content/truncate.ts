@@ -92,7 +92,6 @@ export class Truncater {
         ? made.view
         : undefined;
     if (replaced === undefined) await this.#change(content, change, undefined, [], operation);
-    content.loads.outdateAll();
     content.cutViews(Math.ceil(size / chunkBytes));
     content.map.cut(Math.ceil(size / chunkBytes));
     if (before === undefined) return;

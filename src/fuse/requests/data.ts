@@ -215,8 +215,8 @@ export function writeFile(context: RequestContext, request: Request): Soon<void>
   const offset = request.u64(writeIn.offset);
   const size = request.u32(writeIn.size);
   const writeFlags = request.u32(writeIn.writeFlags);
-  // Pages of mapped memory go where they belong, also if the handle that the kernel chose for them appends.
   const flags = request.u32(writeIn.flags);
+  // Pages of mapped memory go where they belong, also if the handle that the kernel chose for them appends.
   const append = (flags & openFlag.APPEND) !== 0 && (writeFlags & writeFlag.CACHE) === 0;
   const killPrivileges = (writeFlags & writeFlag.KILL_PRIVILEGES) !== 0;
   if (offset === undefined) throw new FileError("EFBIG");
