@@ -4,11 +4,10 @@ import { type ApplyProgress, RuleApplier } from "../client/apply-rules.ts";
 import { Client } from "../client/client.ts";
 import { BrineError } from "../errors/brine-error.ts";
 import { print, thisProcess } from "../platform/processes.ts";
-import { realPlatform } from "../platform/real.ts";
 import { jsonOption, withCluster } from "./options.ts";
 import { printJson, sizeText } from "./output.ts";
 import { Progress } from "./progress.ts";
-import { findCluster } from "./running.ts";
+import { type ClusterOptions, findCluster } from "./running.ts";
 
 export function applyRulesCommand(): Command {
   return withCluster(new Command("apply-rules").argument("<volume>"))
@@ -28,10 +27,9 @@ Example:
 async function applyRules(
   volume: string,
   address: string | undefined,
-  options: { data?: string; json: boolean },
+  options: ClusterOptions & { json: boolean },
 ): Promise<void> {
-  const platform = realPlatform({ logLevel: "error", logTo: print });
-  const leaders = await findCluster(platform.disk, address, options);
+  const { platform, addresses: leaders } = await findCluster(address, options, "error");
   const host = `${thisProcess.host} pid ${thisProcess.pid} apply-rules`;
   const client = await Client.mount(platform, { leaders, volume, host });
   let progress: Progress | undefined;

@@ -4,21 +4,19 @@ import { BrineError } from "../errors/brine-error.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { absolutePath, print } from "../platform/processes.ts";
-import { realPlatform } from "../platform/real.ts";
 import { backupMetadata } from "../wire/catalogue/admin.ts";
 import { AdminConnection } from "./admin.ts";
 import { BackupWriter } from "./metadata-backup.ts";
 import { withCluster } from "./options.ts";
 import { sizeText } from "./output.ts";
-import { findCluster } from "./running.ts";
+import { type ClusterOptions, findCluster } from "./running.ts";
 
 export function backupMetadataCommand(): Command {
   return withCluster(new Command("backup-metadata").argument("<file>", "written; must not be there yet"))
     .description("Write a backup of the metadata (names, attributes, chunk maps; no file data) while it is in use.")
     .addHelpText("after", "\nExample:\n  brine backup-metadata /backup/brine-$(date +%F).backup 127.0.0.1:7411")
-    .action(async (file: string, address: string | undefined, options: { data?: string }) => {
-      const platform = realPlatform({ logLevel: "warn", logTo: print });
-      const addresses = await findCluster(platform.disk, address, options);
+    .action(async (file: string, address: string | undefined, options: ClusterOptions) => {
+      const { platform, addresses } = await findCluster(address, options);
       const { rows, bytes, index } = await backUp(platform, addresses, absolutePath(file));
       print(`${file}: ${rows} rows as of entry ${index} of the ledger, ${sizeText(bytes)}`);
     });

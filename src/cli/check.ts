@@ -4,13 +4,12 @@ import { hasCode } from "../errors/brine-error.ts";
 import { sleep } from "../platform/clock.ts";
 import type { Platform } from "../platform/platform.ts";
 import { exitNow, print } from "../platform/processes.ts";
-import { realPlatform } from "../platform/real.ts";
 import { checkChunks, type MissingChunk, readStatus } from "../wire/catalogue/admin.ts";
 import { AdminConnection } from "./admin.ts";
 import { jsonOption, withCluster } from "./options.ts";
 import { exitCodes, printJson } from "./output.ts";
 import { Progress } from "./progress.ts";
-import { findCluster } from "./running.ts";
+import { type ClusterOptions, findCluster } from "./running.ts";
 
 /** A group whose members change is asked again so often, a second apart: a catch-up of a small difference passes. */
 const attempts = 30;
@@ -39,9 +38,9 @@ brine scrub.
 Example:
   brine check 127.0.0.1:7411 --repair`,
     )
-    .action(async (address: string | undefined, options: { data?: string; repair: boolean; json: boolean }) => {
-      const platform = realPlatform({ logLevel: "warn", logTo: print });
-      const connection = new AdminConnection(platform, await findCluster(platform.disk, address, options));
+    .action(async (address: string | undefined, options: ClusterOptions & { repair: boolean; json: boolean }) => {
+      const { platform, addresses } = await findCluster(address, options);
+      const connection = new AdminConnection(platform, addresses);
       try {
         const findings = await check(platform, connection, options);
         if (options.json) printJson(findings);

@@ -5,11 +5,7 @@ import { realPlatform } from "../platform/real.ts";
 import { forgetCopy, promoteLedger, setWitness } from "../wire/catalogue/ledger.ts";
 import { askLeader, askServer } from "./admin.ts";
 import { parseAddress, withCluster } from "./options.ts";
-import { findCluster } from "./running.ts";
-
-interface ClusterOptions {
-  readonly data?: string;
-}
+import { type ClusterOptions, findCluster } from "./running.ts";
 
 export function ledgerCommand(): Command {
   return new Command("ledger")
@@ -32,9 +28,8 @@ Example:
   brine server --data /srv/brine --listen 10.0.0.4:7411 --join 10.0.0.2:7411 --roles metadata,store`,
     )
     .action(async (copy: string, address: string | undefined, options: ClusterOptions) => {
-      const platform = realPlatform({ logLevel: "warn", logTo: print });
-      const leaders = await findCluster(platform.disk, address, options);
-      await askLeader(platform, leaders, forgetCopy, { address: parseAddress(copy) });
+      const { platform, addresses } = await findCluster(address, options);
+      await askLeader(platform, addresses, forgetCopy, { address: parseAddress(copy) });
       print(
         `the copy at ${copy} is forgotten: the metadata has one copy until another server joins with --roles metadata`,
       );
@@ -46,9 +41,8 @@ function witnessCommand(): Command {
     .description("Make another server the witness of the ledger's copies; both copies have to be in step.")
     .addHelpText("after", "\nExample:\n  brine ledger witness 10.0.0.4:7411 10.0.0.1:7411")
     .action(async (server: string, address: string | undefined, options: ClusterOptions) => {
-      const platform = realPlatform({ logLevel: "warn", logTo: print });
-      const leaders = await findCluster(platform.disk, address, options);
-      await askLeader(platform, leaders, setWitness, { address: parseAddress(server) });
+      const { platform, addresses } = await findCluster(address, options);
+      await askLeader(platform, addresses, setWitness, { address: parseAddress(server) });
       print(`${server} is the witness now`);
     });
 }

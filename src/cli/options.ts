@@ -16,7 +16,7 @@ export function jsonOption(): Option {
   return new Option("--json", "print JSON for scripts").default(false);
 }
 
-/** `--data DIR` or an address: which cluster is meant (see `findCluster`). */
+/** `--data DIR` or an address: which cluster is meant (see findCluster in running.ts). */
 export function withCluster(command: Command): Command {
   return command
     .argument("[address]", "HOST:PORT of a metadata server")

@@ -55,3 +55,10 @@ export function sizeText(bytes: number): string {
   }
   return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }
+
+const memberWords = { inSync: "in sync", catchingUp: "catching up", behind: "behind" };
+
+/** `in sync`, `behind, offline`: what a store has of a group, and how its server is unless that serves. */
+export function memberText({ state, condition }: { state: keyof typeof memberWords; condition: string }): string {
+  return condition === "online" ? memberWords[state] : `${memberWords[state]}, ${condition}`;
+}

@@ -6,19 +6,14 @@ import { sleep } from "../platform/clock.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { print } from "../platform/processes.ts";
-import { realPlatform } from "../platform/real.ts";
 import { idOfName, nameOfId } from "../platform/user-ids.ts";
 import { type ListedQuota, listQuotas, setQuota } from "../wire/catalogue/quotas.ts";
 import { askLeader } from "./admin.ts";
 import { jsonOption, withCluster } from "./options.ts";
 import { printJson, printTable, sizeText } from "./output.ts";
 import { Progress } from "./progress.ts";
-import { findCluster } from "./running.ts";
+import { type ClusterOptions, findCluster } from "./running.ts";
 import { parseBytes, parseCount } from "./units.ts";
-
-interface ClusterOptions {
-  readonly data?: string;
-}
 
 interface SubjectOptions {
   readonly user?: string;
@@ -71,7 +66,7 @@ function setCommand(): Command {
           throw new BrineError("invalid", "no limit was given", { advice: "say --bytes, --inodes or both" });
         }
         const subject = subjectOf(what, options);
-        const { platform, addresses } = await cluster(address, options);
+        const { platform, addresses } = await findCluster(address, options);
         await askLeader(platform, addresses, setQuota, { ...subject, limits: { bytes, inodes }, ends: false });
         if (subject.kind === "tree" && options.wait) await waitCounted(platform, addresses, subject);
         print(`${what}: ${limitsText({ bytes, inodes })}`);
@@ -85,7 +80,7 @@ function removeCommand(): Command {
     .addHelpText("after", "\nExample:\n  brine quota remove home:/projects/x --data ./brine-data")
     .action(async (what: string, address: string | undefined, options: ClusterOptions & SubjectOptions) => {
       const subject = subjectOf(what, options);
-      const { platform, addresses } = await cluster(address, options);
+      const { platform, addresses } = await findCluster(address, options);
       await askLeader(platform, addresses, setQuota, { ...subject, limits: noLimits, ends: true });
       print(`${what}: no limits any more`);
     });
@@ -103,7 +98,7 @@ function listCommand(): Command {
         address: string | undefined,
         options: ClusterOptions & { volume: string; all: boolean; json: boolean },
       ) => {
-        const { platform, addresses } = await cluster(address, options);
+        const { platform, addresses } = await findCluster(address, options);
         const { volume, all } = options;
         const { quotas, omitted } = await askLeader(platform, addresses, listQuotas, { volume, all });
         if (options.json) {
@@ -114,11 +109,6 @@ function listCommand(): Command {
         if (omitted > 0) print(`… and ${omitted} more; see --volume`);
       },
     );
-}
-
-async function cluster(address: string | undefined, options: ClusterOptions) {
-  const platform = realPlatform({ logLevel: "warn", logTo: print });
-  return { platform, addresses: await findCluster(platform.disk, address, options) };
 }
 
 function size(text: string): number {

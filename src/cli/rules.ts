@@ -4,7 +4,6 @@ import { BrineError } from "../errors/brine-error.ts";
 import type { Label } from "../namespace/model.ts";
 import { labelsText } from "../namespace/store-labels.ts";
 import { print } from "../platform/processes.ts";
-import { realPlatform } from "../platform/real.ts";
 import {
   changeRules,
   type RulesChange,
@@ -15,11 +14,7 @@ import {
 import { askLeader } from "./admin.ts";
 import { addLabel, jsonOption, wholeNumber, withCluster } from "./options.ts";
 import { printJson, printTable } from "./output.ts";
-import { findCluster } from "./running.ts";
-
-interface ClusterOptions {
-  readonly data?: string;
-}
+import { type ClusterOptions, findCluster } from "./running.ts";
 
 const help = `
 The first rule that matches a file's path counts, in the moment in which the file is made; renaming it later changes nothing.
@@ -47,8 +42,7 @@ function listCommand(): Command {
     .addOption(jsonOption())
     .addHelpText("after", "\nExample:\n  brine volume rules list home --data ./brine-data")
     .action(async (volume: string, address: string | undefined, options: ClusterOptions & { json: boolean }) => {
-      const platform = realPlatform({ logLevel: "warn", logTo: print });
-      const addresses = await findCluster(platform.disk, address, options);
+      const { platform, addresses } = await findCluster(address, options);
       const shown = await askLeader(platform, addresses, readRules, { volume });
       if (options.json) printJson(shown);
       else printRules(volume, shown);
@@ -101,8 +95,7 @@ function moveCommand(): Command {
 }
 
 async function change(request: RulesChange, address: string | undefined, options: ClusterOptions): Promise<void> {
-  const platform = realPlatform({ logLevel: "warn", logTo: print });
-  const addresses = await findCluster(platform.disk, address, options);
+  const { platform, addresses } = await findCluster(address, options);
   printRules(request.volume, await askLeader(platform, addresses, changeRules, request));
 }
 

@@ -4,8 +4,11 @@
  */
 import { BrineError } from "../errors/brine-error.ts";
 import type { Disk } from "../platform/disk.ts";
+import type { LogLevel } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
-import { absolutePath, isRunning, processStart, thisProcess } from "../platform/processes.ts";
+import type { Platform } from "../platform/platform.ts";
+import { absolutePath, isRunning, print, processStart, thisProcess } from "../platform/processes.ts";
+import { realPlatform } from "../platform/real.ts";
 import { readJson, writeJson } from "./json-file.ts";
 import { parseAddress } from "./options.ts";
 
@@ -40,21 +43,32 @@ export async function readRunning(disk: Disk, directory: string): Promise<Runnin
 /** Where a quickstart keeps its data unless told otherwise, and so the cluster that is meant if none is named. */
 export const defaultData = "./brine-data";
 
-/** The cluster that the command line means: an address, or what runs in `--data DIR`. Errors: invalid, notFound. */
+/** Of commands that `withCluster` made. */
+export interface ClusterOptions {
+  readonly data?: string;
+}
+
+/**
+ * The servers of the cluster that the command line means, by an address or by what runs in `--data DIR`, and this machine to ask
+ * them from. Errors: invalid, notFound.
+ *
+ * @param logLevel least important log lines to show
+ */
 export async function findCluster(
-  disk: Disk,
   address: string | undefined,
-  options: { data?: string },
-): Promise<readonly Address[]> {
-  if (address === undefined) return (await requireRunning(disk, options)).addresses;
-  if (options.data === undefined) return [parseAddress(address)];
+  options: ClusterOptions,
+  logLevel: LogLevel = "warn",
+): Promise<{ platform: Platform; addresses: readonly Address[] }> {
+  const platform = realPlatform({ logLevel, logTo: print });
+  if (address === undefined) return { platform, addresses: (await requireRunning(platform.disk, options)).addresses };
+  if (options.data === undefined) return { platform, addresses: [parseAddress(address)] };
   throw new BrineError("invalid", `both ${address} and --data ${options.data} are given`, {
     advice: "give one of them",
   });
 }
 
 /** What runs in `--data DIR`. Error: notFound. */
-export async function requireRunning(disk: Disk, options: { data?: string }): Promise<Running> {
+export async function requireRunning(disk: Disk, options: ClusterOptions): Promise<Running> {
   const data = options.data ?? defaultData;
   const running = await readRunning(disk, absolutePath(data));
   if (running !== undefined) return running;

@@ -3,20 +3,18 @@ import { Command } from "commander";
 import { sleep } from "../platform/clock.ts";
 import type { Platform } from "../platform/platform.ts";
 import { exitNow, print } from "../platform/processes.ts";
-import { realPlatform } from "../platform/real.ts";
 import { type ClusterStatus, orderScrub, readStatus } from "../wire/catalogue/admin.ts";
 import { AdminConnection } from "./admin.ts";
 import { jsonOption, withCluster } from "./options.ts";
 import { exitCodes, printJson, sizeText } from "./output.ts";
 import { Progress } from "./progress.ts";
-import { findCluster } from "./running.ts";
+import { type ClusterOptions, findCluster } from "./running.ts";
 
 const lookMs = 250;
 /** Of a store that was asked: a heartbeat takes half a second. */
 const beginMsMax = 10_000;
 
-interface ScrubOptions {
-  readonly data?: string;
+interface ScrubOptions extends ClusterOptions {
   readonly store?: string;
   readonly volume?: string;
   readonly watch: boolean;
@@ -44,8 +42,8 @@ Example:
   brine scrub 127.0.0.1:7411 --store 2`,
     )
     .action(async (address: string | undefined, options: ScrubOptions) => {
-      const platform = realPlatform({ logLevel: "warn", logTo: print });
-      const connection = new AdminConnection(platform, await findCluster(platform.disk, address, options));
+      const { platform, addresses } = await findCluster(address, options);
+      const connection = new AdminConnection(platform, addresses);
       try {
         const { store = "", volume = "" } = options;
         const before = scrubsOf(await connection.ask(readStatus, {}));

@@ -2,12 +2,11 @@
 import { Command } from "commander";
 import { sleep } from "../platform/clock.ts";
 import { print, thisProcess } from "../platform/processes.ts";
-import { realPlatform } from "../platform/real.ts";
 import { type ClusterStatus, readStatus, type ServerStatus } from "../wire/catalogue/admin.ts";
 import { AdminConnection } from "./admin.ts";
 import { jsonOption, withCluster } from "./options.ts";
 import { printJson, printTable, sizeText } from "./output.ts";
-import { findCluster } from "./running.ts";
+import { type ClusterOptions, findCluster } from "./running.ts";
 
 const watchMs = 1_000;
 const barCells = 30;
@@ -18,9 +17,8 @@ export function statusCommand(): Command {
     .option("--watch", "show it anew until it is interrupted", false)
     .addOption(jsonOption())
     .addHelpText("after", "\nExample:\n  brine status --data ./brine-data\n  brine status 127.0.0.1:7411 --json")
-    .action(async (address: string | undefined, options: { data?: string; json: boolean; watch: boolean }) => {
-      const platform = realPlatform({ logLevel: "warn", logTo: print });
-      const addresses = await findCluster(platform.disk, address, options);
+    .action(async (address: string | undefined, options: ClusterOptions & { json: boolean; watch: boolean }) => {
+      const { platform, addresses } = await findCluster(address, options);
       const connection = new AdminConnection(platform, addresses);
       do {
         const status = await connection.ask(readStatus, {});

@@ -6,18 +6,13 @@ import { sleep } from "../platform/clock.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { print } from "../platform/processes.ts";
-import { realPlatform } from "../platform/real.ts";
 import { changeStore, readStatus, type ServerStatus, type StoreChange } from "../wire/catalogue/admin.ts";
 import { labelStore } from "../wire/catalogue/placement.ts";
 import { AdminConnection, askLeader } from "./admin.ts";
 import { addLabel, jsonOption, withCluster } from "./options.ts";
 import { printJson, printTable, sizeText } from "./output.ts";
 import { Progress } from "./progress.ts";
-import { findCluster } from "./running.ts";
-
-interface ClusterOptions {
-  readonly data?: string;
-}
+import { type ClusterOptions, findCluster } from "./running.ts";
 
 export function storeCommand(): Command {
   return new Command("store")
@@ -30,18 +25,13 @@ export function storeCommand(): Command {
     .addHelpText("after", "\nExample:\n  brine store drain 3 --wait --data ./brine-data && brine store remove 3");
 }
 
-function quietPlatform() {
-  return realPlatform({ logLevel: "warn", logTo: print });
-}
-
 function listCommand(): Command {
   return withCluster(new Command("list"))
     .description("List the stores with what they hold.")
     .addOption(jsonOption())
     .addHelpText("after", "\nExample:\n  brine store list --data ./brine-data")
     .action(async (address: string | undefined, options: ClusterOptions & { json: boolean }) => {
-      const platform = quietPlatform();
-      const addresses = await findCluster(platform.disk, address, options);
+      const { platform, addresses } = await findCluster(address, options);
       const { servers } = await askLeader(platform, addresses, readStatus, {});
       const stores = servers.filter(({ store }) => store !== 0);
       if (options.json) printJson(stores);
@@ -110,10 +100,9 @@ function labelCommand(): Command {
     )
     .addHelpText("after", "\nExample:\n  brine store label 3 disk=ssd rack=r2 --data ./brine-data")
     .action(async (store: string, texts: readonly string[], options: ClusterOptions) => {
-      const platform = quietPlatform();
       const address = texts.find((text) => !text.includes("="));
       const changes = texts.filter((text) => text !== address).map(parseLabelChange);
-      const addresses = await findCluster(platform.disk, address, options);
+      const { platform, addresses } = await findCluster(address, options);
       const { store: number, labels } = await askLeader(platform, addresses, labelStore, { store, labels: changes });
       print(`store ${number} has ${labels.length === 0 ? "no labels" : labelsText(labels)}`);
     });
@@ -125,8 +114,7 @@ function parseLabelChange(text: string): Label {
 }
 
 async function change(request: StoreChange, address: string | undefined, options: ClusterOptions) {
-  const platform = quietPlatform();
-  const addresses = await findCluster(platform.disk, address, options);
+  const { platform, addresses } = await findCluster(address, options);
   const { store, groups } = await askLeader(platform, addresses, changeStore, request);
   return { platform, addresses, number: store, groups };
 }

@@ -5,14 +5,13 @@ import { BrineError } from "../errors/brine-error.ts";
 import { sleep } from "../platform/clock.ts";
 import type { Platform } from "../platform/platform.ts";
 import { clearTerminal, exitNow, onStopRequest, print, thisProcess } from "../platform/processes.ts";
-import { realPlatform } from "../platform/real.ts";
 import { readClusterMetrics } from "../wire/catalogue/admin.ts";
 import { AdminConnection } from "./admin.ts";
 import { operationTable, partTable, processTable, requestTable } from "./figure-tables.ts";
 import { type Activity, between, operationRows, partRows, processRows, requestRows } from "./figures.ts";
 import { jsonOption, withCluster } from "./options.ts";
 import { exitCodes, oneLine, printJson, printTable } from "./output.ts";
-import { findCluster } from "./running.ts";
+import { type ClusterOptions, findCluster } from "./running.ts";
 
 const intervalMs = 1_000;
 /** What fits on a screen and takes the most time. */
@@ -22,8 +21,7 @@ const processesShown = 16;
 const everything = { lastMinute: false, session: 0 };
 type Sample = Infer<typeof readClusterMetrics.response>;
 
-interface TopOptions {
-  readonly data?: string;
+interface TopOptions extends ClusterOptions {
   readonly once: boolean;
   readonly json: boolean;
 }
@@ -45,8 +43,8 @@ Example:
 }
 
 async function top(address: string | undefined, options: TopOptions): Promise<void> {
-  const platform = realPlatform({ logLevel: "warn", logTo: print });
-  const connection = new AdminConnection(platform, await findCluster(platform.disk, address, options));
+  const { platform, addresses } = await findCluster(address, options);
+  const connection = new AdminConnection(platform, addresses);
   if (options.once || options.json || thisProcess.terminalColumns === undefined) {
     const before = await connection.ask(readClusterMetrics, everything);
     await sleep(platform.clock, intervalMs);

@@ -6,7 +6,6 @@ import { sleep } from "../platform/clock.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { print, thisProcess } from "../platform/processes.ts";
-import { realPlatform } from "../platform/real.ts";
 import { createVolume, deleteVolume, readStatus, setReplicas } from "../wire/catalogue/admin.ts";
 import { changeRules } from "../wire/catalogue/placement.ts";
 import { askLeader } from "./admin.ts";
@@ -15,10 +14,9 @@ import { jsonOption, wholeNumber, withCluster } from "./options.ts";
 import { printJson, printTable } from "./output.ts";
 import { Progress } from "./progress.ts";
 import { rulesCommand } from "./rules.ts";
-import { findCluster } from "./running.ts";
+import { type ClusterOptions, findCluster } from "./running.ts";
 
-interface ClusterOptions {
-  readonly data?: string;
+interface ShownOptions extends ClusterOptions {
   readonly json: boolean;
 }
 
@@ -35,19 +33,14 @@ export function volumeCommand(): Command {
     .addHelpText("after", "\nExample:\n  brine volume create photos --data ./brine-data --replicas 2");
 }
 
-function quietPlatform() {
-  return realPlatform({ logLevel: "warn", logTo: print });
-}
-
 function createCommand(): Command {
   return withCluster(new Command("create").argument("<name>", "1 to 64 of A–Z a–z 0–9 . _ -"))
     .description("Make a volume; its root belongs to the user who runs this.")
     .option("--replicas <number>", "copies of every byte, on as many stores", wholeNumber(1, 8), 2)
     .addOption(jsonOption())
     .addHelpText("after", "\nExample:\n  brine volume create photos 127.0.0.1:7411")
-    .action(async (name: string, address: string | undefined, options: ClusterOptions & { replicas: number }) => {
-      const platform = quietPlatform();
-      const addresses = await findCluster(platform.disk, address, options);
+    .action(async (name: string, address: string | undefined, options: ShownOptions & { replicas: number }) => {
+      const { platform, addresses } = await findCluster(address, options);
       const { uid, gid } = thisProcess;
       const { volume } = await askLeader(platform, addresses, createVolume, {
         name,
@@ -66,7 +59,7 @@ function listCommand(): Command {
     .description("List the volumes.")
     .addOption(jsonOption())
     .addHelpText("after", "\nExample:\n  brine volume list --data ./brine-data")
-    .action(async (address: string | undefined, options: ClusterOptions) => {
+    .action(async (address: string | undefined, options: ShownOptions) => {
       const volumes = await readVolumes(address, options);
       if (options.json) {
         printJson(volumes);
@@ -89,7 +82,7 @@ function showCommand(): Command {
     .description("Show one volume.")
     .addOption(jsonOption())
     .addHelpText("after", "\nExample:\n  brine volume show home --data ./brine-data")
-    .action(async (name: string, address: string | undefined, options: ClusterOptions) => {
+    .action(async (name: string, address: string | undefined, options: ShownOptions) => {
       const volume = (await readVolumes(address, options)).find((one) => one.name === name);
       if (volume === undefined) {
         throw new BrineError("notFound", `there is no volume "${name}"`, { advice: 'see "brine volume list"' });
@@ -136,8 +129,7 @@ async function setVolume(
   if (replicas === undefined && key === undefined) {
     throw new BrineError("invalid", "nothing is to be changed", { advice: "give --replicas or --failure-domain" });
   }
-  const platform = quietPlatform();
-  const addresses = await findCluster(platform.disk, address, options);
+  const { platform, addresses } = await findCluster(address, options);
   if (replicas !== undefined) await askLeader(platform, addresses, setReplicas, { name, replicas });
   if (key !== undefined) {
     const change = { kind: "failureDomain", key } as const;
@@ -155,8 +147,7 @@ function deleteCommand(): Command {
     .option("--wait", "return when its space has been given back", false)
     .addHelpText("after", "\nExample:\n  brine volume delete photos --yes --data ./brine-data")
     .action(async (name: string, address: string | undefined, options: ClusterOptions & { wait: boolean }) => {
-      const platform = quietPlatform();
-      const addresses = await findCluster(platform.disk, address, options);
+      const { platform, addresses } = await findCluster(address, options);
       await askLeader(platform, addresses, deleteVolume, { name });
       if (options.wait) await waitDeleted(platform, addresses, name);
       print(`volume ${name} is deleted${options.wait ? "" : "; its space comes back in the background"}`);
@@ -181,7 +172,6 @@ async function waitDeleted(platform: Platform, addresses: readonly Address[], na
 }
 
 async function readVolumes(address: string | undefined, options: ClusterOptions): Promise<VolumeRecord[]> {
-  const platform = quietPlatform();
-  const addresses = await findCluster(platform.disk, address, options);
+  const { platform, addresses } = await findCluster(address, options);
   return (await askLeader(platform, addresses, readStatus, {})).volumes;
 }

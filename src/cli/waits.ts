@@ -1,13 +1,12 @@
 /** `brine waits`: who waits for whom, in the whole cluster. */
 import { Command } from "commander";
 import { print } from "../platform/processes.ts";
-import { realPlatform } from "../platform/real.ts";
 import { type ClusterWait, readClusterWaits } from "../wire/catalogue/admin.ts";
 import { askLeader } from "./admin.ts";
 import { timeText } from "./figure-tables.ts";
 import { jsonOption, withCluster } from "./options.ts";
 import { printJson, printTable } from "./output.ts";
-import { findCluster } from "./running.ts";
+import { type ClusterOptions, findCluster } from "./running.ts";
 
 export function waitsCommand(): Command {
   return withCluster(new Command("waits"))
@@ -20,9 +19,8 @@ Each wait has an owner: the holder of a lease, a store, the ledger's disk, a cli
 Example:
   brine waits --data ./brine-data`,
     )
-    .action(async (address: string | undefined, options: { data?: string; json: boolean }) => {
-      const platform = realPlatform({ logLevel: "warn", logTo: print });
-      const addresses = await findCluster(platform.disk, address, options);
+    .action(async (address: string | undefined, options: ClusterOptions & { json: boolean }) => {
+      const { platform, addresses } = await findCluster(address, options);
       const found = await askLeader(platform, addresses, readClusterWaits, {});
       if (options.json) printJson(found);
       else printWaits(found, "Nothing waits.");

@@ -12,7 +12,7 @@ import { AdminConnection } from "./admin.ts";
 import { parsePlace } from "./files/on-volume.ts";
 import { findMountOf, type RegisteredMount } from "./mounts.ts";
 import { jsonOption, parseSource } from "./options.ts";
-import { printJson, printTable, sizeText } from "./output.ts";
+import { memberText, printJson, printTable, sizeText } from "./output.ts";
 import { onText, ruleText } from "./rules.ts";
 
 interface Found {
@@ -106,18 +106,17 @@ function printLocation(text: string, location: FileLocation): void {
     print("It has no data on stores.");
     return;
   }
-  const words = { inSync: "in sync", catchingUp: "catching up", behind: "behind" };
   print("");
   printTable([
     ["GROUP", "CHUNKS", "STORE", "ADDRESS", "STATE", "LABELS"],
     ...groups.flatMap(({ group, chunks, members }) =>
-      members.map(({ store, address, state, condition, labels }, at) => [
+      members.map((member, at) => [
         at === 0 ? String(group) : "",
         at === 0 ? String(chunks) : "",
-        String(store),
-        address,
-        `${words[state]}${condition === "online" ? "" : `, ${condition}`}`,
-        labelsText(labels),
+        String(member.store),
+        member.address,
+        memberText(member),
+        labelsText(member.labels),
       ]),
     ),
   ]);

@@ -12,7 +12,7 @@ import { operationTable, timeText } from "./figure-tables.ts";
 import { type Activity, activities, operationRows } from "./figures.ts";
 import { findMountOf, type RegisteredMount } from "./mounts.ts";
 import { jsonOption, parseSource } from "./options.ts";
-import { printJson, printTable, sizeText } from "./output.ts";
+import { memberText, printJson, printTable, sizeText } from "./output.ts";
 import { printWaits } from "./waits.ts";
 
 /** An operation that waits for so long is not just slow. */
@@ -139,12 +139,7 @@ function printData({ groups }: InodeReport): void {
       String(group),
       String(generation),
       String(chunks),
-      members
-        .map(({ store, address, state, condition }) => {
-          const words = { inSync: "in sync", catchingUp: "catching up", behind: "behind" };
-          return `${store} (${address}) ${words[state]}${condition === "online" ? "" : `, ${condition}`}`;
-        })
-        .join("; "),
+      members.map((member) => `${member.store} (${member.address}) ${memberText(member)}`).join("; "),
     ]),
   ]);
 }
