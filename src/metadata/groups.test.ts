@@ -158,18 +158,7 @@ test("a report is answered at once for a store that answers, and removes one tha
 
 test("a store that says that its disk has failed leaves its groups, and does not come back by itself", async () => {
   const { harness, a, b, client } = await cluster();
-  const space = {
-    totalBytes: 100,
-    freeBytes: 60,
-    badBlocks: 0,
-    repairedBlocks: 0,
-    badRanges: [],
-    scrub: undefined,
-    stall: undefined,
-    diskLatencyMs: undefined,
-    catchUps: [],
-  };
-  harness.parts.stores.heartbeat({ store: b.store, ...space, failure: "EIO" }, b.peer);
+  harness.beat(b.store, b.peer, { failure: "EIO" });
   await drain();
   assert.deepEqual(statesOf(harness, b.store), { behind: 32 });
   const again = new FakePeer("store");
@@ -181,10 +170,7 @@ test("a store that says that its disk has failed leaves its groups, and does not
 
 test("a store whose disk doesn't answer leaves its groups at once, and comes back when it registers", async () => {
   const { harness, a, b, client } = await cluster();
-  const space = { totalBytes: 100, freeBytes: 60, badBlocks: 0, repairedBlocks: 0, badRanges: [], catchUps: [] };
-  const none = { scrub: undefined, failure: undefined, diskLatencyMs: undefined };
-  const body = { store: b.store, ...space, ...none, stall: "no answer for 2.1 s" };
-  harness.parts.stores.heartbeat(body, b.peer);
+  harness.beat(b.store, b.peer, { stall: "no answer for 2.1 s" });
   await drain();
   assert.deepEqual(statesOf(harness, b.store), { behind: 32 });
   assert.ok(harness.parts.admin.status().problems.some((problem) => problem.includes("no answer for 2.1 s")));
@@ -245,10 +231,8 @@ test("a store that has lost data leaves the groups in which others know better, 
 
 test("a store whose disk is much slower than the others' is called slow until it no longer is", async () => {
   const { harness, a, b } = await cluster();
-  const space = { totalBytes: 100, freeBytes: 60, badBlocks: 0, repairedBlocks: 0, badRanges: [], catchUps: [] };
-  const none = { scrub: undefined, failure: undefined, stall: undefined };
-  const beat = (store: typeof a, diskLatencyMs: number | undefined) =>
-    harness.parts.stores.heartbeat({ store: store.store, ...space, ...none, diskLatencyMs }, store.peer);
+  const beat = ({ store, peer }: typeof a, diskLatencyMs: number | undefined) =>
+    harness.beat(store, peer, { diskLatencyMs });
   const slow = () => harness.parts.admin.status().servers.flatMap(({ store, isSlow }) => (isSlow ? [store] : []));
   beat(a, 3);
   beat(b, 250);

@@ -5,12 +5,12 @@ import type { FileSystem, Handle } from "../client/file-system.ts";
 import type { DiskFile } from "../platform/disk.ts";
 import type { Platform } from "../platform/platform.ts";
 import { acquireLease } from "../wire/catalogue/leader.ts";
-import { readBlocks, writeBlocks } from "../wire/catalogue/store.ts";
+import { readBlocks } from "../wire/catalogue/store.ts";
 import type { Handler } from "../wire/peer.ts";
 import type { Hooks } from "./hooks.ts";
 import { SimulatedRandom } from "./simulated-random.ts";
 import { simulate } from "./simulation.ts";
-import { mustBeFound, replaced, withFileSystem, withHandler } from "./testing/planting.ts";
+import { lostWrites, mustBeFound, replaced, withFileSystem, withHandler } from "./testing/planting.ts";
 
 /** Files whose path fits are "synced" at once, without a sync, and their durable writes are plain ones. */
 function withoutSync(path: RegExp): Hooks {
@@ -34,16 +34,7 @@ test("a ledger that acknowledges before the sync", () => {
 });
 
 test("a write that one member acknowledges and drops", () => {
-  const random = new SimulatedRandom("drops");
-  const hooks = () =>
-    withHandler(
-      "beta",
-      writeBlocks,
-      (real) =>
-        (...call) =>
-          random.chance(0.05) ? { failed: [] } : real(...call),
-    );
-  return mustBeFound(hooks, /not linearizable|in-sync members are equal|a mapped chunk/);
+  return mustBeFound(lostWrites("drops"), /not linearizable|in-sync members are equal|a mapped chunk/);
 });
 
 test("a member that answers reads from old copies", () => {

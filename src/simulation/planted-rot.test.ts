@@ -2,11 +2,10 @@
 import { test } from "node:test";
 import { BrineError } from "../errors/brine-error.ts";
 import { blockBytes } from "../namespace/model.ts";
-import { readBlocks, writeBlocks } from "../wire/catalogue/store.ts";
+import { readBlocks } from "../wire/catalogue/store.ts";
 import { blockChecksums } from "../wire/checksum.ts";
 import type { Hooks } from "./hooks.ts";
-import { SimulatedRandom } from "./simulated-random.ts";
-import { mustBeFound, withHandler, withService } from "./testing/planting.ts";
+import { lostWrites, mustBeFound, withService } from "./testing/planting.ts";
 
 const faults = { rot: 1 };
 
@@ -44,15 +43,6 @@ test("a store that makes checksums fit what its disk has", () => {
 });
 
 test("a write that a disk has lost is found by the scrub's comparison", () => {
-  const random = new SimulatedRandom("lost");
-  const hooks = () =>
-    withHandler(
-      "beta",
-      writeBlocks,
-      (real) =>
-        (...call) =>
-          random.chance(0.05) ? { failed: [] } : real(...call),
-    );
   // Readers that meet the gap first are another checker's.
-  return mustBeFound(hooks, /a scrub has found|not linearizable|a mapped chunk/, { faults, seeds: 12 });
+  return mustBeFound(lostWrites("lost"), /a scrub has found|not linearizable|a mapped chunk/, { faults, seeds: 12 });
 });

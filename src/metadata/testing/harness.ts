@@ -21,6 +21,7 @@ import type { Parts } from "../methods.ts";
 import type { RecallMessage } from "../recalls.ts";
 import type { Session } from "../sessions.ts";
 import { SpaceGuard } from "../space-guard.ts";
+import type { Heartbeat } from "../stores.ts";
 import { defaultTimeouts, type Timeouts } from "../timeouts.ts";
 import type { TransactAnswer } from "../transactions.ts";
 import { Waits } from "../waits.ts";
@@ -128,8 +129,9 @@ export class Harness {
     return store;
   }
 
-  beat(store: number, peer: FakePeer): void {
-    const space = {
+  /** @param said what differs from a store that is well */
+  beat(store: number, peer: FakePeer, said: Partial<Heartbeat> = {}): void {
+    const well = {
       totalBytes: 100,
       freeBytes: 60,
       badBlocks: 0,
@@ -141,7 +143,7 @@ export class Harness {
       diskLatencyMs: undefined,
       catchUps: [],
     };
-    this.parts.stores.heartbeat({ store, ...space }, peer);
+    this.parts.stores.heartbeat({ store, ...well, ...said }, peer);
   }
 
   /** Time passes; these stores and clients send their heartbeats meanwhile. */

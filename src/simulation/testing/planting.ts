@@ -2,11 +2,13 @@
 import { strict as assert } from "node:assert";
 import type { FileSystem } from "../../client/file-system.ts";
 import type { Platform } from "../../platform/platform.ts";
+import { writeBlocks } from "../../wire/catalogue/store.ts";
 import type { Method } from "../../wire/method.ts";
 import type { Handler } from "../../wire/peer.ts";
 import { type HandleOptions, Service } from "../../wire/service.ts";
 import type { FaultKind, FaultLevel } from "../faults.ts";
 import type { Hooks } from "../hooks.ts";
+import { SimulatedRandom } from "../simulated-random.ts";
 import { simulate } from "../simulation.ts";
 import type { Kind } from "../workload.ts";
 
@@ -110,4 +112,17 @@ export function withClocks(): { hooks: Hooks; clockOf(server: string): Platform[
     return real;
   };
   return { hooks: { platform }, clockOf: (server) => clocks.get(server)! };
+}
+
+/** A store says of some writes that it has them, and drops them. @param name of the randomness */
+export function lostWrites(name: string): () => Hooks {
+  const random = new SimulatedRandom(name);
+  return () =>
+    withHandler(
+      "beta",
+      writeBlocks,
+      (real) =>
+        (...call) =>
+          random.chance(0.05) ? { failed: [] } : real(...call),
+    );
 }
