@@ -65,7 +65,13 @@ test("programs on a mount", { skip: whyNoMount() ?? false }, async (context) => 
   });
 
   await context.test("fio --verify", { skip: missing("fio") }, async () => {
-    const checked = ["--verify=crc32c", "--verify_fatal=1", "--verify_backlog=300", "--do_verify=1"];
+    const checked = [
+      "--verify=crc32c",
+      "--verify_fatal=1",
+      "--verify_backlog=300",
+      "--do_verify=1",
+      "--verify_state_save=0",
+    ];
     const jobs = [
       ["--name=mixed", "--rw=randrw", "--bsrange=512-64k", "--ioengine=psync"],
       ["--name=direct", "--rw=randwrite", "--bs=4k", "--direct=1", "--ioengine=libaio", "--iodepth=8"],
