@@ -117,8 +117,7 @@ async function inject(context: TestContext, cluster: Cluster, fault: string): Pr
 }
 
 async function end(fault: Program): Promise<void> {
-  fault.signal("SIGINT");
-  await fault.ended;
+  await fault.stop("SIGINT");
 }
 
 function whyNoTrace(): string | false {

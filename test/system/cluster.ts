@@ -9,6 +9,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { limitPatience } from "./patience.ts";
 import type { Place } from "./test-network.ts";
 
 export const root = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
@@ -20,6 +21,8 @@ export const full = process.env.BRINE_TEST_SIZE === "full";
 /** What a cluster needs of its test: a place for what must be undone. A benchmark has its own. */
 export interface Context {
   after(undo: () => void | Promise<void>): void;
+  /** False once the test has failed. */
+  readonly passed?: boolean;
 }
 
 const undone = new WeakMap<Context, (() => unknown)[]>();
@@ -152,8 +155,9 @@ export class Program {
       this.child.on("exit", (code, signal) => done(signal === null ? (code ?? 1) : 137)),
     );
     undo(context, async () => {
+      if (context.passed === false) this.#tellLog();
       if (this.running) this.signal("SIGKILL");
-      await this.ended;
+      await this.#end();
     });
   }
 
@@ -169,8 +173,28 @@ export class Program {
     this.child.kill(signal);
   }
 
+  /** Its exit code, once it has ended: by itself, or through this signal. Error: it goes on for half a minute. */
+  async stop(signal: NodeJS.Signals): Promise<number> {
+    this.signal(signal);
+    return await this.#end();
+  }
+
   log(): string {
     return readFileSync(this.logFile, "utf8");
+  }
+
+  async #end(timeoutMs = 30_000): Promise<number> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, fail) => {
+      const message = () => `process ${this.pid} has not ended in ${timeoutMs} ms:\n${this.log().slice(-3000)}`;
+      timer = setTimeout(() => fail(new Error(message())), timeoutMs);
+    });
+    return await Promise.race([this.ended, late]).finally(() => clearTimeout(timer));
+  }
+
+  /** Its files are gone when somebody reads of the failure. */
+  #tellLog(): void {
+    console.error(`the end of ${this.logFile}:\n${this.log().slice(-4000)}`);
   }
 }
 
@@ -308,13 +332,11 @@ export class Cluster {
 
   /** SIGKILL, and gone when it returns. */
   async killServer(index: number): Promise<void> {
-    this.servers[index]!.signal("SIGKILL");
-    await this.servers[index]!.ended;
+    await this.servers[index]!.stop("SIGKILL");
   }
 
   async stopServer(index: number): Promise<void> {
-    this.servers[index]!.signal("SIGTERM");
-    await this.servers[index]!.ended;
+    await this.servers[index]!.stop("SIGTERM");
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: what the program printed is checked by the test that asks
@@ -364,6 +386,7 @@ export class Cluster {
     const program = new Program(this.#context, args[0]!, args.slice(1), logFile);
     // First of all: a client whose thread is blocked in the kernel can't even be killed before.
     undo(this.#context, () => abortMount(point));
+    undo(this.#context, limitPatience({ point, pid: program.pid, logFile, brine, address }));
     await waitFor(`${name} to be mounted`, () => {
       assert.ok(program.running, `the mount ended:\n${program.log().slice(mark)}`);
       return / mounted /.test(program.log().slice(mark));
@@ -391,8 +414,7 @@ export class Mount {
   }
 
   async unmount(): Promise<void> {
-    this.program.signal("SIGTERM");
-    assert.equal(await this.program.ended, 0, this.program.log());
+    assert.equal(await this.program.stop("SIGTERM"), 0, this.program.log());
   }
 
   /** SIGKILL, and what the kernel still shows is cleared. */

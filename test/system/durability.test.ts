@@ -39,8 +39,7 @@ a=time.time(); os.write(f,b"x"*10000); os.fsync(f); print(a,time.time())`;
   const output = await runProgram("python3", ["-c", script, join(point, "file")]);
   const [from, to] = output.stdout.trim().split(" ").map(Number) as [number, number];
   for (const { tracer } of traces) {
-    tracer.signal("SIGTERM");
-    await tracer.ended;
+    await tracer.stop("SIGTERM");
   }
   for (const [index, { file }] of traces.entries()) {
     const durable = writesThatReturned(readFileSync(file, "latin1")).filter(({ descriptor }) =>

@@ -108,8 +108,7 @@ test("a fresh server goes on from a backup that was made under load", { skip }, 
   await waitFor("the zombie to be refused by the mount", () => refusal.test(again.program.log()));
   const { servers } = await cluster.status();
   assert.ok(servers.every((one: { store: number; state: string }) => one.store === 0 || one.state === "offline"));
-  zombie.signal("SIGKILL");
-  await zombie.ended;
+  await zombie.stop("SIGKILL");
   await cluster.startServer(0);
   await cluster.waitInSync();
   assert.equal(readFileSync(join(again.point, "new1"), "latin1"), "n".repeat(5000));

@@ -185,8 +185,7 @@ test("rules are applied to files in use: no error, nothing stale, also if leader
     new Program(context, brine, ["volume", "apply-rules", "home", leader], join(cluster.directory, "apply.log"));
   const first = applying();
   await waitFor("chunks to move", async () => valuesOf(await where(big), "disk").includes("ssd"));
-  first.signal("SIGKILL");
-  await first.ended;
+  await first.stop("SIGKILL");
   const left = await where(big);
   assert.equal(left.isInPlace, false, "it was killed on the way");
   const second = applying();

@@ -70,8 +70,7 @@ export class Postgres {
 
   /** Ends it in order, and has it look through all its pages. */
   async stopAndVerify(): Promise<void> {
-    this.#server!.signal("SIGINT");
-    assert.equal(await this.#server!.ended, 0, this.#server!.log());
+    assert.equal(await this.#server!.stop("SIGINT"), 0, this.#server!.log());
     await this.#run("pg_checksums", ["--check", "-D", this.#data]);
   }
 

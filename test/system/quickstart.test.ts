@@ -84,8 +84,7 @@ test("stays until it is stopped, shows its state, and starts a server again that
 
   const restarted = await start();
   assert.equal(readFileSync(join(mount, "one"), "utf8"), "1");
-  restarted.signal("SIGINT");
-  assert.equal(await restarted.ended, 0, restarted.log());
+  assert.equal(await restarted.stop("SIGINT"), 0, restarted.log());
   assert.equal(mounted(mount), false);
 });
 

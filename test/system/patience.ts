@@ -1,0 +1,37 @@
+/**
+ * The end of a test's patience. A call that hangs in a mount blocks its whole process, timers and the runner's own
+ * time-out included: so another process says what was waited for, and ends the mount, which gives the call an error.
+ */
+import { spawn } from "node:child_process";
+
+/** Longer than any step of the short tests takes on a busy machine, far below what a run as a whole may take. */
+const patienceSeconds = process.env.BRINE_TEST_SIZE === "full" ? 7200 : 300;
+
+const script = `
+point=$1 pid=$2 log=$3 brine=$4 address=$5
+sleep ${patienceSeconds}
+echo "$point has been mounted for ${patienceSeconds} s: its test hangs, and the mount is ended. Its log ends with:"
+tail -n 30 "$log"
+timeout -s KILL 20 "$brine" waits "$address"
+timeout -s KILL 20 "$brine" why "$point"
+kill -KILL "$pid"
+umount -f -l "$point"
+`;
+
+export interface WatchedMount {
+  readonly point: string;
+  readonly pid: number;
+  readonly logFile: string;
+  readonly brine: string;
+  readonly address: string;
+}
+
+/** Ends the mount after the patience, unless the returned function is called before. */
+export function limitPatience({ point, pid, logFile, brine, address }: WatchedMount): () => void {
+  const words = ["-c", script, "patience", point, String(pid), logFile, brine, address];
+  const watch = spawn("/bin/bash", words, { detached: true, stdio: ["ignore", "inherit", "inherit"] });
+  watch.unref();
+  return () => {
+    if (watch.exitCode === null && watch.signalCode === null) process.kill(-watch.pid!, "SIGKILL");
+  };
+}
