@@ -6,6 +6,7 @@ import { markAccessed } from "./access-times.ts";
 import { change } from "./changes.ts";
 import type { Allocation, AttributeChange, OpenFlags, PageUse } from "./file-system.ts";
 import type { MountSession } from "./mount-session.ts";
+import { readNextFiles } from "./next-files.ts";
 import type { Node } from "./node.ts";
 import { OpenHandle } from "./open-handle.ts";
 import { expectResult } from "./results.ts";
@@ -75,7 +76,9 @@ export function read(
     usingNode(mount, node, () => {
       if (node.mode === "split") return readSplit(mount, node, pattern, offset, length, operation);
       markAccessed(handle, node);
-      return mount.contentOf(node).read(pattern, offset, length, operation);
+      const reading = mount.contentOf(node).read(pattern, offset, length, operation);
+      if (offset === 0) readNextFiles(mount, node);
+      return reading;
     }),
   );
 }

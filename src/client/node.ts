@@ -15,6 +15,7 @@ import type { InodeRecord } from "../namespace/model.ts";
 import type { LeaseMode } from "../wire/catalogue/leader.ts";
 import type { FileContent } from "./content/file-content.ts";
 import type { DirectoryNames } from "./directory-names.ts";
+import type { FilesInRow } from "./next-files.ts";
 
 export class Node {
   readonly inode: number;
@@ -65,6 +66,8 @@ export class Node {
   loading: Promise<void> | undefined;
   /** Names of this directory that were looked up since a page was fetched ahead: at hand, and asked for. See listing.ts. */
   readonly lookups = { found: 0, asked: 0 };
+  /** Of a directory: see next-files.ts. */
+  filesInRow: FilesInRow | undefined;
   /** Entries of this directory that were looked up, or removed, while their leases were elsewhere: see siblings.ts. */
   readonly lackedInRow: Record<LeaseMode, number> = { shared: 0, exclusive: 0, split: 0 };
 

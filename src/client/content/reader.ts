@@ -88,7 +88,7 @@ export class FileReader {
       this.#gather(content, from, to, parts, operation);
       from = to;
     }
-    if (aheadBytes > 0) this.#readAhead(content, end, aheadBytes, operation);
+    if (aheadBytes > 0) this.#readAhead(content, end, aheadBytes);
     const isWhole = parts.every((part) => part instanceof Uint8Array);
     return isWhole ? (parts as Uint8Array[]) : Promise.all(parts);
   }
@@ -178,23 +178,34 @@ export class FileReader {
     return to;
   }
 
-  #readAhead(content: FileContent, from: number, aheadBytes: number, reading: Operation): void {
-    const { cache, platform } = this.#contents;
+  #readAhead(content: FileContent, from: number, aheadBytes: number): void {
+    const { cache } = this.#contents;
     const end = Math.min(from + aheadBytes, content.size);
     this.#dropReadThrough(content, from);
     for (let start = Math.ceil(from / segmentBytes) * segmentBytes; start < end; start += segmentBytes) {
       const index = Math.floor(start / chunkBytes);
       if (!content.map.knows(index) || cache.loadingBytes >= cache.bytesMax / 2) return;
-      const view = content.view(index);
-      if (view === undefined || !view.isStored) continue;
       const first = (start % chunkBytes) / blockBytes;
-      const stop = Math.min(first + segmentBlocks, ceilBlock(content.size - index * chunkBytes) / blockBytes);
-      for (const gap of view.gaps(first, stop)) {
-        if (content.loads.with(view, gap.from) !== undefined) continue;
-        const operation = new Operation("readAhead", reading.inode, platform.clock.nowMs());
-        const endByte = () => content.size - index * chunkBytes;
-        content.loads.start(view, gap.from, gap.to, endByte, operation).data.catch(() => {});
-      }
+      this.#loadAhead(content, index, first, first + segmentBlocks);
+    }
+  }
+
+  /** What is not here of a file's first bytes, at most `bytes` of them, is asked for. They lie in one chunk. */
+  readBeginning(content: FileContent, bytes: number): void {
+    const { cache } = this.#contents;
+    if (content.size === 0 || !content.map.knows(0) || cache.loadingBytes >= cache.bytesMax / 2) return;
+    this.#loadAhead(content, 0, 0, ceilBlock(bytes) / blockBytes);
+  }
+
+  /** Blocks [first, stop) of a chunk, as far as they are in the file, on the stores, and not here or on their way. */
+  #loadAhead(content: FileContent, index: number, first: number, stop: number): void {
+    const view = content.view(index);
+    if (view === undefined || !view.isStored) return;
+    const endByte = () => content.size - index * chunkBytes;
+    for (const gap of view.gaps(first, Math.min(stop, ceilBlock(endByte()) / blockBytes))) {
+      if (content.loads.with(view, gap.from) !== undefined) continue;
+      const operation = new Operation("readAhead", content.inode, this.#contents.platform.clock.nowMs());
+      content.loads.start(view, gap.from, gap.to, endByte, operation).data.catch(() => {});
     }
   }
 
