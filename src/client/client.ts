@@ -22,8 +22,8 @@ import type {
   LockRange,
   NewNode,
   OpenFlags,
-  PageUse,
   RangeCopy,
+  ReadOptions,
   StopSignal,
   VolumeSpace,
 } from "./file-system.ts";
@@ -226,10 +226,10 @@ export class Client implements FileSystem {
     offset: number,
     length: number,
     signal?: StopSignal,
-    pages?: PageUse,
+    options?: ReadOptions,
   ): Soon<readonly Uint8Array[]> {
     return this.#waits.run("read", handle.inode, signal, (operation) =>
-      files.read(this.#open(handle), offset, length, pages, operation),
+      files.read(this.#open(handle), { offset, length, ...options }, operation),
     );
   }
 

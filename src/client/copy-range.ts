@@ -14,6 +14,7 @@ import type { InodeRecord } from "../namespace/model.ts";
 import { blockBytes, chunkBytes } from "../namespace/model.ts";
 import { allocate, read, seek, usingContent, write } from "./data-operations.ts";
 import type { RangeCopy } from "./file-system.ts";
+import { Loan } from "./loan.ts";
 import type { OpenHandle } from "./open-handle.ts";
 import type { Operation } from "./waits.ts";
 
@@ -116,6 +117,12 @@ async function carry(copy: Copy, operation: Operation): Promise<number> {
   const { from, offset, to, toOffset, length, killPrivileges } = copy;
   // Not over the end of a chunk: what follows may be a hole, or shared.
   const toEdge = chunkBytes - (offset % chunkBytes);
-  const parts = await read(from, offset, Math.min(length, stepBytesMax, toEdge), undefined, operation);
-  return write(to, toOffset, Buffer.concat(parts as Uint8Array[]), killPrivileges, operation);
+  const loan = new Loan();
+  const asked = { offset, length: Math.min(length, stepBytesMax, toEdge), loan };
+  try {
+    const bytes = Buffer.concat((await read(from, asked, operation)) as Uint8Array[]);
+    return await write(to, toOffset, bytes, killPrivileges, operation);
+  } finally {
+    loan.end();
+  }
 }

@@ -4,7 +4,7 @@ import { type Attributes, fileBytesMax } from "../namespace/model.ts";
 import type { OperationOf } from "../namespace/operation.ts";
 import { markAccessed } from "./access-times.ts";
 import { change } from "./changes.ts";
-import type { Allocation, AttributeChange, OpenFlags, PageUse } from "./file-system.ts";
+import type { Allocation, AttributeChange, OpenFlags, ReadOptions } from "./file-system.ts";
 import type { MountSession } from "./mount-session.ts";
 import { readNextFiles } from "./next-files.ts";
 import type { Node } from "./node.ts";
@@ -61,22 +61,21 @@ export function setAttributes(
   return usingContent(mount, inode, operation, (node) => mount.contentOf(node).setSize({ ...fields, size }, operation));
 }
 
-/** @param pages the kernel keeps what is read, under a lease of the file. If it may change it without a word, alone */
+/** What the kernel keeps (`pages`) it keeps under a lease of the file. If it may change it without a word, alone. */
 export function read(
   handle: OpenHandle,
-  offset: number,
-  length: number,
-  pages: PageUse | undefined,
+  asked: ReadOptions & { readonly offset: number; readonly length: number },
   operation: Operation,
 ): Soon<readonly Uint8Array[]> {
   const { mount, inode, pattern } = handle;
+  const { offset, length, pages, loan } = asked;
   if (length === 0) return [];
   const mode = pages === "change" ? "exclusive" : "shared";
   return whenThere(mount.leases.use(inode, mode, operation, "read", pages === undefined), (node) =>
     usingNode(mount, node, () => {
-      if (node.mode === "split") return readSplit(mount, node, pattern, offset, length, operation);
+      if (node.mode === "split") return readSplit(mount, node, { pattern, offset, length, loan }, operation);
       markAccessed(handle, node);
-      const reading = mount.contentOf(node).read(pattern, offset, length, operation);
+      const reading = mount.contentOf(node).read({ pattern, offset, length, loan }, operation);
       if (offset === 0) readNextFiles(mount, node);
       return reading;
     }),

@@ -10,6 +10,7 @@
  */
 import type { Attributes, FileType } from "../namespace/model.ts";
 import type { TimeChange } from "../namespace/operation.ts";
+import type { Loan } from "./loan.ts";
 import type { Soon } from "./soon.ts";
 
 export type { Attributes, FileType } from "../namespace/model.ts";
@@ -115,6 +116,13 @@ export interface KernelCaches {
  */
 export type PageUse = "keep" | "change";
 
+export interface ReadOptions {
+  /** For mapped memory. */
+  readonly pages?: PageUse;
+  /** For who passes the bytes on at once. Its end is the caller's to tell, also after an error. */
+  readonly loan?: Loan | undefined;
+}
+
 /** Locks of fcntl(2), of open file descriptions, and of flock(2), which covers the whole file. */
 export interface LockRange {
   readonly kind: "posix" | "flock";
@@ -175,14 +183,14 @@ export interface FileSystem {
   close(handle: Handle): void;
   /**
    * Reads up to `length` (≤ 1 MiB) bytes at `offset`; fewer only at the end of the file. The list of buffers is the
-   * data in order; they belong to the caller. `pages`: they are kept (mapped memory).
+   * data in order, not to be changed; with a loan they are valid until its end, else for good.
    */
   read(
     handle: Handle,
     offset: number,
     length: number,
     signal?: StopSignal,
-    pages?: PageUse,
+    options?: ReadOptions,
   ): Soon<readonly Uint8Array[]>;
   /**
    * Writes `data` (≤ 1 MiB) at `offset`, or at the end for an append handle. Returns the bytes written: all of

@@ -17,7 +17,7 @@ import { chunkKey } from "../namespace/chunk-leases.ts";
 import { chunkBytes } from "../namespace/model.ts";
 import type { LeaseMode } from "../wire/catalogue/leader.ts";
 import type { FileContent } from "./content/file-content.ts";
-import type { ReadPattern } from "./content/reader.ts";
+import type { ReadRequest } from "./content/reader.ts";
 import type { MountSession } from "./mount-session.ts";
 import type { Node } from "./node.ts";
 import type { Operation } from "./waits.ts";
@@ -31,9 +31,7 @@ export function isWithinSize(node: Node, offset: number | undefined, length: num
 export function readSplit(
   mount: MountSession,
   node: Node,
-  pattern: ReadPattern,
-  offset: number,
-  length: number,
+  { pattern, offset, length, loan }: ReadRequest,
   operation: Operation,
 ): Promise<readonly Uint8Array[]> {
   const end = Math.min(offset + length, node.record.attributes.size);
@@ -41,7 +39,8 @@ export function readSplit(
   return onChunks(mount, node, { offset, end, mode: "shared" }, operation, async (parts) => {
     const read: Uint8Array[] = [];
     for (const { content, from, to } of parts) {
-      for (const bytes of await content.read(pattern, from, to - from, operation)) read.push(bytes);
+      for (const bytes of await content.read({ pattern, offset: from, length: to - from, loan }, operation))
+        read.push(bytes);
     }
     return read;
   });

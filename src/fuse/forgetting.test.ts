@@ -40,8 +40,8 @@ async function setup(
   const files = new MemoryFileSystem(() => clock.wallNs());
   files.validMs = 60_000;
   const reads: [number, string | undefined][] = [];
-  const read: FileSystem["read"] = (handle, offset, length, _signal, pages) => {
-    reads.push([offset, pages]);
+  const read: FileSystem["read"] = (handle, offset, length, _signal, options) => {
+    reads.push([offset, options?.pages]);
     return files.read(handle, offset, length);
   };
   const replaced = { read, ...options.change } as Record<string | symbol, unknown>;

@@ -28,6 +28,11 @@ export interface ConnectionEvents {
    * Bytes that have arrived. The buffer belongs to the connection and is valid only during the call: copy what is kept.
    */
   onData(bytes: Uint8Array): void;
+  /**
+   * Where the next bytes are to be written, so that they need not be copied; they are then given to `onData` as any others.
+   * A connection may ask after each `onData`, or never.
+   */
+  target?(): Uint8Array | undefined;
   /** What was buffered by `send` has gone down to below the low-water mark after `send` returned false. */
   onDrain(): void;
   /** Once, at the end, whoever ended it. `reason` is a short text: `closed by peer`, `ECONNRESET`, `closed here`. */
@@ -43,8 +48,10 @@ export interface Connection {
   /**
    * Sends the buffers in order without joining them. They must not be changed until sent; they are never kept after.
    * Returns false while more is waiting than the high-water mark (4 MiB): wait for onDrain before sending more bulk.
+   *
+   * @param sent called when all of them have been sent; never, if the connection ends before
    */
-  send(buffers: readonly Uint8Array[]): boolean;
+  send(buffers: readonly Uint8Array[], sent?: () => void): boolean;
   /** Bytes accepted by `send` that the kernel has not taken yet. */
   readonly bufferedBytes: number;
   /** Ends the connection at once; unsent bytes are lost. onClose follows. Idempotent. */

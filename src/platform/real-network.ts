@@ -109,7 +109,7 @@ class SocketConnection implements Connection {
       keepAliveInitialDelay: keepAliveDelayMs,
       writableHighWaterMark: sendBufferBytesMax,
       onread: {
-        buffer: receiveBuffer,
+        buffer: () => this.#events?.target?.() ?? receiveBuffer,
         callback: (count: number, buffer: Uint8Array) => this.received(buffer.subarray(0, count)),
       },
     };
@@ -138,7 +138,7 @@ class SocketConnection implements Connection {
     this.#events = events;
   }
 
-  send(buffers: readonly Uint8Array[]): boolean {
+  send(buffers: readonly Uint8Array[], sent?: () => void): boolean {
     const socket = this.#socket!;
     if (socket.destroyed || socket.writableEnded) return true; // onClose is on its way; there is nothing to wait for
     if (!this.#corked) {
@@ -150,7 +150,10 @@ class SocketConnection implements Connection {
         socket.uncork();
       });
     }
-    for (const buffer of buffers) socket.write(buffer);
+    for (const [index, buffer] of buffers.entries()) {
+      if (sent === undefined || index + 1 < buffers.length) socket.write(buffer);
+      else socket.write(buffer, (error) => error ?? sent());
+    }
     if (socket.writableLength < sendBufferBytesMax) return true;
     this.#mustDrain = true;
     return false;

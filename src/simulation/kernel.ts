@@ -13,6 +13,7 @@
  * 4. O_APPEND: the kernel says at which offset, by the size that it knows. It may be wrong.
  */
 import type { AttributeChange, Attributes, FileSystem, Handle, KernelCaches } from "../client/file-system.ts";
+import { Loan } from "../client/loan.ts";
 import type { Soon } from "../client/soon.ts";
 import { FileError } from "../errors/file-error.ts";
 import type { FileOperation, Outcome } from "./file-operation.ts";
@@ -269,8 +270,13 @@ export class SimulatedKernel implements KernelCaches {
 
   async #read({ inode, offset, length }: Operation<"read">, handle: Handle): Promise<SystemCallResult> {
     await this.#pages.writeBack(inode, offset, offset + length);
-    const buffers = await this.#ask("read", () => this.#fileSystem.read(handle, offset, length));
-    return { outcome: { kind: "data", bytes: Buffer.concat(buffers) } };
+    const loan = new Loan();
+    try {
+      const buffers = await this.#ask("read", () => this.#fileSystem.read(handle, offset, length, undefined, { loan }));
+      return { outcome: { kind: "data", bytes: Buffer.concat(buffers) } };
+    } finally {
+      loan.end();
+    }
   }
 
   #write({ inode, offset, length, tag }: Operation<"write">, handle: Handle): Promise<SystemCallResult> {
@@ -346,7 +352,7 @@ export class SimulatedKernel implements KernelCaches {
 
   async #readPage(inode: number, page: number): Promise<Uint8Array> {
     const handle = this.#mapping(inode);
-    const read = async () => this.#fileSystem.read(handle, page * pageBytes, pageBytes, undefined, "change");
+    const read = async () => this.#fileSystem.read(handle, page * pageBytes, pageBytes, undefined, { pages: "change" });
     return Buffer.concat(await this.#ask("read page", () => this.#mappings.read(inode, page, read)));
   }
 

@@ -108,9 +108,9 @@ test("a stale read after a grant", () => {
       const old = new Map<string, readonly Uint8Array[]>();
       if (client !== "two") return {};
       return {
-        async read(handle, offset, length, signal, pages) {
+        async read(handle, offset, length, signal, options) {
           const key = `${handle.inode} ${offset} ${length}`;
-          const data = old.get(key) ?? (await real.read(handle, offset, length, signal, pages));
+          const data = old.get(key) ?? (await real.read(handle, offset, length, signal, options));
           old.set(
             key,
             data.map((part) => Buffer.from(part)),

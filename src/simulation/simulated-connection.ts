@@ -46,11 +46,11 @@ export class SimulatedConnection implements Connection {
     this.#events = events;
   }
 
-  send(buffers: readonly Uint8Array[]): boolean {
+  send(buffers: readonly Uint8Array[], sent?: () => void): boolean {
     if (this.#ended) return true; // onClose is on its way; there is nothing to wait for
     const other = this.#other!;
     if (other.#halfOpen && other.#machineIsBack) this.#resetLater();
-    return this.#outgoing!.send(buffers);
+    return this.#outgoing!.send(buffers, sent);
   }
 
   get bufferedBytes(): number {

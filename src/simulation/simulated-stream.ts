@@ -40,6 +40,8 @@ export class SimulatedStream {
   readonly #random: SimulatedRandom;
   #outgoing: Uint8Array[] = [];
   #outgoingBytes = 0;
+  /** What is to be called when all that is waiting has been sent. */
+  #whenSent: (() => void)[] = [];
   #departing = false;
   #mustDrain = false;
   readonly #inFlight: Piece[] = [];
@@ -66,11 +68,12 @@ export class SimulatedStream {
   }
 
   /** False while more is waiting than the high-water mark. */
-  send(buffers: readonly Uint8Array[]): boolean {
+  send(buffers: readonly Uint8Array[], sent?: () => void): boolean {
     for (const buffer of buffers) {
       this.#outgoing.push(buffer);
       this.#outgoingBytes += buffer.byteLength;
     }
+    if (sent !== undefined) this.#whenSent.push(sent);
     this.#depart();
     if (this.#outgoingBytes < sendBufferBytesMax) return true;
     this.#mustDrain = true;
@@ -102,6 +105,7 @@ export class SimulatedStream {
       const bytes = Buffer.concat(this.#outgoing);
       this.#outgoing = [];
       this.#outgoingBytes = 0;
+      for (const sent of this.#whenSent.splice(0)) sent();
       this.#from.incarnation.scheduler.note(`sent ${bytes.byteLength} ${crc32c(bytes)}`);
       this.#inFlightBytes += bytes.byteLength;
       for (const piece of this.#cut(bytes)) this.#launch({ bytes: piece, reason: "" });

@@ -4,6 +4,7 @@ import type { SegmentLog } from "../log/segment-log.ts";
 import { blockBytes } from "../namespace/model.ts";
 import type { Logger } from "../platform/logger.ts";
 import { verifyBlocks } from "../wire/checksum.ts";
+import { responsePayloads } from "../wire/payload-pool.ts";
 import type { BadBlocks } from "./bad-blocks.ts";
 import { endBlock, part, type StoredExtent } from "./extents.ts";
 import { ReadGate } from "./read-gate.ts";
@@ -22,13 +23,14 @@ export class BlockReader {
   }
 
   /**
-   * The data of extents that are live now, one after the other in one buffer. `fromDisk`: even if it is in memory.
+   * The data of extents that are live now, one after the other in one buffer of `responsePayloads`. `fromDisk`: even if it
+   * is in memory.
    * Errors: diskFailed.
    */
   async read(chunk: number, extents: readonly StoredExtent[], fromDisk = false): Promise<Buffer> {
     let byteCount = 0;
     for (const extent of extents) byteCount += extent.checksums.length * blockBytes;
-    const payload = Buffer.allocUnsafeSlow(byteCount);
+    const payload = responsePayloads.take(byteCount);
     const phase = this.gate.enter();
     try {
       await this.#readRuns(chunk, extents, payload, fromDisk);

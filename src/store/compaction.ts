@@ -16,9 +16,11 @@
  *
  * After each step it rests, so long that it takes no more than its share of the time. That bounds what it takes of the disk.
  */
+
 import type { SegmentLog } from "../log/segment-log.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
+import { responsePayloads } from "../wire/payload-pool.ts";
 import type { BlockReader } from "./block-reader.ts";
 import type { DiskRoom } from "./disk-room.ts";
 import { endBlock, overlapping, placeOf, type StoredExtent, sameBlocks } from "./extents.ts";
@@ -295,6 +297,7 @@ class Sweep {
       this.#hooks.moved(data.byteLength);
     }
     for (const result of await Promise.allSettled(appended)) if (result.status === "rejected") throw result.reason;
+    for (const { data } of read) if (data !== undefined) responsePayloads.giveBack(data);
     await this.#hooks.rest();
   }
 

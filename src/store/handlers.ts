@@ -89,7 +89,7 @@ function registerClientMethods(service: Service, { store, admission, catchUps, r
         leave();
       }
     },
-    byClientsAndStores,
+    { ...byClientsAndStores, lendsPayload: true },
   );
   service.handle(
     cloneChunk,

@@ -1,9 +1,11 @@
 /** Makes one chunk equal to the source's copy: looks at both, reads there, changes here (see comparison.ts for the rules). */
+
 import { hasCode } from "../errors/brine-error.ts";
 import { blockBytes } from "../namespace/model.ts";
 import type { Logger } from "../platform/logger.ts";
 import { type Extent, listExtents, readBlocks, reportBad } from "../wire/catalogue/store.ts";
 import { verifyBlocks } from "../wire/checksum.ts";
+import { responsePayloads } from "../wire/payload-pool.ts";
 import type { Peer } from "../wire/peer.ts";
 import { blocksHere, compare, type IsLive, type Range, verdictOf } from "./comparison.ts";
 import type { Stamp } from "./record.ts";
@@ -100,6 +102,7 @@ async function copy(work: Reconciliation, chunk: number, range: Range): Promise<
     }
   }
   await Promise.all(appended);
+  responsePayloads.giveBack(reply.payload);
   return taken;
 }
 

@@ -8,6 +8,7 @@
  *
  * One event loop owns it all: between two awaits nothing changes.
  */
+
 import { BrineError } from "../errors/brine-error.ts";
 import { type LogPosition, queueBytesMax, type SegmentLog } from "../log/segment-log.ts";
 import { blockBytes, blocksPerChunk, firstChunkOf } from "../namespace/model.ts";
@@ -16,6 +17,7 @@ import type { Logger } from "../platform/logger.ts";
 import type { Platform } from "../platform/platform.ts";
 import type { GroupView } from "../wire/catalogue/leader.ts";
 import { verifyBlocks } from "../wire/checksum.ts";
+import { responsePayloads } from "../wire/payload-pool.ts";
 import { BadBlocks } from "./bad-blocks.ts";
 import { BlockReader } from "./block-reader.ts";
 import { type BlockWrite, checkRange } from "./block-write.ts";
@@ -287,7 +289,10 @@ export class Store {
     blockCount: number,
   ): Promise<{ whole: boolean; blockCount: number }> {
     this.#check();
-    return this.#reader.isWhole(chunk, overlapping(this.#chunk(chunk).extents, firstBlock, firstBlock + blockCount));
+    const extents = overlapping(this.#chunk(chunk).extents, firstBlock, firstBlock + blockCount);
+    const { data, ...found } = await this.#reader.isWhole(chunk, extents);
+    if (data !== undefined) responsePayloads.giveBack(data);
+    return found;
   }
 
   /** Reads blocks and compares them with their checksums; the bad ones are counted, logged and returned one by one. */

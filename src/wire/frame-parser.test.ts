@@ -59,6 +59,39 @@ test("frames are the same however the stream is cut", () => {
   );
 });
 
+test("bytes that are received where they are to go in the end make the same frames", () => {
+  const large = (requestId: number, byteCount: number) => {
+    const payload = new Uint8Array(byteCount).map((_, index) => index * 7 + requestId);
+    return { kind: 1, requestId, methodId: 9, body: new Uint8Array([1, 2, 3]), payload };
+  };
+  const messages = [large(1, 70_000), large(2, 5), large(3, 300_000), large(4, 1 << 18), large(5, 64 * 1024)];
+  const stream = Buffer.concat(messages.map(bytesOf));
+  fc.assert(
+    fc.property(fc.array(fc.integer({ min: 1, max: 100_000 }), { minLength: 1, maxLength: 9 }), (sizes) => {
+      const frames: Message[] = [];
+      const parser = new FrameParser(limits, ({ body, payload, kind, requestId, methodId }) => {
+        frames.push({ kind, requestId, methodId, body: Uint8Array.from(body), payload });
+        return true;
+      });
+      let targets = 0;
+      for (let at = 0, turn = 0; at < stream.byteLength; turn++) {
+        const target = parser.target();
+        if (target !== undefined) targets += 1;
+        const chunk = (target ?? new Uint8Array(150_000)).subarray(0, sizes[turn % sizes.length]!);
+        const count = stream.copy(chunk, 0, at);
+        parser.push(chunk.subarray(0, count));
+        at += count;
+      }
+      assert.ok(targets > 0);
+      assert.deepEqual(
+        frames.map(({ payload, ...rest }) => ({ ...rest, payload: Uint8Array.from(payload) })),
+        messages,
+      );
+    }),
+    { numRuns: 50 },
+  );
+});
+
 test("a damaged bit in header or body never passes for a frame", () => {
   const piece = fc.integer({ min: 1, max: 400 });
   fc.assert(

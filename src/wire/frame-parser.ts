@@ -3,7 +3,8 @@
  *
  * A chunk is valid only while it is being pushed. A header and body that lie in one chunk are not copied: the receiver
  * decodes them at once. Those that continue in the next chunk are gathered in a buffer of their own. A payload is
- * copied exactly once, into the buffer that its receiver keeps, piece by piece as chunks bring it.
+ * copied once, into the buffer that its receiver keeps, piece by piece as chunks bring it; what is still to come of a large
+ * one is not copied at all, if whoever pushes has the next chunk written where `target` says.
  *
  *     header (24 bytes) -> limits -> body -> crc -> payload -> onFrame -> header …
  *
@@ -13,7 +14,7 @@
 import { CodecError } from "../codec/buffers.ts";
 import { crc32c } from "./crc32c.ts";
 import { type FrameLimits, headerBytes, kindOffset, kindRequest, kindTimedResponse } from "./frame.ts";
-import { requestPayloads } from "./payload-pool.ts";
+import { requestPayloads, responsePayloads } from "./payload-pool.ts";
 
 export interface Frame {
   readonly kind: number;
@@ -26,6 +27,8 @@ export interface Frame {
 }
 
 const noBytes: Uint8Array = new Uint8Array(0);
+/** Below, copying is cheaper than a system call of its own. */
+const targetBytesMin = 64 * 1024;
 
 export class FrameParser {
   readonly #limits: FrameLimits;
@@ -49,6 +52,13 @@ export class FrameParser {
   constructor(limits: FrameLimits, onFrame: (frame: Frame) => boolean) {
     this.#limits = limits;
     this.#onFrame = onFrame;
+  }
+
+  /** Where the next bytes are to go in the end, if these are many. A chunk that is written there is pushed as any other. */
+  target(): Uint8Array | undefined {
+    const payload = this.#payload;
+    if (payload === undefined || payload.byteLength - this.#payloadFilled < targetBytesMin) return undefined;
+    return payload.subarray(this.#payloadFilled);
   }
 
   /** Throws CodecError on bytes that are no frame; the parser can't be used after that. */
@@ -103,7 +113,8 @@ export class FrameParser {
 
   #fillPayload(payload: Uint8Array, chunk: Uint8Array, position: number): number {
     const count = Math.min(payload.byteLength - this.#payloadFilled, chunk.byteLength - position);
-    payload.set(chunk.subarray(position, position + count), this.#payloadFilled);
+    const isThere = chunk.buffer === payload.buffer;
+    if (!isThere) payload.set(chunk.subarray(position, position + count), this.#payloadFilled);
     this.#payloadFilled += count;
     const next = position + count;
     if (this.#payloadFilled < payload.byteLength) return next;
@@ -121,7 +132,7 @@ export class FrameParser {
     const payloadBytes = readU32(bytes, start + 4) - (end - start);
     if (payloadBytes === 0) return this.#deliver(bytes, start, end, noBytes) ? next : -1;
     const isRequest = bytes[start + kindOffset] === kindRequest;
-    const payload = isRequest ? requestPayloads.take(payloadBytes) : Buffer.allocUnsafeSlow(payloadBytes);
+    const payload = (isRequest ? requestPayloads : responsePayloads).take(payloadBytes);
     if (next + payloadBytes <= chunk.byteLength) {
       payload.set(chunk.subarray(next, next + payloadBytes));
       return this.#deliver(bytes, start, end, payload) ? next + payloadBytes : -1;

@@ -17,7 +17,7 @@ import { kindFailure, kindTimedResponse } from "./frame.ts";
 import type { Frame } from "./frame-parser.ts";
 import type { Link } from "./link.ts";
 import type { Payload } from "./method.ts";
-import { requestPayloads } from "./payload-pool.ts";
+import { requestPayloads, responsePayloads } from "./payload-pool.ts";
 import type { Peer, Work } from "./peer.ts";
 import { type IncomingMeter, RequestMetrics } from "./request-metrics.ts";
 import type { Registration, RequestUnderWay, Service } from "./service.ts";
@@ -121,7 +121,7 @@ export class IncomingRequests {
       this.#service.underWay.delete(request);
       return;
     }
-    const { method } = request.registration;
+    const { method, lendsPayload } = request.registration;
     const { body, payload } = splitOutcome(outcome);
     const header = { kind: kindTimedResponse, requestId: request.id, methodId: method.id };
     const workMs = this.#clock.nowMs() - request.arrivedMs;
@@ -140,7 +140,11 @@ export class IncomingRequests {
     this.#service.underWay.delete(request);
     this.#meter(method).answered(workMs, request.diskMs);
     this.#answered(request.payload);
-    this.#link.send(head, payload);
+    this.#link.send(
+      head,
+      payload,
+      lendsPayload === true && payload !== undefined ? () => takeBack(payload) : undefined,
+    );
   }
 
   #meter(method: { readonly id: number; readonly name: string }): IncomingMeter {
@@ -194,6 +198,10 @@ function codeOf(error: unknown): string {
 
 function release({ registration, payload }: IncomingRequest): void {
   if (registration.releasesPayload) requestPayloads.giveBack(payload);
+}
+
+function takeBack(payload: Payload): void {
+  for (const part of payload) responsePayloads.giveBack(part);
 }
 
 /** A handler returns the response's body, or an object of `body` and `payload`. No response has both as fields. */

@@ -65,6 +65,7 @@ export class Link {
     this.#receiver = receiver;
     this.#connection.start({
       onData: (bytes) => this.#received(bytes),
+      target: () => (this.closed ? undefined : this.#parser.target()),
       onDrain: () => this.#drained(),
       onClose: (reason) => this.#end(reason, "closed"),
     });
@@ -98,12 +99,12 @@ export class Link {
     return frames.take();
   }
 
-  /** Sends a frame made by `encode`. Dropped silently if the link has ended. */
-  send(head: Uint8Array, payload: readonly Uint8Array[] | undefined): void {
+  /** Sends a frame made by `encode`. Dropped silently if the link has ended. @param sent see Connection.send */
+  send(head: Uint8Array, payload: readonly Uint8Array[] | undefined, sent?: () => void): void {
     if (this.closed) return;
     this.traffic.sent.add(head.byteLength + payloadBytesOf(payload));
     const buffers = payload === undefined || payload.length === 0 ? [head] : [head, ...payload];
-    if (!this.#connection.send(buffers)) this.#writable = false;
+    if (!this.#connection.send(buffers, sent)) this.#writable = false;
   }
 
   /** Ends the link because the other side breaks the protocol. Writes the one log line. */

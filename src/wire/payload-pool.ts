@@ -1,6 +1,6 @@
 /**
- * Memory for the payloads of large requests, used again when a handler says that it is finished with them. Allocating a
- * mebibyte for each write and collecting it cost a store a quarter of its time.
+ * Memory for large payloads, used again when whoever has received one says that he is finished with it. Allocating a
+ * mebibyte for each write and collecting it cost a store a quarter of its time, and a client that reads about the same.
  *
  * A payload that is never given back is simply collected.
  */
@@ -16,12 +16,19 @@ const freeBytesMax = 32 * kibibyte * kibibyte;
 export class PayloadPool {
   /** Free buffers by size, a power of two. */
   readonly #free = new Map<number, ArrayBufferLike[]>();
+  readonly #isExact: boolean;
   #freeBytes = 0;
+
+  /** @param isExact for what is kept for long: no memory is larger than its payload, others than powers of two aren't pooled */
+  constructor(isExact = false) {
+    this.#isExact = isExact;
+  }
 
   /** Any bytes, as many as asked for. */
   take(byteCount: number): Buffer {
     if (byteCount < pooledBytesMin || byteCount > pooledBytesMax) return Buffer.allocUnsafeSlow(byteCount);
     const size = 2 ** Math.ceil(Math.log2(byteCount));
+    if (this.#isExact && size !== byteCount) return Buffer.allocUnsafeSlow(byteCount);
     const memory = this.#free.get(size)?.pop();
     if (memory === undefined) return Buffer.allocUnsafeSlow(size).subarray(0, byteCount);
     this.#freeBytes -= size;
@@ -29,14 +36,21 @@ export class PayloadPool {
   }
 
   /** Nobody has a view of the payload any more, but those of smaller and other payloads are left alone. */
-  giveBack({ buffer, byteOffset, byteLength }: Uint8Array): void {
+  giveBack(payload: Uint8Array): void {
+    const { buffer } = payload;
     const size = buffer.byteLength;
-    const isPooled = byteOffset === 0 && byteLength >= pooledBytesMin && Number.isInteger(Math.log2(size));
-    if (!isPooled || size > pooledBytesMax || this.#freeBytes + size > freeBytesMax) return;
+    if (!this.fits(payload) || this.#freeBytes + size > freeBytesMax) return;
     const free = this.#free.get(size);
     if (free === undefined) this.#free.set(size, [buffer]);
     else free.push(buffer);
     this.#freeBytes += size;
+  }
+
+  /** It can be used again: it is a whole buffer of a size that is pooled, or its beginning. */
+  fits({ buffer, byteOffset, byteLength }: Uint8Array): boolean {
+    const size = buffer.byteLength;
+    if (byteOffset !== 0 || byteLength < pooledBytesMin || size > pooledBytesMax) return false;
+    return Number.isInteger(Math.log2(size)) && (!this.#isExact || byteLength === size);
   }
 
   get freeBytes(): number {
@@ -46,3 +60,4 @@ export class PayloadPool {
 
 /** Of all connections of this process. */
 export const requestPayloads = new PayloadPool();
+export const responsePayloads = new PayloadPool(true);

@@ -18,6 +18,8 @@ export interface HandleOptions {
   readonly roles?: readonly Role[];
   /** When the handler has answered or failed it has no view of the payload any more: its memory is used again. */
   readonly releasesPayload?: boolean;
+  /** The payload of its answers is of `responsePayloads`, and nobody else's: its memory is used again when it has left. */
+  readonly lendsPayload?: boolean;
 }
 
 export interface Registration {
@@ -25,6 +27,7 @@ export interface Registration {
   readonly handler: Handler<unknown, unknown>;
   readonly roles: readonly string[] | undefined;
   readonly releasesPayload?: boolean;
+  readonly lendsPayload?: boolean;
 }
 
 /** A request that is being answered, for `brine waits`. */
@@ -49,6 +52,7 @@ export class Service {
       handler: handler as Handler<unknown, unknown>,
       roles: options.roles,
       releasesPayload: options.releasesPayload === true,
+      lendsPayload: options.lendsPayload === true,
     });
     return this;
   }

@@ -163,16 +163,25 @@ export class BlockReader {
   }
 }
 
+/** Both in one, if they lie one behind the other in memory: extents of one answer do. */
+function joined(left: Uint8Array, right: Uint8Array): Uint8Array | undefined {
+  if (left.buffer !== right.buffer || left.byteOffset + left.byteLength !== right.byteOffset) return undefined;
+  return Buffer.from(left.buffer, left.byteOffset, left.byteLength + right.byteLength);
+}
+
 function fillHoles(extents: readonly CheckedExtent[], firstBlock: number, blockCount: number): Uint8Array[] {
   const pieces: Uint8Array[] = [];
   let next = firstBlock;
   const holeUpTo = (block: number) => {
     if (block > next) pieces.push(Buffer.alloc((block - next) * blockBytes));
   };
-  for (const extent of extents) {
-    holeUpTo(extent.firstBlock);
-    pieces.push(extent.data);
-    next = extent.firstBlock + extent.data.byteLength / blockBytes;
+  for (const { firstBlock: first, data } of extents) {
+    holeUpTo(first);
+    const last = first === next ? pieces.at(-1) : undefined;
+    const together = last === undefined ? undefined : joined(last, data);
+    if (together === undefined) pieces.push(data);
+    else pieces[pieces.length - 1] = together;
+    next = first + data.byteLength / blockBytes;
   }
   holeUpTo(firstBlock + blockCount);
   return pieces;

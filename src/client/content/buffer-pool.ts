@@ -12,15 +12,21 @@ const sharedBytesMin = 128 * 1024;
 /** What a stream has under way and what leaves the cache of clean blocks comes back here again and again. */
 const freeBytesMax = 32 * 1024 * 1024;
 
+/** Where memory comes from that is used again. */
+export interface SlabOwner {
+  takeBack(memory: Buffer): void;
+}
+
 /** A buffer, or a slab of which several hold pieces. */
 export class Slab {
   readonly memory: Buffer;
-  readonly #pool: BufferPool | undefined;
+  readonly #pool: SlabOwner | undefined;
   #references = 0;
   /** Views of it were given away: it is neither changed nor used again. */
   isLent = false;
 
-  constructor(memory: Buffer, pool: BufferPool | undefined) {
+  /** @param pool undefined: the collector's */
+  constructor(memory: Buffer, pool: SlabOwner | undefined) {
     this.memory = memory;
     this.#pool = pool;
   }

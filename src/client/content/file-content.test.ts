@@ -2,7 +2,10 @@
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
 import { blockBytes, chunkBytes } from "../../namespace/model.ts";
+import { Loan } from "../loan.ts";
+import type { FileContent } from "./file-content.ts";
 import { endOfRange } from "./range-lock.ts";
+import { ReadPattern } from "./reader.ts";
 import { ContentHarness, pattern } from "./testing/content-harness.ts";
 
 test("a write returns from memory and is read at once; its entry is committed when all members have it", async () => {
@@ -334,3 +337,36 @@ test("small random reads are kept; a sequential reader is served ahead of its re
   assert.ok(left! > 2 && right! > 2, "both serve");
   await harness.stop();
 });
+
+test("what was lent is not used for anything else before the reader is finished with it, and then is", async () => {
+  const segment = 512 * 1024;
+  const harness = await ContentHarness.start({ cacheBytesMax: segment });
+  const [one, two] = [await stored(harness, pattern(segment, 1)), await stored(harness, pattern(segment, 2))];
+  const readLent = async (content: FileContent, loan: Loan) => {
+    const request = { pattern: new ReadPattern(), offset: 0, length: segment, loan };
+    const parts = await harness.until(Promise.resolve(content.read(request, harness.operation("read"))));
+    assert.equal(parts.length, 1);
+    return parts[0]! as Buffer;
+  };
+  const [first, second] = [new Loan(), new Loan()];
+  const lent = await readLent(one, first);
+  // For this one there is no room beside the first, which leaves the cache.
+  const other = await readLent(two, second);
+  assert.notEqual(lent.buffer, other.buffer);
+  assert.ok(lent.equals(pattern(segment, 1)) && other.equals(pattern(segment, 2)));
+  second.end();
+  first.end();
+  assert.equal(await readLent(one, new Loan()).then(({ buffer }) => buffer), lent.buffer);
+  await harness.stop();
+});
+
+/** A file that the stores have, and nobody has read. */
+async function stored(harness: ContentHarness, bytes: Buffer): Promise<FileContent> {
+  const content = harness.file();
+  await harness.until(harness.write(content, 0, bytes));
+  harness.journal.release(harness.journal.position);
+  await harness.until(harness.journal.committed(harness.journal.position));
+  const chunks = content.map.mappings(0, 10).map(({ index, chunk }) => [index, chunk] as const);
+  content.drop();
+  return harness.file({ size: bytes.byteLength, chunks: new Map(chunks) }, content.inode);
+}

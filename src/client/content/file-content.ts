@@ -26,7 +26,7 @@ import type { Contents } from "./contents.ts";
 import { DirtyBlocks, type Origin } from "./dirty-blocks.ts";
 import { Loads } from "./load.ts";
 import { RangeLock } from "./range-lock.ts";
-import type { ReadPattern } from "./reader.ts";
+import type { ReadRequest } from "./reader.ts";
 import type { SizeChange } from "./truncate.ts";
 import { streamBytes } from "./write-back.ts";
 import type { WriteRequest } from "./writer.ts";
@@ -82,8 +82,8 @@ export class FileContent {
   }
 
   /** Up to `length` bytes at `offset`, fewer only at the end of the file. The lease is pinned. Errors: EIO. */
-  read(pattern: ReadPattern, offset: number, length: number, operation: Operation): Soon<readonly Uint8Array[]> {
-    return this.#contents.reader.read(this, pattern, offset, length, operation);
+  read(request: ReadRequest, operation: Operation): Soon<readonly Uint8Array[]> {
+    return this.#contents.reader.read(this, request, operation);
   }
 
   /** Returns the bytes written: see writer.ts. The exclusive lease is pinned. Errors: ENOSPC, EFBIG, EIO. */

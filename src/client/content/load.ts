@@ -4,8 +4,9 @@
  * get into the cache. (A reader that found it before has the bytes locked, and takes them.)
  */
 import { blockBytes } from "../../namespace/model.ts";
+import { responsePayloads } from "../../wire/payload-pool.ts";
 import type { Operation } from "../waits.ts";
-import { Slab } from "./buffer-pool.ts";
+import { Slab, type SlabOwner, type Span } from "./buffer-pool.ts";
 import type { ChunkView } from "./chunk-view.ts";
 import type { Contents } from "./contents.ts";
 import { joinPieces } from "./pieces.ts";
@@ -15,15 +16,35 @@ export class Load {
   readonly from: number;
   /** Exclusive. */
   readonly to: number;
-  readonly data: Promise<Buffer>;
+  /** What it brings. */
+  readonly span: Promise<Span>;
   isOutdated = false;
+  #takers = 0;
 
-  constructor(view: ChunkView, from: number, to: number, data: Promise<Buffer>) {
+  constructor(view: ChunkView, from: number, to: number, span: Promise<Span>) {
     this.view = view;
     this.from = from;
     this.to = to;
-    this.data = data;
+    this.span = span;
   }
+
+  /** What it brings, with the slab retained for the caller. */
+  take(): Promise<Span> {
+    this.#takers += 1;
+    return this.span;
+  }
+
+  /** It is there: before those hear of it who take it. */
+  retainForTakers(slab: Slab): void {
+    for (let count = this.#takers; count > 0; count--) slab.retain();
+  }
+}
+
+const receivedMemory: SlabOwner = { takeBack: (memory) => responsePayloads.giveBack(memory) };
+
+/** Whose memory the bytes are in: that of the connections, if it can be used again. */
+function received(bytes: Buffer): SlabOwner | undefined {
+  return responsePayloads.fits(bytes) ? receivedMemory : undefined;
 }
 
 /** The loads of one file. They are few, so a list. */
@@ -50,20 +71,23 @@ export class Loads {
     const { blockReader, cache } = this.#contents;
     const bytes = (to - from) * blockBytes;
     cache.loading(bytes);
-    const data = blockReader.read(view.chunk, from, to - from, operation).then((pieces) => {
+    const span = blockReader.read(view.chunk, from, to - from, operation).then((pieces) => {
       const first = pieces[0]!;
       const whole = pieces.length === 1 && Buffer.isBuffer(first) ? first : joinPieces(pieces);
       const end = endByte() - from * blockBytes;
       if (end < bytes) whole.fill(0, Math.max(0, end));
-      return whole;
+      return { bytes: whole, slab: new Slab(whole, received(whole)) };
     });
-    const load = new Load(view, from, to, data);
+    const load = new Load(view, from, to, span);
     this.#loads.push(load);
-    data.then(
-      (whole) => {
+    span.then(
+      (brought) => {
+        const { slab } = brought;
+        slab.retain();
+        load.retainForTakers(slab);
         this.#end(load, bytes);
-        if (load.isOutdated || !view.content.keepsView(view)) return;
-        view.fill(from, { bytes: whole, slab: new Slab(whole, undefined) });
+        if (!load.isOutdated && view.content.keepsView(view)) view.fill(from, brought);
+        slab.release();
         cache.trim();
       },
       () => this.#end(load, bytes),

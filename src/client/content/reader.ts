@@ -7,11 +7,14 @@
  * other clients' writers away. So a read sees each write wholly or not at all.
  */
 import { blockBytes, chunkBytes } from "../../namespace/model.ts";
+import { Loan } from "../loan.ts";
 import { afterwards, type Soon, whenThere } from "../soon.ts";
 import { Operation } from "../waits.ts";
+import type { Span } from "./buffer-pool.ts";
 import type { ChunkView, Piece } from "./chunk-view.ts";
 import type { Contents } from "./contents.ts";
 import type { FileContent } from "./file-content.ts";
+import type { Load } from "./load.ts";
 import { ceilBlock, floorBlock } from "./offsets.ts";
 
 /** A quarter of a second of a 10 Gbit/s link is far more; this is what a store answers in about a millisecond. */
@@ -41,7 +44,21 @@ export class ReadPattern {
   }
 }
 
+export interface ReadRequest {
+  readonly pattern: ReadPattern;
+  readonly offset: number;
+  readonly length: number;
+  /** Bytes that are not copied are lent to it. Without, they are given away for good. */
+  readonly loan?: Loan | undefined;
+}
+
 type Part = Uint8Array | Promise<Uint8Array>;
+
+/** What a part is for. */
+interface Reading {
+  readonly loan: Loan | undefined;
+  readonly operation: Operation;
+}
 
 export class FileReader {
   readonly #contents: Contents;
@@ -53,9 +70,7 @@ export class FileReader {
   /** Up to `length` bytes at `offset`, fewer only at the end of the file. Errors: EIO. */
   read(
     content: FileContent,
-    pattern: ReadPattern,
-    offset: number,
-    length: number,
+    { pattern, offset, length, loan }: ReadRequest,
     operation: Operation,
   ): Soon<readonly Uint8Array[]> {
     const locking = content.lock.lock(offset, offset + length, false);
@@ -68,7 +83,7 @@ export class FileReader {
         const lastIndex = Math.floor((end - 1) / chunkBytes);
         const loading = content.map.knows(lastIndex) ? undefined : content.map.load(lastIndex);
         return whenThere<void, readonly Uint8Array[]>(loading, () =>
-          this.#readLocked(content, pattern, offset, end, operation),
+          this.#readLocked(content, pattern, offset, end, { loan, operation }),
         );
       }, unlock),
     );
@@ -79,13 +94,13 @@ export class FileReader {
     pattern: ReadPattern,
     offset: number,
     end: number,
-    operation: Operation,
+    reading: Reading,
   ): Soon<Uint8Array[]> {
     const aheadBytes = pattern.note(offset, end);
     const parts: Part[] = [];
     for (let from = offset; from < end; ) {
       const to = Math.min(end, (Math.floor(from / chunkBytes) + 1) * chunkBytes);
-      this.#gather(content, from, to, parts, operation);
+      this.#gather(content, from, to, parts, reading);
       from = to;
     }
     if (aheadBytes > 0) this.#readAhead(content, end, aheadBytes);
@@ -97,12 +112,17 @@ export class FileReader {
   async blocks(content: FileContent, index: number, first: number, end: number, operation: Operation): Promise<Buffer> {
     const start = index * chunkBytes;
     const parts: Part[] = [];
-    this.#gather(content, start + first * blockBytes, start + end * blockBytes, parts, operation);
-    return Buffer.concat(await Promise.all(parts));
+    const loan = new Loan();
+    this.#gather(content, start + first * blockBytes, start + end * blockBytes, parts, { loan, operation });
+    try {
+      return Buffer.concat(await Promise.all(parts));
+    } finally {
+      loan.end();
+    }
   }
 
   /** Bytes that lie in one chunk. */
-  #gather(content: FileContent, from: number, to: number, parts: Part[], operation: Operation): void {
+  #gather(content: FileContent, from: number, to: number, parts: Part[], reading: Reading): void {
     const index = Math.floor(from / chunkBytes);
     const view = content.view(index);
     if (view === undefined) {
@@ -118,27 +138,21 @@ export class FileReader {
     ];
     let next = first;
     const gapUpTo = (stop: number) => {
-      while (next < stop) next = this.#gatherGap(content, view, next, stop, within, parts, operation);
+      while (next < stop) next = this.#gatherGap(content, view, next, stop, within, parts, reading);
     };
     for (const piece of view.between(first, end)) {
       gapUpTo(Math.max(piece.first, first));
       const stop = Math.min(piece.end, end);
       const [low, high] = within(Math.max(piece.first, first), stop, piece.first);
-      parts.push(this.#take(piece, low!, high!));
+      parts.push(this.#take(piece, low!, high!, reading));
       next = stop;
     }
     gapUpTo(end);
   }
 
-  #take(piece: Piece, low: number, high: number): Uint8Array {
-    const bytes = piece.bytes.subarray(low, high);
+  #take(piece: Piece, low: number, high: number, { loan }: Reading): Uint8Array {
     if (piece.dirt === undefined) this.#contents.cache.used(piece);
-    const { slab } = piece;
-    if (slab.isLent || (piece.dirt?.isOpen !== true && !slab.isPooled)) return bytes;
-    const isSmallPart = bytes.byteLength < slab.memory.byteLength / 4;
-    if (bytes.byteLength <= copiedBytesMax && (isSmallPart || piece.dirt?.isOpen === true)) return Buffer.from(bytes);
-    slab.isLent = true;
-    return bytes;
+    return given({ bytes: piece.bytes.subarray(low, high), slab: piece.slab }, piece.dirt?.isOpen === true, loan);
   }
 
   /** Some of the blocks [block, stop), which are not here; returns the first block behind them. */
@@ -149,7 +163,7 @@ export class FileReader {
     stop: number,
     within: (block: number, stop: number, base: number) => number[],
     parts: Part[],
-    operation: Operation,
+    { loan, operation }: Reading,
   ): number {
     if (!view.isStored) {
       const [low, high] = within(block, stop, block);
@@ -163,16 +177,16 @@ export class FileReader {
     const to = Math.min(stop, load.to);
     const [low, high] = within(block, to, load.from);
     operation.waitsFor = under === undefined ? operation.waitsFor : "what is being read ahead";
-    const own = async () => {
+    const own = () => {
       const again = content.loads.start(view, block, to, endByte, operation);
       const [from, upTo] = within(block, to, block);
-      return (await again.data).subarray(from, upTo);
+      return taken(again, from!, upTo!, loan);
     };
-    const bytes = load.data.then(
-      (data) => data.subarray(low, high),
-      // The reader of before has given up, or was not to wait: this one tries for itself.
-      (error) => (under === undefined ? Promise.reject(error) : own()),
-    );
+    const bytes =
+      under === undefined
+        ? taken(load, low!, high!, loan)
+        : // The reader of before has given up, or was not to wait: this one tries for itself.
+          taken(load, low!, high!, loan).catch(own);
     bytes.catch(() => {});
     parts.push(bytes);
     return to;
@@ -205,7 +219,7 @@ export class FileReader {
     for (const gap of view.gaps(first, Math.min(stop, ceilBlock(endByte()) / blockBytes))) {
       if (content.loads.with(view, gap.from) !== undefined) continue;
       const operation = new Operation("readAhead", content.inode, this.#contents.platform.clock.nowMs());
-      content.loads.start(view, gap.from, gap.to, endByte, operation).data.catch(() => {});
+      content.loads.start(view, gap.from, gap.to, endByte, operation).span.catch(() => {});
     }
   }
 
@@ -222,4 +236,22 @@ export class FileReader {
       if (piece.dirt === undefined && piece.end <= stop) this.#contents.cache.drop(piece);
     }
   }
+}
+
+/** Bytes as a reader may have them. @param isOpen they may still be changed here */
+function given({ bytes, slab }: Span, isOpen: boolean, loan: Loan | undefined): Uint8Array {
+  if (slab.isLent || (!isOpen && !slab.isPooled)) return bytes;
+  const isSmallPart = bytes.byteLength < slab.memory.byteLength / 4;
+  if (bytes.byteLength <= copiedBytesMax && (isSmallPart || isOpen)) return Buffer.from(bytes);
+  if (isOpen || loan === undefined) slab.isLent = true;
+  else loan.add(slab);
+  return bytes;
+}
+
+/** Some of the bytes that a load brings. */
+async function taken(load: Load, low: number, high: number, loan: Loan | undefined): Promise<Uint8Array> {
+  const { bytes, slab } = await load.take();
+  const part = given({ bytes: bytes.subarray(low, high), slab }, false, loan);
+  slab.release();
+  return part;
 }

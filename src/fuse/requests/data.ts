@@ -1,6 +1,7 @@
 /** Files: OPEN, CREATE, TMPFILE, READ, WRITE, FALLOCATE, LSEEK, COPY_FILE_RANGE, FLUSH, RELEASE, FSYNC. */
 import { type Attributes, type Handle, lockEnd, type NewNode, type OpenFlags } from "../../client/file-system.ts";
-import { ifItFails, type Soon, whenThere } from "../../client/soon.ts";
+import { Loan } from "../../client/loan.ts";
+import { afterwards, ifItFails, type Soon, whenThere } from "../../client/soon.ts";
 import { FileError } from "../../errors/file-error.ts";
 import { OpenFile } from "../handles.ts";
 import {
@@ -26,6 +27,9 @@ import {
 import type { Request } from "../request.ts";
 import { inodeOf, type RequestContext } from "./context.ts";
 import { ownerOf } from "./namespace.ts";
+
+/** Smaller reads are copied anyway, or lie in memory of their own. */
+const lentBytesMin = 64 * 1024;
 
 export function openFile(context: RequestContext, request: Request): Soon<void> {
   request.expect(openIn.bytes);
@@ -182,9 +186,19 @@ export function readFile(context: RequestContext, request: Request): Soon<void> 
   if ((request.u32(readIn.readFlags) & readFlag.LOCKOWNER) === 0) {
     return readPages(context, request, handle, offset, size);
   }
-  return whenThere(context.fileSystem.read(handle, offset, size, request.signal), (data) => {
-    context.replies.data(request, data);
-  });
+  if (size < lentBytesMin) {
+    return whenThere(context.fileSystem.read(handle, offset, size, request.signal), (data) => {
+      context.replies.data(request, data);
+    });
+  }
+  const loan = new Loan();
+  return afterwards(
+    () =>
+      whenThere(context.fileSystem.read(handle, offset, size, request.signal, { loan }), (data) => {
+        context.replies.data(request, data);
+      }),
+    () => loan.end(),
+  );
 }
 
 /** For mapped memory: the kernel keeps it. While the file is open for writing, memory may be written to: see giveHandle. */
@@ -200,7 +214,7 @@ async function readPages(
   const use = openFiles.writerCount(handle.inode) > 0 ? "change" : "keep";
   let data: readonly Uint8Array[];
   try {
-    data = await fileSystem.read(handle, offset, size, request.signal, use);
+    data = await fileSystem.read(handle, offset, size, request.signal, { pages: use });
   } catch (error) {
     read.failed();
     throw error;

@@ -127,6 +127,7 @@ export class MemoryConnection implements Connection {
   other!: MemoryConnection;
   #events: ConnectionEvents | undefined;
   #queue: Uint8Array[] = [];
+  #whenSent: (() => void)[] = [];
   #ended = false;
   /** Set when it is time for onClose. */
   #endReason: string | undefined;
@@ -151,8 +152,9 @@ export class MemoryConnection implements Connection {
     else this.other.#deliver();
   }
 
-  send(buffers: readonly Uint8Array[]): boolean {
+  send(buffers: readonly Uint8Array[], sent?: () => void): boolean {
     if (this.#ended) return true;
+    if (sent !== undefined) this.#whenSent.push(sent);
     for (const buffer of buffers) this.sentSizes.push(buffer.byteLength);
     this.#queue.push(...buffers);
     this.#deliver();
@@ -193,6 +195,7 @@ export class MemoryConnection implements Connection {
       if (this.#held || this.other.#events === undefined || this.#ended || this.#queue.length === 0) return;
       const bytes = Buffer.concat(this.#queue);
       this.#queue = [];
+      for (const sent of this.#whenSent.splice(0)) sent();
       const step = this.#chunkBytes();
       for (let at = 0; at < bytes.byteLength && !this.other.#ended; at += step) {
         const chunk = Buffer.from(bytes.subarray(at, at + step));

@@ -16,6 +16,7 @@ import type { Method } from "../../../wire/method.ts";
 import { settle, type TestPlatform, testPlatform } from "../../../wire/testing/memory-network.ts";
 import type { Ids } from "../../ids.ts";
 import type { EntryData } from "../../journal.ts";
+import { Loan } from "../../loan.ts";
 import { Node } from "../../node.ts";
 import { QuotaGrants } from "../../quota-grants.ts";
 import type { Session } from "../../session.ts";
@@ -250,7 +251,14 @@ export class ContentHarness {
   }
 
   async read(content: FileContent, offset: number, length: number, pattern = new ReadPattern()): Promise<Buffer> {
-    return Buffer.concat((await content.read(pattern, offset, length, this.operation("read"))) as Uint8Array[]);
+    // Bytes that are lent, and such as are given away.
+    const loan = length % 2 === 0 ? new Loan() : undefined;
+    try {
+      const request = { pattern, offset, length, loan };
+      return Buffer.concat((await content.read(request, this.operation("read"))) as Uint8Array[]);
+    } finally {
+      loan?.end();
+    }
   }
 
   async zero(content: FileContent, { from, to }: { from: number; to: number }): Promise<void> {
