@@ -20,7 +20,7 @@ import zlib
 
 BLOCK = 4096
 FILES = 12
-tolerated = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ECONNABORTED, errno.ENOENT, errno.ENOSYS, errno.EINTR)
+tolerated = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ECONNABORTED, errno.ENOENT, errno.ENOSYS, errno.EINTR, errno.ENOSPC)
 
 
 def block_of(name, version, index):

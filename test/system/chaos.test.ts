@@ -1,18 +1,37 @@
 /**
- * Clients, stores and the metadata server are stopped, killed and cut off at random moments, and bytes flip on the stores'
- * disks, while programs work on two mounts. Whatever an fsync has promised is there at all times, and at the end both mounts show the same.
+ * Clients, stores and the metadata server are stopped, killed and cut off at random moments, bytes flip on the stores' disks,
+ * and the disks fill up, while programs work on two mounts. Whatever an fsync has promised is there at all times, and at the end both
+ * mounts show the same. On a third mount, which nobody strikes, no call fails.
  */
 import { strict as assert } from "node:assert";
 import { closeSync, globSync, mkdirSync, openSync, readSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { Agent } from "./agent.ts";
-import { brine, Cluster, full, type Mount, type Output, root, runProgram, startPython, waitFor } from "./cluster.ts";
+import { bystanders } from "./bystanders.ts";
+import {
+  brine,
+  Cluster,
+  full,
+  type Mount,
+  type Output,
+  root,
+  runProgram,
+  scratch,
+  shell,
+  startPython,
+  undo,
+  waitFor,
+} from "./cluster.ts";
+import { sourceArchive } from "./source-tree.ts";
 import { type Place, TestNetwork, whyNoNetwork } from "./test-network.ts";
 
 const seconds = full ? 1200 : 15;
 /** Long enough to end sessions, in the full run. */
 const longestFaultMs = full ? 16_000 : 2_500;
+/** Faults that outlast a session may end that of a client which nobody struck: it can't know of what it was cut off. */
+const lostSession = full ? /Input\/output error|Stale file handle|Cannot stat|Cannot open/ : undefined;
+const diskBytes = full ? "4G" : "768M";
 const worker = join(root, "test/system/chaos-worker.py");
 const pause = (milliseconds: number) => new Promise((done) => setTimeout(done, milliseconds));
 const below = (limit: number) => Math.floor(Math.random() * limit);
@@ -26,6 +45,8 @@ interface Victim {
   restart(pauseMs: number): Promise<void>;
   /** Flips bytes on its disk, which a scrub repairs: until then another copy is the only good one. */
   flip?(): Promise<void>;
+  /** Nothing more fits on its disk, for a while. */
+  fill?(forMs: number): Promise<void>;
   /** Waits until it can be struck again. */
   settled(): Promise<void>;
 }
@@ -44,7 +65,7 @@ class Chaos {
     while (performance.now() < untilMs) {
       await pause(below(1_500));
       const victim = victims[below(victims.length)]!;
-      const faults = ["stopped", "killed", "cut off", ...(victim.flip === undefined ? [] : ["flipped"])];
+      const faults = ["stopped", "killed", "cut off", ...(victim.flip === undefined ? [] : ["flipped", "filled"])];
       const fault = faults[below(faults.length)]!;
       const forMs = below(3) === 0 ? below(longestFaultMs) : below(1_000);
       this.events.push(
@@ -58,6 +79,8 @@ class Chaos {
         await victim.restart(forMs);
       } else if (fault === "flipped") {
         await victim.flip!();
+      } else if (fault === "filled") {
+        await victim.fill!(forMs);
       } else {
         await this.#network.cut(victim.place);
         await pause(forMs);
@@ -102,13 +125,34 @@ function serverVictim(cluster: Cluster, index: number, place: Place): Victim {
     place,
     signal: (signal) => cluster.servers[index]!.signal(signal),
     settled: () => cluster.waitInSync(),
-    ...(index > 0 && { flip: () => flipBytes(cluster, index) }),
+    ...(index > 0 && {
+      flip: () => flipBytes(cluster, index),
+      fill: (forMs: number) => fillDisk(cluster.data(index), forMs),
+    }),
     restart: async (pauseMs) => {
       await cluster.killServer(index);
       await pause(pauseMs);
       await cluster.startServer(index);
     },
   };
+}
+
+/** All that the file system has left, to the last block. */
+async function fillDisk(directory: string, forMs: number): Promise<void> {
+  const filler = join(directory, "..", "filler");
+  await shell(`
+    fallocate -l $(($(stat -f -c '%a * %S' ${directory}/..))) ${filler} 2>/dev/null || dd if=/dev/zero of=${filler} bs=1M status=none || true`);
+  await pause(forMs);
+  await shell(`rm -f ${filler}`);
+}
+
+/** A file system of its own for a store, in a file beside it. */
+async function mountDisk(context: TestContext, path: string): Promise<void> {
+  const disk = join(path, "..");
+  await shell(
+    `truncate -s ${diskBytes} ${disk}.img && mkfs.ext4 -q ${disk}.img && mkdir ${disk} && mount -o loop ${disk}.img ${disk}`,
+  );
+  undo(context, () => shell(`umount -l ${disk}`));
 }
 
 /** In up to eight blocks that are not empty. */
@@ -154,8 +198,19 @@ function judgeWorkers(context: TestContext, outputs: readonly Output[]): void {
 test("what was fsynced survives stops, kills and cuts", { skip: whyNoNetwork() ?? false }, async (context) => {
   const network = await TestNetwork.start(context);
   const places: Place[] = [];
-  for (let count = 0; count < 5; count++) places.push(await network.place(context));
-  const cluster = await Cluster.start(context, { servers: 3, metadataAlone: true, places: places.slice(0, 3) });
+  for (let count = 0; count < 6; count++) places.push(await network.place(context));
+  const directory = scratch(context);
+  const cluster = await Cluster.start(context, {
+    directory,
+    servers: 3,
+    metadataAlone: true,
+    places: places.slice(0, 3),
+    dataOf: (index) => join(directory, `disk-${index}`, "server"),
+    prepare: async (index, path) => {
+      if (index === 0) mkdirSync(join(path, ".."));
+      else await mountDisk(context, path);
+    },
+  });
   const clients = [
     await clientVictim(cluster, "one", places[3]!),
     await clientVictim(cluster, "two", places[4]!),
@@ -168,11 +223,20 @@ test("what was fsynced survives stops, kills and cuts", { skip: whyNoNetwork() ?
     startPython(context, [worker, "work", join(points[side]!, "work"), journals, `w${number}`, String(below(1e9))]),
   );
 
+  const quiet = await cluster.mount("quiet", [], places[5]!);
+  mkdirSync(join(quiet.point, "quiet"));
+  const archive = await sourceArchive(context, false);
+
   const chaos = new Chaos(network);
   const untilMs = performance.now() + seconds * 1_000;
   const servers = places.slice(0, 3).map((place, index) => serverVictim(cluster, index, place));
   try {
-    await Promise.all([chaos.strike(clients, untilMs), chaos.strike(servers, untilMs)]);
+    const working = bystanders(join(quiet.point, "quiet"), archive, untilMs, lostSession);
+    await Promise.all([chaos.strike(clients, untilMs), chaos.strike(servers, untilMs), working]);
+    for (const [what, { whole, outOfSpace }] of Object.entries(await working)) {
+      context.diagnostic(`${what}: ${whole} rounds, ${outOfSpace} more ended for want of space`);
+    }
+    await quiet.unmount();
     for (const one of workers) one.child.stdin!.end("stop\n");
     const hangs = setTimeout(() => {
       context.diagnostic("a worker hangs: it is killed");
@@ -186,8 +250,10 @@ test("what was fsynced survives stops, kills and cuts", { skip: whyNoNetwork() ?
     for (const event of chaos.events) context.diagnostic(event);
     throw error;
   }
-  const flips = chaos.events.filter((event) => event.includes(" flipped ")).length;
-  context.diagnostic(`${chaos.events.length} faults, ${flips} of them flipped bytes`);
+  const count = (fault: string) => chaos.events.filter((event) => event.includes(` ${fault} `)).length;
+  context.diagnostic(
+    `${chaos.events.length} faults; flipped bytes: ${count("flipped")}, full disks: ${count("filled")}`,
+  );
 });
 
 /** Both mounts keep all promises and show the same, and so does a third one after both have gone. */

@@ -12,8 +12,8 @@ const cache = "/var/tmp/brinefs-test-input";
 /** The first bytes of the archive: some 1,500 files, unpacked in a second. */
 const partBytes = 6 * 1024 * 1024;
 
-/** A plain .tar of the tree; made once and kept. */
-export async function sourceArchive(context: TestContext): Promise<string> {
+/** A plain .tar of the tree, or of its beginning; made once and kept. */
+export async function sourceArchive(context: TestContext, whole = full): Promise<string> {
   mkdirSync(cache, { recursive: true });
   if (!existsSync(packaged)) {
     context.diagnostic("linux-source-6.1 is not installed: the tree is brinefs' own node_modules");
@@ -23,10 +23,10 @@ export async function sourceArchive(context: TestContext): Promise<string> {
     );
     return archive;
   }
-  const archive = join(cache, full ? "linux-6.1.tar" : "linux-6.1-start.tar");
+  const archive = join(cache, whole ? "linux-6.1.tar" : "linux-6.1-start.tar");
   if (existsSync(archive)) return archive;
   const fresh = `${archive}.${process.pid}`;
-  if (full) {
+  if (whole) {
     await shell(`xz -dc ${packaged} > ${fresh}`, { timeoutMs: 300_000 });
   } else {
     // Cut anywhere, the last file is torn: so what could be unpacked is packed again.
