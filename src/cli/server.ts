@@ -10,6 +10,9 @@ import { parseRoles } from "./roles.ts";
 import { type ServerOptions, startServer } from "./server-start.ts";
 import { parseBytes, parseMs } from "./units.ts";
 
+/** What is under way ends in milliseconds; a disk that hangs would hold the stop up for as long as it likes. */
+const stopPatienceMs = 30_000;
+
 export function serverCommand(): Command {
   return new Command("server")
     .description("Run a server: metadata, a store, or both. Stays in the foreground; SIGTERM stops it cleanly.")
@@ -93,6 +96,12 @@ async function runServer(options: ServerOptions): Promise<void> {
       if (stopping) return;
       stopping = true;
       log.info("stopping", { reason });
+      platform.clock.startTimer(stopPatienceMs, () => {
+        log.error("the stop takes too long: the process ends as by a kill, which loses nothing", {
+          ms: stopPatienceMs,
+        });
+        exitNow(exitCodes.failed);
+      });
       await server.stop();
       log.info("stopped");
       exitNow(exitCodes.done);

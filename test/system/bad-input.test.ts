@@ -108,7 +108,7 @@ test("rubbish on the wire is dropped with one log line, and nobody else notices"
 });
 
 test("a full disk gives ENOSPC, loses nothing, and works again when space is freed", { skip }, async (context) => {
-  const directory = scratch(context, "/var/tmp");
+  const directory = scratch(context);
   const cluster = await Cluster.start(context, {
     directory,
     servers: 3,
