@@ -10,7 +10,9 @@
  * 3. Nothing is sent at once: a write that continues the last entry, or another chmod of the same file, joins it. An entry
  *    is *released* when somebody waits for it, it is old, or there are many. Writes that add to a file and writes that
  *    overwrite it don't join: the bytes of the later would reach the stores before the transaction of the earlier.
- * 4. A result that comes back is a success; it was predicted. Anything else is a defect of leases: it is logged, and told to
+ * 4. Who waits for an entry with data waits for those before it as well: they are kept back until the data is there, and go
+ *    in one request, which the leader makes durable at once. Unless somebody waits for less, or the data waits for them.
+ * 5. A result that comes back is a success; it was predicted. Anything else is a defect of leases: it is logged, and told to
  *    fsync and close, and what is cached of it is forgotten.
  */
 import { errnoName } from "../errors/errno.ts";
@@ -36,6 +38,9 @@ const releasedAtOnce = 128;
 /** Entries behind the first unsent one whose data is flushed ahead. */
 const flushedAheadMax = 1024;
 
+/** Entries that are kept back for the next one's data. */
+const keptBackMax = 16;
+
 /** Committed entries that are kept at most. */
 const droppedAtOnce = 4096;
 
@@ -43,6 +48,8 @@ const droppedAtOnce = 4096;
 export interface EntryData {
   readonly content: {
     isDurable(mark: number): boolean;
+    /** All that is dirty is on its way to the stores, and waits for no entry. */
+    readonly isUnderWay: boolean;
     flush(mark: number): void;
   };
   readonly mark: number;
@@ -76,6 +83,8 @@ export class Journal implements OutgoingSource {
   #committedPosition = 0;
   #releasedPosition = 0;
   #flushedAhead = 0;
+  /** What could go is kept back: see 4. */
+  #isKeptBack = false;
   #waiters: Waiter[] = [];
   #roomWaiters: Waiter[] = [];
   #timer: Timer | undefined;
@@ -114,10 +123,10 @@ export class Journal implements OutgoingSource {
   room(operation: Operation): Promise<void> | undefined {
     if (this.hasRoom) return undefined;
     operation.waitsFor = "the leader, to commit earlier changes";
-    this.#release(this.#position);
     return new Promise((resolve, reject) => {
-      if (this.#failure !== undefined) reject(this.#failure);
-      else this.#roomWaiters.push({ position: 0, resolve, reject });
+      if (this.#failure !== undefined) throw this.#failure;
+      this.#roomWaiters.push({ position: 0, resolve, reject });
+      this.#hurry(this.#position);
     });
   }
 
@@ -154,7 +163,7 @@ export class Journal implements OutgoingSource {
     if (operation !== undefined) operation.waitsFor = "earlier changes to be committed";
     await new Promise<void>((resolve, reject) => {
       this.#addWaiter({ position, resolve, reject });
-      this.#release(position);
+      this.#hurry(position);
     });
   }
 
@@ -176,11 +185,17 @@ export class Journal implements OutgoingSource {
     if (this.#sentPosition < this.#position) this.onReady();
   }
 
+  dataWaits(): void {
+    if (this.#isKeptBack) this.onReady();
+  }
+
   // --- for transactions.ts ---
 
   next(): Outgoing | undefined {
     const entry = this.#at(this.#sentPosition + 1);
     if (entry === undefined || entry.position > this.#releasedPosition) return undefined;
+    this.#isKeptBack = entry.data === undefined && this.#isNextOnItsWay(entry.position);
+    if (this.#isKeptBack) return undefined;
     if (entry.data !== undefined && !entry.data.content.isDurable(entry.data.mark)) {
       this.#flushAhead();
       entry.data.content.flush(entry.data.mark);
@@ -266,6 +281,26 @@ export class Journal implements OutgoingSource {
   }
 
   // --- when to send ---
+
+  /** Somebody waits. */
+  #hurry(position: number): void {
+    if (this.#isKeptBack) this.onReady();
+    this.#release(position);
+  }
+
+  /** The data of the next entry that has some is on its way, and nobody waits for less. */
+  #isNextOnItsWay(position: number): boolean {
+    const wanted = this.#waiters[0]?.position ?? 0;
+    const end = Math.min(wanted, this.#releasedPosition, position + keptBackMax);
+    if (this.#roomWaiters.length > 0) return false;
+    for (let at = position + 1; at <= end; at++) {
+      const { data } = this.#at(at)!;
+      if (data === undefined || data.content.isDurable(data.mark)) continue;
+      this.#flushAhead();
+      return !data.content.isDurable(data.mark) && data.content.isUnderWay;
+    }
+    return false;
+  }
 
   #release(position: number): void {
     if (position <= this.#releasedPosition) return;

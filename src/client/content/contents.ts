@@ -52,6 +52,8 @@ export interface DataJournal {
   committed(position: number, operation?: Operation): Promise<void>;
   /** More data is on the stores: entries that waited for it can go. */
   dataDurable(): void;
+  /** Data that was on its way waits for an entry all the same. */
+  dataWaits(): void;
 }
 
 /**

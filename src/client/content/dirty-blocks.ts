@@ -78,6 +78,11 @@ export class DirtyBlocks {
     return mark < this.#firstMark();
   }
 
+  /** Nothing waits to go out, or for the journal. */
+  get isUnderWay(): boolean {
+    return this.#placing === undefined && this.#waiting.isEmpty;
+  }
+
   /** Sends what belongs to writes up to `mark` and may go out. */
   flush(mark: number): void {
     if (this.#placing !== undefined && mark >= this.#placing) this.#flushedTo = Math.max(this.#flushedTo, mark);

@@ -134,6 +134,10 @@ export class FileContent {
     return this.#dirty?.isDurable(mark) ?? true;
   }
 
+  get isUnderWay(): boolean {
+    return this.#dirty?.isUnderWay ?? true;
+  }
+
   /** Makes it so, as far as the journal's state allows it: see dirty-blocks.ts. */
   flush(mark: number): void {
     this.#dirty?.flush(mark);

@@ -157,8 +157,10 @@ export class WriteBack {
       const dirt = queue.dirts[queue.from++]!;
       if (dirt.state !== "queued") continue;
       // A later write may have joined it that has to wait.
-      if (dirt.after > committedPosition) dirt.content.dirty.wait(dirt);
-      else {
+      if (dirt.after > committedPosition) {
+        dirt.content.dirty.wait(dirt);
+        this.#contents.journal.dataWaits();
+      } else {
         taken.push(dirt);
         bytes += dirt.bytes.byteLength;
       }

@@ -94,6 +94,8 @@ export class FakeJournal {
     this.pump();
   }
 
+  dataWaits(): void {}
+
   pump(): void {
     for (const entry of this.entries) if (entry.position <= this.released) entry.data?.content.flush(entry.data.mark);
     for (;;) {
