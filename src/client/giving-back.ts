@@ -238,6 +238,7 @@ export class GivingBack {
       node.names = undefined;
       node.content?.drop();
       node.content = undefined;
+      node.map = undefined;
       node.isHeldAtLeader ||= hold;
       // What an earlier handle left to be released is needed again.
       if (hold) this.#holdsToRelease.delete(inode);

@@ -40,7 +40,7 @@ export function listAhead(
   const directory = leases.held(parent, "shared");
   const names = directory?.names;
   if (directory === undefined || names === undefined || names.isWhole) return undefined;
-  const { lookups } = directory;
+  const { lookups } = directory.use;
   if (names.knows(name)) {
     lookups.found += 1;
     return undefined;

@@ -54,6 +54,7 @@ import { type WriteBackLimits, writeBackLimits } from "./write-back-limits.ts";
 const closeTimeoutMs = 10_000;
 /** A change in the kernel's tree is asked for again at the latest after this time, whatever is left of the session. */
 const keptMsMax = 3_600_000;
+const emptyMap: KnownMap = { mappings: [], mappedBelow: wholeMap };
 /** Lost changes that are named in the log, of possibly thousands. */
 const namedMax = 20;
 
@@ -140,7 +141,7 @@ export class MountSession {
       root,
       quotas: this.quotas,
       contentOf: (node) => this.contentOf(node),
-      made: (node) => this.#equip(node, true, { mappings: [], mappedBelow: wholeMap }),
+      made: (node) => this.#equip(node, true, emptyMap),
     });
   }
 
@@ -215,7 +216,10 @@ export class MountSession {
 
   /** The content of a file whose node is under a lease. */
   contentOf(node: Node): FileContent {
-    if (node.content === undefined) throw new Error(`inode ${node.inode} is no file under a lease`);
+    if (node.content !== undefined) return node.content;
+    if (node.map === undefined) throw new Error(`inode ${node.inode} is no file under a lease`);
+    node.content = this.contents.make(node, node.map);
+    node.map = undefined;
     return node.content;
   }
 
@@ -314,7 +318,8 @@ export class MountSession {
   #equip(node: Node, isNew: boolean, map: KnownMap): void {
     const { type } = node.record.attributes;
     node.names = type === "directory" ? new DirectoryNames(isNew || isEmpty(node.record)) : undefined;
-    node.content = type === "file" ? this.contents.make(node, map) : undefined;
+    node.content = undefined;
+    node.map = type === "file" ? map : undefined;
   }
 
   #nameLost(): void {

@@ -55,16 +55,18 @@ export function readNextFiles(mount: MountSession, file: Node): void {
   const { parent, parentCookie } = file.record;
   const directory = mount.leases.get(parent);
   const names = directory?.names;
-  if (directory === undefined || names === undefined || directory.filesInRow?.cookie === parentCookie) return;
-  directory.filesInRow ??= new FilesInRow();
-  const row = directory.filesInRow;
+  if (directory === undefined || names === undefined) return;
+  const row = directory.use.files;
+  if (row.cookie === parentCookie) return;
   row.note(parentCookie, names.list(row.cookie, nearEntries) ?? []);
   const { lacking } = row;
   if (lacking === 0) return;
   const entries = names.list(row.aheadUpTo, lacking) ?? [];
   for (const { entry } of entries) {
     const next = entry.type === "file" ? mount.leases.held(entry.inode, "shared") : undefined;
-    if (next?.content !== undefined) mount.contents.reader.readBeginning(next.content, beginningBytes);
+    if (next !== undefined && next.mode !== "split") {
+      mount.contents.reader.readBeginning(mount.contentOf(next), beginningBytes);
+    }
   }
   row.ahead += entries.length;
   row.aheadUpTo = entries.at(-1)?.entry.cookie ?? row.aheadUpTo;

@@ -13,9 +13,9 @@
  */
 import type { InodeRecord } from "../namespace/model.ts";
 import type { LeaseMode } from "../wire/catalogue/leader.ts";
-import type { FileContent } from "./content/file-content.ts";
+import type { FileContent, KnownMap } from "./content/file-content.ts";
 import type { DirectoryNames } from "./directory-names.ts";
-import type { FilesInRow } from "./next-files.ts";
+import { DirectoryUse } from "./directory-use.ts";
 
 export class Node {
   readonly inode: number;
@@ -29,6 +29,8 @@ export class Node {
   grant = 0;
   /** Names that are known; for a directory under a lease. */
   names: DirectoryNames | undefined;
+  /** For a file under a lease: its chunk map, as it came, until `content` is made of it. */
+  map: KnownMap | undefined;
   /** For a file under a lease, from its first use on. */
   content: FileContent | undefined;
   /** Open handles here: they outlive leases. */
@@ -64,17 +66,19 @@ export class Node {
   lastUsedMs = 0;
   /** A page of the directory's names is being asked for. */
   loading: Promise<void> | undefined;
-  /** Names of this directory that were looked up since a page was fetched ahead: at hand, and asked for. See listing.ts. */
-  readonly lookups = { found: 0, asked: 0 };
-  /** Of a directory: see next-files.ts. */
-  filesInRow: FilesInRow | undefined;
-  /** Entries of this directory that were looked up, or removed, while their leases were elsewhere: see siblings.ts. */
-  readonly lackedInRow: Record<LeaseMode, number> = { shared: 0, exclusive: 0, split: 0 };
+  /** Made when it is needed: few of very many nodes are directories that somebody goes through. */
+  #use: DirectoryUse | undefined;
 
   constructor(inode: number, record: InodeRecord, file?: Node) {
     this.inode = inode;
     this.file = file;
     this.record = record;
+  }
+
+  /** Of a directory. */
+  get use(): DirectoryUse {
+    this.#use ??= new DirectoryUse();
+    return this.#use;
   }
 
   /** The one thing that others may have changed under our shared lease: see access-times.ts. */

@@ -41,17 +41,17 @@ export function takeSiblings(
   if (taken === undefined || siblings === undefined) return undefined;
   const inodes = siblings.map((sibling) => sibling.entry.inode);
   return mount.leases.acquireMany(inodes, taken, operation).then((hasAll) => {
-    if (!hasAll) directory!.lackedInRow[mode] = -aloneAfterFailure;
+    if (!hasAll) directory!.use.lackedInRow[mode] = -aloneAfterFailure;
   });
 }
 
 /** Counts the entry. Undefined: it is to be asked for alone. */
 function modeToTake({ leases }: MountSession, directory: Node, mode: LeaseMode): LeaseMode | undefined {
-  const { lackedInRow } = directory;
+  const { lackedInRow } = directory.use;
   lackedInRow[mode] += 1;
   if (lackedInRow[mode] < 0) return undefined;
   const above = leases.get(directory.record.parent);
-  const isTree = above !== undefined && above !== directory && above.lackedInRow.exclusive > 0;
+  const isTree = above !== undefined && above !== directory && above.use.lackedInRow.exclusive > 0;
   if (isTree || lackedInRow.exclusive > 1) return "exclusive";
   return lackedInRow[mode] > 1 ? mode : undefined;
 }

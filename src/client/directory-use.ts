@@ -1,0 +1,12 @@
+/** How a directory is gone through here: counts that tell what will be wanted next. */
+import type { LeaseMode } from "../wire/catalogue/leader.ts";
+import { FilesInRow } from "./next-files.ts";
+
+export class DirectoryUse {
+  /** Names that were looked up since a page was fetched ahead: at hand, and asked for. See listing.ts. */
+  readonly lookups = { found: 0, asked: 0 };
+  /** Entries that were looked up, or removed, while their leases were elsewhere: see siblings.ts. */
+  readonly lackedInRow: Record<LeaseMode, number> = { shared: 0, exclusive: 0, split: 0 };
+  /** Files that were read: see next-files.ts. */
+  readonly files = new FilesInRow();
+}
