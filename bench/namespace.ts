@@ -81,7 +81,16 @@ function measure(label: string, count: number, work: () => void): void {
 
 function run(label: string, state: State, directories: number, filesEach: number): void {
   const driver = new Driver(state);
-  driver.leader({ kind: "createVolume", name: "bench", replicas: 1, uid: 0, gid: 0, mode: 0o755, groups: [] });
+  driver.leader({
+    kind: "createVolume",
+    name: "bench",
+    replicas: 1,
+    inSyncMin: 1,
+    uid: 0,
+    gid: 0,
+    mode: 0o755,
+    groups: [],
+  });
   driver.leader({ kind: "openSession", clientId: "bench", volume: 1, host: "bench" });
   let next = 0;
   let left = 0;

@@ -187,6 +187,7 @@ class Quickstart {
     await askLeader(this.#platform, leaders, createVolume, {
       name: volume,
       replicas: Math.min(2, plan.addresses.length),
+      inSyncMin: 1,
       uid: 0,
       gid: 0,
       mode: 0o755,

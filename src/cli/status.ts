@@ -84,8 +84,10 @@ function printStatus(status: ClusterStatus): void {
   if (status.volumes.length > 0) {
     print("");
     printTable([
-      ["VOLUME", "REPLICAS", "INODES"],
-      ...status.volumes.map((volume) => [volume.name, String(volume.replicas), String(volume.inodeCount)]),
+      ["VOLUME", "REPLICAS", "IN SYNC, MIN", "INODES"],
+      ...status.volumes.map(({ name, replicas, inSyncMin, inodeCount }) =>
+        [name, replicas, inSyncMin, inodeCount].map(String),
+      ),
     ]);
   }
   if (status.sessions.length > 0) {

@@ -6,7 +6,7 @@ import { sleep } from "../platform/clock.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { print, thisProcess } from "../platform/processes.ts";
-import { createVolume, deleteVolume, readStatus, setReplicas } from "../wire/catalogue/admin.ts";
+import { createVolume, deleteVolume, readStatus, setCopies } from "../wire/catalogue/admin.ts";
 import { changeRules } from "../wire/catalogue/placement.ts";
 import { askLeader } from "./admin.ts";
 import { applyRulesCommand } from "./apply-rules.ts";
@@ -19,6 +19,13 @@ import { type ClusterOptions, findCluster } from "./running.ts";
 interface ShownOptions extends ClusterOptions {
   readonly json: boolean;
 }
+
+interface CopiesWanted {
+  readonly replicas: number;
+  readonly inSyncMin: number;
+}
+
+const inSyncMinHelp = "a write is done only with so many copies in sync, 1 to the replicas; with fewer it waits";
 
 export function volumeCommand(): Command {
   return new Command("volume")
@@ -37,14 +44,16 @@ function createCommand(): Command {
   return withCluster(new Command("create").argument("<name>", "1 to 64 of A–Z a–z 0–9 . _ -"))
     .description("Make a volume; its root belongs to the user who runs this.")
     .option("--replicas <number>", "copies of every byte, on as many stores", wholeNumber(1, 8), 2)
+    .option("--in-sync-min <number>", inSyncMinHelp, wholeNumber(1, 8), 1)
     .addOption(jsonOption())
     .addHelpText("after", "\nExample:\n  brine volume create photos 127.0.0.1:7411")
-    .action(async (name: string, address: string | undefined, options: ShownOptions & { replicas: number }) => {
+    .action(async (name: string, address: string | undefined, options: ShownOptions & CopiesWanted) => {
       const { platform, addresses } = await findCluster(address, options);
       const { uid, gid } = thisProcess;
       const { volume } = await askLeader(platform, addresses, createVolume, {
         name,
         replicas: options.replicas,
+        inSyncMin: options.inSyncMin,
         uid,
         gid,
         mode: 0o755,
@@ -66,10 +75,11 @@ function listCommand(): Command {
         return;
       }
       printTable([
-        ["NAME", "REPLICAS", "INODES", "CHUNKS"],
+        ["NAME", "REPLICAS", "IN SYNC, MIN", "INODES", "CHUNKS"],
         ...volumes.map((volume) => [
           volume.deleted ? `${volume.name} (being deleted)` : volume.name,
           String(volume.replicas),
+          String(volume.inSyncMin),
           String(volume.inodeCount),
           String(volume.chunkCount),
         ]),
@@ -94,6 +104,7 @@ function showCommand(): Command {
       printTable([
         ["name", volume.name],
         ["replicas", String(volume.replicas)],
+        ["in sync, min", String(volume.inSyncMin)],
         ["inodes", String(volume.inodeCount)],
         ["chunks", String(volume.chunkCount)],
         ["created", new Date(Number(volume.createdNs / 1_000_000n)).toISOString()],
@@ -105,17 +116,18 @@ function showCommand(): Command {
 function setCommand(): Command {
   return withCluster(new Command("set").argument("<name>"))
     .description(
-      "Change a volume while it is in use: how many copies of every byte there are, and what keeps them apart.",
+      "Change a volume while it is in use: how many copies of every byte there are, how few take writes, what keeps them apart.",
     )
     .option(
       "--replicas <number>",
       "copies of every byte, on as many stores; files under a placement rule have what that says",
       wholeNumber(1, 8),
     )
+    .option("--in-sync-min <number>", inSyncMinHelp, wholeNumber(1, 8))
     .option("--failure-domain <key>", "copies go to stores that differ in this label, if there are (default: host)")
     .addHelpText(
       "after",
-      "\nExample:\n  brine volume set photos --replicas 3 --data ./brine-data\n  brine volume set photos --failure-domain rack",
+      "\nExample:\n  brine volume set photos --replicas 3 --data ./brine-data\n  brine volume set photos --failure-domain rack\n  brine volume set photos --in-sync-min 2",
     )
     .action(setVolume);
 }
@@ -123,21 +135,26 @@ function setCommand(): Command {
 async function setVolume(
   name: string,
   address: string | undefined,
-  options: ClusterOptions & { replicas?: number; failureDomain?: string },
+  options: ClusterOptions & Partial<CopiesWanted> & { failureDomain?: string },
 ): Promise<void> {
-  const { replicas, failureDomain: key } = options;
-  if (replicas === undefined && key === undefined) {
-    throw new BrineError("invalid", "nothing is to be changed", { advice: "give --replicas or --failure-domain" });
+  const { replicas, inSyncMin, failureDomain: key } = options;
+  if (replicas === undefined && inSyncMin === undefined && key === undefined) {
+    const advice = "give --replicas, --in-sync-min or --failure-domain";
+    throw new BrineError("invalid", "nothing is to be changed", { advice });
   }
   const { platform, addresses } = await findCluster(address, options);
-  if (replicas !== undefined) await askLeader(platform, addresses, setReplicas, { name, replicas });
+  if (replicas !== undefined || inSyncMin !== undefined)
+    await askLeader(platform, addresses, setCopies, { name, replicas, inSyncMin });
   if (key !== undefined) {
     const change = { kind: "failureDomain", key } as const;
     await askLeader(platform, addresses, changeRules, { volume: name, change });
   }
   const copies = replicas === undefined ? "" : ` gets ${replicas} copies`;
+  const minimum = inSyncMin === undefined ? "" : ` takes writes with ${inSyncMin} copies in sync or more`;
   const domain = key === undefined ? "" : ` keeps copies apart by ${key}`;
-  print(`volume ${name}${[copies, domain].filter(Boolean).join(" and")}; "brine status --watch" shows how far it is`);
+  const changes = [copies, minimum, domain].filter(Boolean).join(" and");
+  const far = copies === "" && domain === "" ? "" : '; "brine status --watch" shows how far it is';
+  print(`volume ${name}${changes}${far}`);
 }
 
 function deleteCommand(): Command {

@@ -133,7 +133,9 @@ export class MountSession {
       quotas: this.quotas,
       limits,
       execute: (node, operation, data) => changePinned(this, node, operation, data),
+      readInSyncMins: () => this.placement.refresh(),
     });
+    this.placement.onInSyncMins = (inSyncMins) => this.contents.learnInSyncMins(inSyncMins);
     const { volume, root } = session.volume;
     this.tables = new CachedTables({
       leases: this.leases,

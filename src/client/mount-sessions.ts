@@ -36,6 +36,7 @@ export class MountSessions {
     this.#target = target;
     this.#waits = waits;
     waits.silentLeader = () => this.#current?.session.silentLeader;
+    waits.lackOfCopies = () => this.#current?.contents.lackOfCopies;
   }
 
   /** Opens the first one. Errors: those of Session.open, also when no server answers for some seconds. */

@@ -35,6 +35,7 @@ const kinds: readonly (readonly [string, WaitKind])[] = [
   ["a new session", "leader"],
   ["store", "store"],
   ["space on store", "store"],
+  ["volume ", "store"],
   ["what is being read ahead", "store"],
 ];
 

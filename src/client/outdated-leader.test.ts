@@ -9,7 +9,7 @@ import { Service } from "../wire/service.ts";
 import { Session } from "./session.ts";
 
 const volume = {
-  ...{ volume: 1, name: "home", replicas: 1, root: 1, createdNs: 0n, deleted: false },
+  ...{ volume: 1, name: "home", replicas: 1, inSyncMin: 1, root: 1, createdNs: 0n, deleted: false },
   ...{ inodeCount: 1, chunkCount: 0, quotaVersion: 0 },
 };
 

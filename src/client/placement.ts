@@ -1,9 +1,10 @@
 /**
- * Where the volume says that its files go: its placement rules, and which groups belong to which pool. Known here, so that a file that
+ * Where the volume says that its files go: its placement rules, which groups belong to which pool, and how few members in sync
+ * groups take writes with. Known here, so that a file that
  * is made gets its pool in the moment in which it is made.
  *
  * The leader has them read when a session begins, after each connection, and whenever they change; `brine volume rules` ends
- * when all clients have read what is new.
+ * when all clients have read what is new, and `brine volume set --in-sync-min` when none is left that doesn't know it.
  */
 import { textOf } from "../namespace/byte-strings.ts";
 import { groupOfChunk } from "../namespace/model.ts";
@@ -22,6 +23,8 @@ export class Placement {
   #rules = new PathRules([]);
   #version = -1;
   #poolsOfGroups: ReadonlyMap<number, number> = new Map();
+  /** Of all groups of the volume, whenever they were read. */
+  onInSyncMins: (inSyncMins: ReadonlyMap<number, number>) => void = () => {};
 
   constructor(session: Session, log: Logger, paths: DirectoryPaths) {
     this.#session = session;
@@ -36,6 +39,7 @@ export class Placement {
     if (placement.version < this.#version) return;
     this.#version = placement.version;
     this.#poolsOfGroups = new Map(groups.map(({ group, pool }) => [group, pool]));
+    this.onInSyncMins(new Map(groups.map(({ group, inSyncMin }) => [group, inSyncMin])));
     try {
       this.#rules = new PathRules(placement.rules);
     } catch (error) {

@@ -39,6 +39,26 @@ test("a long wait is reported once, with what it waits for, and goes on", async 
   assert.equal(await waits.idle(0), true);
 });
 
+test("who waits for data that can't go to the stores is told why", async () => {
+  const { waits } = make();
+  waits.lackOfCopies = () => "volume home wants 2 in-sync copies, group 3 has 1: store 2 at b:1 is away or behind";
+  const gate = Promise.withResolvers<void>();
+  const waitFor = (name: string, waitsFor: string) =>
+    waits.run(name, 7, undefined, (operation) => {
+      operation.waitsFor = waitsFor;
+      return gate.promise;
+    });
+  const running = [
+    waitFor("fsync", "the leader, to commit earlier changes"),
+    waitFor("read", "lease (shared) on inode 7"),
+  ];
+  const [fsync, read] = waits.list();
+  assert.match(fsync!.waitsFor, /^the leader, to commit earlier changes; volume home wants 2 in-sync copies/);
+  assert.equal(read!.waitsFor, "lease (shared) on inode 7");
+  gate.resolve();
+  await Promise.all(running);
+});
+
 test("who waits for a leader that doesn't answer is told which, and for how long it has been silent", async () => {
   const { lines, clock, waits } = make();
   waits.silentLeader = () => "the leader at 10.0.0.1:7411 has not answered for 9.8 s";

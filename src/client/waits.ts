@@ -20,6 +20,9 @@ const reportAfterMs = 10_000;
 /** How late a report or a soft time-out may come. */
 const sweepMs = 1_000;
 
+/** Who waits until fewer dirty bytes are in memory. */
+export const waitsForRoom = "earlier writes to reach the stores";
+
 /** What `brine waits` shows of one operation. */
 export interface WaitView {
   readonly operation: string;
@@ -98,6 +101,8 @@ export class Waits {
   readonly #active = new Set<Operation>();
   /** Who leads and has not answered for some time, if that is so: it is what all wait for who wait for the leader. */
   silentLeader: () => string | undefined = () => undefined;
+  /** Why data of this client can't go to the stores, if that is so: it is what all wait for who wait for their data. */
+  lackOfCopies: () => string | undefined = () => undefined;
   #sweep: Timer | undefined;
   #onIdle: (() => void)[] = [];
 
@@ -187,8 +192,9 @@ export class Waits {
 
   #whatFor({ waitsFor }: Operation): string {
     const kind = kindOfWait(waitsFor);
+    const lack = kind === "commit" || waitsFor === waitsForRoom ? this.lackOfCopies() : undefined;
     const silent = kind === "client" || kind === "store" ? undefined : this.silentLeader();
-    return silent === undefined ? waitsFor : `${waitsFor}; ${silent}`;
+    return [waitsFor, lack, silent].filter((part) => part !== undefined).join("; ");
   }
 
   /** Resolves when nothing is under way, cancelled bodies included, or after `timeoutMs`. True if all has ended. */

@@ -1,9 +1,11 @@
 /** What administrators ask: the cluster's state, and volumes. */
 import { BrineError } from "../errors/brine-error.ts";
 import { errno } from "../errors/errno.ts";
+import { fewestCopies } from "../namespace/in-sync-min.ts";
 import { defaultFailureDomain, type VolumeRecord } from "../namespace/model.ts";
+import { minimumProblems } from "../placement/below-minimum.ts";
 import { stays } from "../placement/plan-moves.ts";
-import type { BadFileRange, ClusterStatus, ServerStatus } from "../wire/catalogue/admin.ts";
+import type { BadFileRange, ClusterStatus, CopiesChange, ServerStatus } from "../wire/catalogue/admin.ts";
 import type { CopiesReport } from "./copies-report.ts";
 import type { Groups } from "./groups.ts";
 import type { Holdings } from "./holdings.ts";
@@ -73,17 +75,19 @@ export class Admin {
   async createVolume(request: {
     name: string;
     replicas: number;
+    inSyncMin: number;
     uid: number;
     gid: number;
     mode: number;
   }): Promise<{ volume: VolumeRecord }> {
     const { leader, groups } = this.#parts;
-    const { name, replicas } = request;
+    const { name, replicas, inSyncMin } = request;
     if (!/^[A-Za-z0-9._-]{1,64}$/.test(name)) {
       throw new BrineError("invalid", `"${name}" can't be a volume's name`, {
         advice: "use 1 to 64 of A–Z a–z 0–9 . _ -",
       });
     }
+    checkInSyncMin(inSyncMin, { replicas, fewest: replicas });
     if (leader.namespace.volumeByName(name) !== undefined) throw alreadyThere(name);
     const result = await leader.committer.execute({
       kind: "createVolume",
@@ -94,25 +98,37 @@ export class Admin {
     if (result.kind !== "made")
       throw new BrineError("invalid", `volume "${name}" can't be made: ${JSON.stringify(result)}`);
     await groups.made();
-    leader.log.info("volume created", { volume: name, replicas });
+    leader.log.info("volume created", { volume: name, replicas, inSyncMin });
     return { volume: leader.namespace.volume(result.id)! };
   }
 
-  /** The copies are made, or given up, afterwards. Errors: notFound, invalid. */
-  async setReplicas(name: string, replicas: number): Promise<void> {
-    const { leader, groups } = this.#parts;
-    const volume = volumeNamed(leader.namespace, name);
-    const roles = leader.namespace.stores().map(({ store }) => groups.moves.role(store));
-    const usable = roles.filter(stays).length;
-    if (replicas < 1 || usable < replicas) {
-      throw new BrineError("invalid", `${replicas} copies need as many stores; there are ${usable}`, {
-        advice: 'start more servers with the store role; see "brine store list"',
-      });
-    }
-    const result = await leader.committer.execute({ kind: "setReplicas", volume: volume.volume, replicas });
+  /**
+   * The copies are made, or given up, afterwards. Resolves when all clients know how many have to be in sync.
+   * Errors: notFound, invalid.
+   */
+  async setCopies({ name, ...change }: CopiesChange): Promise<void> {
+    const { leader, groups, placements } = this.#parts;
+    const { volume, ...before } = volumeNamed(leader.namespace, name);
+    const { replicas = before.replicas, inSyncMin = before.inSyncMin } = change;
+    if (change.replicas !== undefined) this.#checkStores(replicas);
+    checkInSyncMin(inSyncMin, { replicas, fewest: fewestCopies(replicas, leader.namespace.placement(volume)) });
+    const result = await leader.committer.execute({ kind: "setCopies", volume, replicas, inSyncMin });
+    if (result.kind === "failed" && result.errno === errno.EINVAL)
+      throw new BrineError("busy", `the rules of volume "${name}" were changed meanwhile`, { advice: "try it again" });
     if (result.kind !== "done") throw noVolume(name);
-    leader.log.info("volume changed", { volume: name, replicas });
+    leader.log.info("volume changed", { volume: name, replicas, inSyncMin });
     groups.look();
+    if (change.inSyncMin !== undefined) await placements.whenAllKnow(volume);
+  }
+
+  /** Errors: invalid. */
+  #checkStores(replicas: number): void {
+    const { leader, groups } = this.#parts;
+    const usable = leader.namespace.stores().filter(({ store }) => stays(groups.moves.role(store))).length;
+    if (replicas >= 1 && usable >= replicas) return;
+    throw new BrineError("invalid", `${replicas} copies need as many stores; there are ${usable}`, {
+      advice: 'start more servers with the store role; see "brine store list"',
+    });
   }
 
   async deleteVolume(name: string): Promise<void> {
@@ -216,6 +232,7 @@ export class Admin {
     if (badRanges.length > badRangesShown) {
       problems.push(`Bad copies: ${badRanges.length - badRangesShown} more ranges, see "brine status --json".`);
     }
+    problems.push(...minimumProblems(leader.namespace.groups(), leader.namespace.volumes()));
     problems.push(...placements.problems);
     if (space.isLow) problems.push("The metadata server's disk is full: new files are refused. Make room on it.");
     for (const session of sessions.all()) {
@@ -269,6 +286,15 @@ function rangeText({ volume, path, inode, offset, length, stores, isLost }: BadF
   const who = `store${stores.length === 1 ? "" : "s"} ${stores.join(", ")}`;
   if (!isLost) return `Bad copy of ${where} on ${who}: not repaired yet, another store has them.`;
   return `No good copy is left of ${where} (${who}): reading them fails with EIO. Write them anew, or restore the file.`;
+}
+
+/** @param fewest copies that the volume or a rule of it makes. Errors: invalid. */
+function checkInSyncMin(inSyncMin: number, { replicas, fewest }: { replicas: number; fewest: number }): void {
+  if (inSyncMin >= 1 && inSyncMin <= fewest) return;
+  const copies = fewest < replicas ? `a placement rule makes ${fewest} copies` : `there are to be ${replicas} copies`;
+  throw new BrineError("invalid", `${inSyncMin} in sync can't be had: ${copies}`, {
+    advice: `ask for 1 to ${fewest} (--in-sync-min), or for more copies`,
+  });
 }
 
 function alreadyThere(name: string): BrineError {

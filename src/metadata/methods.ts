@@ -10,7 +10,7 @@ import {
   readClusterMetrics,
   readClusterWaits,
   readStatus,
-  setReplicas,
+  setCopies,
 } from "../wire/catalogue/admin.ts";
 import type { Role } from "../wire/catalogue/handshake.ts";
 import {
@@ -230,8 +230,8 @@ function registerAdminMethods(methods: Methods): void {
   methods.on(["admin"], explainInode, ({ inodeReports }, body) => inodeReports.explain(body));
   methods.on(["admin"], readClusterMetrics, ({ clusterMetrics }, body) => clusterMetrics.read(body));
   methods.on(["admin"], checkChunks, ({ chunkCheck }, body) => chunkCheck.part(body));
-  methods.on(["admin"], setReplicas, async ({ admin }, body) => {
-    await admin.setReplicas(body.name, body.replicas);
+  methods.on(["admin"], setCopies, async ({ admin }, body) => {
+    await admin.setCopies(body);
     return {};
   });
   methods.on(["admin"], orderScrub, ({ scrubs }, body) => scrubs.order(body));

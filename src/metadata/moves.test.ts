@@ -161,7 +161,7 @@ function hasMember(members: readonly { store: number }[], store: number): boolea
 test("copies come and go at run time: 2, 3, 1", async () => {
   const { harness, stores, client } = await cluster("a", "b", "c");
   for (const replicas of [3, 1]) {
-    await harness.parts.admin.setReplicas("home", replicas);
+    await harness.parts.admin.setCopies({ name: "home", replicas, inSyncMin: undefined });
     await settled(harness, stores, { sessions: [client] });
     const groups = harness.leader.namespace.groups();
     assert.ok(
@@ -169,8 +169,46 @@ test("copies come and go at run time: 2, 3, 1", async () => {
       `${replicas}`,
     );
   }
-  await assert.rejects(harness.parts.admin.setReplicas("home", 4), (error) => hasCode(error, "invalid"));
-  await assert.rejects(harness.parts.admin.setReplicas("none", 1), (error) => hasCode(error, "notFound"));
+  await assert.rejects(harness.parts.admin.setCopies({ name: "home", replicas: 4, inSyncMin: undefined }), (error) =>
+    hasCode(error, "invalid"),
+  );
+  await assert.rejects(harness.parts.admin.setCopies({ name: "none", replicas: 1, inSyncMin: undefined }), (error) =>
+    hasCode(error, "notFound"),
+  );
+});
+
+test("how few copies in sync take writes: refused beyond what is made, and done when all clients know", async () => {
+  const { harness, client } = await cluster("a", "b");
+  const { admin, placements } = harness.parts;
+  const set = (replicas: number | undefined, inSyncMin: number | undefined) =>
+    admin.setCopies({ name: "home", replicas, inSyncMin });
+  await assert.rejects(set(undefined, 3), /3 in sync can't be had: there are to be 2 copies/);
+  await assert.rejects(set(undefined, 0), (error) => hasCode(error, "invalid"));
+  const told = client.peer.bodies("client.placementChanged").length;
+  await set(undefined, 2);
+  assert.equal(client.peer.bodies("client.placementChanged").length, told + 1);
+  assert.ok(placements.read(client.session).groups.every(({ inSyncMin }) => inSyncMin === 2));
+  await assert.rejects(set(1, undefined), /2 in sync can't be had: there are to be 1 copies/);
+  const rule = { syntax: "glob" as const, pattern: "*", replicas: 1, labels: [] };
+  const adding = placements.change({ volume: "home", change: { kind: "add", position: 0, rule } });
+  await assert.rejects(adding, /takes writes with 2 copies in sync or more, a rule makes 1/);
+  await set(1, 1);
+});
+
+test("a client that can't be told of a minimum is waited for until its session has ended", async () => {
+  const { harness, stores, client } = await cluster("a", "b");
+  client.peer.close("cut off, says the test");
+  let done = false;
+  const setting = harness.parts.admin.setCopies({ name: "home", replicas: undefined, inSyncMin: 2 }).then(() => {
+    done = true;
+  });
+  await harness.pass(5_000, { stores });
+  assert.equal(done, false);
+  const waits = harness.leader.waits.list().map(({ what }) => what);
+  assert.ok(waits.includes("clients to know a volume's setting"), waits.join());
+  await harness.pass(10_000, { stores });
+  await setting;
+  assert.equal(harness.parts.sessions.count, 0);
 });
 
 test("an added store gets its share of the groups", async () => {

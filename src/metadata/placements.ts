@@ -7,6 +7,7 @@
 import { BrineError } from "../errors/brine-error.ts";
 import { errno } from "../errors/errno.ts";
 import { FileError } from "../errors/file-error.ts";
+import { inSyncMinOf } from "../namespace/in-sync-min.ts";
 import type { PlacementRecord } from "../namespace/model.ts";
 import { rulesMax } from "../namespace/model.ts";
 import { asksTheSame, labelsText } from "../namespace/store-labels.ts";
@@ -35,10 +36,18 @@ export class Placements {
 
   // --- for clients ---
 
-  read({ volume }: Session): { placement: PlacementRecord; groups: { group: number; pool: number }[] } {
+  /** See readPlacement. */
+  read({ volume }: Session): {
+    placement: PlacementRecord;
+    groups: { group: number; pool: number; inSyncMin: number }[];
+  } {
     const { namespace } = this.#parts.leader;
+    const record = namespace.volume(volume)!;
     const groups = namespace.groups().filter((group) => group.volume === volume);
-    return { placement: namespace.placement(volume), groups: groups.map(({ group, pool }) => ({ group, pool })) };
+    return {
+      placement: namespace.placement(volume),
+      groups: groups.map((one) => ({ group: one.group, pool: one.pool, inSyncMin: inSyncMinOf(one, record) })),
+    };
   }
 
   /** See readPath. Errors: FileError ENOENT. */
@@ -81,10 +90,12 @@ export class Placements {
   /** Errors: notFound, invalid, busy. */
   async change({ volume: name, change }: RulesChange): Promise<RulesShown> {
     const { leader, groups } = this.#parts;
-    const { volume, replicas } = volumeNamed(this.#parts.leader.namespace, name);
+    const { volume, replicas, inSyncMin } = volumeNamed(this.#parts.leader.namespace, name);
     const before = leader.namespace.placement(volume);
     const failureDomain = change.kind === "failureDomain" ? checkedLabelKey(change.key) : before.failureDomain;
     const rules = changedRules(rulesOf(before, replicas), change);
+    const fewest = Math.min(replicas, ...rules.map((rule) => rule.replicas));
+    if (fewest < inSyncMin) throw tooFewCopies(name, fewest, inSyncMin);
     const pools = rules
       .filter((rule) => !before.pools.some((pool) => asksTheSame(pool, rule)))
       .map((rule) => ({ replicas: rule.replicas, labels: rule.labels, groups: this.#choose(rule, failureDomain) }));
@@ -101,6 +112,31 @@ export class Placements {
     await groups.made();
     await this.#tellClients(volume);
     return this.show(name);
+  }
+
+  /**
+   * Resolves when all clients have read what is committed by now. One that can't be told may go on by what it knows until it comes
+   * back, and then reads it, or until its session has ended: it is waited for.
+   */
+  async whenAllKnow(volume: number): Promise<void> {
+    const { leader, sessions } = this.#parts;
+    const { lifetime, timeouts } = leader;
+    const unaware = new Set(sessions.all().filter((session) => session.volume === volume));
+    const wait = leader.waits.begin("clients to know a volume's setting", () => ({
+      volume,
+      clients: [...unaware].map(({ host }) => host).join(", "),
+    }));
+    try {
+      for (;;) {
+        await Promise.all([...unaware].map((session) => this.#tell(session, () => unaware.delete(session))));
+        for (const session of unaware) if (sessions.get(session.id) !== session) unaware.delete(session);
+        if (unaware.size === 0) return;
+        await lifetime.sleep(timeouts.retryMs);
+        if (lifetime.stopped) throw new BrineError("notServing", "the metadata server stops");
+      }
+    } finally {
+      wait.end();
+    }
   }
 
   /** Sentences for `brine status`: what can't be met. */
@@ -130,14 +166,20 @@ export class Placements {
   }
 
   async #tellClients(volume: number): Promise<void> {
-    const { leader, sessions } = this.#parts;
-    const peers = sessions.all().flatMap((one) => (one.volume === volume && one.peer !== undefined ? [one.peer] : []));
-    const options = { timeoutMs: leader.timeouts.clientAnswerMs, urgent: true };
-    await Promise.all(
-      peers.map((peer) =>
-        peer.request(placementChanged, {}, options).catch(() => peer.close("it did not read the placement rules")),
-      ),
-    );
+    const clients = this.#parts.sessions.all().filter((session) => session.volume === volume);
+    await Promise.all(clients.map((session) => this.#tell(session, () => {})));
+  }
+
+  /** Never rejects: who doesn't read it is cut off. */
+  async #tell({ peer }: Session, known: () => void): Promise<void> {
+    if (peer === undefined) return;
+    try {
+      const timeoutMs = this.#parts.leader.timeouts.clientAnswerMs;
+      await peer.request(placementChanged, {}, { timeoutMs, urgent: true });
+      known();
+    } catch {
+      peer.close("it did not read the placement rules");
+    }
   }
 }
 
@@ -188,6 +230,16 @@ function checkTarget({ replicas, labels }: ShownRule): void {
   if (new Set(labels.map(({ key }) => key)).size < labels.length) {
     throw new BrineError("invalid", "a store has one value of a label: name each key once");
   }
+}
+
+function tooFewCopies(name: string, copies: number, inSyncMin: number): BrineError {
+  return new BrineError(
+    "invalid",
+    `volume "${name}" takes writes with ${inSyncMin} copies in sync or more, a rule makes ${copies}`,
+    {
+      advice: `let rules make ${inSyncMin} copies or more, or lower it: brine volume set ${name} --in-sync-min ${copies}`,
+    },
+  );
 }
 
 function refusalOf(name: string, result: { kind: string; errno?: number }): BrineError {

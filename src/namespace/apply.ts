@@ -39,9 +39,9 @@ import { rename } from "./operations/rename.ts";
 import { rmdir } from "./operations/rmdir.ts";
 import { setAccessControlList } from "./operations/set-access-control-list.ts";
 import { setAttributes } from "./operations/set-attributes.ts";
+import { setCopies } from "./operations/set-copies.ts";
 import { setPlacement } from "./operations/set-placement.ts";
 import { setQuota } from "./operations/set-quota.ts";
-import { setReplicas } from "./operations/set-replicas.ts";
 import { setStoreLabels } from "./operations/set-store-labels.ts";
 import { setStoreStatus } from "./operations/set-store-status.ts";
 import { unlink } from "./operations/unlink.ts";
@@ -84,7 +84,7 @@ const leaderOperations: {
   reapOrphan,
   chunksDeleted,
   createVolume,
-  setReplicas,
+  setCopies,
   setQuota,
   countTree,
   deleteVolume,

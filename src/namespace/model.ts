@@ -177,6 +177,8 @@ export const volumeRecord = struct({
   volume: u16,
   name: text(64),
   replicas: u8,
+  /** Its groups take writes with so many members in sync, or more: see namespace/in-sync-min.ts. */
+  inSyncMin: u8,
   root: u64,
   createdNs: i64,
   /** Its inodes and chunks are being removed; it can't be mounted. */

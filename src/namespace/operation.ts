@@ -152,13 +152,17 @@ export const operation = union({
   createVolume: struct({
     name: text(64),
     replicas: u8,
+    inSyncMin: u8,
     uid: u32,
     gid: u32,
     mode: u16,
     groups: list(list(groupMember, 16), 256),
   }),
-  /** The number of copies of a volume; its groups get the members that this takes later, one by one. */
-  setReplicas: struct({ volume: u16, replicas: u8 }),
+  /**
+   * The number of copies of a volume, and how few of them have to be in sync for its groups to take writes. Its groups get the
+   * members that this takes later, one by one. ENOENT, EINVAL.
+   */
+  setCopies: struct({ volume: u16, replicas: u8, inSyncMin: u8 }),
   /**
    * Sets the limits of a quota; none at all: it ends. On a directory (`tree`) what is in it is then counted step by step, or
    * taken out again: `countTree`. ENOENT, ENOTDIR, EINVAL (the volume's root, or quotas of directories would nest), EBUSY

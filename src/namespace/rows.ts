@@ -5,7 +5,7 @@ import { BrineError } from "../errors/brine-error.ts";
 import { fileType, inodeGrantMax, name } from "./model.ts";
 
 /** Version of everything in the state. Another one is refused; 1 and 2 were never released. */
-export const formatVersion = 4;
+export const formatVersion = 5;
 export const formatRow = struct({ version: u32 });
 
 /** Counters; written once a batch. */

@@ -154,7 +154,7 @@ export class SimulatedCluster {
     await this.#ask((peer) =>
       peer.request(
         createVolume,
-        { name: volumeName, replicas, ...owner, mode: rootMode },
+        { name: volumeName, replicas, inSyncMin: 1, ...owner, mode: rootMode },
         { timeoutMs: adminTimeoutMs },
       ),
     );

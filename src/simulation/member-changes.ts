@@ -1,15 +1,18 @@
 /**
- * What an operator does with stores while applications work and faults happen: more copies and fewer, stores drained and taken
+ * What an operator does with stores while applications work and faults happen: more copies and fewer, and how few take writes, stores drained and taken
  * back, away for longer than they are waited for, dead for good, and new ones in their place. In the end all is as at the start:
  * as many copies, nobody draining.
  */
-import { changeStore, setReplicas } from "../wire/catalogue/admin.ts";
+import { changeStore, setCopies } from "../wire/catalogue/admin.ts";
 import { Attempts } from "./attempts.ts";
+import type { CopiesWatch } from "./checkers/copies.ts";
 import { rebuildAfterMs, type SimulatedCluster, volumeName } from "./cluster.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 import type { SimulatedServer } from "./simulated-server.ts";
 
 export const replicasAtRest = 2;
+const inSyncMinAtRest = 1;
+const copiesMax = 3;
 /** A store that is gone for good has a place in some groups for so long, before another fault may strike there too. */
 const removalMsMax = 20_000;
 const newStoresMax = 3;
@@ -21,25 +24,35 @@ export class MemberChanges {
   readonly #attempts: Attempts;
   /** What was done, for the log of a failure. */
   readonly done = new Map<string, number>();
+  readonly #watch: CopiesWatch;
   #newStores = 0;
+  #inSyncMin = inSyncMinAtRest;
 
-  constructor(cluster: SimulatedCluster, random: SimulatedRandom, wait: (ms: number) => Promise<void>) {
+  constructor(
+    cluster: SimulatedCluster,
+    random: SimulatedRandom,
+    wait: (ms: number) => Promise<void>,
+    watch: CopiesWatch,
+  ) {
     this.#cluster = cluster;
     this.#random = random;
     this.#wait = wait;
+    this.#watch = watch;
     this.#attempts = new Attempts(cluster, "MEMBERS");
   }
 
   /** One change after the other until `over`; then back to what was at the start. */
   async run(over: () => boolean): Promise<void> {
     const changes = {
-      copies: () => this.#setReplicas(this.#random.between(1, 3)),
+      copies: () => this.#setCopies({ replicas: this.#random.between(1, copiesMax) }),
+      minimum: () => this.#setCopies({ inSyncMin: this.#random.between(1, copiesMax) }),
       drain: () => this.#change(this.#random.pick(this.#cluster.stores), "drain"),
       add: () => this.#change(this.#random.pick(this.#cluster.stores), "add"),
       away: () => this.#away(),
       death: () => this.#death(),
       join: () => this.#join(),
     };
+    await this.#setCopies({ inSyncMin: this.#random.between(1, replicasAtRest) });
     while (!over()) {
       await this.#wait(this.#random.between(100, 3_000));
       const kind = this.#random.pick(Object.keys(changes) as (keyof typeof changes)[]);
@@ -48,12 +61,16 @@ export class MemberChanges {
       await changes[kind]();
     }
     for (const store of this.#cluster.stores) await this.#change(store, "add");
-    await this.#setReplicas(replicasAtRest);
+    await this.#setCopies({ replicas: replicasAtRest, inSyncMin: inSyncMinAtRest });
   }
 
-  async #setReplicas(replicas: number): Promise<void> {
-    this.#attempts.log("copies", { replicas });
-    await this.#attempts.make(() => this.#cluster.request(setReplicas, { name: volumeName, replicas }));
+  async #setCopies(change: { replicas?: number; inSyncMin?: number }): Promise<void> {
+    const { replicas, inSyncMin = this.#inSyncMin } = change;
+    this.#attempts.log("copies", change);
+    this.#watch.asked(inSyncMin);
+    const request = { name: volumeName, replicas, inSyncMin: change.inSyncMin };
+    if (await this.#attempts.make(() => this.#cluster.request(setCopies, request))) this.#inSyncMin = inSyncMin;
+    this.#watch.set(this.#inSyncMin);
   }
 
   async #change(server: SimulatedServer, change: "add" | "drain" | "remove"): Promise<boolean> {

@@ -1,5 +1,6 @@
 /** The operator of a simulated cluster: what of it is changed while applications work, if anything. */
 import type { State } from "../namespace/state.ts";
+import type { CopiesWatch } from "./checkers/copies.ts";
 import { checkPlacement } from "./checkers/placement.ts";
 import type { SimulatedCluster } from "./cluster.ts";
 import { LedgerChanges } from "./ledger-changes.ts";
@@ -22,10 +23,11 @@ export class Operator {
     random: SimulatedRandom,
     wait: (ms: number) => Promise<void>,
     volume: number,
+    copiesWatch: CopiesWatch,
   ) {
     this.#cluster = cluster;
     if (quotas) this.#quotas = new QuotaChanges(cluster, random.fork("quotas"), wait, volume);
-    if (members) this.#members = new MemberChanges(cluster, random.fork("members"), wait);
+    if (members) this.#members = new MemberChanges(cluster, random.fork("members"), wait, copiesWatch);
     if (rules) this.#rules = new RuleChanges(cluster, random.fork("rules"), wait);
     if (copies) this.#ledger = new LedgerChanges(cluster, random.fork("ledger"), wait);
   }

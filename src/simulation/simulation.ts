@@ -10,9 +10,11 @@
  * 6. The clients unmount. The members are compared once more, the servers stop, and the namespace is looked at.
  */
 import type { ClusterStatus } from "../wire/catalogue/admin.ts";
+import { Service } from "../wire/service.ts";
 import { Application } from "./application.ts";
 import { audit } from "./audit.ts";
 import { keepChecking } from "./checkers/chunks.ts";
+import { CopiesWatch } from "./checkers/copies.ts";
 import { checkCopiesEqual, checkOneLeader } from "./checkers/leaders.ts";
 import { checkCaches, checkExclusive } from "./checkers/leases.ts";
 import { LinearizabilityChecker } from "./checkers/linearizability.ts";
@@ -21,6 +23,7 @@ import { checkMetadata } from "./checkers/metadata.ts";
 import { Undecided, Violation } from "./checkers/violation.ts";
 import { layoutFor, rootMode, SimulatedCluster } from "./cluster.ts";
 import { Faults } from "./faults.ts";
+import type { Hooks } from "./hooks.ts";
 import { replicasAtRest } from "./member-changes.ts";
 import { Model } from "./model.ts";
 import { owner } from "./model-operations.ts";
@@ -68,6 +71,7 @@ class Simulation {
   readonly #random: SimulatedRandom;
   readonly #cluster: SimulatedCluster;
   readonly #faults: Faults;
+  readonly #copiesWatch: CopiesWatch;
   /** Somebody changes the cluster meanwhile. */
   readonly #isOperated: boolean;
   readonly #deadMounts = new Set<string>();
@@ -89,7 +93,8 @@ class Simulation {
     this.#random = this.#world.scheduler.random.fork("simulation");
     this.#isOperated = options.members === true || options.rules === true || options.copies === true;
     const layout = layoutFor(options, this.#random);
-    this.#cluster = new SimulatedCluster(this.#world, layout, ["one", "two"], options.hooks ?? {}, {
+    this.#copiesWatch = new CopiesWatch(() => this.#world.scheduler.nowUs);
+    this.#cluster = new SimulatedCluster(this.#world, layout, ["one", "two"], this.#hooks(), {
       onClientDeath: (mount) => {
         this.#deadMounts.add(mount);
         this.#riskyMounts.delete(mount);
@@ -163,7 +168,8 @@ class Simulation {
     this.#faults.start();
     const mourning = this.#watched(this.#mourn(enough));
     void this.#watched(keepChecking(this.#cluster, (ms) => this.#wait(ms), enough));
-    const operator = new Operator(this.#options, this.#cluster, this.#random, (ms) => this.#wait(ms), firstVolume);
+    const wait = (ms: number) => this.#wait(ms);
+    const operator = new Operator(this.#options, this.#cluster, this.#random, wait, firstVolume, this.#copiesWatch);
     this.#operator = operator;
     await operator.start();
     const changes = this.#watched(operator.run(enough));
@@ -192,6 +198,15 @@ class Simulation {
     const state = leader.host.database(leader.statePath).open();
     this.#leftBehind = checkMetadata(state, places);
     operator.check(state);
+  }
+
+  /** Those of the test, around which what servers answer is watched. */
+  #hooks(): Hooks {
+    const { members, rules, hooks = {} } = this.#options;
+    // Rules make groups with copies of their own.
+    if (!members || rules) return hooks;
+    const service = (server: string) => this.#copiesWatch.observe(server, hooks.service?.(server) ?? new Service());
+    return { ...hooks, service };
   }
 
   #applications(recorder: Recorder, checker: LinearizabilityChecker): Application[] {
@@ -302,6 +317,7 @@ class Simulation {
     try {
       checkExclusive(this.#mounts());
       this.#operator?.look();
+      this.#copiesWatch.look();
       checkOneLeader(this.#cluster.metadataServers);
     } catch (error) {
       this.#failure = error as Error;

@@ -187,6 +187,7 @@ export class BlockWriter {
     const backoff = new Backoff(this.#platform, takeBackDelayMsMax);
     const change = {
       ...this.#writing(chunk, firstBlock, source.nextVersion(), [previous], true),
+      isUndo: true,
       excused: (view: GroupView) => {
         if (view.generation !== first.view.generation) return new Set<number>();
         return new Set([...first.refused.keys()].filter((store) => !write.uncertain.has(store)));

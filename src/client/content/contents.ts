@@ -77,6 +77,8 @@ export interface ContentsParts {
   readonly journal: DataJournal;
   readonly quotas: QuotaGrants;
   readonly execute: Execute;
+  /** Has `learnInSyncMins` called with what the leader knows now. Errors: EIO (the session has ended). */
+  readonly readInSyncMins: () => Promise<void>;
   /** Default: `writeBackLimits`. */
   readonly limits?: Partial<ContentLimits>;
 }
@@ -110,7 +112,8 @@ export class Contents {
   #sequence = 0;
   #failure: FileError | undefined;
 
-  constructor({ platform, log, session, ids, journal, quotas, execute, limits }: ContentsParts) {
+  constructor(parts: ContentsParts) {
+    const { platform, log, session, ids, journal, quotas, execute, readInSyncMins, limits } = parts;
     const { dirtyBytesMax, cacheBytesMax, dirtyAgeMs } = { ...writeBackLimits, ...limits };
     this.platform = platform;
     this.log = log;
@@ -126,7 +129,7 @@ export class Contents {
     this.cache = new BlockCache(cacheBytesMax);
     this.budget = new DirtyBudget(dirtyBytesMax);
     this.space = new SpaceGrants(platform.clock, log, session);
-    this.#groups = new Groups(session);
+    this.#groups = new Groups(session, platform.clock, readInSyncMins);
     this.#stores = new Stores(platform, {
       role: "client",
       clusterId: session.clusterId,
@@ -169,6 +172,15 @@ export class Contents {
     this.#groups.learn(views);
   }
 
+  learnInSyncMins(inSyncMins: ReadonlyMap<number, number>): void {
+    this.#groups.learnInSyncMins(inSyncMins);
+  }
+
+  /** Why data can't go to the stores now, for people: a group has fewer members in sync than its volume wants. */
+  get lackOfCopies(): string | undefined {
+    return this.replication.lack;
+  }
+
   /** The leader wants grants of space back. */
   returnSpace(): void {
     this.space.recall();
@@ -195,6 +207,7 @@ export class Contents {
     this.budget.lost(failure);
     this.space.lost();
     this.writeBack.lost();
+    this.#groups.wake();
     this.#stores.close();
   }
 }

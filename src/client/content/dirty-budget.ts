@@ -3,7 +3,7 @@
  * whoever holds a lock of a file has its room already, so the wait depends on the stores and the leader alone.
  */
 import type { FileError } from "../../errors/file-error.ts";
-import type { Operation } from "../waits.ts";
+import { type Operation, waitsForRoom } from "../waits.ts";
 
 interface Waiter {
   readonly bytes: number;
@@ -42,7 +42,7 @@ export class DirtyBudget {
       this.#bytes += bytes;
       return undefined;
     }
-    operation.waitsFor = "earlier writes to reach the stores";
+    operation.waitsFor = waitsForRoom;
     const taken = new Promise<void>((resolve, reject) => this.#waiters.push({ bytes, resolve, reject }));
     this.onPressure();
     return taken;

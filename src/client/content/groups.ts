@@ -1,30 +1,80 @@
 /**
- * Mirror groups as this client knows them: generation, members, addresses. The leader announces changes; who meets a
- * generation that it doesn't know, or a member that fails, asks anew.
+ * Mirror groups as this client knows them: generation, members, addresses, and how few members in sync they take writes with. The
+ * leader announces changes; who meets a generation that it doesn't know, or a member that fails, asks anew.
  */
 import { BrineError } from "../../errors/brine-error.ts";
+import { inSyncCount } from "../../namespace/in-sync-min.ts";
+import type { Clock } from "../../platform/clock.ts";
 import { type GroupView, readGroups } from "../../wire/catalogue/leader.ts";
 import type { Session } from "../session.ts";
 import type { Operation } from "../waits.ts";
 
 export class Groups {
   readonly #session: Session;
+  readonly #clock: Clock;
+  readonly #readInSyncMins: () => Promise<void>;
   readonly #views = new Map<number, GroupView>();
+  /** Of the groups of this volume. */
+  #inSyncMins: ReadonlyMap<number, number> = new Map();
+  /** Those who wait for news. */
+  readonly #waiting = new Set<() => void>();
   /** The question under way, and the one to be asked after it, for those who need an answer that is newer than now. */
   #asking: Promise<void> | undefined;
   #askingNext: Promise<void> | undefined;
 
-  constructor(session: Session) {
+  /** @param readInSyncMins has them learned anew */
+  constructor(session: Session, clock: Clock, readInSyncMins: () => Promise<void>) {
     this.#session = session;
+    this.#clock = clock;
+    this.#readInSyncMins = readInSyncMins;
   }
 
   /** Takes over what is newer than known. */
   learn(views: readonly GroupView[]): void {
+    let isNews = false;
     for (const view of views) {
       const known = this.#views.get(view.group);
+      isNews ||= known === undefined || known.generation < view.generation;
       // The same generation may come again with a new address of a member.
       if (known === undefined || known.generation <= view.generation) this.#views.set(view.group, view);
     }
+    // Who waits may ask in turn: what all know already is no reason to look again.
+    if (isNews) this.wake();
+  }
+
+  /** How few members in sync each group of the volume takes writes with. */
+  learnInSyncMins(inSyncMins: ReadonlyMap<number, number>): void {
+    this.#inSyncMins = inSyncMins;
+    this.wake();
+  }
+
+  /** See namespace/in-sync-min.ts; asked for where nothing was heard of the group yet. Errors: EIO (the session has ended). */
+  async knowInSyncMin(group: number): Promise<void> {
+    if (!this.#inSyncMins.has(group)) await this.#readInSyncMins();
+  }
+
+  /** 0 if the group has enough members in sync to take writes; else how many that is. */
+  lacksInSync(view: GroupView): number {
+    const wanted = this.#inSyncMins.get(view.group) ?? 1;
+    return inSyncCount(view) < wanted ? wanted : 0;
+  }
+
+  /** Resolves with the next news of any group, and after `timeoutMs` at the latest. */
+  news(timeoutMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const end = () => {
+        timer.cancel();
+        this.#waiting.delete(end);
+        resolve();
+      };
+      const timer = this.#clock.startTimer(timeoutMs, end);
+      this.#waiting.add(end);
+    });
+  }
+
+  /** Those who wait for news look again: there are some, or the session has ended. */
+  wake(): void {
+    for (const end of [...this.#waiting]) end();
   }
 
   /** The group as known, asked for only if it isn't. Errors: BrineError internal for a group that the leader doesn't know. */

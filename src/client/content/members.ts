@@ -96,6 +96,17 @@ export class Members {
     );
   }
 
+  /** For people: why the group takes no writes. */
+  lackText({ group, members }: GroupView, wanted: number): string {
+    const inSync = members.filter(({ state }) => state === "inSync").length;
+    const others = members.filter(({ state }) => state !== "inSync");
+    const who = others.map(({ store, address, state }) => {
+      return `store ${store} at ${address} is ${state === "behind" ? "away or behind" : "catching up"}`;
+    });
+    const why = who.length === 0 ? "copies are still to be made" : who.join(", ");
+    return `volume ${this.#session.volume.name} wants ${wanted} in-sync copies, group ${group} has ${inSync}: ${why}`;
+  }
+
   /** Whoever a store says is fenced has lost the session. */
   judgeSession(error: unknown): void {
     if (hasCode(error, "sessionFenced", "sessionExpired")) this.#session.end(error.message);

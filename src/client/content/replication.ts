@@ -6,9 +6,12 @@
  * only we had given it. A member that is catching up counts like the others, because it may be past this chunk already and
  * become readable without the change.
  *
- * 1. Send to all members of the view; those that have acknowledged in this generation are left out.
- * 2. A member that failed is reported to the leader, which takes it out (a new generation) or has reached it (try again).
- * 3. Refresh the view; a new generation begins at 1 with nobody acknowledged. Otherwise wait a little.
+ * 1. Wait until as many members are in sync as the volume wants (`inSyncMin`). It is looked at again after the round: the minimum
+ *    may have been raised meanwhile. So nothing is acknowledged with fewer copies on disks than that. Members of a generation
+ *    are what they are: who takes one out makes a new generation, in which nobody has acknowledged anything.
+ * 2. Send to all members of the view; those that have acknowledged in this generation are left out.
+ * 3. A member that failed is reported to the leader, which takes it out (a new generation) or has reached it (try again).
+ * 4. Refresh the view; a new generation begins at 1 with nobody acknowledged. Otherwise wait a little.
  *
  * Once begun it is never given up by its caller's wish: half of the members would differ from the others.
  */
@@ -22,6 +25,8 @@ import type { StoreLink } from "./stores.ts";
 
 /** Between tries: a store waits for its new generation about so long, and a person doesn't notice it. */
 const retryDelayMsMax = 250;
+/** News of a group come by themselves; should they be lost, they are asked for. */
+const newsMsMax = 1_000;
 /** A payload that arrives damaged this often is damaged before it leaves. */
 const damagedMax = 5;
 
@@ -37,6 +42,8 @@ export interface Offered<R> {
 export interface Change<R> {
   readonly group: number;
   send(link: StoreLink, generation: number): Promise<R>;
+  /** It takes back what nobody was told is done: it is not to wait for more members in sync. */
+  readonly isUndo?: boolean;
   /** Members that need not have it, in this view. */
   excused?(view: GroupView): ReadonlySet<number>;
   /** Filled with the members that have it or may have it. */
@@ -50,35 +57,71 @@ const nobody: ReadonlySet<number> = new Set();
 export class Replication {
   readonly #platform: Platform;
   readonly #members: Members;
+  /** What changes wait for that have too few members in sync. */
+  readonly #lacks = new Set<{ text: string }>();
 
   constructor(platform: Platform, members: Members) {
     this.#platform = platform;
     this.#members = members;
   }
 
+  /** `volume home wants 2 in-sync copies, …`: what some change waits for, if any does. */
+  get lack(): string | undefined {
+    for (const { text } of this.#lacks) return text;
+    return undefined;
+  }
+
   /** Errors: superseded, and EIO when the session has ended. */
   async offer<R>(change: Change<R>, operation: Operation): Promise<Offered<R>> {
     const { group } = change;
     const backoff = new Backoff(this.#platform, retryDelayMsMax);
-    let view = await this.#members.groups.view(group, operation);
+    const { groups } = this.#members;
+    await groups.knowInSyncMin(group);
+    let view = await groups.view(group, operation);
+    let { generation } = view;
     let answers = new Map<number, R>();
     let refused = new Map<number, BrineError>();
     let damagedCount = 0;
     for (;;) {
+      if (!change.isUndo) view = await this.#whenEnough(view, operation);
+      if (view.generation !== generation) answers = new Map();
+      ({ generation } = view);
       const excused = change.excused?.(view) ?? nobody;
       const links = this.#members.writable(view).filter(({ store }) => !excused.has(store) && !answers.has(store));
       operation.waitsFor = links.length === 1 ? links[0]!.name : `stores of group ${group}`;
       refused = new Map();
-      const failures = await this.#round(change, links, view.generation, answers, refused);
-      if (failures.length === 0) return { view, refused, answers };
+      const failures = await this.#round(change, links, generation, answers, refused);
+      if (failures.length === 0) {
+        if (change.isUndo || groups.lacksInSync(view) === 0) return { view, refused, answers };
+        continue;
+      }
       if (failures.some(({ error }) => hasCode(error, "badChecksum")) && ++damagedCount > damagedMax) {
         throw failures.find(({ error }) => hasCode(error, "badChecksum"))!.error;
       }
       await this.#report(failures);
-      const before = view.generation;
-      view = await this.#members.groups.refresh(group, operation);
-      if (view.generation !== before) answers = new Map();
-      else await backoff.wait();
+      view = await groups.refresh(group, operation);
+      if (view.generation === generation) await backoff.wait();
+    }
+  }
+
+  /** The view, or a later one, with as many members in sync as the volume wants. Errors: EIO when the session has ended. */
+  async #whenEnough(first: GroupView, operation: Operation): Promise<GroupView> {
+    const { groups } = this.#members;
+    if (groups.lacksInSync(first) === 0) return first;
+    const lack = { text: "" };
+    this.#lacks.add(lack);
+    try {
+      let view = first;
+      for (let wanted = groups.lacksInSync(view); wanted > 0; wanted = groups.lacksInSync(view)) {
+        lack.text = this.#members.lackText(view, wanted);
+        operation.waitsFor = lack.text;
+        await groups.news(newsMsMax);
+        view = await groups.view(view.group, undefined);
+        if (groups.lacksInSync(view) > 0) view = await groups.refresh(view.group, undefined);
+      }
+      return view;
+    } finally {
+      this.#lacks.delete(lack);
     }
   }
 

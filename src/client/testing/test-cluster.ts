@@ -106,7 +106,7 @@ export class TestCluster {
       assert.ok(clock.nowMs() < deadlineMs, "the stores did not come up");
       await new Promise((resolve) => clock.startTimer(20, () => resolve(undefined)));
     }
-    await this.ask(createVolume, { name: "home", replicas: 2, uid: 0, gid: 0, mode: 0o755 });
+    await this.ask(createVolume, { name: "home", replicas: 2, inSyncMin: 1, uid: 0, gid: 0, mode: 0o755 });
   }
 
   async #stop(): Promise<void> {

@@ -159,7 +159,14 @@ export class Harness {
   }
 
   async addVolume(name: string, replicas: number): Promise<number> {
-    const { volume } = await this.parts.admin.createVolume({ name, replicas, uid: 0, gid: 0, mode: 0o755 });
+    const { volume } = await this.parts.admin.createVolume({
+      name,
+      replicas,
+      inSyncMin: 1,
+      uid: 0,
+      gid: 0,
+      mode: 0o755,
+    });
     return volume.volume;
   }
 

@@ -1,4 +1,5 @@
 /** Pools of volumes: rules, files and groups name ones that are there, and the groups of one ask for the same. */
+import { fewestCopies } from "../in-sync-min.ts";
 import { hasLabels } from "../store-labels.ts";
 import type { Snapshot } from "./snapshot.ts";
 
@@ -6,13 +7,18 @@ type Report = (problem: string) => void;
 
 export function checkPlacement(snapshot: Snapshot, report: Report): void {
   const pools = new Set<string>();
-  for (const volume of snapshot.volumes.keys()) pools.add(`${volume} 0`);
+  for (const [volume, { replicas, inSyncMin }] of snapshot.volumes) {
+    pools.add(`${volume} 0`);
+    if (inSyncMin < 1 || inSyncMin > replicas) report(`volume ${volume} wants ${inSyncMin} of ${replicas} in sync`);
+  }
   for (const [volume, placement] of snapshot.placements) {
     if (!snapshot.volumes.has(volume)) report(`volume ${volume} is gone, and has rules`);
     for (const { pool } of placement.pools) {
       if (pools.has(`${volume} ${pool}`)) report(`volume ${volume} has pool ${pool} twice`);
       pools.add(`${volume} ${pool}`);
     }
+    const { replicas = 1, inSyncMin = 1 } = snapshot.volumes.get(volume) ?? {};
+    if (inSyncMin > fewestCopies(replicas, placement)) report(`volume ${volume} wants ${inSyncMin} copies in sync`);
     for (const { pattern, pool } of placement.rules) {
       if (!pools.has(`${volume} ${pool}`)) report(`rule ${pattern} of volume ${volume} names pool ${pool}`);
     }

@@ -35,7 +35,15 @@ test("stores keep their number, whatever their address", () => {
 
 test("groups: members must be different known stores, one of them in sync", () => {
   driver.makeVolume();
-  const volume = { kind: "createVolume" as const, name: "other", replicas: 2, uid: 0, gid: 0, mode: 0o755 };
+  const volume = {
+    kind: "createVolume" as const,
+    name: "other",
+    replicas: 2,
+    inSyncMin: 1,
+    uid: 0,
+    gid: 0,
+    mode: 0o755,
+  };
   const create = (...groups: GroupMember[][]) => driver.leader({ ...volume, groups });
   assertFails(create(members("inSync")), "EINVAL");
   assertFails(create(members("behind", "behind")), "EINVAL");
@@ -70,7 +78,7 @@ test("a group changes only from the generation that the leader knew", () => {
 test("volumes: names, the root, errors", () => {
   const root = driver.makeVolume();
   const create = (name: string, replicas = 2) =>
-    driver.leader({ kind: "createVolume", name, replicas, uid: 5, gid: 6, mode: 0o1777, groups: [] });
+    driver.leader({ kind: "createVolume", name, replicas, inSyncMin: 1, uid: 5, gid: 6, mode: 0o1777, groups: [] });
   assertFails(create("home"), "EEXIST");
   assertFails(create("a/b"), "EINVAL");
   assertFails(create(""), "EINVAL");
@@ -150,7 +158,9 @@ test("a state of a newer format is refused, with what to do", () => {
   assert.equal(decode(formatRow, driver.state.get(key)!).version, formatVersion);
   driver.state.put(key, encode(formatRow, { version: formatVersion + 1 }));
   const isRefused = (error: unknown): boolean =>
-    hasCode(error, "versionMismatch") && /version 4/.test(error.message) && /newer/.test(error.advice ?? "");
+    hasCode(error, "versionMismatch") &&
+    error.message.includes(`knows version ${formatVersion}`) &&
+    /newer/.test(error.advice ?? "");
   assert.throws(() => new Namespace(driver.state), isRefused);
   driver.state.delete(key);
   assert.throws(
@@ -205,15 +215,42 @@ test("a removed store never comes back, and one that is needed can't be removed"
   assertFails(driver.leader({ kind: "changeGroup", group: 1, generation: 3, members: joined }), "EINVAL");
 });
 
+test("a volume says how few copies in sync it takes writes with: at most as many as it or a rule of it makes", () => {
+  driver.makeVolume();
+  const set = (replicas: number, inSyncMin: number) =>
+    driver.leader({ kind: "setCopies", volume: 1, replicas, inSyncMin });
+  assertFails(set(2, 0), "EINVAL");
+  assertFails(set(2, 3), "EINVAL");
+  const { version } = driver.namespace.placement(1);
+  assert.equal(set(2, 2).kind, "done");
+  assert.equal(driver.namespace.volume(1)?.inSyncMin, 2);
+  assert.equal(driver.namespace.placement(1).version, version + 1, "clients see which of two answers is the newer one");
+  assertFails(set(1, 2), "EINVAL");
+  const rule = { syntax: "glob" as const, pattern: "*.tmp", replicas: 1, labels: [] };
+  const place = (rules: (typeof rule)[]) => {
+    const { version: now } = driver.namespace.placement(1);
+    const pools = [{ replicas: 1, labels: [], groups: [members("inSync")] }];
+    return driver.leader({ kind: "setPlacement", volume: 1, version: now, failureDomain: "host", rules, pools });
+  };
+  assertFails(place([rule]), "EINVAL");
+  assert.equal(set(2, 1).kind, "done");
+  assert.equal(place([rule]).kind, "done");
+  assertFails(set(2, 2), "EINVAL");
+  assert.equal(place([]).kind, "done");
+  assert.equal(set(2, 2).kind, "done", "the groups of a rule that is gone want all of their copies");
+  driver.reopen();
+  assert.equal(driver.namespace.volume(1)?.inSyncMin, 2);
+});
+
 test("a volume's groups follow its number of copies; those of a deleted volume go to the next one that they fit", () => {
   driver.makeVolume();
-  assert.equal(driver.leader({ kind: "setReplicas", volume: 1, replicas: 3 }).kind, "done");
+  assert.equal(driver.leader({ kind: "setCopies", volume: 1, replicas: 3, inSyncMin: 1 }).kind, "done");
   assert.deepEqual(
     driver.namespace.groups().map((group) => group.replicas),
     [3, 3],
   );
-  assertFails(driver.leader({ kind: "setReplicas", volume: 1, replicas: 0 }), "EINVAL");
-  assertFails(driver.leader({ kind: "setReplicas", volume: 9, replicas: 2 }), "ENOENT");
+  assertFails(driver.leader({ kind: "setCopies", volume: 1, replicas: 0, inSyncMin: 1 }), "EINVAL");
+  assertFails(driver.leader({ kind: "setCopies", volume: 9, replicas: 2, inSyncMin: 1 }), "ENOENT");
   driver.leader({ kind: "deleteVolume", volume: 1 });
   while (driver.namespace.volumes().length > 0) driver.leader({ kind: "removeVolumeInodes", volume: 1, limit: 100 });
   assert.deepEqual(

@@ -1,7 +1,7 @@
 /**
  * createVolume: a new volume with its root directory and its groups.
  *
- * Errors: EINVAL (a name that isn't [A-Za-z0-9._-]{1,64}, replicas outside of 1–16), EEXIST, ENOSPC (65,534 volumes were
+ * Errors: EINVAL (a name that isn't [A-Za-z0-9._-]{1,64}, replicas outside of 1–16, inSyncMin outside of 1–replicas), EEXIST, ENOSPC (65,534 volumes were
  * made before, or no group numbers are left).
  */
 import { FileError } from "../../errors/file-error.ts";
@@ -17,9 +17,10 @@ const replicasMax = 16;
 
 export function createVolume(context: Context, operation: OperationOf<"createVolume">): Result {
   const { header, inodes, volumes } = context.tables;
-  const { name, replicas, uid, gid } = operation;
+  const { name, replicas, inSyncMin, uid, gid } = operation;
   if (!/^[A-Za-z0-9._-]{1,64}$/.test(name)) throw new FileError("EINVAL", `not a name of a volume: ${name}`);
   checkReplicas(replicas);
+  checkInSyncMin(inSyncMin, replicas);
   if (volumes.byName(name) !== undefined) throw new FileError("EEXIST", `there is a volume ${name}`);
   if (header.peek("nextVolume") > volumeMax) throw new FileError("ENOSPC", "no volume numbers are left");
 
@@ -37,6 +38,7 @@ export function createVolume(context: Context, operation: OperationOf<"createVol
     volume,
     name,
     replicas,
+    inSyncMin,
     root,
     createdNs,
     deleted: false,
@@ -50,4 +52,9 @@ export function createVolume(context: Context, operation: OperationOf<"createVol
 /** Errors: EINVAL. */
 export function checkReplicas(replicas: number): void {
   if (replicas < 1 || replicas > replicasMax) throw new FileError("EINVAL", `${replicas} replicas`);
+}
+
+/** @param copies the fewest that any of its groups is to have. Errors: EINVAL. */
+export function checkInSyncMin(inSyncMin: number, copies: number): void {
+  if (inSyncMin < 1 || inSyncMin > copies) throw new FileError("EINVAL", `${inSyncMin} in sync of ${copies} copies`);
 }

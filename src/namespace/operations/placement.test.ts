@@ -83,7 +83,7 @@ test("chunk ids come from the pool that was asked for; the number of copies of a
   assertFails(session.run({ kind: "grantChunksOf", count: 3, pool: 0, group }), "EINVAL");
   assertFails(session.run({ kind: "grantChunksOf", count: 3, pool: 1, group: 4711 }), "EINVAL");
   assertFails(session.run({ kind: "grantChunksOf", count: 0, pool: 1, group }), "EINVAL");
-  driver.leader({ kind: "setReplicas", volume: 1, replicas: 3 });
+  driver.leader({ kind: "setCopies", volume: 1, replicas: 3, inSyncMin: 1 });
   const replicas = driver.namespace.groups().map((group) => `${group.pool} ${group.replicas}`);
   assert.deepEqual(new Set(replicas), new Set(["0 3", "1 1"]));
 });

@@ -119,7 +119,16 @@ test("grants are capped, and finished ones are dropped", () => {
 test("groups take turns, and those without a member in sync are passed over", () => {
   const groupOfGrant = () => groupOfChunk(grantedRange(session.run({ kind: "grantChunks", count: 8, pool: 0 })).first);
   assert.deepEqual([groupOfGrant(), groupOfGrant(), groupOfGrant()], [1, 2, 1]);
-  driver.leader({ kind: "createVolume", name: "triple", replicas: 3, uid: 0, gid: 0, mode: 0o755, groups: [] });
+  driver.leader({
+    kind: "createVolume",
+    name: "triple",
+    replicas: 3,
+    inSyncMin: 1,
+    uid: 0,
+    gid: 0,
+    mode: 0o755,
+    groups: [],
+  });
   const triple = driver.openSession("triple", 2);
   assertFails(triple.run({ kind: "grantChunks", count: 8, pool: 0 }), "ENOSPC");
   const range = grantedRange(session.run({ kind: "grantChunks", count: 8, pool: 0 }));

@@ -2,7 +2,8 @@
  * setPlacement: a volume's failure domain, and the placement rules for its files. Rules that ask for the same share a pool. A pool for
  * which there is no rule any more stays: files that were made under it have their chunks there.
  *
- * Errors: ENOENT (no such volume, or deleted), ESTALE (another version), EINVAL (replicas, labels, or a pool that is missing),
+ * Errors: ENOENT (no such volume, or deleted), ESTALE (another version), EINVAL (replicas, labels, a pool that
+ * is missing, or fewer copies than the volume wants in sync),
  * ENOSPC (`poolsMax`, or no group numbers are left).
  */
 import { FileError } from "../../errors/file-error.ts";
@@ -10,7 +11,7 @@ import type { Context } from "../context.ts";
 import { type Label, type PlacementRule, type Pool, poolsMax } from "../model.ts";
 import type { OperationOf, Result } from "../operation.ts";
 import { asksTheSame, isLabelKey, labelsText, sortedLabels } from "../store-labels.ts";
-import { checkReplicas } from "./create-volume.ts";
+import { checkInSyncMin, checkReplicas } from "./create-volume.ts";
 import { checkGroups, makeGroups } from "./volume-groups.ts";
 
 type Target = Pick<Pool, "replicas" | "labels">;
@@ -18,7 +19,8 @@ type Target = Pick<Pool, "replicas" | "labels">;
 export function setPlacement(context: Context, operation: OperationOf<"setPlacement">): Result {
   const { groups, placements, volumes } = context.tables;
   const { volume, failureDomain } = operation;
-  if (volumes.get(volume)?.deleted !== false) throw new FileError("ENOENT", `no volume ${volume}`);
+  const record = volumes.get(volume);
+  if (record?.deleted !== false) throw new FileError("ENOENT", `no volume ${volume}`);
   const before = placements.get(volume);
   if (before.version !== operation.version)
     throw new FileError("ESTALE", `its placement has version ${before.version}`);
@@ -28,6 +30,7 @@ export function setPlacement(context: Context, operation: OperationOf<"setPlacem
   const made: { pool: Pool; groups: OperationOf<"setPlacement">["pools"][number]["groups"] }[] = [];
   const rules: PlacementRule[] = [];
   for (const { syntax, pattern, ...target } of operation.rules) {
+    checkInSyncMin(record.inSyncMin, target.replicas);
     let pool = pools.find((one) => asksTheSame(one, target));
     if (pool === undefined) {
       const given = operation.pools.find((one) => asksTheSame(one, target));

@@ -60,7 +60,7 @@ export class Driver {
     }
     const members = [1, 2].map((store) => ({ store, state: "inSync" as const }));
     const made = Array.from({ length: groups }, () => members);
-    this.leader({ kind: "createVolume", name, replicas: 2, uid: 0, gid: 0, mode: 0o755, groups: made });
+    this.leader({ kind: "createVolume", name, replicas: 2, inSyncMin: 1, uid: 0, gid: 0, mode: 0o755, groups: made });
     return this.namespace.volumeByName(name)!.root;
   }
 

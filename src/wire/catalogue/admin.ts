@@ -97,19 +97,28 @@ export type ServerStatus = Infer<typeof serverStatus>;
 
 export const readStatus = method(300, "admin.status", nothing, clusterStatus);
 
-/** Errors: exists, invalid (fewer online stores than replicas; a name that isn't [A-Za-z0-9._-]{1,64}). */
+/**
+ * Errors: exists, invalid (fewer online stores than replicas; inSyncMin outside of 1 to replicas; a name that isn't
+ * [A-Za-z0-9._-]{1,64}).
+ */
 export const createVolume = method(
   301,
   "admin.createVolume",
-  struct({ name: text(64), replicas: u8, uid: u32, gid: u32, mode: u16 }),
+  struct({ name: text(64), replicas: u8, inSyncMin: u8, uid: u32, gid: u32, mode: u16 }),
   struct({ volume: volumeRecord }),
 );
 
 /** Errors: notFound, busy (mounted somewhere). */
 export const deleteVolume = method(302, "admin.deleteVolume", struct({ name: text(64) }), nothing);
 
-/** How many copies of everything in a volume there are to be; they are made afterwards. Errors: notFound, invalid. */
-export const setReplicas = method(307, "admin.setReplicas", struct({ name: text(64), replicas: u8 }), nothing);
+/**
+ * How many copies of everything in a volume there are to be; they are made afterwards. `inSyncMin`: how few in sync its groups take
+ * writes with, 1 to the fewest copies that the volume or a rule of it makes; answered when all clients know it, or their sessions have
+ * ended. What isn't given stays. Errors: notFound, invalid.
+ */
+const copiesChange = struct({ name: text(64), replicas: optional(u8), inSyncMin: optional(u8) });
+export type CopiesChange = Infer<typeof copiesChange>;
+export const setCopies = method(307, "admin.setCopies", copiesChange, nothing);
 
 /**
  * add: it takes its share of the groups. drain: what it has moves to others. remove: it is taken out of the cluster for good; refused

@@ -3,7 +3,7 @@ import { type Infer, list, oneOf, struct, text, u16, u64 } from "../../codec/sch
 import { method } from "../method.ts";
 
 /** Grows with every incompatible change of frames or catalogue. */
-export const protocolVersion = 4;
+export const protocolVersion = 5;
 
 export const role = oneOf("client", "store", "leader", "admin");
 export type Role = Infer<typeof role>;

@@ -13,6 +13,7 @@ import {
   shortList,
   struct,
   text,
+  u8,
   u16,
   u32,
   u64,
@@ -332,12 +333,12 @@ export const reportStore = method(
 
 // --- where files go ---
 
-/** The placement rules of the session's volume, and the pool of each of its groups. */
+/** The placement rules of the session's volume, the pool of each of its groups, and how few members in sync that takes writes with. */
 export const readPlacement = method(
   127,
   "leader.readPlacement",
   struct({ session: u64 }),
-  struct({ placement: placementRecord, groups: list(struct({ group: u16, pool: u16 }), 8192) }),
+  struct({ placement: placementRecord, groups: list(struct({ group: u16, pool: u16, inSyncMin: u8 }), 8192) }),
 );
 
 /** Most directories above each other that an answer names. */
@@ -375,7 +376,7 @@ export const recallLeases = method(
 /** Groups have changed. Answered at once. */
 export const groupsChanged = method(141, "client.groupsChanged", struct({ views: list(groupView, 8192) }), nothing);
 
-/** The volume's placement rules have changed. Answered when the client has read them. */
+/** What `readPlacement` answers has changed. Answered when the client has read it. */
 export const placementChanged = method(143, "client.placementChanged", nothing, nothing);
 
 /** The session was ended by the leader (volume deleted, administrator). */

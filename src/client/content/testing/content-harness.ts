@@ -2,6 +2,7 @@
  * Contents over fake stores in memory, with a journal and a leader that do what a test says. The leader's state is what a
  * crash of the client would leave: `committed` transactions, and what the stores have.
  */
+import { FileError } from "../../../errors/file-error.ts";
 import {
   blockBytes,
   chunkBytes,
@@ -157,6 +158,7 @@ export class ContentHarness {
   grantedBytes = 0;
   returnedBytes = 0;
   generation = 1;
+  inSyncMin = 1;
   reports = 0;
   /** Why the session ended. */
   endedBy: string | undefined;
@@ -195,6 +197,7 @@ export class ContentHarness {
       journal: this.journal,
       quotas: this.quotas,
       execute: (node, operation, data) => this.#execute(node, operation, data),
+      readInSyncMins: () => this.tellInSyncMin(),
       limits: options,
     });
   }
@@ -223,6 +226,13 @@ export class ContentHarness {
 
   tellStores(): void {
     for (const view of this.views()) for (const store of this.stores) store.views.set(view.group, view);
+  }
+
+  /** As the leader does when it has changed, and when the client asks. */
+  tellInSyncMin(inSyncMin = this.inSyncMin): Promise<void> {
+    this.inSyncMin = inSyncMin;
+    this.contents.learnInSyncMins(new Map(this.views().map(({ group }) => [group, inSyncMin])));
+    return Promise.resolve();
   }
 
   /** A new generation of all groups; the client learns of it when it meets it. */
@@ -350,6 +360,7 @@ export class ContentHarness {
   }
 
   async #answer(method: Method<unknown, unknown>, body: unknown): Promise<unknown> {
+    if (this.session.ended) throw new FileError("EIO", "the session has ended, says the test");
     if ((method as unknown) === readGroups) return { views: this.views() };
     if ((method as unknown) === reportStore) return { removed: this.#report((body as { store: number }).store) };
     if ((method as unknown) === readMappings) throw new Error("the maps are whole here");
