@@ -7,6 +7,7 @@ import { AdminConnection } from "./admin.ts";
 import { jsonOption, withCluster } from "./options.ts";
 import { printJson, printTable, sizeText } from "./output.ts";
 import { type ClusterOptions, findCluster } from "./running.ts";
+import { stateText } from "./store.ts";
 
 const watchMs = 1_000;
 const barCells = 30;
@@ -75,7 +76,7 @@ function printStatus(status: ClusterStatus): void {
     ["SERVER", "STATE", "ROLES", "PID", "FREE", "OF", "COPIES", "BAD BLOCKS"],
     ...status.servers.map((server) => [
       server.address,
-      server.isSlow ? "slow" : server.state,
+      stateText(server),
       server.roles.join(","),
       String(server.pid),
       ...(server.store === 0 ? ["", "", "", ""] : storeCells(server)),

@@ -16,12 +16,13 @@ import { type ClusterOptions, findCluster } from "./running.ts";
 
 export function storeCommand(): Command {
   return new Command("store")
-    .description("List stores, take new ones into use, empty and remove them, and say what they are.")
+    .description("List stores, take new ones into use, empty and remove them, and say what and how they are.")
     .addCommand(listCommand())
     .addCommand(addCommand())
     .addCommand(drainCommand())
     .addCommand(removeCommand())
     .addCommand(labelCommand())
+    .addCommand(slowCommand())
     .addHelpText("after", "\nExample:\n  brine store drain 3 --wait --data ./brine-data && brine store remove 3");
 }
 
@@ -40,11 +41,17 @@ function listCommand(): Command {
 }
 
 function cellsOf(server: ServerStatus): string[] {
-  const { store, address, state, status, freeBytes, totalBytes, groupsInSync } = server;
+  const { store, address, status, freeBytes, totalBytes, groupsInSync } = server;
   const unfinished = server.groupsCatchingUp + server.groupsBehind;
   const copies = unfinished === 0 ? `${groupsInSync}` : `${groupsInSync}, ${unfinished} not in sync`;
   const labels = labelsText(server.labels);
-  return [String(store), address, state, status, sizeText(freeBytes), sizeText(totalBytes), copies, labels];
+  return [String(store), address, stateText(server), status, sizeText(freeBytes), sizeText(totalBytes), copies, labels];
+}
+
+/** Of a store for people: what it is, and what an operator says of it. */
+export function stateText({ state, isSlow, isCalledSlow }: ServerStatus): string {
+  const measured = isSlow ? "slow" : state;
+  return isCalledSlow ? `${measured}, called slow` : measured;
 }
 
 function addCommand(): Command {
@@ -105,6 +112,19 @@ function labelCommand(): Command {
       const { platform, addresses } = await findCluster(address, options);
       const { store: number, labels } = await askLeader(platform, addresses, labelStore, { store, labels: changes });
       print(`store ${number} has ${labels.length === 0 ? "no labels" : labelsText(labels)}`);
+    });
+}
+
+function slowCommand(): Command {
+  return withCluster(new Command("slow").argument("<store>", "its number or address"))
+    .description(
+      "Say that a store is slow: mounts read from it only what no other has, until it is taken back with --off. Writes go to it as before.",
+    )
+    .option("--off", "it is not slow any more", false)
+    .addHelpText("after", "\nExample:\n  brine store slow 3 --data ./brine-data\n  brine store slow 3 --off")
+    .action(async (store: string, address: string | undefined, options: ClusterOptions & { off: boolean }) => {
+      const { number } = await change({ store, change: options.off ? "notSlow" : "slow" }, address, options);
+      print(`store ${number} ${options.off ? "is read like the others" : "is read only where no other has a copy"}`);
     });
 }
 

@@ -135,7 +135,7 @@ export class MountSession {
       execute: (node, operation, data) => changePinned(this, node, operation, data),
       readInSyncMins: () => this.placement.refresh(),
     });
-    this.placement.onInSyncMins = (inSyncMins) => this.contents.learnInSyncMins(inSyncMins);
+    this.placement.onRead = (answer) => this.contents.learnPlacement(answer);
     const { volume, root } = session.volume;
     this.tables = new CachedTables({
       leases: this.leases,

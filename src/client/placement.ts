@@ -1,6 +1,6 @@
 /**
- * Where the volume says that its files go: its placement rules, which groups belong to which pool, and how few members in sync
- * groups take writes with. Known here, so that a file that
+ * Where the volume says that its files go: its placement rules, which groups belong to which pool, how few members in sync groups
+ * take writes with, and which stores operators call slow. Known here, so that a file that
  * is made gets its pool in the moment in which it is made.
  *
  * The leader has them read when a session begins, after each connection, and whenever they change; `brine volume rules` ends
@@ -10,7 +10,7 @@ import { textOf } from "../namespace/byte-strings.ts";
 import { groupOfChunk } from "../namespace/model.ts";
 import { PathRules } from "../placement/path-rules.ts";
 import type { Logger } from "../platform/logger.ts";
-import { readPlacement } from "../wire/catalogue/leader.ts";
+import { type PlacementAnswer, readPlacement } from "../wire/catalogue/leader.ts";
 import type { DirectoryPaths } from "./directory-paths.ts";
 import type { Session } from "./session.ts";
 import { type Soon, whenThere } from "./soon.ts";
@@ -23,8 +23,11 @@ export class Placement {
   #rules = new PathRules([]);
   #version = -1;
   #poolsOfGroups: ReadonlyMap<number, number> = new Map();
-  /** Of all groups of the volume, whenever they were read. */
-  onInSyncMins: (inSyncMins: ReadonlyMap<number, number>) => void = () => {};
+  /** The last question, and the last one whose answer was taken. */
+  #asked = 0;
+  #taken = 0;
+  /** Whenever it was read. */
+  onRead: (answer: PlacementAnswer) => void = () => {};
 
   constructor(session: Session, log: Logger, paths: DirectoryPaths) {
     this.#session = session;
@@ -34,12 +37,16 @@ export class Placement {
 
   /** Reads them anew. Errors: EIO (the session has ended). */
   async refresh(): Promise<void> {
-    const { placement, groups } = await this.#session.request(readPlacement, { session: this.#session.id });
+    this.#asked += 1;
+    const question = this.#asked;
+    const answer = await this.#session.request(readPlacement, { session: this.#session.id });
+    const { placement, groups } = answer;
     // Of two answers the newer one counts, whichever came last.
-    if (placement.version < this.#version) return;
+    if (placement.version < this.#version || (placement.version === this.#version && question < this.#taken)) return;
     this.#version = placement.version;
+    this.#taken = question;
     this.#poolsOfGroups = new Map(groups.map(({ group, pool }) => [group, pool]));
-    this.onInSyncMins(new Map(groups.map(({ group, inSyncMin }) => [group, inSyncMin])));
+    this.onRead(answer);
     try {
       this.#rules = new PathRules(placement.rules);
     } catch (error) {

@@ -161,6 +161,7 @@ export class Admin {
     const none = {
       store: 0,
       isSlow: false,
+      isCalledSlow: false,
       status: "active" as const,
       labels: [],
       totalBytes: 0,
@@ -202,9 +203,9 @@ export class Admin {
     };
   }
 
-  #recordOf(store: number): Pick<ServerStatus, "status" | "labels"> {
-    const { status, labels } = this.#parts.leader.namespace.stores().find((one) => one.store === store)!;
-    return { status, labels };
+  #recordOf(store: number): Pick<ServerStatus, "status" | "labels" | "isCalledSlow"> {
+    const { status, labels, isCalledSlow } = this.#parts.leader.namespace.stores().find((one) => one.store === store)!;
+    return { status, labels, isCalledSlow };
   }
 
   #sessions(): ClusterStatus["sessions"] {

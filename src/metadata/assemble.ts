@@ -95,10 +95,10 @@ export function assemble(
   const lockAnswers = new LockAnswers({ leader, sessions, holdings });
   const queries = new Queries(leader, stores);
   const reports = new StoreReports(leader, stores, groups);
-  const storeChanges = new StoreChanges(leader, stores, groups);
   const chunkCheck = new ChunkCheck(leader, stores);
   const scrubs = new Scrubs(leader, stores);
   const placements = new Placements({ leader, groups, sessions });
+  const storeChanges = new StoreChanges(leader, stores, groups, placements);
   const admin = new Admin({
     leader,
     own,

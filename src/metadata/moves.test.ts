@@ -195,6 +195,24 @@ test("how few copies in sync take writes: refused beyond what is made, and done 
   await set(1, 1);
 });
 
+test("a store is called slow by hand: clients are told, a restart of the leader changes nothing", async () => {
+  const { harness, client } = await cluster("a", "b");
+  const slow = () =>
+    harness.parts.admin.status().servers.flatMap(({ address, isCalledSlow }) => (isCalledSlow ? [address] : []));
+  const told = () => client.peer.bodies("client.placementChanged").length;
+  const before = told();
+  const { store } = await harness.parts.storeChanges.change({ store: "b:1", change: "slow" });
+  assert.equal(told(), before + 1);
+  assert.deepEqual(harness.parts.placements.read(client.session).slowStores, [store]);
+  await harness.restart();
+  assert.deepEqual(slow(), ["b:1"]);
+  await harness.parts.storeChanges.change({ store: String(store), change: "notSlow" });
+  assert.deepEqual(slow(), []);
+  await assert.rejects(harness.parts.storeChanges.change({ store: "9", change: "slow" }), (error) =>
+    hasCode(error, "notFound"),
+  );
+});
+
 test("a client that can't be told of a minimum is waited for until its session has ended", async () => {
   const { harness, stores, client } = await cluster("a", "b");
   client.peer.close("cut off, says the test");

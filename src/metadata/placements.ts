@@ -14,7 +14,7 @@ import { asksTheSame, labelsText } from "../namespace/store-labels.ts";
 import { checkPattern } from "../placement/path-rules.ts";
 import { stays } from "../placement/plan-moves.ts";
 import { findShortfalls, shortfallOf } from "../placement/shortfalls.ts";
-import { pathStepsMax, placementChanged } from "../wire/catalogue/leader.ts";
+import { type PlacementAnswer, pathStepsMax, placementChanged } from "../wire/catalogue/leader.ts";
 import type { RulesChange, RulesShown, ShownRule } from "../wire/catalogue/placement.ts";
 import type { Groups } from "./groups.ts";
 import type { Leader } from "./leader.ts";
@@ -37,16 +37,14 @@ export class Placements {
   // --- for clients ---
 
   /** See readPlacement. */
-  read({ volume }: Session): {
-    placement: PlacementRecord;
-    groups: { group: number; pool: number; inSyncMin: number }[];
-  } {
+  read({ volume }: Session): PlacementAnswer {
     const { namespace } = this.#parts.leader;
     const record = namespace.volume(volume)!;
     const groups = namespace.groups().filter((group) => group.volume === volume);
     return {
       placement: namespace.placement(volume),
       groups: groups.map((one) => ({ group: one.group, pool: one.pool, inSyncMin: inSyncMinOf(one, record) })),
+      slowStores: namespace.stores().flatMap(({ store, isCalledSlow }) => (isCalledSlow ? [store] : [])),
     };
   }
 
@@ -110,7 +108,7 @@ export class Placements {
     if (result.kind !== "done") throw refusalOf(name, result);
     leader.log.info("placement changed", { volume: name, rules: rules.length, failureDomain });
     await groups.made();
-    await this.#tellClients(volume);
+    await this.tellClients(volume);
     return this.show(name);
   }
 
@@ -165,8 +163,10 @@ export class Placements {
     }
   }
 
-  async #tellClients(volume: number): Promise<void> {
-    const clients = this.#parts.sessions.all().filter((session) => session.volume === volume);
+  /** Resolves when those that are connected have read what is committed by now, or were cut off. @param volume of all if undefined */
+  async tellClients(volume: number | undefined): Promise<void> {
+    const all = this.#parts.sessions.all();
+    const clients = volume === undefined ? all : all.filter((session) => session.volume === volume);
     await Promise.all(clients.map((session) => this.#tell(session, () => {})));
   }
 

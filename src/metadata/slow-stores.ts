@@ -1,6 +1,7 @@
 /**
  * Which stores are slow: by the latency of their disks, as they say it in heartbeats, compared with that of the others. A disk
- * that is merely busy makes its neighbours wait as well: what counts is that one stands out.
+ * that is merely busy makes its neighbours wait as well: what counts is that one stands out. (Which ones operators call slow is in
+ * the stores' records.)
  */
 
 export interface DiskLatency {

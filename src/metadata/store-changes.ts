@@ -1,4 +1,4 @@
-/** What an operator has done with a store: add, drain, remove. Each is refused where it would end badly, with the reason. */
+/** What an operator has done with a store: add, drain, remove, call it slow. Each is refused where it would end badly, with the reason. */
 import { BrineError } from "../errors/brine-error.ts";
 import { type GroupRecord, type Label, labelsMax, type StoreRecord, type StoreStatus } from "../namespace/model.ts";
 import { labelsText } from "../namespace/store-labels.ts";
@@ -8,22 +8,29 @@ import type { StoreChange } from "../wire/catalogue/admin.ts";
 import type { Groups } from "./groups.ts";
 import type { Leader } from "./leader.ts";
 import { checkedLabelKey } from "./named.ts";
+import type { Placements } from "./placements.ts";
 import type { Stores } from "./stores.ts";
 
 export class StoreChanges {
   readonly #leader: Leader;
   readonly #stores: Stores;
   readonly #groups: Groups;
+  readonly #placements: Placements;
 
-  constructor(leader: Leader, stores: Stores, groups: Groups) {
+  constructor(leader: Leader, stores: Stores, groups: Groups, placements: Placements) {
     this.#leader = leader;
     this.#stores = stores;
     this.#groups = groups;
+    this.#placements = placements;
   }
 
   /** Errors: notFound, refused, busy. */
   async change({ store: name, change }: StoreChange): Promise<{ store: number; groups: number }> {
     const record = this.#find(name);
+    if (change === "slow" || change === "notSlow") {
+      await this.#callSlow(record.store, change === "slow");
+      return { store: record.store, groups: this.#groupsOf(record.store).length };
+    }
     if (change === "drain") this.#checkDrain(record);
     if (change === "remove") this.#checkRemove(record);
     const status: StoreStatus = change === "add" ? "active" : change === "drain" ? "draining" : "removed";
@@ -42,6 +49,13 @@ export class StoreChanges {
     this.#leader.log.info("store labelled", { store, labels: labelsText(labels) });
     this.#groups.look();
     return { store, labels: this.#find(String(store)).labels };
+  }
+
+  async #callSlow(store: number, isCalledSlow: boolean): Promise<void> {
+    const result = await this.#leader.committer.execute({ kind: "callStoreSlow", store, isCalledSlow });
+    if (result.kind !== "done") throw new BrineError("busy", `store ${store} was removed meanwhile`);
+    this.#leader.log.info("store called slow", { store, isCalledSlow });
+    await this.#placements.tellClients(undefined);
   }
 
   /** By its number or its address. */

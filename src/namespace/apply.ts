@@ -16,6 +16,7 @@ import { FileError } from "../errors/file-error.ts";
 import type { ClientContext, Context, FileContext } from "./context.ts";
 import type { Operation, OperationKind, OperationOf, Result, Transaction } from "./operation.ts";
 import { access } from "./operations/access.ts";
+import { callStoreSlow } from "./operations/call-store-slow.ts";
 import { changeGroup } from "./operations/change-group.ts";
 import { chunksDeleted } from "./operations/chunks-deleted.ts";
 import { closeSession } from "./operations/close-session.ts";
@@ -92,6 +93,7 @@ const leaderOperations: {
   registerStore,
   setStoreStatus,
   setStoreLabels,
+  callStoreSlow,
   setPlacement,
   changeGroup,
 };

@@ -170,6 +170,8 @@ export const storeRecord = struct({
   labels: list(label, labelsMax),
   /** As its server named them at its last start: one that is named otherwise at the next replaces what was set since. */
   startLabels: list(label, labelsMax),
+  /** An operator says so: it is read only where no other has a copy. */
+  isCalledSlow: boolean,
 });
 export type StoreRecord = Infer<typeof storeRecord>;
 

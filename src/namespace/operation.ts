@@ -232,6 +232,8 @@ export const operation = union({
       rulesMax,
     ),
   }),
+  /** Clients are to read from the store only where no other has a copy, or are not to mind any more. ENOENT. */
+  callStoreSlow: struct({ store: u32, isCalledSlow: boolean }),
 });
 export type Operation = Infer<typeof operation>;
 export type OperationKind = Operation["kind"];

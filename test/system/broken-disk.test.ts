@@ -6,7 +6,7 @@ import { strict as assert } from "node:assert";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { Cluster, hasProgram, type Mount, Program, shell, waitFor, whyNoMount } from "./cluster.ts";
+import { Cluster, hasProgram, type Mount, Program, runBrine, shell, waitFor, whyNoMount } from "./cluster.ts";
 
 const programs = ["strace", "python3"].filter((name) => !hasProgram(name));
 const skip = whyNoMount() ?? (programs.length > 0 ? `not installed: ${programs.join(", ")}` : whyNoTrace());
@@ -86,6 +86,30 @@ test("a slow disk: status says so, reads avoid it, and it comes back", { skip },
     },
     deadlineMs,
   );
+});
+
+test("a store that is called slow by hand is not read at all: it may even stand still", { skip }, async (context) => {
+  const { cluster, mount } = await start(context);
+  const original = join(cluster.directory, "original");
+  await shell(
+    `head -c 8M /dev/urandom > ${original} && cp ${original} ${mount.point}/file && sync ${mount.point}/file`,
+  );
+  const leader = cluster.addresses[0]!;
+  const slow = await runBrine(["store", "slow", cluster.addresses[1]!, leader]);
+  assert.equal(slow.code, 0, slow.stderr);
+  await cluster.stopServer(0);
+  await cluster.startServer(0);
+  const fresh = await cluster.mount("fresh");
+  await cluster.waitOnline(2);
+  assert.match((await runBrine(["store", "list", leader])).stdout, /online, called slow/);
+  cluster.servers[1]!.signal("SIGSTOP");
+  await shell(`cmp ${original} ${fresh.point}/file`);
+  // Nobody has had to find out: the leader still believes what it was told last.
+  const { servers } = await cluster.status();
+  cluster.servers[1]!.signal("SIGCONT");
+  assert.ok(servers.every(({ state }: { state: string }) => state === "online"));
+  assert.equal((await runBrine(["store", "slow", cluster.addresses[1]!, "--off", leader])).code, 0);
+  assert.doesNotMatch((await runBrine(["status", leader])).stdout, /called slow/);
 });
 
 async function start(context: TestContext): Promise<{ cluster: Cluster; mount: Mount }> {

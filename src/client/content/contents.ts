@@ -11,7 +11,7 @@ import { FileError } from "../../errors/file-error.ts";
 import type { OperationOf } from "../../namespace/operation.ts";
 import type { Logger } from "../../platform/logger.ts";
 import type { Platform } from "../../platform/platform.ts";
-import { type GroupView, readMappings } from "../../wire/catalogue/leader.ts";
+import { type GroupView, type PlacementAnswer, readMappings } from "../../wire/catalogue/leader.ts";
 import type { Ids } from "../ids.ts";
 import type { EntryData } from "../journal.ts";
 import type { Node } from "../node.ts";
@@ -77,7 +77,7 @@ export interface ContentsParts {
   readonly journal: DataJournal;
   readonly quotas: QuotaGrants;
   readonly execute: Execute;
-  /** Has `learnInSyncMins` called with what the leader knows now. Errors: EIO (the session has ended). */
+  /** Has `learnPlacement` called with what the leader knows now. Errors: EIO (the session has ended). */
   readonly readInSyncMins: () => Promise<void>;
   /** Default: `writeBackLimits`. */
   readonly limits?: Partial<ContentLimits>;
@@ -108,6 +108,7 @@ export class Contents {
   readonly clones: Clones;
   readonly relocation: Relocation;
   readonly #groups: Groups;
+  readonly #members: Members;
   readonly #stores: Stores;
   #sequence = 0;
   #failure: FileError | undefined;
@@ -137,6 +138,7 @@ export class Contents {
       description: `session ${session.id}`,
     });
     const members = new Members(platform.clock, log, session, this.#stores, this.#groups);
+    this.#members = members;
     this.replication = new Replication(platform, members);
     this.blockReader = new BlockReader(platform, log, session, members);
     const { replication, blockReader } = this;
@@ -172,8 +174,9 @@ export class Contents {
     this.#groups.learn(views);
   }
 
-  learnInSyncMins(inSyncMins: ReadonlyMap<number, number>): void {
-    this.#groups.learnInSyncMins(inSyncMins);
+  learnPlacement({ groups, slowStores }: Pick<PlacementAnswer, "groups" | "slowStores">): void {
+    this.#groups.learnInSyncMins(new Map(groups.map(({ group, inSyncMin }) => [group, inSyncMin])));
+    this.#members.calledSlow = new Set(slowStores);
   }
 
   /** Why data can't go to the stores now, for people: a group has fewer members in sync than its volume wants. */

@@ -82,6 +82,19 @@ test("a slow one is tried now and then, whatever the others have to do, until it
   assert.ok(share(firsts(160), 1) > 0.03);
 });
 
+test("one that an operator calls slow is read only where no other can be, until it is taken back", () => {
+  const { stores, members, view, firsts } = make();
+  const two = stores.link(2, "s:2");
+  members.calledSlow = new Set([1]);
+  two.latencyMs = 300;
+  two.outstanding = 30;
+  assert.equal(share(firsts(160), 1), 0, "however slow and busy the other one is");
+  const alone = { ...view, members: view.members.filter(({ store }) => store !== 2) };
+  assert.equal(members.readable(alone)[0]!.store, 1);
+  members.calledSlow = new Set();
+  assert.ok(share(firsts(160), 1) > 0.5);
+});
+
 test("one that has just failed is asked last", async () => {
   const { platform, members, stores, firsts } = make();
   await members.report(stores.link(1, "s:1"), new Error("gone"));

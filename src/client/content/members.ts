@@ -45,6 +45,8 @@ export class Members {
   readonly #session: Session;
   readonly #stores: Stores;
   readonly groups: Groups;
+  /** Stores that an operator calls slow: they are read where no other can be, and not tried now and then. */
+  calledSlow: ReadonlySet<number> = new Set();
   readonly #avoidUntilMs = new Map<number, number>();
   /** When a slow store was last tried. */
   readonly #triedMs = new Map<number, number>();
@@ -75,17 +77,20 @@ export class Members {
     this.#turn += 1;
     const nowMs = this.#clock.nowMs();
     const quickestMs = Math.min(...links.map(({ latencyMs }) => latencyMs));
+    const isCalledSlow = ({ store }: StoreLink) => this.calledSlow.has(store);
     const isSlow = ({ latencyMs }: StoreLink) => latencyMs >= Math.max(slowMsMin, slowFactor * quickestMs);
     const hasFailed = ({ store }: StoreLink) => nowMs < (this.#avoidUntilMs.get(store) ?? 0);
     const isDue = ({ store, latencyMs }: StoreLink) =>
       nowMs - (this.#triedMs.get(store) ?? Number.NEGATIVE_INFINITY) >=
       Math.max(slowProbeMsMin, slowProbeFactor * latencyMs);
-    const tried = links.find((link) => isSlow(link) && !hasFailed(link) && link.outstanding === 0 && isDue(link));
+    const tried = links.find(
+      (link) => isSlow(link) && !isCalledSlow(link) && !hasFailed(link) && link.outstanding === 0 && isDue(link),
+    );
     if (tried !== undefined) {
       this.#triedMs.set(tried.store, nowMs);
       return [tried, ...links.filter((link) => link !== tried)];
     }
-    const rank = (link: StoreLink) => (hasFailed(link) ? 2 : isSlow(link) ? 1 : 0);
+    const rank = (link: StoreLink) => (hasFailed(link) ? 3 : isCalledSlow(link) ? 2 : isSlow(link) ? 1 : 0);
     const isProbe = this.#turn % probeInterval === 0;
     const first = isProbe ? this.#turn / probeInterval : this.#turn;
     const turned = links.map((_, index) => links[(index + first) % links.length]!);

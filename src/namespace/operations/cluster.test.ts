@@ -28,8 +28,8 @@ test("stores keep their number, whatever their address", () => {
   assertFails(register("", "b:1"), "EINVAL");
   driver.reopen();
   assert.deepEqual(driver.namespace.stores(), [
-    { store: 1, serverId: "one", address: "b:1", status: "active", labels: [], startLabels: [] },
-    { store: 2, serverId: "two", address: "a:2", status: "active", labels: [], startLabels: [] },
+    { store: 1, serverId: "one", address: "b:1", status: "active", labels: [], startLabels: [], isCalledSlow: false },
+    { store: 2, serverId: "two", address: "a:2", status: "active", labels: [], startLabels: [], isCalledSlow: false },
   ]);
 });
 
@@ -213,6 +213,20 @@ test("a removed store never comes back, and one that is needed can't be removed"
   const joined = [...members("inSync"), { store: 2, state: "behind" as const }];
   driver.leader({ kind: "changeGroup", group: 1, generation: 2, members: members("inSync") });
   assertFails(driver.leader({ kind: "changeGroup", group: 1, generation: 3, members: joined }), "EINVAL");
+});
+
+test("a store that is called slow stays so over its registrations, until it is taken back", () => {
+  driver.makeVolume();
+  const call = (store: number, isCalledSlow: boolean) => driver.leader({ kind: "callStoreSlow", store, isCalledSlow });
+  const slow = () => driver.namespace.stores().flatMap(({ store, isCalledSlow }) => (isCalledSlow ? [store] : []));
+  assertFails(call(9, true), "ENOENT");
+  assert.equal(call(2, true).kind, "done");
+  const { serverId } = driver.namespace.stores().find(({ store }) => store === 2)!;
+  driver.leader({ kind: "registerStore", serverId, address: "elsewhere:1", labels: [] });
+  driver.reopen();
+  assert.deepEqual(slow(), [2]);
+  assert.equal(call(2, false).kind, "done");
+  assert.deepEqual(slow(), []);
 });
 
 test("a volume says how few copies in sync it takes writes with: at most as many as it or a rule of it makes", () => {

@@ -21,6 +21,7 @@ export function registerStore(context: Context, operation: OperationOf<"register
   const status = known?.status ?? (groups.groups().length === 0 ? "active" : "spare");
   const changes = labelChanges(known?.startLabels ?? [], operation.labels);
   const labels = changedLabels(known?.labels ?? [], changes).slice(0, labelsMax);
-  groups.putStore({ store, serverId, address, labels, startLabels: operation.labels, status });
+  const isCalledSlow = known?.isCalledSlow ?? false;
+  groups.putStore({ store, serverId, address, labels, startLabels: operation.labels, status, isCalledSlow });
   return { kind: "made", id: store };
 }

@@ -32,6 +32,8 @@ export const serverStatus = struct({
   store: u32,
   /** Its disk is much slower than those of the others. */
   isSlow: boolean,
+  /** An operator says that it is slow. */
+  isCalledSlow: boolean,
   status: storeStatus,
   labels: list(label, labelsMax),
   totalBytes: u64,
@@ -122,10 +124,10 @@ export const setCopies = method(307, "admin.setCopies", copiesChange, nothing);
 
 /**
  * add: it takes its share of the groups. drain: what it has moves to others. remove: it is taken out of the cluster for good; refused
- * while it is needed. `store` is its number or address. Answers with the groups in which it is.
+ * while it is needed. slow: it is read only where no other has a copy, until notSlow; answered when clients know. `store` is its number or address. Answers with the groups in which it is.
  * Errors: notFound, refused, busy.
  */
-const storeChange = struct({ store: text(256), change: oneOf("add", "drain", "remove") });
+const storeChange = struct({ store: text(256), change: oneOf("add", "drain", "remove", "slow", "notSlow") });
 export type StoreChange = Infer<typeof storeChange>;
 export const changeStore = method(308, "admin.changeStore", storeChange, struct({ store: u32, groups: u32 }));
 

@@ -333,13 +333,18 @@ export const reportStore = method(
 
 // --- where files go ---
 
-/** The placement rules of the session's volume, the pool of each of its groups, and how few members in sync that takes writes with. */
-export const readPlacement = method(
-  127,
-  "leader.readPlacement",
-  struct({ session: u64 }),
-  struct({ placement: placementRecord, groups: list(struct({ group: u16, pool: u16, inSyncMin: u8 }), 8192) }),
-);
+const placementAnswer = struct({
+  placement: placementRecord,
+  groups: list(struct({ group: u16, pool: u16, inSyncMin: u8 }), 8192),
+  slowStores: list(u32, 1024),
+});
+export type PlacementAnswer = Infer<typeof placementAnswer>;
+
+/**
+ * The placement rules of the session's volume, the pool of each of its groups, and how few members in sync that takes writes with.
+ * `slowStores`: those that an operator calls so.
+ */
+export const readPlacement = method(127, "leader.readPlacement", struct({ session: u64 }), placementAnswer);
 
 /** Most directories above each other that an answer names. */
 export const pathStepsMax = 4096;

@@ -231,7 +231,8 @@ export class ContentHarness {
   /** As the leader does when it has changed, and when the client asks. */
   tellInSyncMin(inSyncMin = this.inSyncMin): Promise<void> {
     this.inSyncMin = inSyncMin;
-    this.contents.learnInSyncMins(new Map(this.views().map(({ group }) => [group, inSyncMin])));
+    const groups = this.views().map(({ group }) => ({ group, pool: 0, inSyncMin }));
+    this.contents.learnPlacement({ groups, slowStores: [] });
     return Promise.resolve();
   }
 
