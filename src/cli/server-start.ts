@@ -88,6 +88,7 @@ export async function startServer(platform: Platform, options: ServerOptions): P
     voter.register(service);
     let onFailure: (error: Error) => void = () => {};
     let metadata: MetadataRole | undefined;
+    let store: StoreServer | undefined;
     if (identity.roles.includes("metadata")) {
       const role = await MetadataRole.start(platform, {
         directory: `${directory.path}/metadata`,
@@ -108,7 +109,7 @@ export async function startServer(platform: Platform, options: ServerOptions): P
     const storeLeaders = identity.roles.includes("metadata") ? [address, ...leaders] : leaders;
     if (identity.roles.includes("store")) {
       if (fresh) await recordProbe(platform, directory.path);
-      const store = await StoreServer.start(platform, {
+      const started = await StoreServer.start(platform, {
         directory: `${directory.path}/store`,
         ...ids,
         address,
@@ -122,14 +123,19 @@ export async function startServer(platform: Platform, options: ServerOptions): P
         ...(options.scrubRate !== undefined && { scrubBytesPerSecond: options.scrubRate }),
         ...(options.scrubDays !== undefined && { scrubMs: options.scrubDays * dayMs }),
       });
-      undo.push(() => store.stop());
-      store.register(service);
+      undo.push(() => started.stop());
+      started.register(service);
+      store = started;
     }
     const metrics = await startMetrics(platform, metricsAddress);
     undo.push(() => metrics.close());
     // Only now: who connects before the roles are there would be refused instead of having to wait.
     const listener = await listenAt(platform, address, service, () => ({ ...ids, term: metadata?.term ?? 0 }));
     undo.push(() => listener.close());
+    // Before anybody is refused. A leader that ends with its store needs no new generations of the groups.
+    undo.push(async () => {
+      if (metadata?.server === undefined) await store?.leave();
+    });
     await writeRunning(platform.disk, directory.path, {
       addresses: identity.roles.includes("metadata") ? storeLeaders : [...leaders, address],
     });

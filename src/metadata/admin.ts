@@ -269,7 +269,8 @@ export class Admin {
       );
     } else if (condition === "offline") {
       const since = offlineSinceNs === undefined ? "" : ` since ${timeText(offlineSinceNs)}`;
-      problems.push(`${who} is offline${since}${behind}. Start its server again.`);
+      const how = state.isLeaving ? "was stopped" : "is offline";
+      problems.push(`${who} ${how}${since}${behind}. Start its server again.`);
     } else if (groupsBehind + groupsCatchingUp > 0) {
       problems.push(`${who} is catching up: ${groupsBehind + groupsCatchingUp} groups have one copy less until then.`);
     } else if (isSlow) {

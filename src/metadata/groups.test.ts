@@ -181,6 +181,20 @@ test("a store whose disk doesn't answer leaves its groups at once, and comes bac
   assert.equal(statesOf(harness, b.store).behind, undefined, "it catches up");
 });
 
+test("a store that says that it is being stopped leaves its groups in the same moment, and comes back when it registers", async () => {
+  const { harness, a, b, client } = await cluster();
+  harness.beat(b.store, b.peer, { isLeaving: true });
+  await drain();
+  assert.deepEqual(statesOf(harness, b.store), { behind: 32 });
+  assert.deepEqual(statesOf(harness, a.store), { inSync: 32 }, "the last copy in sync stays");
+  assert.ok(harness.parts.admin.status().problems.some((problem) => /was stopped.*one copy less/.test(problem)));
+  const again = new FakePeer("store");
+  await harness.parts.stores.register({ ...registration, serverId: "b", address: "b:1" }, again, () => undefined);
+  harness.beat(b.store, again);
+  await harness.pass(1_000, { stores: [a, { ...b, peer: again }], sessions: [client] });
+  assert.equal(statesOf(harness, b.store).behind, undefined, "it catches up");
+});
+
 test("while nothing is mounted, a cluster that is being stopped stays in sync", async () => {
   const harness = await Harness.start();
   await harness.addStore("a");

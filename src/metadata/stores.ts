@@ -6,7 +6,7 @@
  *
  * - that time and a margin have passed since the last heartbeat was received, or
  * - nobody listens at its address: its process has ended (a new one has to register before it serves), or
- * - it says itself that its disk has failed, or doesn't answer (until it registers again).
+ * - it says itself that its disk has failed or doesn't answer, or that its process ends (until it registers again).
  *
  * A connection that breaks says nothing by itself: the address is asked at once, and again and again.
  *
@@ -15,6 +15,7 @@
  */
 import { BrineError } from "../errors/brine-error.ts";
 import type { Label, StoreRecord } from "../namespace/model.ts";
+import { labelsText } from "../namespace/store-labels.ts";
 import type { StoreCondition, StoreLoss } from "../placement/next-members.ts";
 import { type Address, NetworkError } from "../platform/network.ts";
 import type { BadRange, ScrubReport } from "../wire/catalogue/registration.ts";
@@ -48,6 +49,8 @@ export interface StoreState {
   failure: string | undefined;
   /** How its disk does not answer: it serves nothing. */
   stall: string | undefined;
+  /** Its process ends, as it was asked to: it serves nothing. */
+  isLeaving: boolean;
   diskLatencyMs: number | undefined;
   /** Why it isn't taken in: it has lost data of which it has the only copy. */
   lost: string | undefined;
@@ -96,6 +99,7 @@ export interface Heartbeat {
   readonly scrub: ScrubReport | undefined;
   readonly failure: string | undefined;
   readonly stall: string | undefined;
+  readonly isLeaving: boolean;
   readonly diskLatencyMs: number | undefined;
   readonly catchUps: readonly CatchUpProgress[];
 }
@@ -204,6 +208,7 @@ export class Stores {
     Object.assign(state, {
       hasBeat: false,
       stall: undefined,
+      isLeaving: false,
       diskLatencyMs: undefined,
       isRefused: false,
       isSeen: true,
@@ -240,19 +245,20 @@ export class Stores {
     const state = this.#stores.get(request.store);
     if (state?.peer !== peer) throw new BrineError("notServing", `store ${request.store} has to register first`);
     const { totalBytes, freeBytes, badBlocks, repairedBlocks, badRanges, scrub } = request;
-    const { catchUps, failure, stall, diskLatencyMs } = request;
+    const { catchUps, failure, stall, isLeaving, diskLatencyMs } = request;
     if (failure !== undefined && state.failure === undefined) {
       this.#leader.log.error("a store's disk has failed", { store: state.store, address: state.address, failure });
     }
     if (stall !== undefined) {
       this.#leader.log.error("a store's disk does not answer", { store: state.store, address: state.address, stall });
     }
+    if (isLeaving) this.#leader.log.info("a store is being stopped", { store: state.store, address: state.address });
     if (badBlocks > state.badBlocks) {
       this.#leader.log.warn("a store has found bad blocks", { store: state.store, badBlocks });
     }
     const heardMs = this.#leader.lifetime.nowMs();
     Object.assign(state, { totalBytes, freeBytes, badBlocks, repairedBlocks, badRanges, scrub });
-    Object.assign(state, { catchUps, failure, stall, diskLatencyMs, heardMs, hasBeat: true });
+    Object.assign(state, { catchUps, failure, stall, isLeaving, diskLatencyMs, heardMs, hasBeat: true });
     this.#noticeChange(state);
   }
 
@@ -288,6 +294,7 @@ export class Stores {
       catchUps: [],
       failure: undefined,
       stall: undefined,
+      isLeaving: false,
       diskLatencyMs: undefined,
       lost: undefined,
       heardMs: this.#leader.lifetime.nowMs(),
@@ -361,7 +368,7 @@ export class Stores {
   }
 
   #isStill(state: StoreState): boolean {
-    if (state.failure !== undefined || state.stall !== undefined) return true;
+    if (state.failure !== undefined || state.stall !== undefined || state.isLeaving) return true;
     return this.#isOverdue(state) || (state.peer === undefined && state.isRefused);
   }
 
@@ -389,8 +396,4 @@ function wasRemoved({ store }: StoreRecord): BrineError {
   return new BrineError("refused", `store ${store} was removed from this cluster`, {
     advice: "start its server on an empty data directory: it joins as a new store",
   });
-}
-
-function labelsText(labels: readonly Label[]): string {
-  return labels.map(({ key, value }) => `${key}=${value}`).join(",");
 }

@@ -1,9 +1,9 @@
 /**
  * What an operator does with stores while applications work and faults happen: more copies and fewer, and how few take writes, stores drained and taken
- * back, away for longer than they are waited for, dead for good, and new ones in their place. In the end all is as at the start:
+ * back, stopped and started, called slow, away for longer than they are waited for, dead for good, and new ones in their place. In the end all is as at the start:
  * as many copies, nobody draining.
  */
-import { changeStore, setCopies } from "../wire/catalogue/admin.ts";
+import { changeStore, type StoreChange, setCopies } from "../wire/catalogue/admin.ts";
 import { Attempts } from "./attempts.ts";
 import type { CopiesWatch } from "./checkers/copies.ts";
 import { rebuildAfterMs, type SimulatedCluster, volumeName } from "./cluster.ts";
@@ -16,6 +16,7 @@ const copiesMax = 3;
 /** A store that is gone for good has a place in some groups for so long, before another fault may strike there too. */
 const removalMsMax = 20_000;
 const newStoresMax = 3;
+const stopMsMax = 5_000;
 
 export class MemberChanges {
   readonly #cluster: SimulatedCluster;
@@ -51,6 +52,8 @@ export class MemberChanges {
       away: () => this.#away(),
       death: () => this.#death(),
       join: () => this.#join(),
+      restart: () => this.#restart(),
+      slow: () => this.#change(this.#random.pick(this.#cluster.stores), this.#random.pick(["slow", "notSlow"])),
     };
     await this.#setCopies({ inSyncMin: this.#random.between(1, replicasAtRest) });
     while (!over()) {
@@ -73,7 +76,7 @@ export class MemberChanges {
     this.#watch.set(this.#inSyncMin);
   }
 
-  async #change(server: SimulatedServer, change: "add" | "drain" | "remove"): Promise<boolean> {
+  async #change(server: SimulatedServer, change: StoreChange["change"]): Promise<boolean> {
     this.#attempts.log(change, { store: server.plan.name });
     return this.#attempts.make(() => this.#cluster.request(changeStore, { store: server.address, change }));
   }
@@ -85,6 +88,17 @@ export class MemberChanges {
     this.#attempts.log("away", { store: victim.plan.name });
     victim.kill({ power: this.#random.chance(0.5) });
     await this.#wait(this.#random.between(rebuildAfterMs, 4 * rebuildAfterMs));
+    victim.start();
+  }
+
+  /** As by SIGTERM. Another fault may strike in the midst of it: then it doesn't come to an end by itself. */
+  async #restart(): Promise<void> {
+    const victim = this.#random.pick(this.#cluster.stores);
+    if (victim.down || victim.plan.roles.includes("metadata")) return;
+    this.#attempts.log("restart", { store: victim.plan.name });
+    await Promise.race([victim.stop(), this.#wait(stopMsMax)]);
+    if (!victim.down) victim.kill({ power: false });
+    await this.#wait(this.#random.between(0, 1_000));
     victim.start();
   }
 

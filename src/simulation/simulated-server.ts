@@ -230,6 +230,8 @@ export class SimulatedServer {
     const identity = () => ({ ...ids, term: metadata?.term ?? 0 });
     const listener = await listenPeers(platform, this.address, { identity, service });
     this.#parts.push({ stop: () => listener.close() });
+    // As server-start.ts.
+    this.#parts.push({ stop: async () => (metadata?.server === undefined ? await this.#store?.leave() : undefined) });
   }
 
   #roleEnded(incarnation: Incarnation, error: BrineError): void {

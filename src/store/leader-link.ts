@@ -8,6 +8,8 @@
  * When the disk no longer answers, the store says so and serves nothing more: the others go on without it, where there are any. It
  * registers again when the disk has answered, and catches up.
  *
+ * A store that is to end says so: nothing is served from then on, and the others go on without it at once.
+ *
  * A tie that breaks is made anew, at once the first time and then ever more slowly. Meanwhile the store goes on serving
  * until its lease ends (admission.ts).
  */
@@ -46,6 +48,8 @@ const retryMsMin = 20;
 const retryMsMax = 1_000;
 /** A tie that held for so long was a good one: the next is tried without delay. */
 const steadyMs = 1_000;
+/** To say that the store leaves; without an answer its lease has to run out, or its address to refuse connections. */
+const leaveTimeoutMs = 1_000;
 /** Between looks at whether the disk answers. */
 const diskWatchMs = 250;
 
@@ -124,15 +128,25 @@ export class LeaderLink {
     this.#running = this.#run();
   }
 
+  /** Nothing more is served; resolves when the leader knows that, if there is one. `stop` follows. */
+  async leave(): Promise<void> {
+    this.#end();
+    if (this.#peer !== undefined) await this.#heartbeat(this.#peer);
+  }
+
   async stop(): Promise<void> {
+    this.#end();
+    this.#peer?.close("the store stops");
+    await this.#running;
+  }
+
+  #end(): void {
     this.#stopped = true;
     this.#admission.stopServing();
     this.#heartbeatTimer?.cancel();
     this.#diskTimer?.cancel();
     this.#cutOffTimer?.cancel();
     this.#stopWaiting?.();
-    this.#peer?.close("the store stops");
-    await this.#running;
   }
 
   /** Tells the leader at once that the disk has failed, instead of with the next heartbeat. */
@@ -306,11 +320,12 @@ export class LeaderLink {
         ...this.#store.space,
         failure: this.#store.failure?.slice(0, 200),
         stall,
+        isLeaving: this.#stopped,
         diskLatencyMs: latencyMs === undefined ? undefined : Math.round(latencyMs),
         catchUps: this.#catchUps.progress(),
         ...this.#parts.health(),
       };
-      const timeoutMs = this.#serveMs / 2;
+      const timeoutMs = this.#stopped ? leaveTimeoutMs : this.#serveMs / 2;
       const { body: answer } = await peer.request(storeHeartbeat, body, { timeoutMs, urgent: true });
       this.#leaders.learn(answer.leaders);
       this.#serveFrom(sentMs);
@@ -322,12 +337,11 @@ export class LeaderLink {
 
   /** The request sent at `sentMs` was answered. */
   #serveFrom(sentMs: number): void {
-    // What was answered before the leader heard of the stall no longer counts.
-    if (this.#isStalled) return;
+    // What was answered before the leader heard of the stall, or of the end, no longer counts.
+    if (this.#isStalled || this.#stopped) return;
     const untilMs = sentMs + this.#serveMs;
     this.#admission.serveUntil(untilMs);
     this.#cutOffTimer?.cancel();
-    if (this.#stopped) return;
     this.#cutOffTimer = this.#platform.clock.startTimer(Math.max(0, untilMs - this.#platform.clock.nowMs()), () => {
       this.#logger.warn("cut off from the leader: nothing is served until it answers");
     });

@@ -87,6 +87,24 @@ test("a store that is cut off from the leader refuses everything when its lease 
   assert.ok(store.lines.some((line) => line.includes("cut off")));
 });
 
+test("a store that is being stopped tells the leader, and serves nothing from then on", async (context) => {
+  const { cluster, store } = await oneStore(context);
+  await writeTo(store, { generation: 1, chunk }, 0, blocksOf(7, 0, 1), { grant: 1, sequence: 1 });
+  await store.server.leave();
+  assert.equal(cluster.heartbeats.at(-1)?.isLeaving, true, "the leader knows it when it is answered");
+  await assert.rejects(readFrom(store, { generation: 1, chunk }, 1), failsWith("notServing"));
+  const count = cluster.heartbeats.length;
+  await new Promise((resolve) => setTimeout(resolve, cluster.serveMs));
+  assert.equal(cluster.heartbeats.length, count);
+});
+
+test("a store that leaves is not held up by a leader that is gone", async (context) => {
+  const { cluster, store } = await oneStore(context);
+  await cluster.stopLeader();
+  await store.server.leave();
+  await store.server.stop();
+});
+
 test("a disk that fails is told to the leader, and nothing is served from it", async (context) => {
   const { cluster, store } = await oneStore(context);
   await writeTo(store, { generation: 1, chunk }, 0, blocksOf(7, 0, 1), { grant: 1, sequence: 1 });

@@ -164,6 +164,11 @@ export class StoreServer {
     });
   }
 
+  /** Serves nothing more, and has the others go on without it: before requests are refused. `stop` follows. */
+  leave(): Promise<void> {
+    return this.#link.leave();
+  }
+
   /** Finishes what is under way and closes the disk. */
   async stop(): Promise<void> {
     await this.#link.stop();

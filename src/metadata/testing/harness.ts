@@ -140,6 +140,7 @@ export class Harness {
       scrub: undefined,
       failure: undefined,
       stall: undefined,
+      isLeaving: false,
       diskLatencyMs: undefined,
       catchUps: [],
     };

@@ -45,6 +45,7 @@ export class TestCluster {
     store: number;
     failure: string | undefined;
     stall: string | undefined;
+    isLeaving: boolean;
     badBlocks: number;
     scrub: ScrubReport | undefined;
   }[] = [];
@@ -85,8 +86,8 @@ export class TestCluster {
           over: sessions.map((session) => this.over.has(session)),
         };
       })
-      .handle(storeHeartbeat, ({ store, failure, stall, badBlocks, scrub }) => {
-        this.heartbeats.push({ store, failure, stall, badBlocks, scrub });
+      .handle(storeHeartbeat, ({ store, failure, stall, isLeaving, badBlocks, scrub }) => {
+        this.heartbeats.push({ store, failure, stall, isLeaving, badBlocks, scrub });
         return { leaders: [] };
       })
       .handle(caughtUp, (body) => {

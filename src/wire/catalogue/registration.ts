@@ -97,6 +97,8 @@ export const storeHeartbeat = method(
     failure: optional(text(256)),
     /** Set when the disk no longer answers: the store serves nothing more until it has registered again. */
     stall: optional(text(64)),
+    /** Its process is about to end: the store serves nothing more. */
+    isLeaving: boolean,
     /** Of its disk lately, on the average; not set while it is idle. */
     diskLatencyMs: optional(u32),
     /** Catch-ups that run or wait: up to which number of the group's chunks they are, and what they have copied. */
