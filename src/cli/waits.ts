@@ -15,7 +15,7 @@ export function waitsCommand(): Command {
     .addHelpText(
       "after",
       `
-Each wait has an owner: the holder of a lease, a store, the ledger's disk, a client that has not come back.
+Each wait has an owner: the holder of a lease, a store, the ledger's disk or its copy, a client that has not come back.
 Example:
   brine waits --data ./brine-data`,
     )

@@ -17,6 +17,8 @@ export interface Ledger {
   readonly term: number;
   /** False while another process may lead: then nothing is answered, reads neither. */
   readonly serving: boolean;
+  /** For people, while an append is under way: whose answer is missing, `the ledger's disk` or that of a copy. */
+  readonly waitsFor: string;
   /** Index of the last committed entry; 0 if there is none. */
   readonly lastIndex: number;
   /**

@@ -33,6 +33,20 @@ test("what waits shares one append, in order", async () => {
   assert.deepEqual(sizes, [1, 9]);
 });
 
+test("a wait says at each moment what of the ledger is waited for", async () => {
+  const { harness, client } = await mounted();
+  const names = () => harness.leader.waits.list().map(({ what }) => what);
+  harness.ledger.hold();
+  const creating = client.create("file");
+  await drain();
+  assert.deepEqual(names(), ["the ledger's disk"]);
+  harness.ledger.waitsFor = "the ledger's copy at b:1 (away)";
+  assert.deepEqual(names(), ["the ledger's copy at b:1 (away)"]);
+  harness.ledger.letGo();
+  await creating;
+  assert.deepEqual(names(), []);
+});
+
 test("a batch stays below the ledger's bound", async () => {
   const harness = await Harness.start();
   harness.ledger.hold();

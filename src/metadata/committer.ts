@@ -220,7 +220,10 @@ export class Committer {
     const taken = this.#take(count);
     const beganMs = lifetime.nowMs();
     for (const { from } of taken) this.#meter.taken(from.submittedMs, beganMs);
-    const wait = waits.begin("the ledger's disk", () => ({ transactions: count, behindThem: this.#waiting }));
+    const wait = waits.begin(
+      () => ledger.waitsFor,
+      () => ({ transactions: count, behindThem: this.#waiting }),
+    );
     let index: number;
     try {
       index = await ledger.append(batch);

@@ -35,19 +35,31 @@ export class Waits {
     return [...this.#waits];
   }
 
-  begin(what: string, describe: () => LogFields): OpenWait {
-    const wait: Wait = { what, describe, sinceMs: this.#lifetime.nowMs() };
+  /** @param what if it may change meanwhile, as it is when it is asked for */
+  begin(what: string | (() => string), describe: () => LogFields): OpenWait {
+    const sinceMs = this.#lifetime.nowMs();
+    const wait: Wait =
+      typeof what === "string"
+        ? { what, describe, sinceMs }
+        : {
+            get what() {
+              return what();
+            },
+            describe,
+            sinceMs,
+          };
     this.#waits.add(wait);
     let warned = false;
     const timer: Timer = this.#lifetime.startTimer(this.#warningMs, () => {
       warned = true;
-      this.#log.warn("long wait", { for: what, ms: this.#warningMs, ...describe() });
+      this.#log.warn("long wait", { for: wait.what, ms: this.#warningMs, ...describe() });
     });
     return {
       end: () => {
         if (!this.#waits.delete(wait)) return;
         timer.cancel();
-        if (warned) this.#log.info("wait ended", { for: what, ms: Math.round(this.#lifetime.nowMs() - wait.sinceMs) });
+        if (warned)
+          this.#log.info("wait ended", { for: wait.what, ms: Math.round(this.#lifetime.nowMs() - wait.sinceMs) });
       },
     };
   }

@@ -82,6 +82,12 @@ export class CopiedLedger implements Ledger {
     return [...this.#links.values()].some(({ leaveUntilMs }) => leaveUntilMs > nowMs);
   }
 
+  get waitsFor(): string {
+    if (this.#waiting === undefined || this.#copy === undefined) return this.#options.file.waitsFor;
+    const state = this.#feed?.state ?? "away";
+    return `the ledger's copy at ${this.#copy.address}${state === "following" ? "" : ` (${state})`}`;
+  }
+
   get configuration(): Configuration | undefined {
     return this.#configuration;
   }
@@ -199,18 +205,20 @@ export class CopiedLedger implements Ledger {
   /** Makes a third server the witness, in the place of the one that there is. Errors: those of nameWitness, unreachable. */
   appointWitness(member: LedgerMember): Promise<void> {
     return this.#change(async () => {
-      const { own } = this.#options;
       const before = this.#configuration?.witness;
       if (before !== undefined && before.serverId === member.serverId && this.#links.has(before.serverId)) return;
       const configuration = await nameWitness(this.#membership, member);
       this.#configuration = configuration;
       if (before !== undefined) this.#links.get(before.serverId)?.stop();
       if (before !== undefined) this.#links.delete(before.serverId);
-      const copy = configuration.copies.find(({ serverId }) => serverId !== own.serverId)!;
-      await this.#links.get(copy.serverId)!.record(configuration);
+      await this.#links.get(this.#copy!.serverId)!.record(configuration);
       this.#linkTo(member);
       this.#log.info("the ledger has a witness", { address: member.address });
     });
+  }
+
+  get #copy(): LedgerMember | undefined {
+    return this.#configuration?.copies.find(({ serverId }) => serverId !== this.#options.own.serverId);
   }
 
   get #membership(): Membership {
@@ -331,7 +339,7 @@ export class CopiedLedger implements Ledger {
     return this.#change(async () => {
       const { own, voter } = this.#options;
       const before = this.#configuration!;
-      const copy = before.copies.find(({ serverId }) => serverId !== own.serverId)!;
+      const copy = this.#copy!;
       const inStep = [own.serverId, copy.serverId];
       const configuration = { ...before, sequence: before.sequence + 1, inStep };
       await this.#links.get(copy.serverId)!.record(configuration);
@@ -348,18 +356,10 @@ export class CopiedLedger implements Ledger {
     return this.#change(async () => {
       const { own, voter } = this.#options;
       const configuration = { ...next, sequence: this.#configuration!.sequence + 1 };
-      const have = new Set([own.serverId]);
-      await Promise.all(
-        othersOf(configuration, own.serverId).map(async ({ serverId }) => {
-          await this.#links
-            .get(serverId)
-            ?.record(configuration)
-            .then(
-              () => have.add(serverId),
-              () => {},
-            );
-        }),
-      );
+      const links = othersOf(configuration, own.serverId).flatMap(({ serverId }) => this.#links.get(serverId) ?? []);
+      const outcomes = await Promise.allSettled(links.map((link) => link.record(configuration)));
+      const reached = links.filter((_, at) => outcomes[at]!.status === "fulfilled");
+      const have = new Set([own.serverId, ...reached.map(({ member }) => member.serverId)]);
       if (configuration.witness !== undefined && !isMajority(configuration, have)) {
         throw new BrineError("unreachable", "neither the copy nor the witness of the ledger can be reached");
       }

@@ -116,6 +116,7 @@ class Contents {
 
 export class FileLedger implements Ledger {
   readonly serving = true;
+  readonly waitsFor = "the ledger's disk";
   readonly #log: SegmentLog;
   readonly #contents: Contents;
   #appending = false;

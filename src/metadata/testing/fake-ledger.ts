@@ -3,6 +3,7 @@ import type { Ledger, LedgerEntry } from "../../ledger/ledger.ts";
 
 export class FakeLedger implements Ledger {
   readonly serving = true;
+  waitsFor = "the ledger's disk";
   term = 1;
   readonly entries: LedgerEntry[] = [];
   truncatedBelow = 0;
