@@ -143,3 +143,55 @@ test("without a witness: a promotion needs a person's word", { skip: whyNoMount(
   const promoted = await runBrine(["ledger", "promote", cluster.addresses[1]!, "--old-leader-is-off"]);
   assert.equal(promoted.code, 0, promoted.stderr);
 });
+
+test("preferred, without a witness: changes go on alone after a moment; the copy comes back by itself, and is promoted later", {
+  skip: whyNoMount() ?? false,
+}, async (context) => {
+  const cluster = await Cluster.start(context, {
+    servers: 2,
+    secondOptions: ["--roles", "metadata,store", "--ledger-copies", "preferred"],
+  });
+  const inStep = async (index: number) => (await cluster.status(index)).metadata.startsWith("two copies");
+  await waitFor("both copies to be in step", () => inStep(0));
+  const { point } = await cluster.mount("one");
+  await shell(`echo before > ${point}/before && sync ${point}/before`);
+  await cluster.killServer(1);
+  // Its time-out (2 s) and a moment, and the time-out of its store.
+  await shell(`echo alone > ${point}/alone && timeout 10 sync ${point}/alone`);
+  const { metadata, problems } = await cluster.status(0);
+  assert.match(metadata, /^ONE COPY, .*away/);
+  assert.ok(
+    problems.some((problem: string) => /metadata runs on one copy/.test(problem)),
+    problems.join("\n"),
+  );
+  await cluster.startServer(1);
+  await waitFor("the copy to be in step again", () => inStep(0));
+  await cluster.waitInSync();
+  await cluster.killServer(0);
+  const promoted = await runBrine(["ledger", "promote", cluster.addresses[1]!, "--old-leader-is-off"]);
+  assert.equal(promoted.code, 0, promoted.stderr);
+  assert.equal(await shell(`cat ${point}/before ${point}/alone`), "before\nalone\n");
+});
+
+test("--accept-loss: a copy that is behind leads with what it has, if the leader that went on alone is lost for good", {
+  skip: whyNoMount() ?? false,
+}, async (context) => {
+  const cluster = await Cluster.start(context, withCopy);
+  await waitInStep(cluster, 0);
+  const { point } = await cluster.mount("one");
+  await shell(`echo both > ${point}/both && sync ${point}/both`);
+  await cluster.killServer(1);
+  await shell(`echo alone > ${point}/alone && timeout 20 sync ${point}/alone`);
+  await cluster.killServer(0);
+  rmSync(cluster.data(0), { recursive: true, force: true });
+  await cluster.startServer(1);
+  const refused = await runBrine(["ledger", "promote", cluster.addresses[1]!]);
+  assert.notEqual(refused.code, 0);
+  assert.match(refused.stderr, /this copy of the ledger is behind: .* has gone on without it/);
+  const accepted = await runBrine(["ledger", "promote", cluster.addresses[1]!, "--accept-loss"]);
+  assert.equal(accepted.code, 0, accepted.stderr);
+  const after = await cluster.mount("two", [], { host: "", enter: [] }, cluster.addresses[1]);
+  assert.equal(await shell(`cat ${after.point}/both`), "both\n");
+  await assert.rejects(shell(`cat ${after.point}/alone`), /No such file/, "what only the lost leader had");
+  await shell(`echo later > ${after.point}/later && sync ${after.point}/later`);
+});

@@ -152,9 +152,8 @@ export class CopiedLedger implements Ledger {
     }
     this.#feed?.poke();
     this.#check();
-    if (this.#required && !(this.#feed !== undefined && this.#feed.acked >= entry.index)) {
+    if (this.#required && (this.#feed?.acked ?? 0) < entry.index)
       await new Promise<void>((resolve, reject) => (this.#waiting = { index: entry.index, resolve, reject }));
-    }
     return entry.index;
   }
 
@@ -269,6 +268,8 @@ export class CopiedLedger implements Ledger {
     } finally {
       if (this.#feed === feed) this.#feed = undefined;
       peer.close("the copy is not fed any more");
+      // Who waits for it may not have to.
+      void this.#settle();
     }
   }
 
