@@ -97,7 +97,8 @@ export class SimulatedCluster {
       return new SimulatedServer(world, plan, [...known], hooks, events.onDefect);
     };
     this.#servers = layout.map(this.#makeServer);
-    this.clients = clientNames.map((name) => new SimulatedClient(world, name, leaders, hooks, events));
+    const present = () => this.metadataServers.map(({ address }) => address);
+    this.clients = clientNames.map((name) => new SimulatedClient(world, name, present, hooks, events));
     this.#admin = world.host("admin").boot().platform;
   }
 

@@ -29,7 +29,8 @@ export class SimulatedClient implements MountPoint {
   readonly name: string;
   readonly host: SimulatedHost;
   readonly #world: World;
-  readonly #leaders: readonly Address[];
+  /** Who keeps the metadata by now, as a person would name them at a mount. */
+  readonly #leaders: () => readonly Address[];
   readonly #hooks: Hooks;
   readonly #events: ClientEvents;
   /** When it was cut off or paused, and for how long. */
@@ -39,7 +40,7 @@ export class SimulatedClient implements MountPoint {
   #die: (() => void) | undefined;
   #sessionAtRisk = false;
 
-  constructor(world: World, name: string, leaders: readonly Address[], hooks: Hooks, events: ClientEvents) {
+  constructor(world: World, name: string, leaders: () => readonly Address[], hooks: Hooks, events: ClientEvents) {
     this.#world = world;
     this.name = name;
     this.host = world.host(name);
@@ -102,7 +103,7 @@ export class SimulatedClient implements MountPoint {
     const hooked = this.#hooks.platform?.(this.name, platform) ?? platform;
     const attempt = () => {
       Client.mount(hooked, {
-        leaders: this.#leaders,
+        leaders: this.#leaders(),
         volume: "home",
         host: incarnation.name,
         accessTimes: "relative",
