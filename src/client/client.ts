@@ -26,6 +26,7 @@ import type {
   ReadOptions,
   StopSignal,
   VolumeSpace,
+  WriteOptions,
 } from "./file-system.ts";
 import type { MountSession } from "./mount-session.ts";
 import { MountSessions, type MountTarget } from "./mount-sessions.ts";
@@ -233,16 +234,10 @@ export class Client implements FileSystem {
     );
   }
 
-  write(
-    handle: Handle,
-    offset: number,
-    data: Uint8Array,
-    options: { killPrivileges: boolean },
-    signal?: StopSignal,
-  ): Soon<number> {
+  write(handle: Handle, offset: number, data: Uint8Array, options: WriteOptions, signal?: StopSignal): Soon<number> {
     return this.#waits.run("write", handle.inode, signal, (operation) => {
       this.#checkWritable();
-      return files.write(this.#open(handle), offset, data, options.killPrivileges, operation);
+      return files.write(this.#open(handle), offset, data, options, operation);
     });
   }
 

@@ -121,7 +121,7 @@ async function carry(copy: Copy, operation: Operation): Promise<number> {
   const asked = { offset, length: Math.min(length, stepBytesMax, toEdge), loan };
   try {
     const bytes = Buffer.concat((await read(from, asked, operation)) as Uint8Array[]);
-    return await write(to, toOffset, bytes, killPrivileges, operation);
+    return await write(to, toOffset, bytes, { killPrivileges }, operation);
   } finally {
     loan.end();
   }

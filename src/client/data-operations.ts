@@ -4,7 +4,7 @@ import { type Attributes, fileBytesMax } from "../namespace/model.ts";
 import type { OperationOf } from "../namespace/operation.ts";
 import { markAccessed } from "./access-times.ts";
 import { change } from "./changes.ts";
-import type { Allocation, AttributeChange, OpenFlags, ReadOptions } from "./file-system.ts";
+import type { Allocation, AttributeChange, OpenFlags, ReadOptions, WriteOptions } from "./file-system.ts";
 import type { MountSession } from "./mount-session.ts";
 import { readNextFiles } from "./next-files.ts";
 import type { Node } from "./node.ts";
@@ -91,7 +91,7 @@ export function write(
   handle: OpenHandle,
   offset: number,
   bytes: Uint8Array,
-  killPrivileges: boolean,
+  { killPrivileges, withinSize = false }: WriteOptions,
   operation: Operation,
 ): Soon<number> {
   const { mount, inode, append } = handle;
@@ -103,7 +103,14 @@ export function write(
       return writeSplit(mount, node, { offset, bytes, killPrivileges }, operation);
     }
     const { mode } = node.record.attributes;
-    const writing = mount.contentOf(node).write({ offset: place, bytes, killPrivileges }, operation);
+    const content = mount.contentOf(node);
+    if (withinSize && offset + bytes.byteLength > content.size) {
+      const inside = bytes.subarray(0, Math.max(0, content.size - offset));
+      if (inside.byteLength === 0) return bytes.byteLength;
+      const writing = content.write({ offset, bytes: inside, killPrivileges }, operation);
+      return whenThere(writing, (written) => (written === inside.byteLength ? bytes.byteLength : written));
+    }
+    const writing = content.write({ offset: place, bytes, killPrivileges }, operation);
     return whenThere(writing, (written) => {
       // After a write the kernel asks for size and times again, but not for the mode.
       if (node.record.attributes.mode !== mode) mount.forgetAttributes(inode);

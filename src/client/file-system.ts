@@ -67,6 +67,11 @@ export interface OpenFlags {
   readonly keepAccessTime?: boolean;
 }
 
+export interface WriteOptions {
+  readonly killPrivileges: boolean;
+  readonly withinSize?: boolean;
+}
+
 /** A range of bytes, and what is to become of it: see FileSystem.allocate. */
 export interface Allocation {
   readonly offset: number;
@@ -195,15 +200,10 @@ export interface FileSystem {
   /**
    * Writes `data` (≤ 1 MiB) at `offset`, or at the end for an append handle. Returns the bytes written: all of
    * them, or fewer when the stores have no space for the rest (write(2): the next one then gets ENOSPC).
-   * `data` may be used until the promise settles. `killPrivileges`: clear setuid and setgid.
+   * `data` may be used until the promise settles. `killPrivileges`: clear setuid and setgid. `withinSize`: pages of mapped
+   * memory; what of them is behind the end of the file is left out, and counts as written.
    */
-  write(
-    handle: Handle,
-    offset: number,
-    data: Uint8Array,
-    options: { killPrivileges: boolean },
-    signal?: StopSignal,
-  ): Soon<number>;
+  write(handle: Handle, offset: number, data: Uint8Array, options: WriteOptions, signal?: StopSignal): Soon<number>;
   /**
    * fallocate(2). `zero`: the bytes of the range that are in the file become zeros, whole chunks (4 MiB) of them holes. `grow`:
    * the file then reaches to the end of the range at least. No space is reserved. Errors: EFBIG, ENOSPC, EIO.

@@ -172,7 +172,9 @@ export class GivingBack {
   #forgetKept(node: Node): void {
     const caches = this.#parts.caches();
     if (node.kernelHasNames) caches?.forgetNames();
-    if (node.kernelHasAttributes) caches?.forgetAttributes(node.inode);
+    // An open file's size the kernel uses unasked, and knows from answers that it may not keep.
+    const hasSize = node.handles > 0 && node.record.attributes.type === "file";
+    if (node.kernelHasAttributes || hasSize) caches?.forgetAttributes(node.inode);
     node.kernelHasNames = false;
     node.kernelHasAttributes = false;
   }

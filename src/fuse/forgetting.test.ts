@@ -4,6 +4,7 @@ import { test } from "node:test";
 import type { FileSystem } from "../client/file-system.ts";
 import { errno } from "../errors/errno.ts";
 import { FileError } from "../errors/file-error.ts";
+import { realRandom } from "../platform/real-random.ts";
 import { serveFuse } from "./fuse-server.ts";
 import { linux61Features, linux61Minor } from "./protocol.ts";
 import { bytes, FakeKernel, HandClock, KeptLogger, settle } from "./testing/fake-kernel.ts";
@@ -51,7 +52,11 @@ async function setup(
       return typeof value === "function" ? value.bind(target) : value;
     },
   });
-  serveFuse(served, kernel, { platform: { clock, logger }, tasks: { isEnding: () => false }, ...options });
+  serveFuse(served, kernel, {
+    platform: { clock, logger, random: realRandom },
+    tasks: { isEnding: () => false },
+    ...options,
+  });
   const features = (1n << 42n) - 1n;
   const init = [7, options.minor ?? 45, 131072, Number(features & 0xffff_ffffn), Number(features >> 32n)];
   await kernel.ask("INIT", { node: 0, body: join(...init.map(u32), Buffer.alloc(44)) });

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import type { FileSystem } from "../client/file-system.ts";
 import { errno } from "../errors/errno.ts";
 import { FileError } from "../errors/file-error.ts";
+import { realRandom } from "../platform/real-random.ts";
 import { type FuseServer, serveFuse } from "./fuse-server.ts";
 import { feature, linux61Features } from "./protocol.ts";
 import { mayOpen } from "./requests/data.ts";
@@ -38,7 +39,7 @@ function setup(change: (files: MemoryFileSystem) => Partial<FileSystem> = () => 
   }) as FileSystem;
   const ending = new Set<number>();
   const tasks = { isEnding: (task: number) => ending.has(task) };
-  const server = serveFuse(served, kernel, { platform: { clock, logger }, tasks, featureMask });
+  const server = serveFuse(served, kernel, { platform: { clock, logger, random: realRandom }, tasks, featureMask });
   return { kernel, clock, logger, files, server, ending };
 }
 

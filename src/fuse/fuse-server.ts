@@ -18,6 +18,7 @@ import { OpenFiles } from "./handles.ts";
 import { negotiate } from "./init.ts";
 import { InterruptWatch, type Tasks } from "./interrupts.ts";
 import { KernelNodes } from "./kernel-nodes.ts";
+import { KernelSizes } from "./kernel-sizes.ts";
 import { NodeNumbers } from "./layout.ts";
 import { LockOwners } from "./lock-owners.ts";
 import { MappedPages } from "./mapped-pages.ts";
@@ -46,7 +47,7 @@ import type { FuseTransport } from "./transport.ts";
 const heldBytesMax = 64 * 1024 * 1024;
 
 export interface FuseServerOptions {
-  readonly platform: Pick<Platform, "clock" | "logger">;
+  readonly platform: Pick<Platform, "clock" | "logger" | "random">;
   readonly tasks: Tasks;
   /** Take no more than these of the features that the kernel offers (`linux61Features`), and no later protocol. */
   readonly featureMask?: bigint | undefined;
@@ -93,21 +94,24 @@ class Server implements FuseServer {
   #paused = false;
 
   constructor(fileSystem: FileSystem, transport: FuseTransport, options: FuseServerOptions) {
-    const { clock } = options.platform;
+    const { clock, random } = options.platform;
     const nodes = new NodeNumbers(fileSystem.root);
     const replies = new Replies(transport, nodes, fileSystem, this.#known);
     this.#options = options;
     this.#logger = options.platform.logger.for("fuse");
     this.#transport = transport;
     const pages = new MappedPages({ transport, clock, logger: this.#logger });
-    const caches = new Notifications({ transport, clock, pages, numbers: nodes, known: this.#known });
+    const openFiles = new OpenFiles();
+    const sizes = new KernelSizes({ transport, random, numbers: nodes, openFiles, pages });
+    const caches = new Notifications({ transport, clock, pages, sizes, numbers: nodes, known: this.#known });
     this.#context = {
       fileSystem,
       nodes,
-      openFiles: new OpenFiles(),
+      openFiles,
       replies,
       caches,
       pages,
+      sizes,
       lockOwners: new LockOwners(),
       setXattrBytes: setXattrIn.shortBytes,
       scratch: new ScratchBuffers(),

@@ -8,7 +8,7 @@ import { FileError } from "../errors/file-error.ts";
  */
 export class OpenFile {
   readonly #fileSystem: FileSystem;
-  readonly #append: boolean;
+  readonly append: boolean;
   readonly handle: Handle;
   /** May write, also through mapped memory. */
   readonly write: boolean;
@@ -18,19 +18,19 @@ export class OpenFile {
   constructor(fileSystem: FileSystem, handle: Handle, mode: { readonly append: boolean; readonly write: boolean }) {
     this.#fileSystem = fileSystem;
     this.handle = handle;
-    this.#append = mode.append;
+    this.append = mode.append;
     this.write = mode.write;
   }
 
   /** The handle that appends, or the one that does not. Undefined if it has to be opened first: `openOther`. */
   handleFor(append: boolean): Handle | undefined {
-    return append === this.#append ? this.handle : undefined;
+    return append === this.append ? this.handle : undefined;
   }
 
   /** Rejects with what opening it failed with; the next call tries again. */
   openOther(): Promise<Handle> {
     if (this.#other === undefined) {
-      const opening = Promise.resolve(this.#fileSystem.open(this.handle.inode, { append: !this.#append }));
+      const opening = Promise.resolve(this.#fileSystem.open(this.handle.inode, { append: !this.append }));
       this.#other = opening;
       opening.catch(() => {
         this.#other = undefined;
@@ -50,16 +50,23 @@ export class OpenFile {
   }
 }
 
+/** How many open files an inode has, how many of them may write, and how many were opened to append. */
+interface Counts {
+  open: number;
+  writers: number;
+  appenders: number;
+}
+
 export class OpenFiles {
   readonly #files = new Map<number, OpenFile>();
-  /** Files that may write, by inode: only inodes that have some. */
-  readonly #writers = new Map<number, number>();
+  /** Only inodes that have open files. */
+  readonly #counts = new Map<number, Counts>();
   #next = 1;
 
   add(file: OpenFile): number {
     const number = this.#next++;
     this.#files.set(number, file);
-    if (file.write) this.#countWriter(file.handle.inode, 1);
+    this.#count(file, 1);
     return number;
   }
 
@@ -67,9 +74,9 @@ export class OpenFiles {
     return number !== undefined && this.#files.has(number);
   }
 
-  /** Is one of its handles open? For the rare questions: it looks at all. */
+  /** Is one of its handles open? */
   hasInode(inode: number): boolean {
-    return this.#files.values().some((file) => file.handle.inode === inode);
+    return this.#counts.has(inode);
   }
 
   /** Throws FileError EBADF for a number that is not open. */
@@ -81,25 +88,33 @@ export class OpenFiles {
 
   /** How many open files may write to the inode. */
   writerCount(inode: number): number {
-    return this.#writers.get(inode) ?? 0;
+    return this.#counts.get(inode)?.writers ?? 0;
+  }
+
+  /** How many were opened to append to it. */
+  appenderCount(inode: number): number {
+    return this.#counts.get(inode)?.appenders ?? 0;
   }
 
   close(number: number | undefined): void {
     const file = this.get(number);
     this.#files.delete(number!);
-    if (file.write) this.#countWriter(file.handle.inode, -1);
+    this.#count(file, -1);
     file.close();
   }
 
   closeAll(): void {
     for (const file of this.#files.values()) file.close();
     this.#files.clear();
-    this.#writers.clear();
+    this.#counts.clear();
   }
 
-  #countWriter(inode: number, by: number): void {
-    const count = this.writerCount(inode) + by;
-    if (count === 0) this.#writers.delete(inode);
-    else this.#writers.set(inode, count);
+  #count({ handle: { inode }, write, append }: OpenFile, by: number): void {
+    const counts = this.#counts.get(inode) ?? { open: 0, writers: 0, appenders: 0 };
+    counts.open += by;
+    if (write) counts.writers += by;
+    if (append) counts.appenders += by;
+    if (counts.open === 0) this.#counts.delete(inode);
+    else this.#counts.set(inode, counts);
   }
 }

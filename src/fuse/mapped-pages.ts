@@ -46,10 +46,19 @@ const reportAfterMs = 5_000;
 export interface PageRead {
   /** Resolves when the file system may be asked; undefined: at once. */
   readonly held: Promise<void> | undefined;
+  /**
+   * What was found reaches to the end of the file only. Resolves when READs of what is before it have been answered, to find it
+   * anew; undefined: they have. The kernel takes the end from the first such answer, and leaves out the others.
+   */
+  readsBefore(): Promise<void> | undefined;
   /** Call it in the turn in which the answer is written. */
   answered(): void;
   /** There is no data in the answer. */
   failed(): void;
+}
+
+interface UnansweredRead extends ByteRange {
+  readonly ended: PromiseWithResolvers<void>;
 }
 
 interface HeldRead extends ByteRange {
@@ -60,7 +69,7 @@ interface HeldRead extends ByteRange {
 interface NodePages {
   readonly given: PageRanges;
   /** With the file system. */
-  readonly unanswered: Set<ByteRange>;
+  readonly unanswered: Set<UnansweredRead>;
   readonly held: Set<HeldRead>;
   forgetting: Promise<void> | undefined;
   /** How many forgettings, and turns after them, there are in which READs are held. */
@@ -91,7 +100,7 @@ export class MappedPages {
   /** A READ for pages has come. */
   reading(node: number, offset: number, size: number): PageRead {
     const pages = this.#pagesOf(node);
-    const range = { start: offset, end: offset + size };
+    const range = { start: offset, end: offset + size, ended: Promise.withResolvers<void>() };
     let held: Promise<void> | undefined;
     if (pages.holders === 0) pages.unanswered.add(range);
     else {
@@ -100,17 +109,19 @@ export class MappedPages {
           pages.unanswered.add(range);
           resolve();
         };
-        pages.held.add({ ...range, go });
+        pages.held.add({ start: range.start, end: range.end, go });
       });
     }
     const end = (given: boolean) => {
       pages.unanswered.delete(range);
+      range.ended.resolve();
       if (given) {
         this.#watch?.hasPages(node);
         pages.given.add(range);
       } else this.#drop(node, pages);
     };
-    return { held, answered: () => end(true), failed: () => end(false) };
+    const readsBefore = () => [...pages.unanswered].find(({ start }) => start < offset)?.ended.promise;
+    return { held, readsBefore, answered: () => end(true), failed: () => end(false) };
   }
 
   /** The kernel has forgotten the node, and its pages with it. */

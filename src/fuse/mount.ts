@@ -32,7 +32,7 @@ export interface MountFuseOptions {
   readonly source: string;
   readonly readOnly: boolean;
   readonly fileSystem: FileSystem;
-  readonly platform: Pick<Platform, "clock" | "logger">;
+  readonly platform: Pick<Platform, "clock" | "logger" | "random">;
   /** Take no more than these of the kernel's features, to run as on an older kernel. */
   readonly featureMask?: bigint;
   /** False: other file systems can be mounted inside, and names are asked for each time. Default: true. */

@@ -15,10 +15,13 @@
  *   answer says. So names are forgotten as well, which leads whoever goes by a path to a LOOKUP, and the node is
  *   *uncertain*: the kernel is told again a little later, and before the next request about the node is answered, until it
  *   knows the node or has said FORGET.
+ *
+ * The **size** of an open file, which the kernel uses unasked, goes with its attributes: kernel-sizes.ts.
  */
 import type { KernelCaches } from "../client/file-system.ts";
 import type { Clock, Timer } from "../platform/clock.ts";
 import type { KernelNodes } from "./kernel-nodes.ts";
+import type { KernelSizes } from "./kernel-sizes.ts";
 import type { NodeNumbers } from "./layout.ts";
 import type { MappedPages } from "./mapped-pages.ts";
 import { attributeInvalidation, incEpoch } from "./notify-messages.ts";
@@ -40,6 +43,7 @@ export interface NotificationParts {
   readonly numbers: NodeNumbers;
   readonly known: KernelNodes;
   readonly pages: MappedPages;
+  readonly sizes: KernelSizes;
   readonly clock: Clock;
 }
 
@@ -89,7 +93,7 @@ export class Notifications implements KernelCaches {
 
   forgetAttributes(inode: number): void {
     const node = this.#parts.numbers.nodeOf(inode);
-    if (!this.#parts.known.has(node) || this.#transport.notify(attributeInvalidation(node)) !== "unknownNode") return;
+    if (!this.#parts.known.has(node) || this.#forgetAttributesOf(node)) return;
     this.forgetNames();
     if (this.#uncertain.size >= uncertainMax) this.#uncertain.delete(this.#uncertain.keys().next().value!);
     this.#uncertain.set(node, this.#parts.clock.nowMs());
@@ -107,7 +111,7 @@ export class Notifications implements KernelCaches {
 
   /** A request about this node has come: the kernel knows it now. */
   seen(node: number): void {
-    if (this.#uncertain.size > 0 && this.#uncertain.delete(node)) this.#transport.notify(attributeInvalidation(node));
+    if (this.#uncertain.size > 0 && this.#uncertain.delete(node)) this.#forgetAttributesOf(node);
   }
 
   stop(): void {
@@ -117,11 +121,16 @@ export class Notifications implements KernelCaches {
     this.#timer = undefined;
   }
 
+  /** False: the kernel doesn't know the node, or not yet. */
+  #forgetAttributesOf(node: number): boolean {
+    return this.#parts.sizes.leaseGoes(node) || this.#transport.notify(attributeInvalidation(node)) !== "unknownNode";
+  }
+
   #retry(): void {
     const { clock, known } = this.#parts;
     for (const [node, sinceMs] of this.#uncertain) {
       const isOver = !known.has(node) || clock.nowMs() - sinceMs > uncertainForMs;
-      if (isOver || this.#transport.notify(attributeInvalidation(node)) !== "unknownNode") this.#uncertain.delete(node);
+      if (isOver || this.#forgetAttributesOf(node)) this.#uncertain.delete(node);
     }
     this.#retryMs = Math.min(this.#retryMs * 2, retryLastMs);
     if (this.#uncertain.size > 0) this.#schedule();

@@ -300,11 +300,13 @@ export const getXattrOut = { size: 0, bytes: 8 } as const;
 export const xattrFlag = { CREATE: 1, REPLACE: 2 } as const;
 
 /** Messages that the kernel has not asked for: `unique` is 0, and the code stands in the place of the error. */
-export const notifyCode = { INVAL_INODE: 2, INC_EPOCH: 8 } as const;
+export const notifyCode = { INVAL_INODE: 2, STORE: 4, INC_EPOCH: 8 } as const;
 /** INC_EPOCH came with protocol 7.44, Linux 6.16. */
 export const incEpochMinor = 44;
 /** An offset below 0 leaves the pages alone; a length of 0 reaches to the end. */
 export const invalInodeOut = { node: 0, offset: 8, length: 16, bytes: 24 } as const;
+/** Behind it stand the bytes. */
+export const storeOut = { node: 0, offset: 8, length: 16, bytes: 24 } as const;
 
 /** GETLK, SETLK and SETLKW: struct fuse_file_lock from `start` on. */
 export const lockIn = { handle: 0, owner: 8, start: 16, end: 24, type: 32, pid: 36, flags: 40, bytes: 48 } as const;

@@ -149,6 +149,11 @@ export class KernelCachesModel {
     return this.#sizes.get(inode) ?? 0;
   }
 
+  /** It counts as enormous until an answer tells it. */
+  forgetSize(inode: number): void {
+    this.#sizes.set(inode, Number.MAX_SAFE_INTEGER);
+  }
+
   /** Data up to `end` was written. */
   written(inode: number, end: number): void {
     this.#sizes.set(inode, Math.max(this.size(inode), end));

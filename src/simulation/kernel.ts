@@ -86,8 +86,10 @@ export class SimulatedKernel implements KernelCaches {
     this.#caches.forgetNames();
   }
 
+  /** With the size of a file that is open: what is written back of its pages is whole, and cut by the file system (fuse/kernel-sizes.ts). */
   forgetAttributes(inode: number): void {
     this.#caches.forgetAttributes(inode);
+    if ((this.#mappedThrough.get(inode)?.size ?? 0) > 0) this.#caches.forgetSize(inode);
   }
 
   forgetPages(inode: number): Promise<void> {
@@ -358,7 +360,8 @@ export class SimulatedKernel implements KernelCaches {
 
   async #writePage(inode: number, page: number, bytes: Uint8Array): Promise<void> {
     const handle = this.#mapping(inode);
-    const serve = () => this.#fileSystem.write(handle, page * pageBytes, bytes, { killPrivileges: false });
+    const serve = () =>
+      this.#fileSystem.write(handle, page * pageBytes, bytes, { killPrivileges: false, withinSize: true });
     await this.#ask("write page", serve);
     this.#caches.forgetAttributes(inode);
   }

@@ -203,24 +203,35 @@ export function readFile(context: RequestContext, request: Request): Soon<void> 
 
 /** For mapped memory: the kernel keeps it. While the file is open for writing, memory may be written to: see giveHandle. */
 async function readPages(
-  { fileSystem, nodes, openFiles, pages, replies }: RequestContext,
+  { fileSystem, nodes, openFiles, pages, replies, sizes }: RequestContext,
   request: Request,
   handle: Handle,
   offset: number,
   size: number,
 ): Promise<void> {
-  const read = pages.reading(nodes.nodeOf(handle.inode), offset, size);
+  const node = nodes.nodeOf(handle.inode);
+  const read = pages.reading(node, offset, size);
   if (read.held !== undefined) await read.held;
   const use = openFiles.writerCount(handle.inode) > 0 ? "change" : "keep";
   let data: readonly Uint8Array[];
   try {
-    data = await fileSystem.read(handle, offset, size, request.signal, { pages: use });
+    for (;;) {
+      data = await fileSystem.read(handle, offset, size, request.signal, { pages: use });
+      const before = bytesOf(data) < size ? read.readsBefore() : undefined;
+      if (before === undefined) break;
+      await before;
+    }
   } catch (error) {
     read.failed();
     throw error;
   }
   read.answered();
+  if (use === "change" && data.length > 0) sizes.givesPages(node);
   replies.data(request, data);
+}
+
+function bytesOf(parts: readonly Uint8Array[]): number {
+  return parts.reduce((sum, part) => sum + part.byteLength, 0);
 }
 
 export function writeFile(context: RequestContext, request: Request): Soon<void> {
@@ -231,12 +242,13 @@ export function writeFile(context: RequestContext, request: Request): Soon<void>
   const writeFlags = request.u32(writeIn.writeFlags);
   const flags = request.u32(writeIn.flags);
   // Pages of mapped memory go where they belong, also if the handle that the kernel chose for them appends.
-  const append = (flags & openFlag.APPEND) !== 0 && (writeFlags & writeFlag.CACHE) === 0;
+  const withinSize = (writeFlags & writeFlag.CACHE) !== 0;
+  const append = (flags & openFlag.APPEND) !== 0 && !withinSize;
   const killPrivileges = (writeFlags & writeFlag.KILL_PRIVILEGES) !== 0;
   if (offset === undefined) throw new FileError("EFBIG");
   const data = request.takeData(writeIn.bytes, size, context.scratch);
   const writing = whenThere(file.handleFor(append) ?? file.openOther(), (handle) =>
-    context.fileSystem.write(handle, offset, data, { killPrivileges }, request.signal),
+    context.fileSystem.write(handle, offset, data, { killPrivileges, withinSize }, request.signal),
   );
   // With direct I/O the kernel leaves it to us (fuse_direct_write_iter): O_SYNC, O_DSYNC, RWF_SYNC, RWF_DSYNC.
   const durable =

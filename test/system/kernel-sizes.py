@@ -1,0 +1,150 @@
+"""
+Calls for which the kernel uses a file's size without asking: another mount changes the size of a file that is open here,
+and the call must find the size as it is. Two directories that are mounts of one volume are given; prints what is wrong.
+"""
+import ctypes
+import errno
+import mmap
+import os
+import signal
+import sys
+
+HERE, THERE = sys.argv[1:3]
+PAGE = mmap.PAGESIZE
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+libc.msync.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+MS_SYNC = 4
+wrong = 0
+
+
+class Memory:
+    """A shared mapping, also behind the end of the file: the module mmap asks for the size first."""
+
+    def __init__(self, descriptor, length):
+        protection = mmap.PROT_READ | mmap.PROT_WRITE
+        self.address = libc.mmap(None, length, protection, mmap.MAP_SHARED, descriptor, 0)
+        self.length = length
+        self.bytes = (ctypes.c_char * length).from_address(self.address)
+
+    def store(self, offset, byte):
+        self.bytes[offset] = byte
+        if libc.msync(self.address, self.length, MS_SYNC) != 0:
+            raise OSError(ctypes.get_errno(), "msync")
+
+
+def until_end(step):
+    """How far a call that moves bytes gets."""
+    total = 0
+    while moved := step(total):
+        total += moved
+    return total
+
+
+def copied(descriptor, name):
+    target = os.open(f"{HERE}/{name}.copy", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    return until_end(lambda at: os.copy_file_range(descriptor, target, 1 << 20, at, at))
+
+
+def sent(descriptor, _name):
+    target = os.memfd_create("target")
+    return until_end(lambda at: os.sendfile(target, descriptor, at, 1 << 20))
+
+
+def spliced(descriptor, _name):
+    reader, writer = os.pipe()
+
+    def step(at):
+        moved = os.splice(descriptor, writer, PAGE, offset_src=at)
+        return moved and len(os.read(reader, moved))
+
+    return until_end(step)
+
+
+def read(descriptor, _name):
+    return len(os.pread(descriptor, 1 << 20, 0))
+
+
+def seek_end(descriptor, _name):
+    return os.lseek(descriptor, 0, os.SEEK_END)
+
+
+def seek_hole(descriptor, _name):
+    return os.lseek(descriptor, 0, os.SEEK_HOLE)
+
+
+def appended(descriptor, name):
+    """What was there before, if the byte came behind it."""
+    appending = os.open(f"{HERE}/{name}", os.O_WRONLY | os.O_APPEND)
+    os.write(appending, b"x")
+    return os.stat(f"{THERE}/{name}").st_size - 1
+
+
+def in_child(call):
+    """Its value, the name of its error, or the signal that it got: a load behind the end of a file ends the process."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            value = repr(call())
+        except OSError as error:
+            value = errno.errorcode[error.errno]
+        os.write(writer, value.encode())
+        os._exit(0)
+    os.close(writer)
+    value = os.read(reader, 1000).decode()
+    os.close(reader)
+    status = os.waitpid(child, 0)[1]
+    return signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else value
+
+
+def check(what, before, after, wanted, call, is_mapped=False, is_touched=False):
+    global wrong
+    name = f"{what}-{before}-{after}".replace(" ", "-")
+    with open(f"{HERE}/{name}", "wb") as made:
+        made.write(b"a" * before)
+    descriptor = os.open(f"{HERE}/{name}", os.O_RDWR)
+    os.fstat(descriptor)
+    memory = Memory(descriptor, -(-max(before, after) // PAGE) * PAGE + 2 * PAGE) if is_mapped else None
+    if is_touched and before > 0:
+        memory.bytes[0]
+    if after < before:
+        os.truncate(f"{THERE}/{name}", after)
+    else:
+        with open(f"{THERE}/{name}", "r+b") as other:
+            other.seek(before)
+            other.write(b"b" * (after - before))
+    found = in_child(lambda: call(memory, f"{THERE}/{name}") if is_mapped else call(descriptor, name))
+    if found != (wanted if isinstance(wanted, str) else repr(wanted)):
+        wrong += 1
+        print(f"{what}, {before} bytes become {after}: found {found}, wanted {wanted}", flush=True)
+    os.close(descriptor)
+
+
+def check_memory(before, after):
+    last = b"b" if after > before else b"a"
+    behind = -(-after // PAGE) * PAGE
+
+    def stored(memory, there):
+        memory.store(after - 1, b"m")
+        with open(there, "rb") as other:
+            content = other.read()
+        return content[-1:], len(content)
+
+    for is_touched in (False, True):
+        how = dict(is_mapped=True, is_touched=is_touched)
+        tag = "touched " if is_touched else ""
+        if after > 0:
+            check(f"{tag}load", before, after, last, lambda memory, _: memory.bytes[after - 1], **how)
+            check(f"{tag}store", before, after, (b"m", after), stored, **how)
+        check(f"{tag}load behind", before, after, "SIGBUS", lambda memory, _: memory.bytes[behind], **how)
+
+
+SIZES = (0, 5000), (100, 3000), (100, 20_000), (20_000, 100), (20_000, 4096), (4096, 12_288), (10_000, 0), (9, 1_000_000)
+for before, after in SIZES:
+    for call in (copied, sent, spliced, read, seek_end, appended):
+        check(call.__name__, before, after, after, call)
+    check("seek_hole", before, after, after or "ENXIO", seek_hole)
+    check_memory(before, after)
+sys.exit(1 if wrong else 0)
