@@ -119,13 +119,15 @@ export function readLink({ fetcher }: MountSession, inode: number, operation: Op
 }
 
 export async function statVolume(
-  { journal, quotas, session }: MountSession,
+  { contents, journal, quotas, session }: MountSession,
   inode: number,
   operation: Operation,
 ): Promise<VolumeSpace> {
   // Of a quota the leader knows what is committed.
   if (quotas.isActive) await journal.committed(journal.position, operation);
-  return session.request(statVolumeMethod, { session: session.id, inode }, operation);
+  const space = await session.request(statVolumeMethod, { session: session.id, inode }, operation);
+  // The stores know nothing yet of what is to be written to them.
+  return { ...space, freeBytes: Math.max(0, space.freeBytes - contents.budget.bytes) };
 }
 
 export function getExtendedAttribute(
