@@ -107,6 +107,9 @@ async function copyChunk(copy: Copy, operation: Operation): Promise<number> {
     isMapped = await usingContent(mount, to.inode, operation, (node) =>
       clones.map(mount.contentOf(node), toOffset / chunkBytes, clone, killPrivileges, operation),
     );
+  } catch (error) {
+    // A part of the chunk may fit all the same.
+    if (!(error instanceof FileError && error.code === "EDQUOT")) throw error;
   } finally {
     if (!isMapped) clones.discard(clone);
   }

@@ -3,10 +3,10 @@
  * local file system, too: a case that fails there says something wrong.
  */
 import { strict as assert } from "node:assert";
-import { chmodSync, globSync } from "node:fs";
+import { chmodSync, globSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { test } from "node:test";
-import { Cluster, type Context, full, root, runProgram, scratch, whyNoMount } from "../system/cluster.ts";
+import { brine, Cluster, type Context, full, root, runProgram, scratch, whyNoMount } from "../system/cluster.ts";
 
 const families = globSync("test/posix/families/*.py", { cwd: root })
   .map((path) => basename(path, ".py"))
@@ -21,11 +21,23 @@ function openScratch(context: Context): string {
   return directory;
 }
 
-async function run(directory: string, family: string): Promise<void> {
-  const program = join(root, "test/posix/main.py");
-  const output = await runProgram("python3", ["-B", program, directory, family], { timeoutMs });
+async function run(directory: string, family: string, quotaCommand = ""): Promise<void> {
+  const program = [`BRINE_TEST_QUOTA=${quotaCommand}`, "python3", "-B", join(root, "test/posix/main.py")];
+  const output = await runProgram("env", [...program, directory, family], { timeoutMs });
   const failed = output.stdout.split("\n").filter((line) => !/^(ok|skip) /.test(line));
   assert.equal(output.code, 0, `${failed.join("\n")}\n${output.stderr}`);
+}
+
+/** Sets limits as families/quota.py asks for them. */
+function quotaCommandOf(cluster: Cluster, point: string): string {
+  const path = join(cluster.directory, "set-quota");
+  const script = `#!/bin/sh
+subject=home; user=
+case $1 in directory) subject="home:\${2#${point}}";; user) user="--user $2";; esac
+exec ${brine} quota set "$subject" ${cluster.addresses[0]} $user --bytes $3 --inodes $4
+`;
+  writeFileSync(path, script, { mode: 0o755 });
+  return path;
 }
 
 test("system calls on a local directory", async (context) => {
@@ -36,5 +48,6 @@ test("system calls on a local directory", async (context) => {
 test("system calls on a mount", { skip: whyNoMount() ?? false }, async (context) => {
   const cluster = await Cluster.start(context, { directory: openScratch(context) });
   const { point } = await cluster.mount("mount");
-  for (const family of families) await context.test(family, () => run(point, family));
+  const quotaCommand = quotaCommandOf(cluster, point);
+  for (const family of families) await context.test(family, () => run(point, family, quotaCommand));
 });
