@@ -3,7 +3,7 @@ import { strict as assert } from "node:assert";
 import { test } from "node:test";
 import type { AccessTimes } from "./access-times.ts";
 import type { Client } from "./client.ts";
-import { directory, keepPrivileges, makeFile, pattern, readAll, TestCluster } from "./testing/test-cluster.ts";
+import { directory, file, keepPrivileges, makeFile, pattern, readAll, TestCluster } from "./testing/test-cluster.ts";
 
 const dayNs = 24n * 3_600n * 1_000_000_000n;
 
@@ -112,4 +112,23 @@ test("a directory is read by listing it", async (context) => {
   await client.readDirectory(handle, 0, 10, false);
   assert.ok((await timesOf(client, inode)).atimeNs > atimeNs);
   client.close(handle);
+});
+
+test("a symlink's time is set when it is followed, and only if that says something new", async (context) => {
+  const cluster = await TestCluster.start(context);
+  const client = await cluster.mount({ accessTimes: "relative" });
+  const { inode } = await client.create(client.root, "link", { ...file, type: "symlink", target: "elsewhere" });
+  const made = await timesOf(client, inode);
+  assert.equal(await client.readLink(inode), "elsewhere");
+  const first = await timesOf(client, inode);
+  assert.ok(first.atimeNs > made.atimeNs);
+  assert.deepEqual({ ...first, atimeNs: 0n }, { ...made, atimeNs: 0n });
+  await client.readLink(inode);
+  assert.deepEqual(await timesOf(client, inode), first);
+  const [one, other] = [await cluster.mount({ accessTimes: "relative" }), await cluster.mount({ accessTimes: "none" })];
+  for (const reader of [one, other]) {
+    const found = await reader.lookup(reader.root, "link");
+    assert.equal(await reader.readLink(found!.inode), "elsewhere");
+    assert.deepEqual(await timesOf(reader, inode), first);
+  }
 });

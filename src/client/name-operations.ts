@@ -4,6 +4,7 @@ import type { FileOperation } from "../namespace/apply.ts";
 import { checkName } from "../namespace/inodes.ts";
 import { type Attributes, targetBytesMax } from "../namespace/model.ts";
 import { statVolume as statVolumeMethod } from "../wire/catalogue/leader.ts";
+import { markFollowed } from "./access-times.ts";
 import { change } from "./changes.ts";
 import type { NewNode, VolumeSpace } from "./file-system.ts";
 import { listAhead } from "./listing.ts";
@@ -110,10 +111,12 @@ export function remove(
   );
 }
 
-export function readLink({ fetcher }: MountSession, inode: number, operation: Operation): Soon<string> {
-  return fetcher.run(operation, (access) => {
-    const { attributes, target } = access.node(inode, "shared").record;
+export function readLink(mount: MountSession, inode: number, operation: Operation): Soon<string> {
+  return mount.fetcher.run(operation, (access) => {
+    const node = access.node(inode, "shared");
+    const { attributes, target } = node.record;
     if (attributes.type !== "symlink") throw new FileError("EINVAL", `inode ${inode} is no symlink`);
+    markFollowed(mount, node);
     return target;
   });
 }

@@ -2,7 +2,7 @@
 import os
 import time
 
-from calls import AT_STATX_FORCE_SYNC, STATX_BTIME, UTIME_NOW, UTIME_OMIT, statx, utimensat
+from calls import AT_STATX_FORCE_SYNC, AT_SYMLINK_NOFOLLOW, STATX_BTIME, UTIME_NOW, UTIME_OMIT, statx, utimensat
 from suite import ALICE, BOB, as_user, case, equal, fails, tick, true
 
 
@@ -112,6 +112,24 @@ def reading(place):
     utimensat(place / "d", (1000, 0), (2000, 0))
     os.listdir(place / "d")
     true(os.stat(place / "d").st_atime_ns > 2000 * 10**9, "atime of a directory that was read")
+
+
+@case
+def following(place):
+    """Reading or following a symlink sets its atime, and no other time; lstat doesn't"""
+    place.needs(not os.statvfs(place.path).f_flag & os.ST_NOATIME, "mounted with noatime")
+    place.file("f", b"content")
+    for follow in (os.readlink, os.stat):
+        link = place / f"link {follow.__name__}"
+        os.symlink("f", link)
+        utimensat(link, (1000, 0), (2000, 0), AT_SYMLINK_NOFOLLOW)
+        before = os.lstat(link)
+        equal(before.st_atime_ns, 1000 * 10**9, "atime before")
+        tick()
+        follow(link)
+        after = os.lstat(link)
+        true(abs(after.st_atime_ns - time.time_ns()) < 60 * 10**9, f"atime after {follow.__name__} is now")
+        equal((after.st_mtime_ns, after.st_ctime_ns), (before.st_mtime_ns, before.st_ctime_ns), "mtime and ctime")
 
 
 @case
