@@ -201,6 +201,7 @@ class Server implements FuseServer {
   #forget(node: number | undefined, count: number | undefined): void {
     if (node !== undefined && this.#known.forget(node, count ?? Number.MAX_SAFE_INTEGER)) {
       this.#context.pages.gone(node);
+      this.#context.sizes.gone(node);
     }
   }
 

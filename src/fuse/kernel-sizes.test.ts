@@ -80,3 +80,24 @@ test("a file that is open for appending keeps its size, unless its memory is map
   openFiles.close(appending);
   assert.equal(sizes.leaseGoes(node), true);
 });
+
+test("a write at the enormous size is one at the end; each such size is larger than the one before", async () => {
+  const { node, sizes, told, open } = await setup();
+  await open({ append: false, write: true });
+  let before = 0n;
+  for (let round = 0; round < 100; round++) {
+    told.length = 0;
+    assert.equal(sizes.leaseGoes(node), true);
+    const end = told[0]!.readBigInt64LE(24) + 1n;
+    assert.ok(end > before);
+    assert.deepEqual(
+      [sizes.isEnd(node, end), sizes.isEnd(node, end - 1n), sizes.isEnd(node + 1, end)],
+      [true, false, false],
+    );
+    sizes.appended(node, 5000);
+    assert.deepEqual([sizes.isEnd(node, end), sizes.isEnd(node, end + 5000n)], [false, true]);
+    before = end + 5000n;
+  }
+  sizes.gone(node);
+  assert.equal(sizes.isEnd(node, before), false);
+});

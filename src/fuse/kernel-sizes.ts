@@ -11,7 +11,9 @@
  *    answers on their way don't set it back.
  * 2. INVAL_INODE of the page that this has made. The next answer that has attributes brings the size as it is.
  *
- * Both wait for a page that somebody has locked. So the page is a random one of 2^50: nobody can have asked for it.
+ * Both wait for a page that somebody has locked. So the page is a random one of many: nobody can have asked for it.
+ *
+ * A write with RWF_APPEND (pwritev2) comes with that size as its offset, and nothing else that says so. So it is remembered.
  *
  * The kernel takes the file position after a write with O_APPEND from its own size, and compares that with RLIMIT_FSIZE. So the size
  * stays as it was while a file is open for appending here, unless it has mapped memory: a lost store is worse than a wrong
@@ -26,10 +28,11 @@ import { pageInvalidation, store } from "./notify-messages.ts";
 import type { FuseTransport } from "./transport.ts";
 
 const pageBytes = 4096n;
-/** The kernel's sizes end at 2^63. */
-const farBytes = 2n ** 62n;
-const farPagesHigh = 2 ** 18;
-const farPagesLow = 2 ** 32;
+/** The kernel's sizes end at 2^63. A file's first enormous size is within 2^44 bytes from here. */
+const firstBytes = 2n ** 62n;
+const endBytes = 2n ** 63n - 2n ** 40n;
+const firstPagesMax = 2 ** 32;
+const stepPagesMax = 2 ** 26;
 
 export interface KernelSizesParts {
   readonly transport: Pick<FuseTransport, "notify">;
@@ -41,6 +44,8 @@ export interface KernelSizesParts {
 
 export class KernelSizes {
   readonly #parts: KernelSizesParts;
+  /** The enormous sizes that the kernel has for nodes, if it has not been told the true ones since. At most as many as it knows. */
+  readonly #ends = new Map<number, bigint>();
 
   constructor(parts: KernelSizesParts) {
     this.#parts = parts;
@@ -59,12 +64,38 @@ export class KernelSizes {
     if (this.#parts.openFiles.appenderCount(this.#parts.numbers.inodeOf(node)) > 0) this.#forget(node);
   }
 
+  /** A write at this offset is one at the end of the file, wherever that is. */
+  isEnd(node: number, offset: bigint): boolean {
+    return this.#ends.get(node) === offset;
+  }
+
+  /** So much has been written at the end: the kernel has added it to its size. */
+  appended(node: number, bytes: number): void {
+    const end = this.#ends.get(node);
+    if (end !== undefined) this.#ends.set(node, end + BigInt(bytes));
+  }
+
+  /** The kernel has forgotten the node. */
+  gone(node: number): void {
+    this.#ends.delete(node);
+  }
+
   /** False: the kernel doesn't know the node, or not yet. */
   #forget(node: number): boolean {
-    const { transport, random } = this.#parts;
-    const page = BigInt(random.below(farPagesHigh)) * BigInt(farPagesLow) + BigInt(random.below(farPagesLow));
-    const offset = farBytes + page * pageBytes;
+    const { transport } = this.#parts;
+    const offset = this.#farOffset(node);
     if (transport.notify(store(node, offset, 1)) !== "done") return false;
+    this.#ends.set(node, offset + 1n);
     return transport.notify(pageInvalidation(node, offset, Number(pageBytes))) === "done";
+  }
+
+  /** The kernel only raises a size: so each is larger than the one before, until there are no larger ones. */
+  #farOffset(node: number): bigint {
+    const { random } = this.#parts;
+    const before = this.#ends.get(node) ?? 0n;
+    const step = pageBytes * BigInt(1 + random.below(stepPagesMax));
+    const next = (before / pageBytes) * pageBytes + step;
+    if (next > firstBytes && next < endBytes) return next;
+    return firstBytes + pageBytes * BigInt(random.below(firstPagesMax));
   }
 }

@@ -81,6 +81,15 @@ def appended(descriptor, name):
     return os.stat(f"{THERE}/{name}").st_size - 1
 
 
+def appended_by_flag(descriptor, name):
+    """The same with RWF_APPEND, which no open(2) has announced."""
+    os.pwritev(descriptor, [b"x"], 0, os.RWF_APPEND)
+    os.pwritev(descriptor, [b"yz"], 0, os.RWF_APPEND)
+    with open(f"{THERE}/{name}", "rb") as other:
+        content = other.read()
+    return len(content) - 3 if content.endswith(b"xyz") else content[-10:]
+
+
 def in_child(call):
     """Its value, the name of its error, or the signal that it got: a load behind the end of a file ends the process."""
     reader, writer = os.pipe()
@@ -143,7 +152,7 @@ def check_memory(before, after):
 
 SIZES = (0, 5000), (100, 3000), (100, 20_000), (20_000, 100), (20_000, 4096), (4096, 12_288), (10_000, 0), (9, 1_000_000)
 for before, after in SIZES:
-    for call in (copied, sent, spliced, read, seek_end, appended):
+    for call in (copied, sent, spliced, read, seek_end, appended, appended_by_flag):
         check(call.__name__, before, after, after, call)
     check("seek_hole", before, after, after or "ENXIO", seek_hole)
     check_memory(before, after)

@@ -53,7 +53,9 @@ export function attributeChange(request: Request): AttributeChange {
   }
   // With HANDLE_KILLPRIV_V2 the kernel says so for a truncate, and leaves it to the file system for a chown.
   const changesOwner = change.uid !== undefined || change.gid !== undefined;
-  if (has(setAttributesValid.KILL_PRIVILEGES) || changesOwner) change.killPrivileges = true;
+  // Nothing is to be changed: fallocate(2) by who may not keep them, or chown(2) of nobody to nobody.
+  const changesNothing = Object.keys(change).length === 0;
+  if (has(setAttributesValid.KILL_PRIVILEGES) || changesOwner || changesNothing) change.killPrivileges = true;
   return change;
 }
 

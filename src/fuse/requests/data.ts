@@ -236,14 +236,18 @@ function bytesOf(parts: readonly Uint8Array[]): number {
 
 export function writeFile(context: RequestContext, request: Request): Soon<void> {
   request.expect(writeIn.bytes);
+  const { nodes, sizes } = context;
   const file = context.openFiles.get(request.u64(writeIn.handle));
-  const offset = request.u64(writeIn.offset);
+  const node = nodes.nodeOf(file.handle.inode);
+  // RWF_APPEND: the kernel says where it believes the end of the file to be.
+  const atEnd = sizes.isEnd(node, request.u64Exact(writeIn.offset));
+  const offset = atEnd ? 0 : request.u64(writeIn.offset);
   const size = request.u32(writeIn.size);
   const writeFlags = request.u32(writeIn.writeFlags);
   const flags = request.u32(writeIn.flags);
   // Pages of mapped memory go where they belong, also if the handle that the kernel chose for them appends.
   const withinSize = (writeFlags & writeFlag.CACHE) !== 0;
-  const append = (flags & openFlag.APPEND) !== 0 && !withinSize;
+  const append = ((flags & openFlag.APPEND) !== 0 || atEnd) && !withinSize;
   const killPrivileges = (writeFlags & writeFlag.KILL_PRIVILEGES) !== 0;
   if (offset === undefined) throw new FileError("EFBIG");
   const data = request.takeData(writeIn.bytes, size, context.scratch);
@@ -258,7 +262,10 @@ export function writeFile(context: RequestContext, request: Request): Soon<void>
           await context.fileSystem.sync(file.handle, request.signal);
           return written;
         });
-  return whenThere(durable, (written) => void context.replies.written(request, written));
+  return whenThere(durable, (written) => {
+    if (atEnd) sizes.appended(node, written);
+    context.replies.written(request, written);
+  });
 }
 
 /** fallocate(2). What other modes do (COLLAPSE_RANGE, …) the kernel does not pass on to FUSE. */

@@ -36,6 +36,11 @@ export async function setExtendedAttribute(context: RequestContext, request: Req
     context.replies.done(request);
     return;
   }
+  if (flags === (xattrFlag.CREATE | xattrFlag.REPLACE)) {
+    // It can't be, whether the name is there or not; which error it is depends on that.
+    await context.fileSystem.getExtendedAttribute(inode, name, request.signal);
+    throw new FileError("EEXIST");
+  }
   const mode = flags === xattrFlag.CREATE ? "create" : flags === xattrFlag.REPLACE ? "replace" : "set";
   await context.fileSystem.setExtendedAttribute(inode, name, value, mode, request.signal);
   context.replies.done(request);

@@ -31,7 +31,8 @@ export function setAttributes(context: FileContext, operation: OperationOf<"setA
   const record = draftOf(before);
   const { attributes } = record;
   if (operation.killPrivileges) attributes.mode = modeWithoutPrivileges(attributes);
-  if ([operation.size, operation.uid, operation.gid].some((change) => change !== undefined)) dropCapabilities(record);
+  const { size, uid, gid, killPrivileges } = operation;
+  if (killPrivileges || [size, uid, gid].some((change) => change !== undefined)) dropCapabilities(record);
   if (operation.mode !== undefined) {
     attributes.mode = operation.mode & permissionBits;
     followMode(record);
