@@ -17,6 +17,9 @@ STATX_BASIC_STATS, STATX_BTIME = 0x7FF, 0x800
 O_TMPFILE = 0o20000000 | os.O_DIRECTORY
 O_PATH = os.O_PATH
 MAX_HANDLE_BYTES = 128
+RESOLVE_NO_XDEV, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT, RESOLVE_CACHED = 1, 4, 8, 16, 32
+"""The same number everywhere."""
+OPENAT2 = 437
 OPEN_BY_HANDLE_AT = {"x86_64": 304, "aarch64": 265}.get(platform.machine())
 
 
@@ -33,6 +36,12 @@ def renameat2(old, new, flags, old_directory=AT_FDCWD, new_directory=AT_FDCWD):
 
 def linkat(old_directory, old, new_directory, new, flags):
     checked(libc.linkat(old_directory, os.fsencode(old), new_directory, os.fsencode(new), flags), new)
+
+
+def openat2(path, flags, resolve, directory=AT_FDCWD, mode=0):
+    """Linux 5.6."""
+    how = struct.pack("QQQ", flags, mode, resolve)
+    return checked(libc.syscall(OPENAT2, directory, os.fsencode(path), how, ctypes.c_size_t(len(how))), path)
 
 
 def link_open(descriptor, path):

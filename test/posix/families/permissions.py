@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 
+from calls import fallocate
 from suite import ALICE, BOB, CAROL, GUESTS, STAFF, as_user, case, equal, fails, mode_of, read, tick, true, write
 
 
@@ -87,6 +88,9 @@ def chown_nothing(place):
     os.chown(path, ALICE, STAFF)
     as_user(ALICE, lambda: os.chown(path, -1, -1))
     equal((os.stat(path).st_uid, os.stat(path).st_gid), (ALICE, STAFF))
+    os.chmod(path, 0o6755)
+    os.chown(path, -1, -1)
+    equal(mode_of(path), 0o755, "mode")
 
 
 @case
@@ -138,6 +142,30 @@ def write_drops_set_id(place):
     os.chmod(path, 0o6767)
     as_user(BOB, written)
     equal(mode_of(path) & 0o4000, 0, "setuid")
+
+
+@case
+def fallocate_drops_set_id(place):
+    """So does fallocate, of whatever mode; and security.capability goes with them"""
+    place.needs_root()
+    path = place.file("f", b"c" * 10_000)
+    os.chown(path, ALICE, ALICE)
+    for mode in (0, 1, 3):
+        os.chmod(path, 0o6777)
+
+        def changed():
+            descriptor = os.open(path, os.O_RDWR)
+            try:
+                fallocate(descriptor, mode, 0, 20_000)
+            except OSError as error:
+                place.needs(error.errno != 95, "this file system has no fallocate")
+                raise
+
+        as_user(BOB, changed)
+        equal(mode_of(path), 0o777, f"mode after fallocate with {mode}")
+    os.chmod(path, 0o6777)
+    changed()
+    equal(mode_of(path), 0o6777, "mode after root's")
 
 
 @case

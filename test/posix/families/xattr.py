@@ -44,6 +44,9 @@ def flags(place):
     os.setxattr(path, "user.a", b"longer value", os.XATTR_REPLACE)
     os.setxattr(path, "user.a", b"3")
     equal(os.getxattr(path, "user.a"), b"3")
+    fails("EEXIST", os.setxattr, path, "user.a", b"4", os.XATTR_CREATE | os.XATTR_REPLACE)
+    fails("ENODATA", os.setxattr, path, "user.b", b"4", os.XATTR_CREATE | os.XATTR_REPLACE)
+    equal(os.getxattr(path, "user.a"), b"3")
 
 
 @case
