@@ -44,7 +44,16 @@ class Sequence:
         flags = FLAGS[access] | os.O_NONBLOCK  # a fifo has no other end here
         for bit in bits:
             flags |= FLAG_BITS[bit]
-        self.keep(slot, os.open(self.path(path), flags, mode))
+        self.keep(slot, os.open(self.meeting_place(path), flags, mode))
+
+    def meeting_place(self, path):
+        """The path on the mount whose turn it is; of a fifo always on the first: its ends meet in one mount's kernel."""
+        place = self.path(path)
+        try:
+            is_fifo = stat.S_ISFIFO(os.stat(place).st_mode)
+        except OSError:
+            return place
+        return os.path.join(self.tops[0], path) if is_fifo else place
 
     def temporary(self, slot, path, mode):
         self.keep(slot, os.open(self.path(path), system.O_TMPFILE | os.O_RDWR, mode))

@@ -2,6 +2,7 @@
 import type { AttributeChange } from "../../client/file-system.ts";
 import { type Soon, whenThere } from "../../client/soon.ts";
 import { FileError } from "../../errors/file-error.ts";
+import { modeWithoutPrivileges } from "../../namespace/inodes.ts";
 import { permissionMask, setAttributesIn, setAttributesValid } from "../protocol.ts";
 import type { Request } from "../request.ts";
 import { inodeOf, type RequestContext } from "./context.ts";
@@ -24,9 +25,31 @@ export function setAttributes(context: RequestContext, request: Request): Soon<v
   request.expect(setAttributesIn.bytes);
   const inode = inodeOf(context, request);
   const change = attributeChange(request);
+  if (Object.keys(change).length === 0) return dropPrivileges(context, request, inode);
   return whenThere(context.fileSystem.setAttributes(inode, change, request.signal), (attributes) => {
     context.replies.changed(request, attributes);
   });
+}
+
+/**
+ * Nothing is to be changed but setuid, setgid and capabilities: fallocate(2) by who may not keep them, or chown(2) of nobody to
+ * nobody, which anybody may ask for. The kernel has checked no permission: the second is for the owner (EPERM) where there
+ * is something to take away. The first has the file open.
+ */
+function dropPrivileges(
+  { fileSystem, openFiles, replies }: RequestContext,
+  request: Request,
+  inode: number,
+): Soon<void> {
+  const dropping = whenThere(fileSystem.getAttributes(inode, request.signal), ({ attributes }) => {
+    const { mode, type, uid } = attributes;
+    const isPrivileged = type !== "directory" && modeWithoutPrivileges(attributes) !== mode;
+    const mayChange = request.uid === 0 || request.uid === uid || openFiles.writerCount(inode) > 0;
+    if (mayChange) return fileSystem.setAttributes(inode, { killPrivileges: true }, request.signal);
+    if (isPrivileged) throw new FileError("EPERM");
+    return attributes;
+  });
+  return whenThere(dropping, (attributes) => void replies.changed(request, attributes));
 }
 
 /** struct fuse_setattr_in. Throws FileError EFBIG for a size that no file can have. */
@@ -53,9 +76,7 @@ export function attributeChange(request: Request): AttributeChange {
   }
   // With HANDLE_KILLPRIV_V2 the kernel says so for a truncate, and leaves it to the file system for a chown.
   const changesOwner = change.uid !== undefined || change.gid !== undefined;
-  // Nothing is to be changed: fallocate(2) by who may not keep them, or chown(2) of nobody to nobody.
-  const changesNothing = Object.keys(change).length === 0;
-  if (has(setAttributesValid.KILL_PRIVILEGES) || changesOwner || changesNothing) change.killPrivileges = true;
+  if (has(setAttributesValid.KILL_PRIVILEGES) || changesOwner) change.killPrivileges = true;
   return change;
 }
 

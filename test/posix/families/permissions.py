@@ -89,8 +89,11 @@ def chown_nothing(place):
     as_user(ALICE, lambda: os.chown(path, -1, -1))
     equal((os.stat(path).st_uid, os.stat(path).st_gid), (ALICE, STAFF))
     os.chmod(path, 0o6755)
+    fails("EPERM", as_user, BOB, lambda: os.chown(path, -1, -1))
+    equal(mode_of(path), 0o6755, "mode")
     os.chown(path, -1, -1)
     equal(mode_of(path), 0o755, "mode")
+    as_user(BOB, lambda: os.chown(path, -1, -1))
 
 
 @case
