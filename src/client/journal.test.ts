@@ -61,12 +61,17 @@ class Setup {
   readonly journal: Journal;
   readonly sent: Outgoing[] = [];
   readonly mismatches: number[] = [];
+  readonly timers = new Set<() => void>();
   #answered = 0;
 
   constructor() {
     const { logger } = realPlatform({ logTo: (line) => this.lines.push(line) });
-    // Nobody waits for the age of a change here.
-    const clock = { nowMs: () => 0, wallNs: () => 0n, startTimer: () => ({ cancel: () => {} }) };
+    const startTimer = (delayMs: number, callback: () => void) => {
+      if (delayMs === limits.dirtyAgeMs) return { cancel: () => {} }; // nobody waits for the age of a change here
+      this.timers.add(callback);
+      return { cancel: () => void this.timers.delete(callback) };
+    };
+    const clock = { nowMs: () => 0, wallNs: () => 0n, startTimer };
     this.journal = new Journal(clock, logger, limits);
     this.journal.onReady = () => this.pump();
     this.journal.onMismatch = (nodes) => this.mismatches.push(...nodes.map(({ inode }) => inode));
@@ -157,10 +162,11 @@ test("what stands before data that somebody waits for goes together with it", ()
   data.arrive();
   journal.dataDurable();
   assert.deepEqual(setup.kinds, ["unlink", "write"]);
+  assert.equal(setup.timers.size, 0);
 });
 
 test("it goes at once if somebody waits for it alone, now or later, or if the data waits for it", () => {
-  for (const how of ["before", "after", "room", "data", "data later"] as const) {
+  for (const how of ["before", "after", "room", "data", "data later", "time"] as const) {
     const setup = new Setup();
     const { journal } = setup;
     const data = new Data();
@@ -177,6 +183,10 @@ test("it goes at once if somebody waits for it alone, now or later, or if the da
       assert.deepEqual(setup.kinds, []);
       data.stop();
       journal.dataWaits();
+    }
+    if (how === "time") {
+      assert.deepEqual([setup.kinds.length, setup.timers.size], [0, 1]);
+      for (const fire of setup.timers) fire();
     }
     assert.deepEqual(setup.kinds, ["unlink"], how);
   }

@@ -11,7 +11,8 @@
  *    is *released* when somebody waits for it, it is old, or there are many. Writes that add to a file and writes that
  *    overwrite it don't join: the bytes of the later would reach the stores before the transaction of the earlier.
  * 4. Who waits for an entry with data waits for those before it as well: they are kept back until the data is there, and go
- *    in one request, which the leader makes durable at once. Unless somebody waits for less, or the data waits for them.
+ *    in one request, which the leader makes durable at once. Unless somebody waits for less, the data waits for them, or
+ *    it takes long: the leader then knows at least the names, for those who ask what is waited for.
  * 5. A result that comes back is a success; it was predicted. Anything else is a defect of leases: it is logged, and told to
  *    fsync and close, and what is cached of it is forgotten.
  */
@@ -40,6 +41,7 @@ const flushedAheadMax = 1024;
 
 /** Entries that are kept back for the next one's data. */
 const keptBackMax = 16;
+const keptBackMs = 20;
 
 /** Committed entries that are kept at most. */
 const droppedAtOnce = 4096;
@@ -85,6 +87,9 @@ export class Journal implements OutgoingSource {
   #flushedAhead = 0;
   /** What could go is kept back: see 4. */
   #isKeptBack = false;
+  #keepTimer: Timer | undefined;
+  /** Up to here nothing is kept back any more. */
+  #keptLongEnough = 0;
   #waiters: Waiter[] = [];
   #roomWaiters: Waiter[] = [];
   #timer: Timer | undefined;
@@ -194,8 +199,7 @@ export class Journal implements OutgoingSource {
   next(): Outgoing | undefined {
     const entry = this.#at(this.#sentPosition + 1);
     if (entry === undefined || entry.position > this.#releasedPosition) return undefined;
-    this.#isKeptBack = entry.data === undefined && this.#isNextOnItsWay(entry.position);
-    if (this.#isKeptBack) return undefined;
+    if (entry.data === undefined && this.#keepsBack(entry.position)) return undefined;
     if (entry.data !== undefined && !entry.data.content.isDurable(entry.data.mark)) {
       this.#flushAhead();
       entry.data.content.flush(entry.data.mark);
@@ -209,6 +213,7 @@ export class Journal implements OutgoingSource {
   lost(failure: FileError): void {
     this.#failure = failure;
     this.#timer?.cancel();
+    this.#keepTimer?.cancel();
     const waiters = [...this.#waiters, ...this.#roomWaiters];
     this.#waiters = [];
     this.#roomWaiters = [];
@@ -286,6 +291,21 @@ export class Journal implements OutgoingSource {
   #hurry(position: number): void {
     if (this.#isKeptBack) this.onReady();
     this.#release(position);
+  }
+
+  #keepsBack(position: number): boolean {
+    this.#isKeptBack = position > this.#keptLongEnough && this.#isNextOnItsWay(position);
+    if (!this.#isKeptBack) {
+      this.#keepTimer?.cancel();
+      this.#keepTimer = undefined;
+    } else {
+      this.#keepTimer ??= this.#clock.startTimer(keptBackMs, () => {
+        this.#keepTimer = undefined;
+        this.#keptLongEnough = this.#position;
+        if (this.#isKeptBack) this.onReady();
+      });
+    }
+    return this.#isKeptBack;
   }
 
   /** The data of the next entry that has some is on its way, and nobody waits for less. */
