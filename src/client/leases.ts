@@ -151,6 +151,7 @@ export class Leases {
     if (node.mode === "shared" && mode === "exclusive") node.takeAccessTime(record);
     node.mode = mode;
     node.grant = grant;
+    node.versionGrant = Math.max(node.versionGrant, grant);
     node.hasLocksElsewhere = leased.foreignLocks;
     node.isRecent = true;
     if (isFresh) {
@@ -171,7 +172,7 @@ export class Leases {
   cover(record: InodeRecord): Node {
     const node = new Node(record.attributes.inode, record);
     node.mode = "exclusive";
-    node.grant = this.#session.coverGrant;
+    node.grant = node.versionGrant = this.#session.coverGrant;
     node.isRecent = true;
     this.#nodes.set(node.inode, node);
     this.#unused.added();

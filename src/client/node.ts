@@ -25,8 +25,13 @@ export class Node {
   record: InodeRecord;
   /** What the leader has granted; undefined: nothing. */
   mode: LeaseMode | undefined;
-  /** Names the lease, and is the upper part of the versions written under an exclusive one. 0 without a lease. */
+  /** Names the lease. 0 without one. */
   grant = 0;
+  /**
+   * The upper part of the versions that are written under an exclusive lease: its grant; or of what was copied here, if that was
+   * written under a later one (content/clones.ts). Never less than that of any block that is there.
+   */
+  versionGrant = 0;
   /** Names that are known; for a directory under a lease. */
   names: DirectoryNames | undefined;
   /** For a file under a lease: its chunk map, as it came, until `content` is made of it. */

@@ -15,6 +15,8 @@ import { withinQuota } from "./within-quota.ts";
 export interface Clone {
   readonly chunk: number;
   readonly blockCount: number;
+  /** Blocks keep the versions that they have in the source: none has a later grant. */
+  readonly versionGrant: number;
 }
 
 export class Clones {
@@ -47,11 +49,12 @@ export class Clones {
       await journal.committed(content.node.lastPosition, operation);
       const chunk = await ids.fetchChunkOf(groupOfChunk(source), pool, operation);
       if (chunk === undefined) return undefined;
+      const { versionGrant } = content.node;
       try {
         await blockWriter.clone(chunk, source, blockCount, operation);
-        return { chunk, blockCount };
+        return { chunk, blockCount, versionGrant };
       } catch (error) {
-        this.discard({ chunk, blockCount });
+        this.discard({ chunk });
         if (error instanceof FileError && error.code === "ENOSPC") return undefined;
         throw error;
       }
@@ -67,7 +70,7 @@ export class Clones {
   async map(
     content: FileContent,
     index: number,
-    { chunk, blockCount }: Clone,
+    { chunk, blockCount, versionGrant }: Clone,
     killPrivileges: boolean,
     operation: Operation,
   ): Promise<boolean> {
@@ -84,7 +87,10 @@ export class Clones {
       const write = { kind: "write" as const, inode, mappings, end, killPrivileges };
       const { quotas, execute } = this.#contents;
       return await withinQuota(quotas, operation, () => {
-        const position = execute(content.node, write, undefined);
+        const { node } = content;
+        const position = execute(node, write, undefined);
+        // What is written to the chunk from now on is newer than what it has.
+        node.versionGrant = Math.max(node.versionGrant, versionGrant);
         content.changedBy(position, size);
         content.replaceChunk(index, chunk, position);
         return true;
@@ -95,7 +101,7 @@ export class Clones {
   }
 
   /** It will never be mapped. */
-  discard({ chunk }: Clone): void {
+  discard({ chunk }: Pick<Clone, "chunk">): void {
     this.#contents.ids.discardChunk(chunk);
   }
 }

@@ -328,7 +328,7 @@ class Run {
     const committed = harness.journal.committedFiles.get(before.inode);
     if (committed !== undefined) this.litter(committed);
     const content = harness.file(committed, before.inode);
-    content.node.grant = before.node.grant + 1;
+    content.node.grant = content.node.versionGrant = before.node.grant + 1;
     this.contents[file] = content;
   }
 

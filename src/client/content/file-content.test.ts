@@ -266,7 +266,7 @@ test("a write that reaches the stores while they are asked what lies behind the 
   const committed = harness.journal.committedFiles.get(old.inode)!;
   committed.size = 50;
   const content = harness.file(committed, old.inode);
-  content.node.grant = 6;
+  content.node.grant = content.node.versionGrant = 6;
   await harness.until(harness.write(content, 0, pattern(50, 2)));
   const gate = Promise.withResolvers<void>();
   for (const store of harness.stores) store.after = (verb) => (verb === "read" ? gate.promise : undefined);

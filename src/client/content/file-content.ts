@@ -262,7 +262,7 @@ export class FileContent {
     const { mode } = this.node;
     if (mode === undefined) throw new FileError("EIO", "the session has ended");
     if (mode !== "exclusive") throw new Error(`inode ${this.inode} is written under a ${mode} lease`);
-    return { grant: this.node.grant, sequence: this.#contents.nextSequence() };
+    return { grant: this.node.versionGrant, sequence: this.#contents.nextSequence() };
   }
 
   /** The journal has this entry now, as a new one or joined to the last. `sizeBefore`: before the change. */

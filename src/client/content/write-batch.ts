@@ -36,7 +36,7 @@ export function partsOf(dirts: Dirt[], nextSequence: () => number): BatchPart[] 
 
 function partOf(dirts: Dirt[], nextSequence: () => number): BatchPart {
   const { chunk, first, sequence, isCurrent, content } = dirts[0]!;
-  const version: Version = { grant: content.node.grant, sequence: isCurrent ? nextSequence() : sequence };
+  const version: Version = { grant: content.node.versionGrant, sequence: isCurrent ? nextSequence() : sequence };
   const pieces: Buffer[] = [];
   const checksums: number[] = [];
   let at = first;

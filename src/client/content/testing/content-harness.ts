@@ -249,7 +249,7 @@ export class ContentHarness {
     const attributes = { inode, type: "file", mode: 0o644, size, linkCount: 1 };
     const node = new Node(inode, { attributes } as InodeRecord);
     node.mode = "exclusive";
-    node.grant = 5;
+    node.grant = node.versionGrant = 5;
     const mappings = [...(committed?.chunks ?? [])].map(([index, chunk]) => ({ index, chunk }));
     node.content = this.contents.make(node, { mappings, mappedBelow: wholeMap });
     return node.content;
