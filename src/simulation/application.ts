@@ -91,7 +91,7 @@ export class Application {
     this.#open.set(mount.name, open);
     const isKnown = (inode: number) => mount.kernel.knows(inode);
     const choice = this.#workload.next(this.#checker.possibleModels[0], open, this.#recorder.nextId, isKnown);
-    const { operation, file } = choice;
+    const { operation, file, source } = choice;
     if (opens(operation) && open.length >= openFilesMax) {
       await this.#close(mount, open.shift()!);
       return;
@@ -101,7 +101,7 @@ export class Application {
       await this.#close(mount, file!);
       return;
     }
-    const { outcome, opened, doubtful } = await this.#recorder.perform(mount, operation, file?.handle);
+    const { outcome, opened, doubtful } = await this.#recorder.perform(mount, operation, file?.handle, source?.handle);
     if (doubtful) await this.#lookAgain(mount, operation, file, open);
     if (opened === undefined) return;
     const inode = outcome.kind === "attributes" ? outcome.attributes.inode : opened.handle.inode;
@@ -140,5 +140,7 @@ export class Application {
 }
 
 function opens(operation: FileOperation): boolean {
-  return operation.kind === "open" || (operation.kind === "create" && operation.open);
+  return (
+    operation.kind === "open" || operation.kind === "createUnnamed" || (operation.kind === "create" && operation.open)
+  );
 }

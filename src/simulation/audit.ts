@@ -2,9 +2,10 @@
 import type { FileType } from "../client/file-system.ts";
 import type { LinearizabilityChecker } from "./checkers/linearizability.ts";
 import type { FileOperation } from "./file-operation.ts";
+import { changesData } from "./model-data.ts";
 import type { Mount } from "./mount.ts";
 import type { Recorder } from "./recorder.ts";
-import { abilities } from "./workload.ts";
+import { abilities } from "./workload-kinds.ts";
 
 /** Read beyond both ends of what was written, to see that nothing was written there. */
 const marginBytes = 5_000;
@@ -49,6 +50,8 @@ async function auditInode(
   if (outcome.kind !== "attributes") return undefined;
   const { type } = outcome.attributes;
   if (abilities.extended) await recorder.perform(mount, { kind: "listExtended", inode });
+  if (type !== "symlink") await recorder.perform(mount, { kind: "getAccessList", inode, which: "access" });
+  if (type === "directory") await recorder.perform(mount, { kind: "getAccessList", inode, which: "default" });
   if (type === "symlink") await recorder.perform(mount, { kind: "readLink", inode });
   if (type === "file") await readWritten(mount, recorder, checker, inode);
   return type;
@@ -81,7 +84,7 @@ export async function observe(
   checker: LinearizabilityChecker,
 ): Promise<void> {
   if ("inode" in operation) await recorder.perform(mount, { kind: "getAttributes", inode: operation.inode });
-  if ("parent" in operation) {
+  if ("parent" in operation && "name" in operation) {
     await recorder.perform(mount, { kind: "lookup", parent: operation.parent, name: operation.name });
   }
   if ("newParent" in operation) {
@@ -90,8 +93,10 @@ export async function observe(
   if (operation.kind === "setExtended" || operation.kind === "removeExtended") {
     await recorder.perform(mount, { kind: "listExtended", inode: operation.inode });
   }
-  if (operation.kind === "write" || operation.kind === "store")
-    await readWritten(mount, recorder, checker, operation.inode);
+  if (operation.kind === "setAccessList") {
+    await recorder.perform(mount, { kind: "getAccessList", inode: operation.inode, which: operation.which });
+  }
+  if (changesData(operation)) await readWritten(mount, recorder, checker, operation.inode);
 }
 
 function writtenRanges(checker: LinearizabilityChecker, inode: number): { from: number; to: number }[] {

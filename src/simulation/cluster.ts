@@ -237,14 +237,17 @@ export class SimulatedCluster {
 
   async #scrubs() {
     const { servers, badRanges } = await this.status();
-    return { scrubs: servers.filter(({ store }) => store !== 0).map(({ scrub }) => scrub), badRanges };
+    const stores = servers.filter(({ store }) => store !== 0);
+    const areThere = stores.every(({ state }) => state === "online");
+    return { scrubs: stores.map(({ scrub }) => scrub), areThere, badRanges };
   }
 
-  /** Resolves with when they began, once none runs. */
+  /** Resolves with when they began, once none runs and all stores are there: an order reaches nobody else. */
   async #scrubsEnded(): Promise<Set<number>> {
     for (;;) {
-      const { scrubs } = await this.#scrubs();
-      if (scrubs.every((scrub) => scrub?.endedMs !== 0)) return new Set(scrubs.map((scrub) => scrub?.beganMs ?? 0));
+      const { scrubs, areThere } = await this.#scrubs();
+      if (areThere && scrubs.every((scrub) => scrub?.endedMs !== 0))
+        return new Set(scrubs.map((scrub) => scrub?.beganMs ?? 0));
       await sleep(this.#admin.clock, adminRetryMs);
     }
   }

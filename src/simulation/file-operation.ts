@@ -1,5 +1,7 @@
 /** What the simulated applications do, and what came out of it: one entry of the history. */
 import type { Attributes, FileType } from "../client/file-system.ts";
+import type { AccessList, ListKind } from "./model-access-lists.ts";
+import type { Piece } from "./tagged-data.ts";
 
 export interface Change {
   readonly mode?: number;
@@ -22,6 +24,8 @@ export type FileOperation =
       /** The file is open afterwards. */
       readonly open: boolean;
     }
+  /** open(2) with O_TMPFILE: a file that `link` may give a name, while it is open. */
+  | { readonly kind: "createUnnamed"; readonly parent: number; readonly mode: number }
   | { readonly kind: "link"; readonly inode: number; readonly parent: number; readonly name: string }
   | { readonly kind: "unlink"; readonly parent: number; readonly name: string }
   | { readonly kind: "removeDirectory"; readonly parent: number; readonly name: string }
@@ -52,6 +56,30 @@ export type FileOperation =
       readonly offset: number | undefined;
       readonly length: number;
       readonly tag: number;
+      /** O_SYNC: when it returns, it is as after an fsync. The operation that opened the file. */
+      readonly durableBy?: number;
+    }
+  /** fallocate(2): the bytes of the file that are in the range become zeros, the file reaches to its end; one or both. */
+  | {
+      readonly kind: "allocate";
+      readonly inode: number;
+      readonly offset: number;
+      readonly length: number;
+      readonly zero: boolean;
+      readonly grow: boolean;
+    }
+  /** copy_file_range(2) from the inode `source`; not atomic. */
+  | {
+      readonly kind: "copyRange";
+      readonly inode: number;
+      readonly offset: number;
+      readonly source: number;
+      readonly sourceOffset: number;
+      readonly length: number;
+      /** How much it has copied, once it has returned. */
+      readonly copiedBytes?: number;
+      /** What the checker holds to have been read, at its place in the target. */
+      readonly copied?: readonly Piece[];
     }
   /** Of the root: of everything. `handle`: the operation that opened it. */
   | { readonly kind: "sync"; readonly inode: number; readonly handle: number }
@@ -76,6 +104,15 @@ export type FileOperation =
   | { readonly kind: "getExtended"; readonly inode: number; readonly name: string }
   | { readonly kind: "listExtended"; readonly inode: number }
   | { readonly kind: "removeExtended"; readonly inode: number; readonly name: string }
+  /** acl(5). */
+  | {
+      readonly kind: "setAccessList";
+      readonly inode: number;
+      readonly which: ListKind;
+      /** Undefined: there is none. */
+      readonly list: AccessList | undefined;
+    }
+  | { readonly kind: "getAccessList"; readonly inode: number; readonly which: ListKind }
   /** fcntl(2) F_SETLK of `owner` on the bytes [start, end]; EAGAIN if another is in the way. */
   | {
       readonly kind: "lock";

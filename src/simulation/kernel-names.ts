@@ -67,6 +67,16 @@ export class KernelNames {
     });
   }
 
+  /** O_TMPFILE (fuse_tmpfile): nothing of the directory changes, so its lock is not taken. */
+  async createUnnamed({ parent, mode }: Operation<"createUnnamed">): Promise<Result> {
+    const { fileSystem, device, caches } = this.#parts;
+    const node = { type: "file", mode, ...owner } as const;
+    const serve = () => fileSystem.createAndOpen(parent, undefined, node, {});
+    const { attributes, handle } = await device.ask("tmpfile", serve, (answer) => answer);
+    caches.keepAttributes(attributes, 0, undefined);
+    return { outcome: { kind: "attributes", attributes }, handle };
+  }
+
   link({ inode, parent, name }: Operation<"link">): Promise<Result> {
     const { fileSystem, device, caches, locks } = this.#parts;
     return locks.locked(parent, "exclusive", async () => {

@@ -20,16 +20,20 @@ import type { FileOperation, Outcome } from "./file-operation.ts";
 import type { Incarnation } from "./incarnation.ts";
 import { KernelCachesModel } from "./kernel-caches.ts";
 import { KernelDevice } from "./kernel-device.ts";
+import { KernelExtendedAttributes } from "./kernel-extended-attributes.ts";
 import { KernelLocks } from "./kernel-locks.ts";
 import { KernelNames } from "./kernel-names.ts";
 import { KernelPages, pageBytes, pageRange } from "./kernel-pages.ts";
+import { KernelRanges } from "./kernel-ranges.ts";
 import { ServedPages } from "./served-pages.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 import { taggedBytes } from "./tagged-data.ts";
 
 type Operation<K extends FileOperation["kind"]> = Extract<FileOperation, { kind: K }>;
 
-type OpenFileOperation = Operation<"read" | "write" | "load" | "store" | "sync" | "close" | "lock" | "unlock">;
+type OpenFileOperation = Operation<
+  "read" | "write" | "allocate" | "copyRange" | "load" | "store" | "sync" | "close" | "lock" | "unlock"
+>;
 
 export interface SystemCallResult {
   /** Undefined: the call was not made after all. */
@@ -42,7 +46,15 @@ const done: SystemCallResult = { outcome: { kind: "done" } };
 /** Attempts to have a page and valid attributes at the same time. */
 const storeAttemptsMax = 8;
 /** Calls that change what is kept of the inode. */
-const changesOfInode: ReadonlySet<string> = new Set(["setAttributes", "write", "setExtended", "removeExtended"]);
+const changesOfInode: ReadonlySet<string> = new Set([
+  "setAttributes",
+  "write",
+  "allocate",
+  "copyRange",
+  "setExtended",
+  "removeExtended",
+  "setAccessList",
+]);
 /** Between a store and its msync. */
 const dirtyUsMax = 60_000;
 /** Listings that bring attributes along. */
@@ -54,6 +66,8 @@ export class SimulatedKernel implements KernelCaches {
   readonly #caches: KernelCachesModel;
   readonly #locks = new KernelLocks();
   readonly #names: KernelNames;
+  readonly #extended: KernelExtendedAttributes;
+  readonly #ranges: KernelRanges;
   readonly #pages: KernelPages;
   readonly #mappings: ServedPages;
   readonly #random: SimulatedRandom;
@@ -67,12 +81,15 @@ export class SimulatedKernel implements KernelCaches {
     this.#random = random;
     this.#device = new KernelDevice(incarnation, random.fork("device"));
     this.#caches = new KernelCachesModel(nowMs);
-    this.#names = new KernelNames({ fileSystem, device: this.#device, caches: this.#caches, locks: this.#locks });
+    const parts = { fileSystem, device: this.#device, caches: this.#caches, locks: this.#locks };
+    this.#names = new KernelNames(parts);
+    this.#extended = new KernelExtendedAttributes(parts);
     this.#pages = new KernelPages({
       readPage: (inode, page) => this.#readPage(inode, page),
       writePage: (inode, page, bytes) => this.#writePage(inode, page, bytes),
       sizeOf: (inode) => this.#caches.size(inode),
     });
+    this.#ranges = new KernelRanges(parts, this.#pages);
     this.#mappings = new ServedPages(incarnation, (inode, page) => this.#pages.drop(inode, pageRange(page)));
     fileSystem.attach(this);
   }
@@ -100,14 +117,14 @@ export class SimulatedKernel implements KernelCaches {
     return this.#pages.has(inode);
   }
 
-  /** One system call. `handle` is that of calls on open files. Errors: FileError. */
-  async perform(operation: FileOperation, handle?: Handle): Promise<SystemCallResult> {
+  /** One system call. `handle` is that of calls on open files, `source` that of a file to copy from. Errors: FileError. */
+  async perform(operation: FileOperation, handle?: Handle, source?: Handle): Promise<SystemCallResult> {
     const { inode, kind } = operation as { inode?: number; kind: string };
-    if (inode === undefined || !changesOfInode.has(kind)) return this.#perform(operation, handle);
-    return this.#caches.changing({ inodes: [inode] }, () => this.#perform(operation, handle));
+    if (inode === undefined || !changesOfInode.has(kind)) return this.#perform(operation, handle, source);
+    return this.#caches.changing({ inodes: [inode] }, () => this.#perform(operation, handle, source));
   }
 
-  async #perform(operation: FileOperation, handle?: Handle): Promise<SystemCallResult> {
+  async #perform(operation: FileOperation, handle?: Handle, source?: Handle): Promise<SystemCallResult> {
     switch (operation.kind) {
       case "lookup":
         return this.#names.lookup(operation);
@@ -130,7 +147,11 @@ export class SimulatedKernel implements KernelCaches {
       case "getExtended":
       case "listExtended":
       case "removeExtended":
-        return this.#extended(operation);
+      case "setAccessList":
+      case "getAccessList":
+        return this.#extended.perform(operation);
+      case "createUnnamed":
+        return this.#names.createUnnamed(operation);
       case "getAttributes":
         return attributesResult(await this.#attributes(operation.inode));
       case "setAttributes":
@@ -141,7 +162,7 @@ export class SimulatedKernel implements KernelCaches {
         return { outcome: { kind: "target", target } };
       }
       default:
-        return handle === undefined ? this.#onInode(operation) : this.#onHandle(operation, handle);
+        return handle === undefined ? this.#onInode(operation) : this.#onHandle(operation, handle, source);
     }
   }
 
@@ -155,12 +176,16 @@ export class SimulatedKernel implements KernelCaches {
     }
   }
 
-  async #onHandle(operation: OpenFileOperation, handle: Handle): Promise<SystemCallResult> {
+  async #onHandle(operation: OpenFileOperation, handle: Handle, source?: Handle): Promise<SystemCallResult> {
     switch (operation.kind) {
       case "read":
         return this.#read(operation, handle);
       case "write":
         return this.#write(operation, handle);
+      case "allocate":
+        return this.#ranges.allocate(operation, handle);
+      case "copyRange":
+        return this.#ranges.copy(operation, source!, handle);
       case "load":
         return this.#load(operation, handle);
       case "store":
@@ -208,39 +233,6 @@ export class SimulatedKernel implements KernelCaches {
     });
   }
 
-  async #extended(
-    operation: Operation<"setExtended" | "getExtended" | "listExtended" | "removeExtended">,
-  ): Promise<SystemCallResult> {
-    const { inode } = operation;
-    switch (operation.kind) {
-      case "getExtended": {
-        const { name } = operation;
-        const value = await this.#ask("getxattr", () => this.#fileSystem.getExtendedAttribute(inode, name));
-        return { outcome: { kind: "target", target: Buffer.from(value).toString("latin1") } };
-      }
-      case "listExtended": {
-        const names = await this.#ask("listxattr", () => this.#fileSystem.listExtendedAttributes(inode));
-        return { outcome: { kind: "names", names } };
-      }
-      case "setExtended": {
-        const { name, mode, tag } = operation;
-        const value = Buffer.from(`${tag}`);
-        await this.#locks.locked(inode, "exclusive", () =>
-          this.#ask("setxattr", () => this.#fileSystem.setExtendedAttribute(inode, name, value, mode)),
-        );
-        break;
-      }
-      default: {
-        const { name } = operation;
-        await this.#locks.locked(inode, "exclusive", () =>
-          this.#ask("removexattr", () => this.#fileSystem.removeExtendedAttribute(inode, name)),
-        );
-      }
-    }
-    this.#caches.forgetAttributes(inode);
-    return done;
-  }
-
   // --- open files ---
 
   async #open({ inode, truncate, append }: Operation<"open">): Promise<SystemCallResult> {
@@ -281,14 +273,20 @@ export class SimulatedKernel implements KernelCaches {
     }
   }
 
-  #write({ inode, offset, length, tag }: Operation<"write">, handle: Handle): Promise<SystemCallResult> {
+  #write({ inode, offset, length, tag, durableBy }: Operation<"write">, handle: Handle): Promise<SystemCallResult> {
     return this.#locks.locked(inode, "exclusive", async () => {
       const at = offset ?? this.#caches.size(inode);
       await this.#pages.drop(inode, { start: at, end: at + length });
       const data = taggedBytes(tag, 0, length);
-      const serve = () => this.#fileSystem.write(handle, at, data, { killPrivileges: false });
+      const write = () => this.#fileSystem.write(handle, at, data, { killPrivileges: false });
+      // With direct I/O the kernel leaves O_SYNC to the file system, in the same request (fuse/requests/data.ts).
+      const serve = async () => {
+        const written = await write();
+        await this.#fileSystem.sync(handle);
+        return written;
+      };
       try {
-        const written = await this.#ask("write", serve);
+        const written = await this.#ask("write", durableBy === undefined ? write : serve);
         return { outcome: { kind: "written", length: written } };
       } finally {
         data.fill(0); // it was the file system's only until the answer: nobody may use it later

@@ -7,7 +7,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { type LogLevel, logLevels } from "../platform/logger.ts";
 import { type FaultKind, type FaultLevel, faultLevels } from "./faults.ts";
 import { type SimulationResult, simulate } from "./simulation.ts";
-import { type Kind, kinds } from "./workload.ts";
+import { type Kind, kinds } from "./workload-kinds.ts";
 
 const historyLines = 40;
 const logLines = 120;

@@ -1,12 +1,11 @@
 /** The sequential specification of operations on an inode that is named by its number: data, attributes, handles, locks. */
-import { chunkBytes } from "../namespace/model.ts";
 import type { FileOperation } from "./file-operation.ts";
 import type { Model, ModelInode, ModelLock } from "./model.ts";
+import { listNames, withList, withMode } from "./model-access-lists.ts";
+import { copiedPieces, resized, withData } from "./model-data.ts";
 import type { Execution, Invocation } from "./model-operations.ts";
 import { attributesOf, dropUnused, failed } from "./model-rules.ts";
-import { overwritten, type Source, type TornWrite, torn, within } from "./tagged-data.ts";
-
-const endOfFile = Number.MAX_SAFE_INTEGER;
+import { within } from "./tagged-data.ts";
 
 type Operation<K extends FileOperation["kind"]> = Extract<FileOperation, { kind: K }>;
 export type InodeOperation = Extract<FileOperation, { inode: number }>;
@@ -19,7 +18,9 @@ export function executeOnInode(model: Model, { id, client }: Invocation, operati
     case "setAttributes": {
       const { size, ...rest } = operation.change;
       if (size !== undefined && inode.type !== "file") return failed(model, "EISDIR", "EINVAL");
-      return changed(model, { ...resized(inode, size ?? inode.size), ...rest });
+      const { mode, ...others } = rest;
+      const owned = { ...resized(inode, size ?? inode.size), ...others };
+      return changed(model, mode === undefined ? owned : withMode(owned, mode));
     }
     case "readLink":
       if (inode.type !== "symlink") return failed(model, "EINVAL");
@@ -37,13 +38,16 @@ export function executeOnInode(model: Model, { id, client }: Invocation, operati
       const pieces = within(inode.pieces, offset, offset + length);
       return { model, prediction: { kind: "data", pieces, offset, length } };
     }
-    case "write": {
-      const offset = operation.offset ?? inode.size;
-      const written = withData(inode, offset, offset + operation.length, { tag: operation.tag, base: offset });
-      return { model: model.with(written), prediction: { kind: "written", length: operation.length } };
+    case "write":
+      return written(model, inode, operation, operation.length);
+    case "copyRange": {
+      const copied = copiedPieces(model, operation);
+      const bytes = copied.reduce((sum, { start, end }) => sum + end - start, 0);
+      return written(model, inode, { ...operation, copied }, bytes);
     }
     case "store":
-      return done(model.with(stored(inode, operation)));
+    case "allocate":
+      return done(model.with(withData(inode, operation)));
     case "readDirectory": {
       if (inode.type !== "directory") return failed(model, "ENOTDIR");
       const entries = new Map([...inode.entries].map(([name, key]) => [name, model.inode(key)]));
@@ -59,9 +63,16 @@ export function executeOnInode(model: Model, { id, client }: Invocation, operati
     case "listExtended":
     case "removeExtended":
       return extended(model, inode, id, operation);
+    case "setAccessList":
+    case "getAccessList":
+      return accessList(model, inode, operation);
     default:
       return { model, prediction: attributesOf(model, inode) };
   }
+}
+
+function written(model: Model, inode: ModelInode, operation: InodeOperation, length: number): Execution {
+  return { model: model.with(withData(inode, operation)), prediction: { kind: "written", length } };
 }
 
 function done(model: Model): Execution {
@@ -84,62 +95,8 @@ function close(model: Model, inode: ModelInode, client: string): Execution {
   const left = (holds.get(client) ?? 0) - 1;
   if (left > 0) holds.set(client, left);
   else holds.delete(client);
-  return done(model.with(dropUnused({ ...inode, holds })));
-}
-
-function resized(inode: ModelInode, size: number): ModelInode {
-  if (size === inode.size) return inode;
-  const pieces = overwritten(inode.pieces, size, endOfFile, undefined);
-  const mapped = new Set([...inode.mapped].filter((index) => index * chunkBytes < size));
-  return { ...inode, size, pieces, mapped };
-}
-
-function withData(inode: ModelInode, start: number, end: number, source: Source): ModelInode {
-  const mapped = new Set(inode.mapped);
-  for (let index = Math.floor(start / chunkBytes); index * chunkBytes < end; index++) mapped.add(index);
-  const pieces = overwritten(inode.pieces, start, end, source);
-  return { ...inode, pieces, mapped, size: Math.max(inode.size, end) };
-}
-
-/** What of a mapped page lies behind the end of the file never reaches it. */
-function stored(inode: ModelInode, { offset, length, tag }: Operation<"store">): ModelInode {
-  const end = Math.min(offset + length, inode.size);
-  return offset < end ? withData(inode, offset, end, { tag, base: offset }) : inode;
-}
-
-/** The bytes that a write changes in place: before its end of file, in chunks that are mapped. */
-export function overwrittenRanges(inode: ModelInode, operation: FileOperation): { start: number; end: number }[] {
-  if (operation.kind !== "write" && operation.kind !== "store") return [];
-  const from = operation.offset ?? inode.size;
-  const to = Math.min(from + operation.length, inode.size);
-  const ranges: { start: number; end: number }[] = [];
-  for (let index = Math.floor(from / chunkBytes); index * chunkBytes < to; index++) {
-    if (!inode.mapped.has(index)) continue;
-    ranges.push({ start: Math.max(from, index * chunkBytes), end: Math.min(to, (index + 1) * chunkBytes) });
-  }
-  return ranges;
-}
-
-/** True if all that the write does is to change bytes in place. */
-export function onlyOverwrites(inode: ModelInode, operation: FileOperation): boolean {
-  if (operation.kind !== "write" && operation.kind !== "store") return false;
-  const from = operation.offset ?? inode.size;
-  const end = operation.kind === "store" ? Math.min(from + operation.length, inode.size) : from + operation.length;
-  const bytes = overwrittenRanges(inode, operation).reduce((sum, { start, end: to }) => sum + to - start, 0);
-  return bytes >= end - from;
-}
-
-/** What can be left of a write whose client died: each block that it changed in place has what it wrote, or not. */
-export function executeTorn(model: Model, { operation, id }: Invocation, write: TornWrite): Model | undefined {
-  if (operation.kind !== "write" && operation.kind !== "store") return undefined;
-  const inode = model.numbered(operation.inode);
-  if (inode === undefined || inode.gone) return undefined;
-  const source = { tag: operation.tag, base: operation.offset ?? inode.size };
-  let { pieces } = inode;
-  for (const { start, end } of overwrittenRanges(inode, operation)) {
-    pieces = torn(pieces, start, end, source, write, `${id}`);
-  }
-  return pieces === inode.pieces ? undefined : model.with({ ...inode, pieces });
+  const unnamedBy = left > 0 ? inode.unnamedBy : undefined;
+  return done(model.with(dropUnused({ ...inode, holds, unnamedBy })));
 }
 
 function lock(model: Model, inode: ModelInode, client: string, operation: Operation<"lock" | "unlock">): Execution {
@@ -169,7 +126,8 @@ function extended(
   operation: Operation<"setExtended" | "getExtended" | "listExtended" | "removeExtended">,
 ): Execution {
   if (operation.kind === "listExtended") {
-    return { model, prediction: { kind: "names", names: [...inode.extended.keys()].sort() } };
+    const lists = [...inode.lists.keys()].map((which) => listNames[which]);
+    return { model, prediction: { kind: "names", names: [...inode.extended.keys(), ...lists].sort() } };
   }
   const { name } = operation;
   const present = inode.extended.get(name);
@@ -183,4 +141,21 @@ function extended(
   const left = new Map(inode.extended);
   left.delete(name);
   return done(model.with({ ...inode, extended: left }));
+}
+
+function accessList(
+  model: Model,
+  inode: ModelInode,
+  operation: Operation<"setAccessList" | "getAccessList">,
+): Execution {
+  const { which } = operation;
+  if (inode.type === "symlink") return failed(model, "EOPNOTSUPP");
+  const list = inode.lists.get(which);
+  if (operation.kind === "getAccessList") {
+    return list === undefined ? failed(model, "ENODATA") : { model, prediction: { kind: "target", target: list } };
+  }
+  // Of what isn't there nothing is to be removed.
+  if (operation.list === undefined && list === undefined) return done(model);
+  if (which === "default" && inode.type !== "directory") return failed(model, "EACCES");
+  return done(model.with(withList(inode, which, operation.list)));
 }

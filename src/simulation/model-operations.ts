@@ -4,9 +4,10 @@
  */
 import type { FileOperation } from "./file-operation.ts";
 import { type Model, type ModelInode, newInode } from "./model.ts";
+import { inheriting } from "./model-access-lists.ts";
 import { executeOnInode } from "./model-inode-operations.ts";
 import type { Prediction } from "./model-prediction.ts";
-import { attributesOf, dropUnused, failed } from "./model-rules.ts";
+import { attributesOf, dropUnused, failed, withoutUse } from "./model-rules.ts";
 
 export interface Execution {
   readonly model: Model;
@@ -33,6 +34,8 @@ export function execute(model: Model, invocation: Invocation): Execution {
       return lookup(model, operation);
     case "create":
       return create(model, invocation, operation);
+    case "createUnnamed":
+      return createUnnamed(model, invocation, operation);
     case "link":
       return link(model, operation);
     case "unlink":
@@ -52,6 +55,12 @@ export function dropLocks(model: Model, client: string): Model {
   const locked = [...model.inodes()].filter(({ locks }) => locks.some((lock) => lock.client === client));
   const unlocked = locked.map((inode) => ({ ...inode, locks: inode.locks.filter((lock) => lock.client !== client) }));
   return locked.length === 0 ? model : model.with(...unlocked);
+}
+
+/** What the client has made without a name is gone, with its session. */
+export function dropUnnamed(model: Model, client: string): Model {
+  const unnamed = [...model.inodes()].filter(({ unnamedBy }) => unnamedBy === client);
+  return unnamed.length === 0 ? model : model.with(...unnamed.map(withoutUse));
 }
 
 /** The client's handles are gone. */
@@ -97,10 +106,19 @@ function create(model: Model, { id, client }: Invocation, operation: Operation<"
   if ("prediction" in parent) return parent;
   if (parent.entries.has(operation.name)) return failed(model, "EEXIST");
   const { type, mode, target } = operation;
-  const made = newInode(id, { type, mode, ...owner, target, parent: parent.key });
+  const made = inheriting(newInode(id, { type, mode, ...owner, target, parent: parent.key }), parent);
   const inode = operation.open ? { ...made, holds: new Map([[client, 1]]) } : made;
   const after = model.with(inode, withEntry(parent, operation.name, id));
   return { model: after, prediction: attributesOf(after, inode) };
+}
+
+function createUnnamed(model: Model, { id, client }: Invocation, operation: Operation<"createUnnamed">): Execution {
+  const parent = directory(model, operation.parent);
+  if ("prediction" in parent) return parent;
+  const given = { type: "file", mode: operation.mode, ...owner, target: "", parent: parent.key } as const;
+  const made = inheriting(newInode(id, given), parent);
+  const inode = { ...made, linkCount: 0, holds: new Map([[client, 1]]), unnamedBy: client };
+  return { model: model.with(inode), prediction: attributesOf(model, inode) };
 }
 
 function link(model: Model, operation: Operation<"link">): Execution {
@@ -108,11 +126,11 @@ function link(model: Model, operation: Operation<"link">): Execution {
   if ("prediction" in parent) return parent;
   const inode = model.numbered(operation.inode)!;
   const errnos = [];
-  if (inode.linkCount === 0) errnos.push("ENOENT", "ESTALE");
+  if (inode.linkCount === 0 && inode.unnamedBy === undefined) errnos.push("ENOENT", "ESTALE");
   if (inode.type === "directory") errnos.push("EPERM");
   if (parent.entries.has(operation.name)) errnos.push("EEXIST");
   if (errnos.length > 0) return failed(model, ...errnos);
-  const linked = { ...inode, linkCount: inode.linkCount + 1 };
+  const linked = { ...inode, linkCount: inode.linkCount + 1, unnamedBy: undefined };
   const after = model.with(linked, withEntry(parent, operation.name, inode.key));
   return { model: after, prediction: attributesOf(after, linked) };
 }

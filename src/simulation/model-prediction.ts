@@ -2,7 +2,7 @@
 import type { Attributes } from "../client/file-system.ts";
 import { describeOutcome, type Outcome } from "./file-operation.ts";
 import type { Model, ModelInode } from "./model.ts";
-import { dropUnused } from "./model-rules.ts";
+import { withoutUse } from "./model-rules.ts";
 import { compareBytes, describeBytes, type Piece, within } from "./tagged-data.ts";
 
 export type Prediction =
@@ -82,7 +82,7 @@ function matchNumber(model: Model, inode: ModelInode, actual: number): Model | s
   // It was made, and lost before its maker was answered.
   if (!model.has(inode.key)) {
     if (model.numbered(actual) !== undefined) return `inode ${actual} is another one`;
-    return model.with(dropUnused({ ...inode, number: actual, linkCount: 0, holds: new Map() }));
+    return model.with(withoutUse({ ...inode, number: actual }));
   }
   const bound = model.bound(inode.key, actual);
   return bound ?? `expected inode ${model.inode(inode.key).number ?? "of a number never seen"}, got ${actual}`;

@@ -17,10 +17,14 @@ function subdirectories(model: Model, { entries }: ModelInode): number {
   return count;
 }
 
+/** The inode was lost, or its last name and handle were. */
+export function withoutUse(inode: ModelInode): ModelInode {
+  return dropUnused({ ...inode, linkCount: 0, holds: new Map(), unnamedBy: undefined });
+}
+
 /** The inode, or what is left of it: without names and handles, it is gone. */
 export function dropUnused(inode: ModelInode): ModelInode {
-  const gone = inode.linkCount === 0 && inode.holds.size === 0;
-  return gone
-    ? { ...inode, gone: true, pieces: [], entries: new Map(), mapped: new Set(), extended: new Map(), locks: [] }
-    : inode;
+  if (inode.linkCount > 0 || inode.holds.size > 0 || inode.unnamedBy !== undefined) return inode;
+  const nothing = { pieces: [], entries: new Map(), mapped: new Set<number>(), extended: new Map(), lists: new Map() };
+  return { ...inode, ...nothing, locks: [], gone: true };
 }

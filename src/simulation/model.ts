@@ -7,6 +7,7 @@
  */
 import { createHash } from "node:crypto";
 import type { FileType } from "../client/file-system.ts";
+import type { AccessList, ListKind } from "./model-access-lists.ts";
 import type { Choices, Piece } from "./tagged-data.ts";
 
 /** An advisory lock on the bytes [start, end]. */
@@ -38,9 +39,12 @@ export interface ModelInode {
   readonly mapped: ReadonlySet<number>;
   /** Extended attributes: which operation set each. */
   readonly extended: ReadonlyMap<string, number>;
+  readonly lists: ReadonlyMap<ListKind, AccessList>;
   readonly locks: readonly ModelLock[];
   /** Open handles by client. */
   readonly holds: ReadonlyMap<string, number>;
+  /** The client that has made it without a name (O_TMPFILE), until it gets one: that client's handle holds it, come what may. */
+  readonly unnamedBy: string | undefined;
   /** It has neither names nor handles: it may be there still or not, and answers what it will. */
   readonly gone: boolean;
 }
@@ -150,8 +154,10 @@ export function newInode(
     pieces: [],
     mapped: new Set(),
     extended: new Map(),
+    lists: new Map(),
     locks: [],
     holds: new Map(),
+    unnamedBy: undefined,
     gone: false,
   };
 }
@@ -172,6 +178,7 @@ function hashes(inode: ModelInode): readonly [number, number] {
             holds: [...inode.holds].sort(),
             mapped: [...inode.mapped].sort(),
             extended: [...inode.extended].sort(),
+            lists: [...inode.lists].sort(),
             locks: inode.locks.map((lock) => JSON.stringify(lock)).sort(),
           },
         ];

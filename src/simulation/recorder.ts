@@ -68,10 +68,10 @@ export class Recorder {
   }
 
   /**
-   * Performs an operation. `handle` is that of operations on open files.
+   * Performs an operation. `handle` is that of operations on open files, `source` that of a file to copy from.
    * Errors: Violation; MountDied, also when the mount turned out to be of no use.
    */
-  async perform(mount: Mount, operation: FileOperation, handle?: Handle): Promise<Result> {
+  async perform(mount: Mount, operation: FileOperation, handle?: Handle, source?: Handle): Promise<Result> {
     this.#count += 1;
     const id = this.#count;
     const calledUs = this.#scheduler.nowUs;
@@ -80,7 +80,7 @@ export class Recorder {
     this.#checker.called(id, mount.name, operation);
     let result: SystemCallResult;
     try {
-      result = await Promise.race([mount.kernel.perform(operation, handle), mount.death]);
+      result = await Promise.race([mount.kernel.perform(operation, handle, source), mount.death]);
     } catch (error) {
       if (error instanceof MountDied) {
         this.#ends(id, "never returns");
@@ -101,9 +101,9 @@ export class Recorder {
     this.#ends(id, text);
     this.#scheduler.note(`${id} ${text}`);
     if (outcome.kind === "failed") {
-      return { outcome, opened, doubtful: this.#judgeError(id, mount, outcome.errno, calledUs) };
+      return { outcome, opened, doubtful: this.#judgeError(id, mount, operation, outcome.errno, calledUs) };
     }
-    const short = outcome.kind === "written" && operation.kind === "write" && outcome.length < operation.length;
+    const short = outcome.kind === "written" && "length" in operation && outcome.length < operation.length;
     // write(2): where there is no space or quota for all, what there is space for is written.
     const tolerates = (errno: string) => this.#tolerance(mount, errno, calledUs) !== "no";
     if (short && (tolerates("ENOSPC") || tolerates("EDQUOT"))) this.#checker.shortened(id, outcome.length);
@@ -134,8 +134,11 @@ export class Recorder {
   }
 
   /** True if the operation may have had an effect all the same. */
-  #judgeError(id: number, mount: Mount, errno: string, calledUs: number): boolean {
-    const tolerance = this.#tolerance(mount, errno, calledUs);
+  #judgeError(id: number, mount: Mount, operation: FileOperation, errno: string, calledUs: number): boolean {
+    const known = this.#tolerance(mount, errno, calledUs);
+    // What is done in steps may be refused after the first.
+    const inSteps = operation.kind === "allocate" || operation.kind === "copyRange";
+    const tolerance = known === "refused" && inSteps ? "mayHaveHappened" : known;
     if (tolerance === "no") this.#checker.returned(id, { kind: "failed", errno });
     else if (tolerance === "mayHaveHappened") this.#checker.failedSomehow(id);
     else if (tolerance === "refused") {

@@ -2,7 +2,7 @@
 import type { LogLevel } from "../platform/logger.ts";
 import type { FaultKind, FaultLevel } from "./faults.ts";
 import type { Hooks } from "./hooks.ts";
-import type { Kind } from "./workload.ts";
+import type { Kind, Weights } from "./workload-kinds.ts";
 
 export interface SimulationOptions {
   readonly seed: number;
@@ -21,6 +21,8 @@ export interface SimulationOptions {
   readonly copies?: boolean;
   /** What applications do more of; default: as the seed says. */
   readonly more?: readonly Kind[];
+  /** What applications do, and nothing else. */
+  readonly only?: Weights;
 }
 
 export interface SimulationResult {

@@ -35,7 +35,8 @@ import type { ClientMount, SimulatedClient } from "./simulated-mount.ts";
 import { World } from "./simulated-platform.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 import type { SimulationOptions, SimulationResult } from "./simulation-result.ts";
-import { abilities, Workload } from "./workload.ts";
+import { Workload } from "./workload.ts";
+import { abilities } from "./workload-kinds.ts";
 
 export type { SimulationOptions, SimulationResult };
 
@@ -222,6 +223,7 @@ class Simulation {
       const workload = new Workload(random.fork("workload"), {
         ...{ largeChance, character, lockOwner, abilities },
         more: this.#options.more,
+        only: this.#options.only,
       });
       return new Application(clients, { recorder, checker, workload, scheduler, ...pace }, random);
     };

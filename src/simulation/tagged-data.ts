@@ -8,9 +8,10 @@
  */
 import { blockBytes } from "../namespace/model.ts";
 
-/** A write's bytes, or one of two possibilities. Undefined: zeros. */
+/** A write's bytes, one of two possibilities, or what nobody knows. Undefined: zeros. */
 export type Source =
   | { readonly tag: number; readonly base: number }
+  | { readonly anything: true }
   | { readonly choice: string; readonly before: Source; readonly after: Source }
   | undefined;
 
@@ -34,18 +35,18 @@ export interface TornWrite {
 /** Choices that reads have decided: true if the torn write's block is there. */
 export type Choices = ReadonlyMap<string, boolean>;
 
-const unitBytes = 8;
+const wordBytes = 8;
 
 /** The `length` bytes of the write with this tag, from its byte `from` on: units of tag and unit number. */
 export function taggedBytes(tag: number, from: number, length: number): Buffer {
-  const firstUnit = Math.floor(from / unitBytes);
-  const unitCount = Math.ceil((from + length) / unitBytes) - firstUnit;
-  const bytes = Buffer.allocUnsafe(unitCount * unitBytes);
+  const firstUnit = Math.floor(from / wordBytes);
+  const unitCount = Math.ceil((from + length) / wordBytes) - firstUnit;
+  const bytes = Buffer.allocUnsafe(unitCount * wordBytes);
   for (let unit = 0; unit < unitCount; unit++) {
-    bytes.writeUInt32LE((tag | 0x8000_0000) >>> 0, unit * unitBytes);
-    bytes.writeUInt32LE((firstUnit + unit + 1) >>> 0, unit * unitBytes + 4);
+    bytes.writeUInt32LE((tag | 0x8000_0000) >>> 0, unit * wordBytes);
+    bytes.writeUInt32LE((firstUnit + unit + 1) >>> 0, unit * wordBytes + 4);
   }
-  const skip = from - firstUnit * unitBytes;
+  const skip = from - firstUnit * wordBytes;
   return bytes.subarray(skip, skip + length);
 }
 
@@ -53,11 +54,23 @@ export function taggedBytes(tag: number, from: number, length: number): Buffer {
 export function describeBytes(bytes: Uint8Array): string {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (buffer.every((byte) => byte === 0)) return "zeros";
-  for (let skip = 0; skip < unitBytes && skip + 4 <= buffer.byteLength; skip++) {
+  for (let skip = 0; skip < wordBytes && skip + 4 <= buffer.byteLength; skip++) {
     const word = buffer.readUInt32LE(skip);
     if (word >= 0x8000_0000 && word < 0x8010_0000) return `write ${word - 0x8000_0000}`;
   }
   return `bytes ${buffer.subarray(0, 16).toString("hex")}`;
+}
+
+/** The same bytes at another place. */
+export function moved({ start, end, source }: Piece, by: number): Piece {
+  return { start: start + by, end: end + by, source: movedSource(source, by) };
+}
+
+function movedSource(source: Source, by: number): Source {
+  if (source === undefined) return undefined;
+  if ("anything" in source) return source;
+  if ("tag" in source) return { ...source, base: source.base + by };
+  return { ...source, before: movedSource(source.before, by), after: movedSource(source.after, by) };
 }
 
 /** The pieces with [start, end) from `source`. */
@@ -74,7 +87,9 @@ export function overwritten(pieces: readonly Piece[], start: number, end: number
   return result;
 }
 
-/** The pieces with [start, end) torn: of each block, either all that the write has of it is there, or nothing. */
+/**
+ * The pieces with [start, end) torn: of each block (or larger unit), either all that the write has of it is there, or nothing.
+ */
 export function torn(
   pieces: readonly Piece[],
   start: number,
@@ -82,16 +97,18 @@ export function torn(
   after: Source,
   { chain, calledAt, returnedAt, isOrdered }: TornWrite,
   name: string,
+  unitBytes = blockBytes,
 ): Piece[] {
   let result: readonly Piece[] = pieces;
-  for (let block = Math.floor(start / blockBytes); block * blockBytes < end; block++) {
-    const from = Math.max(start, block * blockBytes);
-    const to = Math.min(end, (block + 1) * blockBytes);
+  for (let unit = Math.floor(start / unitBytes); unit * unitBytes < end; unit++) {
+    const from = Math.max(start, unit * unitBytes);
+    const to = Math.min(end, (unit + 1) * unitBytes);
     const times = [calledAt, returnedAt ?? Number.POSITIVE_INFINITY];
-    const choice = [chain, ...times, isOrdered ? "ordered" : "any", `${name}.${block}`].join("|");
+    const choice = [chain, ...times, isOrdered ? "ordered" : "any", `${name}.${unit}`].join("|");
     const before = within(pieces, from, to);
     result = overwritten(result, from, to, undefined);
     for (const piece of before) {
+      if (piece.source === undefined && after === undefined) continue;
       result = overwritten(result, piece.start, piece.end, { choice, before: piece.source, after });
     }
   }
@@ -177,6 +194,7 @@ export function compareBytes(
 
 function decide(piece: Piece, source: Source, actual: Uint8Array, choices: Choices): Choices | undefined {
   if (source === undefined || "tag" in source) return isFrom(piece, source, actual) ? choices : undefined;
+  if ("anything" in source) return choices;
   for (const there of [false, true]) {
     const assumed = withChoice(choices, source.choice, there);
     if (assumed === undefined) continue;

@@ -4,13 +4,28 @@
  */
 import type { FileOperation } from "./file-operation.ts";
 import type { Model, ModelInode } from "./model.ts";
+import type { AccessList } from "./model-access-lists.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
+import {
+  type Abilities,
+  emphases,
+  emphasis,
+  emphasisOnOverwrites,
+  type Kind,
+  kindsOf,
+  seldom,
+  type Weights,
+  weights,
+} from "./workload-kinds.ts";
+import { lockedBytes, Ranges } from "./workload-ranges.ts";
 
 const names = ["a", "b", "\xff\xfe", "c", "d", "e"] as const;
 const extendedNames = ["user.x", "user.y"] as const;
-const pageBytes = 4096;
-/** Bytes of a file that are locked: few, so that locks meet. */
-const lockedBytes = 4;
+/** What needs a place of its own in the file, which O_APPEND doesn't give. */
+const needPlace: ReadonlySet<Kind> = new Set([
+  ...(["write", "overwrite", "store", "load"] as const),
+  ...(["punch", "zero", "reserve", "copy"] as const),
+]);
 
 /** How crowded it is: the fewer places there are, the more is fought for. */
 export interface Crowd {
@@ -28,80 +43,6 @@ const crowds: readonly Crowd[] = [
   { names: 6, directoriesMax: 5, filesMax: 14 },
 ];
 
-/** What a simulation can do without, until all of it is there. */
-export interface Abilities {
-  readonly mapped: boolean;
-  readonly locks: boolean;
-  readonly extended: boolean;
-}
-
-/** What the client can do by now. */
-export const abilities: Abilities = { mapped: true, locks: true, extended: true };
-
-const kindsOf: Readonly<Record<keyof Abilities, readonly string[]>> = {
-  mapped: ["load", "store"],
-  locks: ["lock", "unlock"],
-  extended: ["setExtended", "getExtended", "listExtended", "removeExtended"],
-};
-const chunkBytes = 4 * 1024 * 1024;
-
-/** What is done, of so many. Reads and writes need an open file, so opening is frequent. */
-const weights = {
-  lookup: 8,
-  getAttributes: 7,
-  chmod: 3,
-  chown: 2,
-  truncate: 8,
-  createFile: 10,
-  makeDirectory: 4,
-  symlink: 2,
-  link: 4,
-  unlink: 8,
-  removeDirectory: 3,
-  rename: 8,
-  exchange: 2,
-  readLink: 1,
-  open: 10,
-  close: 6,
-  read: 18,
-  write: 18,
-  overwrite: 12,
-  append: 6,
-  sync: 3,
-  syncAll: 1,
-  readDirectory: 5,
-  load: 4,
-  store: 4,
-  setExtended: 3,
-  getExtended: 2,
-  listExtended: 1,
-  removeExtended: 1,
-  lock: 3,
-  unlock: 3,
-} as const;
-
-export type Kind = keyof typeof weights;
-export const kinds = Object.keys(weights) as Kind[];
-
-/** What some simulations do more of than of everything else. */
-const emphases: readonly (readonly Kind[])[] = [
-  [],
-  ["read", "write", "append", "truncate"],
-  ["createFile", "link", "unlink", "rename", "makeDirectory", "removeDirectory", "lookup", "readDirectory"],
-  ["write", "read"],
-  ["rename", "exchange", "makeDirectory", "createFile", "lookup"],
-  ["append", "read", "open", "getAttributes"],
-  ["store", "load", "read", "write"],
-  ["setExtended", "getExtended", "chmod", "getAttributes"],
-  ["lock", "unlock", "read", "write"],
-  ["overwrite", "read"],
-];
-/** Done only where it is done more than others: elsewhere it would take the place of what everybody does. */
-const seldom: readonly Kind[] = ["exchange"];
-const emphasis = 5;
-/** Of overwriting: whatever else is done to the file brings it back to one client. */
-const emphasisOnOverwrites = 30;
-
 /** An open file of the worker that asks. */
 export interface OpenFile {
   readonly inode: number;
@@ -110,11 +51,17 @@ export interface OpenFile {
   readonly openedBy: number;
 }
 
+/** What to do next, with which of the open files, and from which of them. */
+export interface Choice<F extends OpenFile> {
+  readonly operation: FileOperation;
+  readonly file?: F;
+  readonly source?: F;
+}
+
 export class Workload {
   readonly #random: SimulatedRandom;
-  /** Writes up to 1 MiB happen with this probability; they are what takes time. */
-  readonly #largeChance: number;
-  readonly #weights: Readonly<Record<Kind, number>>;
+  readonly #ranges: Ranges;
+  readonly #weights: Weights;
   readonly #crowd: Crowd;
   /** Who locks: unlike every other application's. */
   readonly lockOwner: number;
@@ -123,17 +70,20 @@ export class Workload {
   constructor(
     random: SimulatedRandom,
     options: {
+      /** Writes up to 1 MiB happen with this probability; they are what takes time. */
       largeChance: number;
       character: number;
       lockOwner: number;
       abilities: Abilities;
       /** Done more often than everything else; default: as the character says. */
       more?: readonly Kind[] | undefined;
+      /** Nothing else is done. */
+      only?: Weights | undefined;
     },
   ) {
     const { largeChance, character, lockOwner, abilities } = options;
     this.#random = random;
-    this.#largeChance = largeChance;
+    this.#ranges = new Ranges(random, largeChance);
     this.lockOwner = lockOwner;
     this.#crowd = crowds[character % crowds.length]!;
     const more = options.more ?? emphases[Math.floor(character / crowds.length) % emphases.length]!;
@@ -142,7 +92,7 @@ export class Workload {
     const left = seldom.filter((kind) => !more.includes(kind));
     const kinds = Object.entries(weights).filter(([kind]) => !unable.includes(kind) && !left.includes(kind as Kind));
     const changed = kinds.map(([kind, weight]) => [kind, more.includes(kind as Kind) ? weight * factor : weight]);
-    this.#weights = Object.fromEntries(changed);
+    this.#weights = options.only ?? Object.fromEntries(changed);
   }
 
   /**
@@ -154,13 +104,13 @@ export class Workload {
     open: readonly F[],
     id: number,
     isKnown: (inode: number) => boolean,
-  ): { operation: FileOperation; file?: F } {
+  ): Choice<F> {
     const alive = [...model.inodes()].filter(({ gone, number }) => !gone && number !== undefined && isKnown(number));
     const directories = alive.filter(({ type, linkCount }) => type === "directory" && linkCount > 0);
     const files = alive.filter(({ type, linkCount }) => type === "file" && linkCount > 0);
     for (;;) {
       const kind = this.#kind(directories.length, files.length);
-      const choice = this.#onOpenFile(kind, model, open, id) ?? this.#onNames(kind, alive, directories);
+      const choice = this.#onOpenFile(kind, model, open, id, directories) ?? this.#onNames(kind, alive, directories);
       if (choice !== undefined) return choice;
       const operation = this.#onInode(kind, { alive, files, directories, root: model.inode(0).number!, id });
       if (operation !== undefined) return { operation };
@@ -168,7 +118,7 @@ export class Workload {
   }
 
   #kind(directories: number, files: number): Kind {
-    const kind = this.#random.weighted(this.#weights);
+    const kind = this.#random.weighted(this.#weights as Record<Kind, number>);
     if (kind === "makeDirectory" && directories >= this.#crowd.directoriesMax) return "removeDirectory";
     if (kind === "createFile" && files >= this.#crowd.filesMax) return "unlink";
     return kind;
@@ -179,11 +129,13 @@ export class Workload {
     model: Model,
     open: readonly F[],
     id: number,
-  ): { operation: FileOperation; file: F } | undefined {
-    const usable = open.filter(({ append }) => {
+    directories: readonly ModelInode[],
+  ): Choice<F> | undefined {
+    const isUnnamed = ({ inode }: F) => model.numbered(inode)?.unnamedBy !== undefined;
+    const usable = open.filter((file) => {
+      if (kind === "linkUnnamed") return isUnnamed(file);
       // Pages are written back at their own place, through any handle that maps them.
-      const needsPlace = kind === "write" || kind === "overwrite" || kind === "store" || kind === "load";
-      return kind === "append" ? append : !(needsPlace && append);
+      return kind === "append" ? file.append : !(needPlace.has(kind) && file.append);
     });
     if (usable.length === 0) return undefined;
     const file = this.#random.pick(usable);
@@ -193,17 +145,45 @@ export class Workload {
       case "close":
         return { operation: { kind, inode }, file };
       case "read":
-        return { operation: { kind, inode, offset: this.#offset(size), length: this.#length() }, file };
+        return { operation: { kind, inode, offset: this.#ranges.offset(size), length: this.#ranges.length() }, file };
       case "write":
-        return { operation: { kind, inode, offset: this.#offset(size), length: this.#length(), tag: id }, file };
+        return {
+          operation: { kind, inode, offset: this.#ranges.offset(size), length: this.#ranges.length(), tag: id },
+          file,
+        };
       case "overwrite":
-        return { operation: { kind: "write", inode, ...this.#within(size), tag: id }, file };
+        return { operation: { kind: "write", inode, ...this.#ranges.within(size), tag: id }, file };
+      case "writeDurably": {
+        const place = file.append ? undefined : this.#ranges.offset(size);
+        const written = { offset: place, length: this.#ranges.length(), tag: id, durableBy: file.openedBy };
+        return { operation: { kind: "write", inode, ...written }, file };
+      }
+      case "punch":
+      case "zero":
+      case "reserve": {
+        const zero = kind !== "reserve";
+        const range = zero ? this.#ranges.hole(model.numbered(inode)) : this.#ranges.reserved(size);
+        // fallocate(2): a hole is punched without changing the size, the others may let the file grow.
+        const grow = kind === "zero" ? this.#random.chance(0.6) : kind === "reserve";
+        return range && { operation: { kind: "allocate", inode, ...range, zero, grow }, file };
+      }
+      case "copy": {
+        const sources = open.filter((one) => one.inode !== inode);
+        if (sources.length === 0) return undefined;
+        const source = this.#random.pick(sources);
+        const range = this.#ranges.copy(model.numbered(source.inode)?.size ?? 0, size);
+        return range && { operation: { kind: "copyRange", inode, source: source.inode, ...range }, file, source };
+      }
+      case "linkUnnamed": {
+        const directory = this.#random.pick(directories);
+        return { operation: { kind: "link", inode, parent: directory.number!, name: this.#name(directory) } };
+      }
       case "sync":
         return { operation: { kind, inode, handle: file.openedBy }, file };
       case "load":
       case "store": {
         if (size === 0) return undefined;
-        const range = this.#inPage(size);
+        const range = this.#ranges.inPage(size);
         return { operation: kind === "load" ? { kind, inode, ...range } : { kind, inode, ...range, tag: id }, file };
       }
       case "lock": {
@@ -211,12 +191,12 @@ export class Workload {
         // Who waits while others wait for him may wait for good.
         const holds = [...model.inodes()].some(({ locks }) => locks.some(({ owner }) => owner === this.lockOwner));
         const wait = !holds && this.#random.chance(0.3);
-        return { operation: { kind, inode, owner: this.lockOwner, mode, ...this.#lockRange(), wait }, file };
+        return { operation: { kind, inode, owner: this.lockOwner, mode, ...this.#ranges.lockRange(), wait }, file };
       }
       case "unlock":
         return { operation: { kind, inode, owner: this.lockOwner, start: 0, end: lockedBytes }, file };
       case "append":
-        return { operation: { kind: "write", inode, offset: undefined, length: this.#length(), tag: id }, file };
+        return { operation: { kind: "write", inode, offset: undefined, length: this.#ranges.length(), tag: id }, file };
       default:
         return undefined;
     }
@@ -237,6 +217,8 @@ export class Workload {
         return { operation: { ...made, type: "file", open: this.#random.chance(0.6) } };
       case "makeDirectory":
         return { operation: { ...made, type: "directory" } };
+      case "makeUnnamed":
+        return { operation: { kind: "createUnnamed", parent, mode } };
       case "symlink":
         return { operation: { ...made, type: "symlink", mode: 0o777, target: `to/${name}` } };
       case "rename": {
@@ -281,6 +263,16 @@ export class Workload {
         const mode = this.#random.pick(["set", "set", "create", "replace"] as const);
         return { kind, inode, name: this.#random.pick(extendedNames), mode, tag: id };
       }
+      case "setAccessList":
+      case "getAccessList":
+      case "removeAccessList": {
+        const { number, type } = this.#random.pick(alive);
+        if (type === "symlink") return undefined;
+        const which = type === "directory" ? this.#random.pick(["access", "default"] as const) : "access";
+        if (kind === "getAccessList") return { kind, inode: number!, which };
+        const list = kind === "setAccessList" ? this.#accessList() : undefined;
+        return { kind: "setAccessList", inode: number!, which, list };
+      }
       case "chmod":
         return { kind: "setAttributes", inode, change: { mode: this.#random.below(0o1000) } };
       case "chown":
@@ -292,7 +284,7 @@ export class Workload {
       case "truncate": {
         if (files.length === 0) return undefined;
         const file = this.#random.pick(files);
-        return { kind: "setAttributes", inode: file.number!, change: { size: this.#newSize(file) } };
+        return { kind: "setAttributes", inode: file.number!, change: { size: this.#ranges.newSize(file) } };
       }
       case "open": {
         if (files.length === 0) return undefined;
@@ -304,64 +296,15 @@ export class Workload {
     }
   }
 
+  #accessList(): AccessList {
+    return Array.from({ length: 5 }, () => this.#random.below(8)).join("");
+  }
+
   /** Mostly a name that is there. */
   #name({ entries }: ModelInode): string {
     const there = [...entries.keys()];
     return there.length > 0 && this.#random.chance(0.6)
       ? this.#random.pick(there)
       : this.#random.pick(names.slice(0, this.#crowd.names));
-  }
-
-  /** Near the start, the end, the bounds of chunks, or anywhere in three chunks. */
-  #offset(size: number): number {
-    const near = (place: number) => Math.max(0, place + this.#random.between(-6_000, 6_000));
-    switch (this.#random.weighted({ start: 5, end: 3, chunk: 2, anywhere: 1 })) {
-      case "start":
-        return this.#random.below(this.#random.pick([8, 64]) * 1024);
-      case "end":
-        return near(size);
-      case "chunk":
-        return near(chunkBytes * this.#random.between(1, 2));
-      default:
-        return this.#random.below(3 * chunkBytes);
-    }
-  }
-
-  /** Before the end of the file, so that nobody else needs to know. A file that is small is made a large one. */
-  #within(size: number): { offset: number; length: number } {
-    const length = this.#length();
-    if (size < 2 * chunkBytes) return { offset: 3 * chunkBytes - length, length };
-    const offset = this.#random.chance(0.8) ? this.#offset(size) : chunkBytes * this.#random.below(3);
-    return { offset: Math.min(offset, size - length), length };
-  }
-
-  /** Mostly in the middle of data, where a tail has to go; else anywhere. */
-  #newSize({ pieces, size }: ModelInode): number {
-    if (pieces.length === 0 || this.#random.chance(0.4)) return this.#offset(size);
-    const { start, end } = this.#random.pick(pieces);
-    return this.#random.between(start, end);
-  }
-
-  /** Bytes in one page, most of the time before the end of the file. */
-  #inPage(size: number): { offset: number; length: number } {
-    const offset = this.#random.below(Math.min(size, 4 * pageBytes));
-    return { offset, length: this.#random.between(1, pageBytes - (offset % pageBytes)) };
-  }
-
-  #lockRange(): { start: number; end: number } {
-    const start = this.#random.below(lockedBytes);
-    return { start, end: this.#random.between(start, lockedBytes) };
-  }
-
-  #length(): number {
-    if (this.#random.chance(this.#largeChance)) return this.#random.between(1, 1024 * 1024);
-    switch (this.#random.weighted({ bytes: 5, more: 3, blocks: 2 })) {
-      case "bytes":
-        return this.#random.between(1, 5_000);
-      case "more":
-        return this.#random.between(1, 40_000);
-      default:
-        return 4096 * this.#random.between(1, 8);
-    }
   }
 }

@@ -2,8 +2,15 @@
 import type { FileOperation } from "../file-operation.ts";
 import type { Model } from "../model.ts";
 import { type Prediction, predictionKey } from "../model-prediction.ts";
-import { wholeChain } from "../tagged-data.ts";
+import { type Piece, wholeChain } from "../tagged-data.ts";
 import { chainName, type UnsyncedLog } from "./unsynced-log.ts";
+
+/** A copy from one file to another, which reads and writes in steps. */
+export interface Copying {
+  readonly copiedBytes: number;
+  /** What has been read and not been written, at its place in the target. */
+  readonly read: readonly Piece[] | undefined;
+}
 
 export interface Configuration {
   readonly model: Model;
@@ -11,17 +18,21 @@ export interface Configuration {
   readonly log: UnsyncedLog;
   /** Operations under way that have taken effect, and ends of sessions. */
   readonly effective: ReadonlyMap<number, Prediction>;
+  /** Copies under way that have taken effect in part, or only read. */
+  readonly copies: ReadonlyMap<number, Copying>;
   /** By client and end of a session that the client survived: inodes that lost a change. */
   readonly losses: ReadonlyMap<string, ReadonlySet<number>>;
 }
 
 /** Adds the configuration unless an equal one is there. */
 export function keep(configurations: Map<string, Configuration>, configuration: Configuration): boolean {
-  const { model, effective, log, losses } = configuration;
+  const { model, effective, log, losses, copies } = configuration;
   let key = `${model.fingerprint};${[...model.choices].sort().join()};${log.key}`;
   for (const id of [...effective.keys()].sort((left, right) => left - right)) {
     key += `;${id} ${predictionKey(effective.get(id)!)}`;
   }
+  for (const [id, copying] of [...copies].sort(([left], [right]) => left - right))
+    key += `;${id} ${JSON.stringify(copying)}`;
   for (const [end, inodes] of losses) key += `;${end}: ${[...inodes].sort().join()}`;
   if (configurations.has(key)) return false;
   configurations.set(key, configuration);
@@ -30,10 +41,11 @@ export function keep(configurations: Map<string, Configuration>, configuration: 
 
 /** The configuration once an operation under way is over. */
 export function without(configuration: Configuration, id: number): Configuration {
-  if (!configuration.effective.has(id)) return configuration;
-  const effective = new Map(configuration.effective);
+  if (!configuration.effective.has(id) && !configuration.copies.has(id)) return configuration;
+  const [effective, copies] = [new Map(configuration.effective), new Map(configuration.copies)];
   effective.delete(id);
-  return { ...configuration, effective };
+  copies.delete(id);
+  return { ...configuration, effective, copies };
 }
 
 export function lossName(client: string, end: number): string {
@@ -68,5 +80,6 @@ export function isKnown(model: Model, operation: FileOperation): boolean {
     "inode" in operation ? operation.inode : undefined,
     "parent" in operation ? operation.parent : undefined,
     "newParent" in operation ? operation.newParent : undefined,
+    "source" in operation ? operation.source : undefined,
   ].every((number) => number === undefined || model.numbered(number) !== undefined);
 }

@@ -106,6 +106,16 @@ export function footprint(model: Model, { id, operation }: Invocation): Footprin
       collected.add(`inode ${id}`, "write");
       collected.name(operation.parent, operation.name, "write");
       break;
+    case "createUnnamed": {
+      const directory = model.numbered(operation.parent);
+      if (directory !== undefined) collected.add(`inode ${directory.key}`, "read");
+      collected.add(`inode ${id}`, "write");
+      break;
+    }
+    case "copyRange":
+      collected.inode(operation.source, "read");
+      collected.inode(operation.inode, "write");
+      break;
     case "unlink":
     case "removeDirectory":
       collected.name(operation.parent, operation.name, "write");
@@ -131,6 +141,7 @@ export function footprint(model: Model, { id, operation }: Invocation): Footprin
     case "sync":
     case "readDirectory":
     case "getExtended":
+    case "getAccessList":
     case "listExtended":
       collected.inode(operation.inode, "read");
       break;

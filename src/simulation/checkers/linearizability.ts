@@ -24,13 +24,15 @@
  */
 import { describeOperation, describeOutcome, type FileOperation, type Outcome } from "../file-operation.ts";
 import type { Model } from "../model.ts";
-import { executeTorn } from "../model-inode-operations.ts";
+import { executeTorn } from "../model-data.ts";
 import { dropHolds, execute, type Invocation } from "../model-operations.ts";
 import { match, type Prediction } from "../model-prediction.ts";
 import type { TornWrite } from "../tagged-data.ts";
-import { type Configuration, isKnown, keep, lossName, nothingLost, without } from "./configuration.ts";
+import { type Configuration, isKnown, keep, lossName, without } from "./configuration.ts";
 import { type Candidate, endFootprint, footprint, relevant, withLeases } from "./conflicts.ts";
+import { nextOfCopy } from "./copying.ts";
 import { isCrowded } from "./crowd.ts";
+import { proved, type SurvivedEnd, syncedBy } from "./proofs.ts";
 import { changesNothing, leasedInodes } from "./touched.ts";
 import { UnsyncedLog } from "./unsynced-log.ts";
 import { Undecided, Violation } from "./violation.ts";
@@ -56,19 +58,22 @@ export class LinearizabilityChecker {
   /** By client: the end of its session that may come at any time, or has come already. */
   readonly #ends = new Map<string, SessionEnd>();
   /** Ends that clients survived. */
-  readonly #survived: (SessionEnd & { readonly possibleFrom: number })[] = [];
+  readonly #survived: SurvivedEnd[] = [];
   /** Handles, by the operations that opened them, that have been told of what was lost. */
   readonly #told = new Set<number>();
   readonly #called = new Map<number, number>();
   readonly #returned = new Map<number, number>();
   readonly #timeline = { called: this.#called, returned: this.#returned };
+  readonly #known = { timeline: this.#timeline, survived: this.#survived, told: this.#told };
   #configurations: Configuration[];
   #most = 1;
   #events = 0;
   #endCount = 0;
 
   constructor(model: Model) {
-    this.#configurations = [{ model, log: UnsyncedLog.on(model), effective: new Map(), losses: new Map() }];
+    this.#configurations = [
+      { model, log: UnsyncedLog.on(model), effective: new Map(), copies: new Map(), losses: new Map() },
+    ];
   }
 
   /** The states that the file system may be in: for choosing what to do next, not for judging. */
@@ -104,7 +109,7 @@ export class LinearizabilityChecker {
 
   /** Throws Violation if no order of operations explains the outcome. */
   returned(id: number, outcome: Outcome): void {
-    const invocation = this.#underWay.get(id)!;
+    const invocation = this.#returning(id, outcome);
     const reasons = new Set<string>();
     const left = new Map<string, Configuration>();
     this.#returned.set(id, this.#tick());
@@ -115,7 +120,7 @@ export class LinearizabilityChecker {
         reasons.add(model);
         continue;
       }
-      const after = this.#proved({ ...configuration, model }, invocation, outcome);
+      const after = proved({ ...configuration, model }, invocation, outcome, this.#known);
       if (after === undefined) reasons.add("changes were lost, and nobody has been told");
       else keep(left, without(after, id));
     }
@@ -127,10 +132,19 @@ export class LinearizabilityChecker {
     this.#replace(left);
   }
 
+  #returning(id: number, outcome: Outcome): Invocation {
+    const invocation = this.#underWay.get(id)!;
+    if (invocation.operation.kind !== "copyRange" || outcome.kind !== "written") return invocation;
+    const told = { ...invocation, operation: { ...invocation.operation, copiedBytes: outcome.length } };
+    this.#underWay.set(id, told);
+    return told;
+  }
+
   /** The operation was ended without telling whether it took effect (a full disk): by now it has, whole or torn, or never will. */
   failedSomehow(id: number): void {
     const { operation } = this.#underWay.get(id)!;
-    if (operation.kind === "sync") this.#told.add(operation.handle);
+    const handle = syncedBy(operation);
+    if (handle !== undefined) this.#told.add(handle);
     this.#returned.set(id, this.#tick());
     this.#abandoned.add(id);
     this.#mayHaveHappened(id);
@@ -285,29 +299,6 @@ export class LinearizabilityChecker {
     this.#most = Math.max(this.#most, configurations.size);
   }
 
-  /** What the outcome proves to be durable; undefined if it says that something is which was lost. */
-  #proved(configuration: Configuration, invocation: Invocation, outcome: Outcome): Configuration | undefined {
-    const { operation, client, id } = invocation;
-    const { model, log } = configuration;
-    if (outcome.kind === "failed") return configuration;
-    if (operation.kind === "lookup" && outcome.kind === "attributes") {
-      const child = new Set([model.numbered(outcome.attributes.inode)!.key]);
-      return { ...configuration, log: log.seen(invocation, child, new Map(), model, this.#timeline) };
-    }
-    if (operation.kind !== "sync") return configuration;
-    const { key } = model.numbered(operation.inode)!;
-    const inode = key === 0 ? undefined : key;
-    const synced = log.synced(client, inode, this.#called.get(id)!, model, this.#timeline);
-    let after: Configuration | undefined = { ...configuration, log: synced };
-    const fresh = this.#told.has(operation.handle) ? undefined : this.#called.get(operation.handle);
-    const openedAt = fresh ?? Number.POSITIVE_INFINITY;
-    for (const end of this.#survived) {
-      if (end.client !== client || openedAt > end.possibleFrom) continue;
-      after = after && nothingLost(after, client, end.id, inode);
-    }
-    return after;
-  }
-
   /** All configurations that can follow from the present ones by effects, the last of them that of `id`. */
   #allWith(id: number): Configuration[] {
     const seen = new Map<string, Configuration>();
@@ -360,6 +351,9 @@ export class LinearizabilityChecker {
     const { model, effective } = configuration;
     const { client, id, operation } = invocation;
     if (!isKnown(model, operation)) return [];
+    if (operation.kind === "copyRange" && operation.copied === undefined) {
+      return nextOfCopy(configuration, invocation, operation, (step) => this.#effects(configuration, step));
+    }
     const execution = execute(model, invocation);
     // Who waits for a lock has not been served yet.
     if (execution.prediction.kind === "failed" && execution.prediction.errnos.length === 0) return [];
@@ -382,7 +376,7 @@ export class LinearizabilityChecker {
 
   /** The session ends: all that can be left. */
   #cut(configuration: Configuration, end: SessionEnd): Configuration[] {
-    const { model, log, losses } = configuration;
+    const { model, log, losses, copies } = configuration;
     const { client, id, survived } = end;
     // What had not taken effect when the session of a dead client ended never will.
     const never = survived ? [] : this.abandonedBy(client).filter((one) => !configuration.effective.has(one.id));
@@ -392,6 +386,7 @@ export class LinearizabilityChecker {
       model: [...this.#holdless].reduce(dropHolds, remains.model),
       log: remains.log,
       effective,
+      copies,
       losses: survived ? new Map([...losses, [lossName(client, id), remains.lost]]) : losses,
     }));
   }

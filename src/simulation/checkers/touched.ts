@@ -24,6 +24,9 @@ export function changedInodes(model: Model, { id, operation }: Invocation): Set<
       number(operation.parent);
       keys.add(id);
       break;
+    case "createUnnamed":
+      keys.add(id);
+      break;
     case "link":
       number(operation.parent);
       number(operation.inode);
@@ -40,6 +43,9 @@ export function changedInodes(model: Model, { id, operation }: Invocation): Set<
     case "setAttributes":
     case "write":
     case "store":
+    case "allocate":
+    case "copyRange":
+    case "setAccessList":
     case "setExtended":
     case "removeExtended":
       number(operation.inode);
@@ -62,6 +68,7 @@ export function changesNothing(operation: FileOperation): boolean {
     case "load":
     case "readDirectory":
     case "sync":
+    case "getAccessList":
     case "getExtended":
     case "listExtended":
       return true;
@@ -74,7 +81,7 @@ export function changesNothing(operation: FileOperation): boolean {
 
 /** The inode that an operation is about: made, moved, changed, removed. */
 export function subjectOf(model: Model, { id, operation }: Invocation): number {
-  if (operation.kind === "create") return id;
+  if (operation.kind === "create" || operation.kind === "createUnnamed") return id;
   if ("inode" in operation) return model.numbered(operation.inode)?.key ?? -1;
   return model.numbered(operation.parent)?.entries.get(operation.name) ?? -1;
 }
@@ -124,7 +131,13 @@ export function leasedInodes(model: Model, invocation: Invocation, prediction: P
       case "readDirectory":
       case "getExtended":
       case "listExtended":
+      case "getAccessList":
         return keyOf(model, one.inode);
+      // What a file without a name gets comes from its directory.
+      case "createUnnamed":
+        return new Set([...keyOf(model, one.parent), invocation.id]);
+      case "copyRange":
+        return new Set([...keyOf(model, one.source), ...keyOf(model, one.inode)]);
       default:
         return undefined;
     }

@@ -18,9 +18,9 @@
  */
 import { chunkBytes } from "../../namespace/model.ts";
 import type { Model, ModelInode } from "../model.ts";
-import { executeTorn, onlyOverwrites } from "../model-inode-operations.ts";
-import { dropHolds, dropLocks, execute, type Invocation } from "../model-operations.ts";
-import { dropUnused } from "../model-rules.ts";
+import { changesData, executeTorn, onlyOverwrites } from "../model-data.ts";
+import { dropHolds, dropLocks, dropUnnamed, execute, type Invocation } from "../model-operations.ts";
+import { withoutUse } from "../model-rules.ts";
 import type { TornWrite } from "../tagged-data.ts";
 import { conflict, type Footprint, footprint } from "./conflicts.ts";
 import { ancestorsOf, changedInodes, subjectOf } from "./touched.ts";
@@ -56,6 +56,8 @@ interface ChunkRange {
   readonly last: number;
 }
 
+const noChunks: ChunkRange = { first: Number.POSITIVE_INFINITY, last: Number.NEGATIVE_INFINITY };
+
 /** One of the ways in which a session can have ended. */
 export interface Remains {
   readonly model: Model;
@@ -88,7 +90,10 @@ export class UnsyncedLog {
   /** Equal for logs that can't be told apart. */
   get key(): string {
     if (this.#key === undefined) {
-      const traces = this.#entries.map(({ invocation, after }) => `${invocation.id}<${[...after].sort().join()}`);
+      const traces = this.#entries.map(({ invocation: { id, operation }, after }) => {
+        const copied = operation.kind === "copyRange" ? JSON.stringify(operation.copied) : "";
+        return `${id}${copied}<${[...after].sort().join()}`;
+      });
       this.#key = `${this.base.fingerprint}:${traces.sort().join(" ")}`;
     }
     return this.#key;
@@ -119,7 +124,7 @@ export class UnsyncedLog {
     const log = new UnsyncedLog(this.base, [...this.#entries, entry]);
     const seen = conflicting.filter((one) => {
       if (entry.kind === "local" || one.invocation.client === invocation.client) return false;
-      return !areApart(one.chunks, entry.chunks);
+      return !areApart(one.chunks, provedChunks(before, invocation));
     });
     return log.#commit(seen, after, timeline);
   }
@@ -130,7 +135,7 @@ export class UnsyncedLog {
    */
   seen(by: Invocation, inodes: ReadonlySet<number>, print: Footprint, model: Model, timeline: Timeline): UnsyncedLog {
     const calledAt = timeline.called.get(by.id)!;
-    const seenChunks = chunksOf(model, by);
+    const seenChunks = provedChunks(model, by);
     const proved = this.#entries.filter(({ invocation, changed, chunks, footprint: other }) => {
       if (invocation.client === by.client || !intersect(changed, inodes)) return false;
       if (areApart(chunks, seenChunks)) return false;
@@ -193,7 +198,7 @@ export class UnsyncedLog {
       if (lacks) for (const inode of entry.changed) lost.add(inode);
       else base = executeTorn(base, entry.invocation, tornWrite(entry, client, end, timeline)) ?? base;
     }
-    base = withoutTrace(dropLocks(dropHolds(base, client), client), model);
+    base = withoutTrace(dropUnnamed(dropLocks(dropHolds(base, client), client), client), model);
     let after = base;
     for (const entry of others) after = applied(after, entry, model);
     const dropped = new Set(own.map(({ invocation }) => invocation.id));
@@ -237,20 +242,25 @@ function kindOf(model: Model, { operation }: Invocation): Entry["kind"] {
     case "lock":
     case "unlock":
       return "local";
-    case "write":
-    case "store":
-      return onlyOverwrites(model.numbered(operation.inode) as ModelInode, operation) ? "overwrite" : "journal";
     default:
-      return "journal";
+      if (!changesData(operation)) return "journal";
+      return onlyOverwrites(model.numbered(operation.inode) as ModelInode, operation) ? "overwrite" : "journal";
   }
+}
+
+/** Chunks of which the operation proves something: of a copy, which has to do with two files, none is known. */
+function provedChunks(model: Model, by: Invocation): ChunkRange | undefined {
+  return by.operation.kind === "copyRange" ? noChunks : chunksOf(model, by);
 }
 
 /** Of a read or a write that leaves the size as it is. */
 function chunksOf(model: Model, { operation }: Invocation): ChunkRange | undefined {
-  if ((operation.kind !== "read" && operation.kind !== "write") || operation.offset === undefined) return undefined;
+  const { kind } = operation;
+  if (kind !== "read" && kind !== "write" && kind !== "copyRange") return undefined;
   const { inode, offset, length } = operation;
+  if (offset === undefined) return undefined;
   const { size } = model.numbered(inode) ?? { size: 0 };
-  if (operation.kind === "write" && offset + length > size) return undefined;
+  if (kind !== "read" && offset + length > size) return undefined;
   const end = Math.max(offset + 1, Math.min(offset + length, size));
   return { first: Math.floor(offset / chunkBytes), last: Math.floor((end - 1) / chunkBytes) };
 }
@@ -306,14 +316,15 @@ function withoutTrace(left: Model, before: Model): Model {
     return inode.gone && !now.gone && now.linkCount === 0 ? [now] : [];
   });
   if (gone.length === 0) return left;
-  return left.with(...gone.map((inode) => dropUnused({ ...inode, linkCount: 0, holds: new Map() })));
+  return left.with(...gone.map(withoutUse));
 }
 
 /** `known`: knows the numbers of inodes that the entry makes. */
 function applied(model: Model, { invocation, torn }: Entry, known: Model): Model {
   if (torn !== undefined) return executeTorn(model, invocation, torn) ?? model;
   const { model: after } = execute(model, invocation);
-  return invocation.operation.kind === "create" ? after.withKnowledgeOf(known) : after;
+  const { kind } = invocation.operation;
+  return kind === "create" || kind === "createUnnamed" ? after.withKnowledgeOf(known) : after;
 }
 
 function intersect(left: ReadonlySet<number>, right: ReadonlySet<number>): boolean {

@@ -10,13 +10,13 @@ import type { FaultKind, FaultLevel } from "../faults.ts";
 import type { Hooks } from "../hooks.ts";
 import { SimulatedRandom } from "../simulated-random.ts";
 import { simulate } from "../simulation.ts";
-import type { Kind } from "../workload.ts";
+import type { Kind, Weights } from "../workload-kinds.ts";
 
 export interface Search {
   readonly faults?: FaultLevel | Readonly<Partial<Record<FaultKind, number>>>;
-  /** A bug that strikes rarely may need some histories until one shows it. */
+  /** A bug that strikes rarely may need some histories until one shows it: several times as many as on the average. */
   readonly seeds?: number;
-  /** The first of them: a bug that strikes very rarely is looked for where it was seen. */
+  /** Where to begin: a bug that strikes very rarely is looked for first where it was seen, and then behind that. */
   readonly firstSeed?: number;
   readonly operations?: number;
   /** Stores come and go for good. */
@@ -29,14 +29,16 @@ export interface Search {
   readonly quotas?: boolean;
   /** What the applications do more of. */
   readonly more?: readonly Kind[];
+  /** What they do, and nothing else: a bug that strikes rarely has a workload of its own, which stays as it is. */
+  readonly only?: Weights;
 }
 
 export async function mustBeFound(hooks: () => Hooks, expected: RegExp, search: Search = {}): Promise<void> {
-  const { faults = "none", seeds = 8, firstSeed = 1, operations = 150, more } = search;
+  const { faults = "none", seeds = 40, firstSeed = 1, operations = 150, more, only } = search;
   const { members = false, rules = false, copies = false, quotas = false } = search;
   for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {
     const options = { seed, operations, faults, hooks: hooks(), members, rules, copies, quotas };
-    const { failure } = await simulate({ ...options, ...(more && { more }) });
+    const { failure } = await simulate({ ...options, ...(more && { more }), ...(only && { only }) });
     if (failure === undefined) continue;
     assert.match(failure.error.message, expected);
     return;

@@ -1,5 +1,6 @@
 /** A mount of the twin: the client's face over its server, call by call. */
 import type {
+  Allocation,
   AttributeChange,
   Attributes,
   DirectoryEntry,
@@ -9,11 +10,13 @@ import type {
   LockRange,
   NewNode,
   OpenFlags,
+  RangeCopy,
   VolumeSpace,
 } from "../../client/file-system.ts";
 import type { ErrnoName } from "../../errors/errno.ts";
 import { FileError } from "../../errors/file-error.ts";
 import type { FileOperation, Outcome } from "../file-operation.ts";
+import { decodedList, encodedList, type ListKind, listNames } from "../model-access-lists.ts";
 import type { TwinServer } from "./twin-server.ts";
 
 const validMs = 5_000;
@@ -46,15 +49,17 @@ export class TwinMount implements FileSystem {
     return this.#server.root;
   }
 
+  allocate({ inode }: Handle, { offset, length, zero, grow }: Allocation): Promise<void> {
+    return this.#done({ kind: "allocate", inode, offset, length, zero, grow });
+  }
+
+  async copyRange({ from, offset, to, toOffset, length }: RangeCopy): Promise<number> {
+    const asked = { kind: "copyRange", inode: to.inode, source: from.inode, sourceOffset: offset } as const;
+    const outcome = await this.#ask({ ...asked, offset: toOffset, length });
+    return (outcome as { length: number }).length;
+  }
+
   /** Nobody asks the twin for it. */
-  async allocate(): Promise<void> {
-    throw new FileError("EOPNOTSUPP");
-  }
-
-  async copyRange(): Promise<number> {
-    throw new FileError("EOPNOTSUPP");
-  }
-
   async seek(): Promise<number> {
     throw new FileError("EOPNOTSUPP");
   }
@@ -97,9 +102,12 @@ export class TwinMount implements FileSystem {
     node: NewNode,
     flags: OpenFlags,
   ): Promise<{ attributes: Attributes; handle: Handle }> {
-    if (name === undefined) throw new FileError("EOPNOTSUPP");
     const { type, mode, target = "" } = node;
-    const made = await this.#attributes({ kind: "create", parent, name, type, mode, target, open: true });
+    const made = await this.#attributes(
+      name === undefined
+        ? { kind: "createUnnamed", parent, mode }
+        : { kind: "create", parent, name, type, mode, target, open: true },
+    );
     return { attributes: made, handle: handleOf(made.inode, flags) };
   }
 
@@ -175,6 +183,10 @@ export class TwinMount implements FileSystem {
   }
 
   async getExtendedAttribute(inode: number, name: string): Promise<Uint8Array> {
+    if (name === listNames.access || name === listNames.default) {
+      const which = name === listNames.access ? "access" : "default";
+      return encodedList(((await this.#ask({ kind: "getAccessList", inode, which })) as { target: string }).target);
+    }
     const outcome = await this.#ask({ kind: "getExtended", inode, name });
     return this.#server.kept(Number((outcome as { target: string }).target));
   }
@@ -196,8 +208,8 @@ export class TwinMount implements FileSystem {
     return this.#done({ kind: "removeExtended", inode, name });
   }
 
-  async setAccessControlList(): Promise<void> {
-    throw new FileError("EOPNOTSUPP");
+  setAccessControlList(inode: number, which: ListKind, list: Uint8Array | undefined): Promise<void> {
+    return this.#done({ kind: "setAccessList", inode, which, list: list && decodedList(list) });
   }
 
   async testLock(): Promise<LockRange | undefined> {

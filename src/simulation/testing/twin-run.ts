@@ -10,7 +10,8 @@ import { owner } from "../model-operations.ts";
 import { type Mount, MountDied, type MountPoint } from "../mount.ts";
 import { Recorder } from "../recorder.ts";
 import { Scheduler } from "../scheduler.ts";
-import { type Kind, Workload } from "../workload.ts";
+import { Workload } from "../workload.ts";
+import type { Kind } from "../workload-kinds.ts";
 import { type TwinBug, TwinServer } from "./twin-server.ts";
 
 const virtualUsMax = 200_000_000;

@@ -6,8 +6,8 @@ import type { Attributes, FileSystem } from "../../client/file-system.ts";
 import { changedInodes, leasedInodes } from "../checkers/touched.ts";
 import type { FileOperation, Outcome } from "../file-operation.ts";
 import { Model, type ModelInode } from "../model.ts";
-import { executeTorn } from "../model-inode-operations.ts";
-import { dropHolds, dropLocks, execute, type Invocation, owner } from "../model-operations.ts";
+import { copiedPieces, executeTorn } from "../model-data.ts";
+import { dropHolds, dropLocks, dropUnnamed, execute, type Invocation, owner } from "../model-operations.ts";
 import type { Prediction } from "../model-prediction.ts";
 import type { Scheduler } from "../scheduler.ts";
 import type { SimulatedRandom } from "../simulated-random.ts";
@@ -145,7 +145,7 @@ export class TwinServer {
         base = this.#part(base, entry.invocation);
       }
     }
-    this.#model = this.#base = dropLocks(dropHolds(base, mount), mount);
+    this.#model = this.#base = dropUnnamed(dropLocks(dropHolds(base, mount), mount), mount);
     this.#log = [];
     for (const holders of this.#holders.values()) holders.delete(mount);
     for (const [key, holder] of this.#exclusive) if (holder === mount) this.#exclusive.delete(key);
@@ -245,7 +245,7 @@ export class TwinServer {
   #execute(mount: string, operation: FileOperation): Outcome {
     this.#count += 1;
     const before = this.#model;
-    const invocation = { id: this.#count, client: mount, operation: this.#twisted(operation) };
+    const invocation = { id: this.#count, client: mount, operation: copyingNow(before, this.#twisted(operation)) };
     if (operation.kind === "setExtended") this.#values.set(this.#count, operation.tag);
     const { model, prediction } = execute(before, invocation);
     this.#model = this.#numbered(model);
@@ -253,14 +253,14 @@ export class TwinServer {
       const changed = changedInodes(before, invocation);
       if ("inode" in operation) changed.add(before.numbered(operation.inode)!.key);
       this.#log.push({ mount, invocation, changed });
-      if (operation.kind === "create") {
+      if (operation.kind === "create" || operation.kind === "createUnnamed") {
         this.#exclusive.set(this.#count, mount);
         this.#holders.set(this.#count, new Set([mount]));
       }
     }
     if (operation.kind === "rename" && prediction.kind === "done") this.#again(invocation);
     if (operation.kind === "unlink" && prediction.kind === "done") this.#free(before, operation);
-    return this.#outcome(prediction);
+    return prediction.kind === "target" && operation.kind === "getAccessList" ? prediction : this.#outcome(prediction);
   }
 
   #twisted(operation: FileOperation): FileOperation {
@@ -347,10 +347,17 @@ export class TwinServer {
   }
 }
 
+/** What is copied is what is there now, also when it is done again. */
+function copyingNow(model: Model, operation: FileOperation): FileOperation {
+  return operation.kind === "copyRange" ? { ...operation, copied: copiedPieces(model, operation) } : operation;
+}
+
 /** False for what was lost with a mount. */
 function isKnown(model: Model, operation: FileOperation): boolean {
-  const { inode, parent, newParent } = operation as { inode?: number; parent?: number; newParent?: number };
-  const given = [inode, parent, newParent].filter((number) => number !== undefined);
+  const { inode, parent, newParent, source } = operation as {
+    readonly [name in "inode" | "parent" | "newParent" | "source"]?: number;
+  };
+  const given = [inode, parent, newParent, source].filter((number) => number !== undefined);
   return given.every((number) => model.numbered(number) !== undefined);
 }
 

@@ -4,7 +4,7 @@
  */
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
-import type { Kind } from "../workload.ts";
+import type { Kind } from "../workload-kinds.ts";
 import { runTwin } from "./twin-run.ts";
 import { type TwinBug, twinBugs } from "./twin-server.ts";
 
