@@ -9,7 +9,7 @@
 import { BrineError } from "../errors/brine-error.ts";
 import { openFileLedger } from "../ledger/file/file-ledger.ts";
 import type { Ledger } from "../ledger/ledger.ts";
-import type { InodeRecord, QuotaRecord } from "../namespace/model.ts";
+import type { GroupRecord, InodeRecord, QuotaRecord } from "../namespace/model.ts";
 import { Namespace } from "../namespace/namespace.ts";
 import type { Amount } from "../namespace/usage.ts";
 import type { KeyValue } from "../platform/key-value.ts";
@@ -150,6 +150,11 @@ export class MetadataServer {
       holders: parts.holdings.of(volume).leases.holders(inode),
       record: parts.leader.namespace.inode(volume, inode),
     };
+  }
+
+  /** All groups as they are committed, for the same; undefined: not serving. */
+  inspectGroups(): readonly GroupRecord[] | undefined {
+    return this.#parts?.leader.namespace.groups();
   }
 
   /** Quotas of a volume with what clients have of them, for the same; undefined: not serving, or not all clients are back. */

@@ -11,6 +11,8 @@ export class DiskMedium {
   capacityBytes = 16 * 1024 ** 3;
   /** No operation completes before this moment. */
   stalledUntilUs = 0;
+  /** Each operation takes up to so much longer. */
+  slowUsMax = 0;
   /** The next so many syncs fail with EIO, and what they should have made durable stays volatile for good. */
   failingSyncs = 0;
   /** The next so many reads fail with EIO. */
@@ -22,6 +24,8 @@ export class DiskMedium {
   readonly #locks = new Map<string, string>();
   /** Operations that were begun and not finished: what each would have done, or a part of it. */
   readonly #underWay = new Set<(random: SimulatedRandom) => void>();
+  /** Reads, writes and syncs of files that are under way, in the order in which they began. */
+  readonly #unanswered = new Set<{ readonly path: string; readonly sinceUs: number }>();
 
   constructor(random: SimulatedRandom) {
     this.#random = random;
@@ -104,10 +108,23 @@ export class DiskMedium {
     return () => this.#underWay.delete(effect);
   }
 
+  /** The process asks for something of a file, until the returned function is called. */
+  asked(path: string, sinceUs: number): () => void {
+    const question = { path, sinceUs };
+    this.#unanswered.add(question);
+    return () => this.#unanswered.delete(question);
+  }
+
+  unansweredSinceUs(folder: string): number | undefined {
+    for (const { path, sinceUs } of this.#unanswered) if (path.startsWith(folder)) return sinceUs;
+    return undefined;
+  }
+
   /** The process died; the page cache is still there. Operations under way end, somehow. */
   processDied(): void {
     for (const effect of this.#underWay) if (this.#random.chance(0.5)) effect(this.#random);
     this.#underWay.clear();
+    this.#unanswered.clear();
     this.#locks.clear();
   }
 

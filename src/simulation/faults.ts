@@ -27,6 +27,8 @@ export const faultKinds = [
   "isolation",
   "longClientIsolation",
   "diskStall",
+  "longDiskStall",
+  "slowDisk",
   "diskFull",
   "syncFailure",
   "indexDamage",
@@ -55,6 +57,8 @@ const weightsOf: Readonly<Record<FaultLevel, Weights>> = {
     isolation: 2,
     longClientIsolation: 1,
     diskStall: 2,
+    longDiskStall: 1,
+    slowDisk: 1,
     diskFull: 1,
     syncFailure: 1,
     indexDamage: 1,
@@ -71,6 +75,9 @@ const faultsInARow = 12;
 const calmMs = [5_000, 20_000] as const;
 /** Beyond the session's and the stores' time-outs, with their margins. */
 const longPauseMs = [9_000, 16_000] as const;
+/** A store gives a disk up that has not answered for 2 s. */
+const longStallMs = [3_000, 12_000] as const;
+const slowDiskMs = [1_000, 10_000] as const;
 const usPerMs = 1_000;
 /** Servers look at their free space every second, and tell others with the next heartbeat. */
 const spaceNoticedUs = 3_000_000;
@@ -81,6 +88,8 @@ const amidDataUs = [8, 400] as const;
 /** Faults that last at the same time: with more, the cluster would mostly stand still. */
 const lastingMax = 2;
 /** What leaves operations of clients without an end. */
+/** After these a disk doesn't answer, and all else is well. */
+const stalls: ReadonlySet<FaultKind> = new Set(["diskStall", "longDiskStall"]);
 const clientEnds: ReadonlySet<FaultKind> = new Set([
   "clientCrash",
   "everythingCrash",
@@ -105,6 +114,9 @@ export class Faults {
   /** Number of faults after which comes a calm. */
   #calmAt = faultsInARow;
   #lasting = 0;
+  /** When the last fault that is no stall of a disk struck or ended. */
+  #otherUs = 0;
+  #othersLasting = 0;
   #stopped = false;
   readonly #diskFull = new Spells();
   readonly #diskFailed = new Spells();
@@ -129,6 +141,11 @@ export class Faults {
   /** How often which fault struck. */
   get applied(): ReadonlyMap<FaultKind, number> {
     return this.#applied;
+  }
+
+  /** Since when nothing is wrong, but for disks that don't answer. Infinity: something is. */
+  get onlyStallsSinceUs(): number {
+    return this.#othersLasting > 0 ? Number.POSITIVE_INFINITY : this.#otherUs;
   }
 
   /** True if a bad copy may be the only one that can be reached: other things go wrong as well. */
@@ -165,6 +182,7 @@ export class Faults {
       const kind = this.#random.weighted(this.#weights as Record<FaultKind, number>);
       if (this.#lasting < lastingMax && this.#openCount() <= (clientEnds.has(kind) ? 0 : openMax)) {
         this.#appliedCount += 1;
+        if (!stalls.has(kind)) this.#otherUs = this.#cluster.world.scheduler.nowUs;
         this.#applied.set(kind, (this.#applied.get(kind) ?? 0) + 1);
         this.#apply(kind);
       }
@@ -202,6 +220,8 @@ export class Faults {
       cutLink: () => this.#disturbNetwork("cutLink"),
       resetConnections: () => this.#disturbNetwork("resetConnections"),
       diskStall: () => this.#disturbDisk("diskStall"),
+      longDiskStall: () => this.#stallForLong(pick(stores)),
+      slowDisk: () => this.#slowDown(pick(servers)),
       diskFull: () => this.#disturbDisk("diskFull"),
       syncFailure: () => this.#disturbDisk("syncFailure"),
       indexDamage: () => void this.#damageIndex(pick(stores)),
@@ -297,6 +317,25 @@ export class Faults {
     });
   }
 
+  /** Beyond the time after which a store gives its disk up. */
+  #stallForLong({ host: { name, medium } }: SimulatedServer): void {
+    const forMs = this.#random.between(...longStallMs);
+    this.#log("longDiskStall", { host: name, forMs });
+    medium.stalledUntilUs = this.#cluster.world.scheduler.nowUs + forMs * usPerMs;
+    this.#lasts(forMs, () => {}, "stall");
+  }
+
+  /** It answers, each time late: by some milliseconds, or by what others would call a failure. */
+  #slowDown({ host: { name, medium } }: SimulatedServer): void {
+    const forMs = this.#random.between(...slowDiskMs);
+    const lateMsMax = this.#random.pick([10, 100, 1_000]);
+    this.#log("slowDisk", { host: name, forMs, lateMsMax });
+    medium.slowUsMax = lateMsMax * usPerMs;
+    this.#lasts(forMs, () => {
+      medium.slowUsMax = 0;
+    });
+  }
+
   #disturbDisk(kind: "diskStall" | "diskFull" | "syncFailure"): void {
     const victim = this.#random.pick(this.#cluster.servers);
     const { medium } = victim.host;
@@ -360,11 +399,15 @@ export class Faults {
     this.#lasting -= lastingMax;
   }
 
-  #lasts(forMs: number, end: () => void): void {
+  #lasts(forMs: number, end: () => void, kind: "stall" | "other" = "other"): void {
+    const isOther = kind === "other" ? 1 : 0;
     this.#lasting += 1;
+    this.#othersLasting += isOther;
     this.#after(forMs, "fault ends", () => {
       end();
       this.#lasting -= 1;
+      this.#othersLasting -= isOther;
+      if (isOther === 1) this.#otherUs = this.#cluster.world.scheduler.nowUs;
     });
   }
 

@@ -87,6 +87,16 @@ export class SimulatedDisk implements Disk {
     return { release: () => this.#medium.unlock(path, holder) };
   }
 
+  /** A file is read, written or synced: for as long as that takes, the disk owes an answer. */
+  async asking(path: string, operation: () => Promise<void>): Promise<void> {
+    const answered = this.#medium.asked(path, this.#incarnation.scheduler.nowUs);
+    try {
+      await operation();
+    } finally {
+      answered();
+    }
+  }
+
   /** Waits as long as an operation on the page cache takes. */
   cached(label: string): Promise<void> {
     return this.#operation(this.random.below(cacheUsMax), label);
@@ -107,7 +117,8 @@ export class SimulatedDisk implements Disk {
 
   #operation(durationUs: number, label: string): Promise<void> {
     const stallUs = Math.max(0, this.#medium.stalledUntilUs - this.#incarnation.scheduler.nowUs);
-    return this.#incarnation.delay(stallUs + durationUs, `disk ${label}`);
+    const slowUs = this.#medium.slowUsMax === 0 ? 0 : this.random.below(this.#medium.slowUsMax);
+    return this.#incarnation.delay(stallUs + slowUs + durationUs, `disk ${label}`);
   }
 }
 
@@ -129,7 +140,7 @@ class SimulatedFile implements DiskFile {
 
   async read(buffer: Uint8Array, position: number): Promise<number> {
     this.#mustBeOpen("read");
-    await this.#disk.cached("read");
+    await this.#disk.asking(this.#path, () => this.#disk.cached("read"));
     if (this.#medium.failingReads > 0) {
       this.#medium.failingReads -= 1;
       throw new DiskError("EIO", "read", this.#path);
@@ -145,7 +156,7 @@ class SimulatedFile implements DiskFile {
       const part = random.chance(0.5) ? length : random.below(length + 1);
       if (part > 0) this.#file.write(position, Buffer.concat(buffers, part));
     });
-    await this.#disk.cached("write");
+    await this.#disk.asking(this.#path, () => this.#disk.cached("write"));
     end();
     this.#disk.reserve("write", this.#path, this.#file.neededBytes(position, length));
     // Taken at the end: a caller that changes its buffers before then sees its mistake on the disk.
@@ -157,7 +168,7 @@ class SimulatedFile implements DiskFile {
     this.#mustBeOpen("fdatasync");
     const { changeNumber } = this.#file;
     const end = this.#medium.begin(() => this.#file.sync(changeNumber));
-    await this.#disk.synced("fdatasync");
+    await this.#disk.asking(this.#path, () => this.#disk.synced("fdatasync"));
     end();
     if (this.#medium.failingSyncs > 0) {
       this.#medium.failingSyncs -= 1;

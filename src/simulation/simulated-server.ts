@@ -99,6 +99,16 @@ export class SimulatedServer {
     return this.#serving && this.#store?.refuses(session) === true;
   }
 
+  /** The groups in which a store that runs here answers clients; undefined: none runs. */
+  get answeredGroups(): ReturnType<StoreServer["answeredGroups"]> | undefined {
+    return this.#serving ? this.#store?.answeredGroups() : undefined;
+  }
+
+  /** Since when the oldest operation on the store's files has no answer from the disk. */
+  get unansweredSinceUs(): number | undefined {
+    return this.host.medium.unansweredSinceUs(`${directory}/store/`);
+  }
+
   /** A bit of one of its store's blocks flips; undefined while there is none. */
   rot(random: SimulatedRandom): { chunk: number; block: number } | undefined {
     if (!this.#serving || this.#store === undefined) return undefined;

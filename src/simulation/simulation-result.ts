@@ -39,6 +39,8 @@ export interface SimulationResult {
   readonly configurations: number;
   /** Chunks on stores that nothing refers to: space that is lost until the store next catches up. */
   readonly leftBehind: number;
+  /** How often a disk was seen that had not answered for longer than its store may stay in its groups. */
+  readonly stalledDisksSeen: number;
   /** The checker had to give up: what was checked until then is right. */
   readonly undecided: boolean;
   readonly failure: { readonly error: Error; readonly history: string[]; readonly log: readonly string[] } | undefined;

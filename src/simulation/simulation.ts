@@ -20,6 +20,8 @@ import { checkCaches, checkExclusive } from "./checkers/leases.ts";
 import { LinearizabilityChecker } from "./checkers/linearizability.ts";
 import { type ChunkPlaces, whenMembersEqual } from "./checkers/members.ts";
 import { checkMetadata } from "./checkers/metadata.ts";
+import { checkServing } from "./checkers/serving.ts";
+import { StalledDisks } from "./checkers/stalled-disks.ts";
 import { Undecided, Violation } from "./checkers/violation.ts";
 import { layoutFor, rootMode, SimulatedCluster } from "./cluster.ts";
 import { Faults } from "./faults.ts";
@@ -73,6 +75,7 @@ class Simulation {
   readonly #cluster: SimulatedCluster;
   readonly #faults: Faults;
   readonly #copiesWatch: CopiesWatch;
+  readonly #stalledDisks: StalledDisks;
   /** Somebody changes the cluster meanwhile. */
   readonly #isOperated: boolean;
   readonly #deadMounts = new Set<string>();
@@ -109,6 +112,7 @@ class Simulation {
         this.#failure ??= new Violation("a server starts again after any crash", error.stack ?? error.message);
       },
     });
+    this.#stalledDisks = new StalledDisks(this.#cluster);
     this.#faults = new Faults(this.#cluster, this.#random.fork("faults"), options.faults, {
       openCount: () => this.#checker?.openCount ?? 0,
       mayDamage: !this.#isOperated,
@@ -143,6 +147,7 @@ class Simulation {
       virtualMs: Math.round(scheduler.nowUs / 1_000),
       configurations: this.#checker?.configurationsMost ?? 0,
       leftBehind: this.#leftBehind,
+      stalledDisksSeen: this.#stalledDisks.seen,
       undecided: this.#failure instanceof Undecided,
       failure:
         this.#failure === undefined || this.#failure instanceof Undecided
@@ -321,6 +326,11 @@ class Simulation {
       this.#operator?.look();
       this.#copiesWatch.look();
       checkOneLeader(this.#cluster.metadataServers);
+      const groups = this.#cluster.leader.metadata?.inspectGroups();
+      if (groups !== undefined) {
+        checkServing(groups, this.#cluster.stores);
+        if (!this.#isOperated) this.#stalledDisks.look(groups, this.#faults.onlyStallsSinceUs);
+      }
     } catch (error) {
       this.#failure = error as Error;
     }

@@ -113,6 +113,17 @@ export class Admission {
     return view;
   }
 
+  /** True if what a client asks of this group is answered now. */
+  isAnswering({ group, generation }: GroupView): boolean {
+    try {
+      this.checkServing();
+      this.checkGroup(group, generation, ["inSync"]);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
   /** Serves these groups no more in their present generations: the next ones are without this store. */
   leave(groups: readonly { group: number; generation: number }[]): void {
     for (const { group, generation } of groups) this.#left.set(group, generation);

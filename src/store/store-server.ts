@@ -5,6 +5,7 @@
 import type { Label } from "../namespace/model.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
+import type { GroupView } from "../wire/catalogue/leader.ts";
 import { connectPeer, type Identity } from "../wire/connect.ts";
 import { registerProcessMethods } from "../wire/process-methods.ts";
 import { Service } from "../wire/service.ts";
@@ -149,6 +150,13 @@ export class StoreServer {
   /** True if it knows of sessions and refuses this one; for checkers. */
   refuses(session: number): boolean {
     return this.#admission.storeNumber !== undefined && !this.#admission.isLive(session);
+  }
+
+  /** The groups in which it answers clients now, as it knows them; for checkers. */
+  answeredGroups(): { readonly store: number; readonly views: readonly GroupView[] } {
+    const views = this.#admission.isServing ? [...this.#store.groups.values()] : [];
+    const answered = views.filter((view) => this.#admission.isAnswering(view));
+    return { store: this.#admission.storeNumber ?? 0, views: answered };
   }
 
   /** Adds the store's methods to those of its server. */
