@@ -60,10 +60,12 @@ function copiesLayouts(copies: LedgerRule): readonly (readonly ServerPlan[])[] {
 }
 
 export function layoutFor(
-  { members, rules, copies }: { members?: boolean; rules?: boolean; copies?: boolean },
+  { members, rules, copies, full }: { members?: boolean; rules?: boolean; copies?: boolean; full?: boolean },
   random: SimulatedRandom,
 ): readonly ServerPlan[] {
   if (members || rules) return memberLayout();
+  // The ledger has room.
+  if (full) return separateLayout;
   return random.pick(copies ? copiesLayouts(random.pick(["required", "preferred"])) : [combinedLayout, separateLayout]);
 }
 

@@ -23,6 +23,7 @@ interface Options {
   readonly rules: boolean;
   readonly quotas: boolean;
   readonly copies: boolean;
+  readonly full: boolean;
   readonly verbose: boolean;
 }
 
@@ -54,12 +55,17 @@ const program = new Command("simulate")
   .option("--members", "stores come and go for good, and the number of copies changes", false)
   .option("--rules", "placement rules and labels of stores change, and rules are applied to what is there", false)
   .option("--quotas", "quotas come, change and go", false)
+  .option("--full", "stores are so small that clients fill them", false)
   .addOption(
     new Option("--copies", "the ledger has two copies; leaders are lost, and their copies promoted")
       .default(false)
-      .conflicts(["members", "rules"]),
+      .conflicts(["members", "rules", "full"]),
   )
-  .option("--verbose", "print the whole log and history, of successes too", false)
+  .option(
+    "--verbose",
+    "print all of the log and the history that is kept (the newest lines), also of what succeeds",
+    false,
+  )
   .addHelpText("after", "\nExample: npm run simulate -- --seeds 1..100 --faults some");
 
 type FaultCounts = SimulationResult["faults"];
@@ -89,11 +95,12 @@ function describe({
   return `seed ${seed}: ${operations} operations, ${sum(faults)} faults, ${events} events in ${seconds} s of virtual time, ${configurations} states at most${left}, ${digest}`;
 }
 
-function report({ failure, seed }: SimulationResult, options: Options): void {
-  if (failure === undefined) return;
-  const { error, history, log } = failure;
+function report({ failure, seed, history, log }: SimulationResult, options: Options): void {
+  if (failure === undefined && !options.verbose) return;
   console.log(`\nlog:\n  ${log.slice(options.verbose ? 0 : -logLines).join("\n  ")}`);
   console.log(`\nhistory:\n  ${history.slice(options.verbose ? 0 : -historyLines).join("\n  ")}`);
+  if (failure === undefined) return;
+  const { error } = failure;
   console.log(`\nFAILED seed ${seed}: ${error.name === "Violation" ? error.message : error.stack}`);
   const { operations, faults, more } = options;
   const also = more === undefined ? "" : ` --more ${more.join(",")}`;
@@ -102,8 +109,8 @@ function report({ failure, seed }: SimulationResult, options: Options): void {
   );
 }
 
-function mode({ members, rules, quotas, copies }: Options): string {
-  return `${quotas ? " --quotas" : ""}${members ? " --members" : ""}${rules ? " --rules" : ""}${copies ? " --copies" : ""}`;
+function mode({ members, rules, quotas, copies, full }: Options): string {
+  return `${quotas ? " --quotas" : ""}${members ? " --members" : ""}${rules ? " --rules" : ""}${copies ? " --copies" : ""}${full ? " --full" : ""}`;
 }
 
 async function main(): Promise<void> {
@@ -119,9 +126,10 @@ async function main(): Promise<void> {
   const seeds = { ok: 0, open: 0, FAILED: 0 };
   const faultsInAll = new Map<FaultKind, number>();
   const ledgerChanges = new Map<string, number>();
+  const without = { some: 0, all: 0 };
   const failed: number[] = [];
   for (current = first; current <= last; current++) {
-    const { operations, faults, logLevel, more, members, rules, quotas, copies } = options;
+    const { operations, faults, logLevel, more, members, rules, quotas, copies, full } = options;
     const result = await simulate({
       seed: current,
       operations,
@@ -131,12 +139,14 @@ async function main(): Promise<void> {
       rules,
       quotas,
       copies,
+      full,
       ...(more && { more }),
     });
     const verdict = result.failure !== undefined ? "FAILED" : result.undecided ? "open" : "ok";
     seeds[verdict] += 1;
     console.log(`${verdict.padEnd(6)} ${describe(result)}`);
     if (options.verbose) console.log(`faults: ${kindsOf(result.faults) || "none"}`);
+    if (result.withoutSpace.size > 0) without[result.withoutSpace.size === 1 ? "some" : "all"] += 1;
     for (const [kind, count] of result.ledgerChanges) ledgerChanges.set(kind, (ledgerChanges.get(kind) ?? 0) + count);
     for (const [kind, count] of result.faults) faultsInAll.set(kind, (faultsInAll.get(kind) ?? 0) + count);
     report(result, options);
@@ -145,6 +155,7 @@ async function main(): Promise<void> {
   }
   console.log(`${seeds.ok} ok, ${seeds.open} open (too many possible states to go on), ${seeds.FAILED} failed`);
   console.log(`${sum(faultsInAll)} faults: ${kindsOf(faultsInAll) || "none"}`);
+  if (options.full) console.log(`without space: both clients in ${without.all}, one of them in ${without.some}`);
   if (ledgerChanges.size > 0) console.log(`ledger: ${kindsOf(ledgerChanges)}`);
   if (failed.length > 0) console.log(`${failed.length} failed: ${failed.join(" ")}`);
   console.log(`digest ${digests.digest("hex").slice(0, 16)}`);

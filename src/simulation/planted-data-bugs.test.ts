@@ -1,6 +1,7 @@
 /** The checkers can fail: bugs of synchronous writes, holes and copies are planted, and each must be found. */
 import { test } from "node:test";
 import type { Handle } from "../client/file-system.ts";
+import { FileError } from "../errors/file-error.ts";
 import { transact } from "../wire/catalogue/leader.ts";
 import type { Hooks } from "./hooks.ts";
 import { mustBeFound, withFileSystem, withService } from "./testing/planting.ts";
@@ -84,4 +85,19 @@ test("an access list that a new file doesn't inherit", () => {
     }));
   const only = { setAccessList: 6, makeDirectory: 4, createFile: 8, getAttributes: 4, unlink: 4, removeDirectory: 2 };
   return mustBeFound(hooks, lost, { only });
+});
+
+test("a write that is answered although the stores have no space for it", () => {
+  const hooks = (): Hooks =>
+    withFileSystem((real) => ({
+      async write(handle, offset, data, ...rest) {
+        try {
+          return await real.write(handle, offset, data, ...rest);
+        } catch (error) {
+          if (error instanceof FileError && error.code === "ENOSPC") return data.byteLength;
+          throw error;
+        }
+      },
+    }));
+  return mustBeFound(hooks, lost, { full: true, operations: 300 });
 });

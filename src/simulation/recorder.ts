@@ -30,21 +30,19 @@ export interface Result {
  */
 export type Tolerance = "no" | "mayHaveHappened" | "refused" | "fatal";
 
+type TolerancesOf = (mount: Mount, errno: string, calledUs: number, operation: FileOperation) => Tolerance;
+
 export class Recorder {
   readonly #scheduler: Scheduler;
   readonly #checker: LinearizabilityChecker;
-  readonly #tolerance: (mount: Mount, errno: string, calledUs: number) => Tolerance;
+  readonly #tolerance: TolerancesOf;
   readonly #history: string[] = [];
   /** Operations that have returned, and may not be durable: with the client's position at that time. */
   readonly #answered = new Map<Mount, { id: number; session: number; position: number }[]>();
   readonly #underWay = new Map<number, { mount: string; text: string; calledUs: number }>();
   #count = 0;
 
-  constructor(
-    scheduler: Scheduler,
-    checker: LinearizabilityChecker,
-    tolerance: (mount: Mount, errno: string, calledUs: number) => Tolerance,
-  ) {
+  constructor(scheduler: Scheduler, checker: LinearizabilityChecker, tolerance: TolerancesOf) {
     this.#scheduler = scheduler;
     this.#checker = checker;
     this.#tolerance = tolerance;
@@ -105,7 +103,7 @@ export class Recorder {
     }
     const short = outcome.kind === "written" && "length" in operation && outcome.length < operation.length;
     // write(2): where there is no space or quota for all, what there is space for is written.
-    const tolerates = (errno: string) => this.#tolerance(mount, errno, calledUs) !== "no";
+    const tolerates = (errno: string) => this.#tolerance(mount, errno, calledUs, operation) !== "no";
     if (short && (tolerates("ENOSPC") || tolerates("EDQUOT"))) this.#checker.shortened(id, outcome.length);
     this.#noteDurable();
     this.#checker.returned(id, outcome);
@@ -135,7 +133,7 @@ export class Recorder {
 
   /** True if the operation may have had an effect all the same. */
   #judgeError(id: number, mount: Mount, operation: FileOperation, errno: string, calledUs: number): boolean {
-    const known = this.#tolerance(mount, errno, calledUs);
+    const known = this.#tolerance(mount, errno, calledUs, operation);
     // What is done in steps may be refused after the first.
     const inSteps = operation.kind === "allocate" || operation.kind === "copyRange";
     const tolerance = known === "refused" && inSteps ? "mayHaveHappened" : known;

@@ -17,6 +17,8 @@ export interface SimulationOptions {
   readonly rules?: boolean;
   /** Quotas come, change and go. */
   readonly quotas?: boolean;
+  /** Stores are so small that clients fill them. */
+  readonly full?: boolean;
   /** The ledger has two copies; leaders are lost, and their copies promoted. Alone. */
   readonly copies?: boolean;
   /** What applications do more of; default: as the seed says. */
@@ -39,9 +41,14 @@ export interface SimulationResult {
   readonly configurations: number;
   /** Chunks on stores that nothing refers to: space that is lost until the store next catches up. */
   readonly leftBehind: number;
+  /** Clients' hosts on which a call was told that there is no space. */
+  readonly withoutSpace: ReadonlySet<string>;
   /** How often a disk was seen that had not answered for longer than its store may stay in its groups. */
   readonly stalledDisksSeen: number;
   /** The checker had to give up: what was checked until then is right. */
   readonly undecided: boolean;
-  readonly failure: { readonly error: Error; readonly history: string[]; readonly log: readonly string[] } | undefined;
+  readonly failure: { readonly error: Error } | undefined;
+  /** The end of the history, and of the log. */
+  readonly history: readonly string[];
+  readonly log: readonly string[];
 }

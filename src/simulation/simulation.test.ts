@@ -7,10 +7,10 @@ import { type SimulationResult, simulate } from "./simulation.ts";
 const seedsOf: Readonly<Record<FaultLevel, number>> = { none: 4, some: 6, all: 10 };
 const operations = 150;
 
-function check({ seed, failure }: SimulationResult, faults: FaultLevel): void {
+function check({ seed, failure, history }: SimulationResult, faults: FaultLevel): void {
   if (failure === undefined) return;
   const again = `npm run simulate -- --seed ${seed} --operations ${operations} --faults ${faults}`;
-  assert.fail(`${failure.error.stack}\n${failure.history.slice(-10).join("\n")}\nagain: ${again}`);
+  assert.fail(`${failure.error.stack}\n${history.slice(-10).join("\n")}\nagain: ${again}`);
 }
 
 const struck = new Set<FaultKind>();
@@ -27,43 +27,51 @@ for (const faults of faultLevels) {
 
 test("simulations in which stores come and go for good", async () => {
   for (let seed = 1; seed <= 4; seed++) {
-    const { failure, faults } = await simulate({ seed, operations, faults: "all", members: true });
+    const { failure, faults, history } = await simulate({ seed, operations, faults: "all", members: true });
     for (const kind of faults.keys()) struck.add(kind);
     const again = `npm run simulate -- --seed ${seed} --operations ${operations} --members`;
-    if (failure !== undefined)
-      assert.fail(`${failure.error.stack}\n${failure.history.slice(-10).join("\n")}\nagain: ${again}`);
+    if (failure !== undefined) assert.fail(`${failure.error.stack}\n${history.slice(-10).join("\n")}\nagain: ${again}`);
   }
 });
 
 test("simulations in which placement rules and labels change, and rules are applied", async () => {
   for (let seed = 1; seed <= 4; seed++) {
-    const { failure, faults } = await simulate({ seed, operations, faults: "all", rules: true });
+    const { failure, faults, history } = await simulate({ seed, operations, faults: "all", rules: true });
     for (const kind of faults.keys()) struck.add(kind);
     const again = `npm run simulate -- --seed ${seed} --operations ${operations} --rules`;
-    if (failure !== undefined)
-      assert.fail(`${failure.error.stack}\n${failure.history.slice(-10).join("\n")}\nagain: ${again}`);
+    if (failure !== undefined) assert.fail(`${failure.error.stack}\n${history.slice(-10).join("\n")}\nagain: ${again}`);
   }
 });
 
 test("simulations in which quotas come, change and go", async () => {
   for (let seed = 1; seed <= 4; seed++) {
-    const { failure } = await simulate({ seed, operations, faults: "all", quotas: true });
+    const { failure, history } = await simulate({ seed, operations, faults: "all", quotas: true });
     const again = `npm run simulate -- --seed ${seed} --operations ${operations} --quotas`;
-    if (failure !== undefined)
-      assert.fail(`${failure.error.stack}\n${failure.history.slice(-10).join("\n")}\nagain: ${again}`);
+    if (failure !== undefined) assert.fail(`${failure.error.stack}\n${history.slice(-10).join("\n")}\nagain: ${again}`);
   }
 });
 
 test("simulations in which leaders are lost and the ledger's copies promoted", async () => {
   const done = new Map<string, number>();
   for (let seed = 1; seed <= 3; seed++) {
-    const { failure, ledgerChanges } = await simulate({ seed, operations, faults: "some", copies: true });
+    const { failure, ledgerChanges, history } = await simulate({ seed, operations, faults: "some", copies: true });
     for (const [change, count] of ledgerChanges) done.set(change, (done.get(change) ?? 0) + count);
     const again = `npm run simulate -- --seed ${seed} --operations ${operations} --faults some --copies`;
-    if (failure !== undefined)
-      assert.fail(`${failure.error.stack}\n${failure.history.slice(-10).join("\n")}\nagain: ${again}`);
+    if (failure !== undefined) assert.fail(`${failure.error.stack}\n${history.slice(-10).join("\n")}\nagain: ${again}`);
   }
   assert.ok((done.get("promoted") ?? 0) > 0, "something was promoted");
+});
+
+test("simulations in which both clients fill the stores", async () => {
+  let [rounds, both] = [0, false];
+  for (let seed = 1; seed <= 20 && !both; seed++) {
+    const { failure, withoutSpace, history } = await simulate({ seed, operations: 300, faults: "none", full: true });
+    const again = `npm run simulate -- --seed ${seed} --operations 300 --faults none --full`;
+    if (failure !== undefined) assert.fail(`${failure.error.stack}\n${history.slice(-10).join("\n")}\nagain: ${again}`);
+    both = withoutSpace.size === 2;
+    rounds += 1;
+  }
+  assert.ok(both, `in none of ${rounds} did both clients meet ENOSPC`);
 });
 
 test("every kind of fault strikes in these", () => {

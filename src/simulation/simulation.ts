@@ -26,8 +26,10 @@ import { Undecided, Violation } from "./checkers/violation.ts";
 import { layoutFor, rootMode, SimulatedCluster } from "./cluster.ts";
 import { Faults } from "./faults.ts";
 import type { Hooks } from "./hooks.ts";
+import type { FileOperation } from "./file-operation.ts";
 import { replicasAtRest } from "./member-changes.ts";
 import { Model } from "./model.ts";
+import { changesData } from "./model-data.ts";
 import { owner } from "./model-operations.ts";
 import { type Mount, MountDied } from "./mount.ts";
 import { Operator } from "./operator.ts";
@@ -59,6 +61,9 @@ const quietMs = 3_000;
 /** Where some servers with metadata are gone for good: each costs a client seconds on its way to the leader. */
 const quietWithCopiesMs = 15_000;
 const firstVolume = 1;
+/** A few segments, and the reserve: the applications fill them. */
+const smallDiskMebibytes = [24, 48] as const;
+const fillingDisks = ["write", "append", "createFile", "copy"] as const;
 /** What a server says of a session is so old at most when it is judged. */
 const settledMs = 200;
 /** A client whose session is fenced, and that asks no store for so long, won't learn of it. */
@@ -81,6 +86,8 @@ class Simulation {
   readonly #deadMounts = new Set<string>();
   /** Mounts whose session may have ended, with its number. */
   readonly #riskyMounts = new Map<string, number>();
+  /** Hosts of clients that were told that there is no space. */
+  readonly #withoutSpace = new Set<string>();
   /** Mounts that have lost a session. */
   readonly #survivors = new Set<string>();
   #checker: LinearizabilityChecker | undefined;
@@ -112,6 +119,11 @@ class Simulation {
         this.#failure ??= new Violation("a server starts again after any crash", error.stack ?? error.message);
       },
     });
+    if (options.full) {
+      for (const { host } of this.#cluster.stores) {
+        host.medium.capacityBytes = this.#random.between(...smallDiskMebibytes) * 1024 ** 2;
+      }
+    }
     this.#stalledDisks = new StalledDisks(this.#cluster);
     this.#faults = new Faults(this.#cluster, this.#random.fork("faults"), options.faults, {
       openCount: () => this.#checker?.openCount ?? 0,
@@ -147,12 +159,12 @@ class Simulation {
       virtualMs: Math.round(scheduler.nowUs / 1_000),
       configurations: this.#checker?.configurationsMost ?? 0,
       leftBehind: this.#leftBehind,
+      withoutSpace: this.#withoutSpace,
       stalledDisksSeen: this.#stalledDisks.seen,
       undecided: this.#failure instanceof Undecided,
-      failure:
-        this.#failure === undefined || this.#failure instanceof Undecided
-          ? undefined
-          : { error: this.#failure, history: this.#recorder?.tail() ?? [], log: this.#world.log.lines },
+      failure: this.#failure === undefined || this.#failure instanceof Undecided ? undefined : { error: this.#failure },
+      history: this.#recorder?.tail() ?? [],
+      log: this.#world.log.lines,
     };
   }
 
@@ -217,7 +229,7 @@ class Simulation {
 
   #applications(recorder: Recorder, checker: LinearizabilityChecker): Application[] {
     const { scheduler } = this.#world;
-    const largeChance = this.#random.pick([0, 0.01, 0.04, 0.2]);
+    const largeChance = this.#options.full ? 0.8 : this.#random.pick([0, 0.01, 0.04, 0.2]);
     // A promotion takes seconds: applications must still be at work.
     const pace = this.#options.copies ? { thinkUsMax: slowThinkUsMax } : {};
     const character = this.#random.below(1_000);
@@ -226,8 +238,9 @@ class Simulation {
       const random = this.#random.fork(name);
       lockOwner += 1;
       const workload = new Workload(random.fork("workload"), {
-        ...{ largeChance, character, lockOwner, abilities },
-        more: this.#options.more,
+        // Of mapped memory that doesn't fit any later call may be told.
+        ...{ largeChance, character, lockOwner, abilities: { ...abilities, mapped: !this.#options.full } },
+        more: this.#options.more ?? (this.#options.full ? fillingDisks : undefined),
         only: this.#options.only,
       });
       return new Application(clients, { recorder, checker, workload, scheduler, ...pace }, random);
@@ -240,13 +253,18 @@ class Simulation {
     );
   }
 
-  #tolerance(mount: Mount, errno: string, calledUs: number): Tolerance {
+  #tolerance(mount: Mount, errno: string, calledUs: number, operation: FileOperation): Tolerance {
     // What fails because a session ended is not part of the file system's answers; the mount goes on with the next one.
     if (this.#hadRisk(mount) && ["EIO", "ESTALE"].includes(errno)) return "mayHaveHappened";
     if (this.#operator?.refuses(errno) === true) return "refused";
     if (errno === "EIO" && this.#faults.diskHadFailed(calledUs)) return "mayHaveHappened";
     if (errno === "EIO" && !this.#isScrubbed && this.#faults.mayHideGoodCopies) return "mayHaveHappened";
-    return errno === "ENOSPC" && this.#faults.diskWasFull(calledUs) ? "mayHaveHappened" : "no";
+    if (errno !== "ENOSPC") return "no";
+    if (this.#faults.diskWasFull(calledUs)) return "mayHaveHappened";
+    // Only who writes is told: what was answered is never lost to a full disk.
+    if (!this.#options.full || !takesSpace(operation)) return "no";
+    this.#withoutSpace.add(hostOf(mount));
+    return "mayHaveHappened";
   }
 
   /** True if a session of the mount has ended or may have: handles from before may still be in use. */
@@ -408,4 +426,12 @@ class Simulation {
   #wait(delayMs: number): Promise<void> {
     return new Promise((resolve) => this.#world.scheduler.schedule(delayMs * 1_000, "wait", resolve));
   }
+}
+
+function takesSpace(operation: FileOperation): boolean {
+  return changesData(operation) || (operation.kind === "setAttributes" && operation.change.size !== undefined);
+}
+
+function hostOf(mount: Mount): string {
+  return mount.name.split("#")[0]!;
 }
