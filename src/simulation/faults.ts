@@ -3,68 +3,12 @@
  * the schedule runs, the cluster must keep its safety; after its end, everything must come back to life.
  */
 import type { SimulatedCluster } from "./cluster.ts";
+import { type FaultKind, type FaultLevel, type FaultWeights, varied, weightsOf } from "./fault-kinds.ts";
 import { Rot } from "./rot.ts";
 import type { SimulatedClient } from "./simulated-mount.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 import type { SimulatedServer } from "./simulated-server.ts";
 import { Spells } from "./spells.ts";
-
-export const faultLevels = ["none", "some", "all"] as const;
-export type FaultLevel = (typeof faultLevels)[number];
-
-export const faultKinds = [
-  "slowLink",
-  "cutLink",
-  "resetConnections",
-  "storeCrash",
-  "leaderCrash",
-  "serversCrash",
-  "everythingCrash",
-  "clientCrash",
-  "serverPause",
-  "clientPause",
-  "longClientPause",
-  "isolation",
-  "longClientIsolation",
-  "diskStall",
-  "longDiskStall",
-  "slowDisk",
-  "diskFull",
-  "syncFailure",
-  "indexDamage",
-  "rot",
-] as const;
-export type FaultKind = (typeof faultKinds)[number];
-
-type Weights = Readonly<Partial<Record<FaultKind, number>>>;
-
-/** Of each level: how often which fault. `some` is what a well-kept cluster meets: networks and single crashes. */
-const weightsOf: Readonly<Record<FaultLevel, Weights>> = {
-  none: {},
-  some: { slowLink: 3, resetConnections: 3, cutLink: 2, storeCrash: 2, leaderCrash: 2, clientPause: 1, diskStall: 1 },
-  all: {
-    slowLink: 3,
-    cutLink: 3,
-    resetConnections: 3,
-    storeCrash: 3,
-    leaderCrash: 3,
-    serversCrash: 1,
-    everythingCrash: 1,
-    clientCrash: 4,
-    serverPause: 2,
-    clientPause: 2,
-    longClientPause: 1,
-    isolation: 2,
-    longClientIsolation: 1,
-    diskStall: 2,
-    longDiskStall: 1,
-    slowDisk: 1,
-    diskFull: 1,
-    syncFailure: 1,
-    indexDamage: 1,
-    rot: 2,
-  },
-};
 
 /** Between two faults: often while the former one still lasts. */
 const intervalMs = [10, 1_200] as const;
@@ -105,7 +49,7 @@ const openMax = 4;
 export class Faults {
   readonly #cluster: SimulatedCluster;
   readonly #random: SimulatedRandom;
-  readonly #weights: Weights;
+  readonly #weights: FaultWeights;
   readonly #openCount: () => number;
   /** False where a store may have the only copy. */
   readonly #mayDamage: boolean;
@@ -126,7 +70,7 @@ export class Faults {
   constructor(
     cluster: SimulatedCluster,
     random: SimulatedRandom,
-    weights: FaultLevel | Weights,
+    weights: FaultLevel | FaultWeights,
     known: { openCount: () => number; mayDamage: boolean },
   ) {
     this.#cluster = cluster;
@@ -422,16 +366,4 @@ export class Faults {
   #log(kind: string, fields: Record<string, string | number | boolean>): void {
     this.#cluster.world.log.add("info", `FAULT ${kind}`, fields);
   }
-}
-
-/**
- * Some of the kinds, with other weights: a simulation in which only two things go wrong, often, gets deeper than one in
- * which everything does ("swarm testing", Groce and others, 2012).
- */
-function varied(weights: Weights, random: SimulatedRandom): Weights {
-  const kinds = Object.keys(weights) as FaultKind[];
-  if (kinds.length === 0 || random.chance(0.3)) return weights;
-  const kept = kinds.filter(() => random.chance(0.4));
-  const chosen = kept.length > 0 ? kept : [random.pick(kinds)];
-  return Object.fromEntries(chosen.map((kind) => [kind, random.between(1, 5)]));
 }

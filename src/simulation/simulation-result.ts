@@ -1,6 +1,6 @@
 /** What a simulation is given, and what comes of it. */
 import type { LogLevel } from "../platform/logger.ts";
-import type { FaultKind, FaultLevel } from "./faults.ts";
+import type { FaultKind, FaultLevel } from "./fault-kinds.ts";
 import type { Hooks } from "./hooks.ts";
 import type { Kind, Weights } from "./workload-kinds.ts";
 

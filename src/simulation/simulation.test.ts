@@ -1,6 +1,6 @@
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
-import { type FaultKind, type FaultLevel, faultKinds, faultLevels } from "./faults.ts";
+import { type FaultKind, type FaultLevel, faultKinds, faultLevels } from "./fault-kinds.ts";
 import { type SimulationResult, simulate } from "./simulation.ts";
 
 /** Seeds of each level: what fits into half a minute. More: npm run simulate -- --seeds 1..1000 */

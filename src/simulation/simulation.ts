@@ -11,7 +11,7 @@
  */
 import type { ClusterStatus } from "../wire/catalogue/admin.ts";
 import { Service } from "../wire/service.ts";
-import { Application } from "./application.ts";
+import { makeApplications } from "./applications.ts";
 import { audit } from "./audit.ts";
 import { keepChecking } from "./checkers/chunks.ts";
 import { CopiesWatch } from "./checkers/copies.ts";
@@ -25,8 +25,8 @@ import { StalledDisks } from "./checkers/stalled-disks.ts";
 import { Undecided, Violation } from "./checkers/violation.ts";
 import { layoutFor, rootMode, SimulatedCluster } from "./cluster.ts";
 import { Faults } from "./faults.ts";
-import type { Hooks } from "./hooks.ts";
 import type { FileOperation } from "./file-operation.ts";
+import type { Hooks } from "./hooks.ts";
 import { replicasAtRest } from "./member-changes.ts";
 import { Model } from "./model.ts";
 import { changesData } from "./model-data.ts";
@@ -39,13 +39,9 @@ import type { ClientMount, SimulatedClient } from "./simulated-mount.ts";
 import { World } from "./simulated-platform.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 import type { SimulationOptions, SimulationResult } from "./simulation-result.ts";
-import { Workload } from "./workload.ts";
-import { abilities } from "./workload-kinds.ts";
 
 export type { SimulationOptions, SimulationResult };
 
-/** Applications at one time, and operations under way: with more, the orders to try grow beyond bounds. */
-const applicationsPerClientMax = 3;
 /** A start, a recall, a failover, a catch-up each take seconds; everything must be over long before. */
 const livenessMs = 120_000;
 /** Faults may leave the applications little time: then fewer operations have to do. */
@@ -53,7 +49,6 @@ const workMsMax = 300_000;
 /** No simulation lasts so long, unless it runs in circles. */
 const virtualMsMax = 3_600_000;
 const pollMs = 500;
-const slowThinkUsMax = 3_000_000;
 /** Leases are looked at after so many events. */
 const stepsBetweenLooks = 20;
 /** After the last operation, until everything is written back and given back. */
@@ -63,7 +58,6 @@ const quietWithCopiesMs = 15_000;
 const firstVolume = 1;
 /** A few segments, and the reserve: the applications fill them. */
 const smallDiskMebibytes = [24, 48] as const;
-const fillingDisks = ["write", "append", "createFile", "copy"] as const;
 /** What a server says of a session is so old at most when it is judged. */
 const settledMs = 200;
 /** A client whose session is fenced, and that asks no store for so long, won't learn of it. */
@@ -181,7 +175,9 @@ class Simulation {
       recorder.count >= this.#options.operations ||
       this.#world.scheduler.nowUs >= untilUs ||
       this.#failure !== undefined;
-    const applications = this.#applications(recorder, checker).map((application) => application.work(enough));
+    const applications = makeApplications(this.#options, this.#cluster, { recorder, checker }, this.#random).map(
+      (application) => application.work(enough),
+    );
     const work = this.#watched(Promise.all(applications));
     this.#faults.start();
     const mourning = this.#watched(this.#mourn(enough));
@@ -225,32 +221,6 @@ class Simulation {
     if (!members || rules) return hooks;
     const service = (server: string) => this.#copiesWatch.observe(server, hooks.service?.(server) ?? new Service());
     return { ...hooks, service };
-  }
-
-  #applications(recorder: Recorder, checker: LinearizabilityChecker): Application[] {
-    const { scheduler } = this.#world;
-    const largeChance = this.#options.full ? 0.8 : this.#random.pick([0, 0.01, 0.04, 0.2]);
-    // A promotion takes seconds: applications must still be at work.
-    const pace = this.#options.copies ? { thinkUsMax: slowThinkUsMax } : {};
-    const character = this.#random.below(1_000);
-    let lockOwner = 0;
-    const make = (name: string, clients = this.#cluster.clients) => {
-      const random = this.#random.fork(name);
-      lockOwner += 1;
-      const workload = new Workload(random.fork("workload"), {
-        // Of mapped memory that doesn't fit any later call may be told.
-        ...{ largeChance, character, lockOwner, abilities: { ...abilities, mapped: !this.#options.full } },
-        more: this.#options.more ?? (this.#options.full ? fillingDisks : undefined),
-        only: this.#options.only,
-      });
-      return new Application(clients, { recorder, checker, workload, scheduler, ...pace }, random);
-    };
-    // One at a time, the outcome of each is certain; many at once, the order is not. Both find things.
-    if (this.#random.chance(0.3)) return [make("only one")];
-    const count = this.#random.between(1, applicationsPerClientMax);
-    return this.#cluster.clients.flatMap((client) =>
-      Array.from({ length: count }, (_, index) => make(`${client.name} ${index}`, [client])),
-    );
   }
 
   #tolerance(mount: Mount, errno: string, calledUs: number, operation: FileOperation): Tolerance {

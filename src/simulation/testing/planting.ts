@@ -6,7 +6,7 @@ import { writeBlocks } from "../../wire/catalogue/store.ts";
 import type { Method } from "../../wire/method.ts";
 import type { Handler } from "../../wire/peer.ts";
 import { type HandleOptions, Service } from "../../wire/service.ts";
-import type { FaultKind, FaultLevel } from "../faults.ts";
+import type { FaultKind, FaultLevel } from "../fault-kinds.ts";
 import type { Hooks } from "../hooks.ts";
 import { SimulatedRandom } from "../simulated-random.ts";
 import { simulate } from "../simulation.ts";
