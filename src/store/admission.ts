@@ -33,8 +33,8 @@ export class Admission {
   #liveSessions = new Set<number>();
   /** Ended, although `liveSessions` or `sessionsBelow` would let them in. */
   readonly #fencedSessions = new Set<number>();
-  /** Groups that go on without this store, with the generation in which it serves them no more. */
-  readonly #left = new Map<number, number>();
+  /** Groups that go on without this store: the generation in which it serves them no more, and the connection that said so. */
+  readonly #left = new Map<number, { readonly generation: number; readonly by: unknown }>();
   #serveUntilMs = 0;
   #enteredMs = Number.NEGATIVE_INFINITY;
   /** Requests under way of each session that has some. */
@@ -60,10 +60,13 @@ export class Admission {
     return this.#serveUntilMs;
   }
 
-  /** Resolves when the requests of sessions that have ended meanwhile are finished. */
-  async register(registration: Registration): Promise<void> {
+  /**
+   * It has registered by this connection. What it was told to leave before is its own again; not what the leader has said since on the
+   * same connection, right behind its answer. Resolves when the requests of sessions that have ended meanwhile are finished.
+   */
+  async register(registration: Registration, by: unknown): Promise<void> {
     this.#registration = registration;
-    this.#left.clear();
+    for (const [group, left] of [...this.#left]) if (left.by !== by) this.#left.delete(group);
     this.#liveSessions = new Set(registration.liveSessions);
     // What was fenced stays fenced: the list may have been made before. Those that are not on it need no remembering.
     const { sessionsBelow } = registration;
@@ -103,7 +106,7 @@ export class Admission {
       const own = view === undefined ? "this store is not in it" : `here it has ${view.generation}`;
       throw new BrineError("wrongGeneration", `group ${group} was addressed in generation ${generation}, ${own}`);
     }
-    if (this.#left.get(group) === generation) {
+    if (this.#left.get(group)?.generation === generation) {
       throw new BrineError("wrongGeneration", `group ${group} goes on without this store`);
     }
     const state = view.members.find((member) => member.store === this.storeNumber)?.state;
@@ -125,8 +128,8 @@ export class Admission {
   }
 
   /** Serves these groups no more in their present generations: the next ones are without this store. */
-  leave(groups: readonly { group: number; generation: number }[]): void {
-    for (const { group, generation } of groups) this.#left.set(group, generation);
+  leave(groups: readonly { group: number; generation: number }[], by: unknown): void {
+    for (const { group, generation } of groups) this.#left.set(group, { generation, by });
   }
 
   /** Everything that a request for a chunk must fulfil, but for its session. */

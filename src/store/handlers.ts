@@ -138,8 +138,8 @@ function registerLeaderMethods(service: Service, { store, admission, catchUps, a
   );
   service.handle(
     leaveGroups,
-    (body) => {
-      admission.leave(body.groups);
+    (body, _payload, peer) => {
+      admission.leave(body.groups, peer);
       return {};
     },
     byLeader,

@@ -216,7 +216,7 @@ export class LeaderLink {
       const body = { ...own, knownGroups, totalBytes, freeBytes, ...loss };
       const sentMs = this.#platform.clock.nowMs();
       const { body: registration } = await peer.request(registerStore, body, { timeoutMs: registerTimeoutMs });
-      await this.#admission.register(registration);
+      await this.#admission.register(registration, peer);
       if (registration.lossSettled) await this.#store.damageNote.forget();
       if (this.#store.failure === undefined) await this.#learnGroups(registration);
       this.#onGroups();

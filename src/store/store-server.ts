@@ -154,7 +154,8 @@ export class StoreServer {
 
   /** The groups in which it answers clients now, as it knows them; for checkers. */
   answeredGroups(): { readonly store: number; readonly views: readonly GroupView[] } {
-    const views = this.#admission.isServing ? [...this.#store.groups.values()] : [];
+    const isAble = this.#admission.isServing && this.#store.failure === undefined;
+    const views = isAble ? [...this.#store.groups.values()] : [];
     const answered = views.filter((view) => this.#admission.isAnswering(view));
     return { store: this.#admission.storeNumber ?? 0, views: answered };
   }
