@@ -277,17 +277,17 @@ export class SimulatedCluster {
 
   /** All clients; ends when no session is left. Errors: Violation. */
   async unmount(): Promise<void> {
-    const names: string[] = [];
+    const ended = new Set<number>();
     for (const client of this.clients) {
-      const { client: mounted, name } = await client.mount();
-      names.push(name);
+      const { client: mounted } = await client.mount();
+      ended.add(mounted.sessionId);
       await mounted.unmount();
     }
     for (;;) {
       const { sessions } = await this.status();
-      const left = sessions.filter(({ host }) => names.includes(host));
+      const left = sessions.filter(({ session }) => ended.has(session));
       if (left.length > 0) throw new Violation("unmount ends the session", `${left.length} are left`);
-      // Those of clients that were killed while they mounted end when their time is over.
+      // Those of clients that were killed while they mounted, or got no answer when they did, end when their time is over.
       if (sessions.length === 0) return;
       await sleep(this.#admin.clock, adminRetryMs);
     }
