@@ -8,7 +8,7 @@
  *
  * A client that dies in between leaves some of it done, as a write of more than one block may be.
  */
-import { chunkBytes } from "../../namespace/model.ts";
+import { blockBytes, chunkBytes } from "../../namespace/model.ts";
 import type { Allocation } from "../file-system.ts";
 import type { Operation } from "../waits.ts";
 import type { Contents } from "./contents.ts";
@@ -90,7 +90,9 @@ export class Puncher {
     if (to <= from || content.map.get(Math.floor(from / chunkBytes)) === undefined) return;
     const { writer, budget, journal } = this.#contents;
     for (let at = from; at < to; ) {
-      const bytes = zeros.subarray(0, Math.min(zeros.byteLength, to - at));
+      // Each piece but the last ends with a block: one that fails between two pieces leaves no block half zeroed.
+      const end = Math.floor((at + zeros.byteLength) / blockBytes) * blockBytes;
+      const bytes = zeros.subarray(0, Math.min(end, to) - at);
       at += await writer.writeLocked(content, { bytes, killPrivileges: false }, at, operation);
       if (budget.isPressed) await journal.committed(content.node.lastPosition, operation);
       operation.check();
