@@ -24,6 +24,11 @@ export function changesData(operation: FileOperation): operation is DataOperatio
   return ["write", "store", "copyRange", "allocate"].includes(operation.kind);
 }
 
+/** True if it may be told that there is no space. */
+export function takesSpace(operation: FileOperation): boolean {
+  return changesData(operation) || (operation.kind === "setAttributes" && operation.change.size !== undefined);
+}
+
 export function resized(inode: ModelInode, size: number): ModelInode {
   if (size === inode.size) return inode;
   const pieces = overwritten(inode.pieces, size, endOfFile, undefined);

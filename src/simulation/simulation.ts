@@ -29,7 +29,7 @@ import type { FileOperation } from "./file-operation.ts";
 import type { Hooks } from "./hooks.ts";
 import { replicasAtRest } from "./member-changes.ts";
 import { Model } from "./model.ts";
-import { changesData } from "./model-data.ts";
+import { takesSpace } from "./model-data.ts";
 import { owner } from "./model-operations.ts";
 import { type Mount, MountDied } from "./mount.ts";
 import { Operator } from "./operator.ts";
@@ -233,7 +233,7 @@ class Simulation {
     if (this.#faults.diskWasFull(calledUs)) return "mayHaveHappened";
     // Only who writes is told: what was answered is never lost to a full disk.
     if (!this.#options.full || !takesSpace(operation)) return "no";
-    this.#withoutSpace.add(hostOf(mount));
+    this.#withoutSpace.add(mount.name.split("#")[0]!);
     return "mayHaveHappened";
   }
 
@@ -396,12 +396,4 @@ class Simulation {
   #wait(delayMs: number): Promise<void> {
     return new Promise((resolve) => this.#world.scheduler.schedule(delayMs * 1_000, "wait", resolve));
   }
-}
-
-function takesSpace(operation: FileOperation): boolean {
-  return changesData(operation) || (operation.kind === "setAttributes" && operation.change.size !== undefined);
-}
-
-function hostOf(mount: Mount): string {
-  return mount.name.split("#")[0]!;
 }
