@@ -7,8 +7,8 @@ import { mustBeFound, type Search, withClocks, withHandler, withService } from "
 
 /** What shows that a chunk has too few copies, where that was seen. */
 const writing: Search = {
-  ...{ members: true, faults: "all", operations: 300, firstSeed: 7 },
-  more: ["write", "overwrite", "createFile"],
+  ...{ members: true, faults: { storeCrash: 3, isolation: 1 }, operations: 300, firstSeed: 7 },
+  only: { write: 20, overwrite: 20, createFile: 8, open: 10, close: 3, sync: 5 },
 };
 
 test("clients that are told of no rules", () => {
