@@ -19,6 +19,8 @@ export interface DataIdentity {
   readonly roles: readonly string[];
   /** Metadata servers of the cluster that it joined; empty for one that has the metadata itself. */
   readonly leaders: readonly Address[];
+  /** A store was made in it: if its folder is gone, so is what the cluster believes to be there. */
+  readonly hasStore: boolean;
 }
 
 export interface DataDirectory {
@@ -49,7 +51,7 @@ export async function initialiseDataDirectory(
   path: string,
   owner: Pick<DataIdentity, "clusterId" | "roles" | "leaders">,
 ): Promise<DataIdentity> {
-  const identity = { format: dataFormat, serverId: randomId(platform.random), ...owner };
+  const identity = { format: dataFormat, serverId: randomId(platform.random), hasStore: false, ...owner };
   await writeIdentity(platform, path, identity);
   return identity;
 }
@@ -101,8 +103,8 @@ async function readIdentity(disk: Disk, path: string, ours: readonly string[]): 
       },
     );
   }
-  const { format, clusterId, serverId, roles = [], leaders = [] } = value;
-  return { format, clusterId, serverId, roles, leaders };
+  const { format, clusterId, serverId, roles = [], leaders = [], hasStore = false } = value;
+  return { format, clusterId, serverId, roles, leaders, hasStore };
 }
 
 /** A directory with somebody else's files in it must not become a data directory by a typing error. */

@@ -71,7 +71,7 @@ export async function startServer(platform: Platform, options: ServerOptions): P
   try {
     const fresh = directory.identity === undefined;
     const join = (options.join ?? "").split(",").filter(Boolean).map(parseAddress);
-    const identity = await identify(platform, directory, join, options.roles);
+    let identity = await identify(platform, directory, join, options.roles);
     const leaders = join.length > 0 ? join : identity.leaders;
     const service = new Service();
     let stopRequested: (reason: string) => void = () => {};
@@ -109,6 +109,12 @@ export async function startServer(platform: Platform, options: ServerOptions): P
     const storeLeaders = identity.roles.includes("metadata") ? [address, ...leaders] : leaders;
     if (identity.roles.includes("store")) {
       if (fresh) await recordProbe(platform, directory.path);
+      const hadStore = identity.hasStore;
+      // Before there is one: a crash in between makes a loss of nothing out of it.
+      if (!hadStore) {
+        identity = { ...identity, hasStore: true };
+        await writeIdentity(platform, directory.path, identity);
+      }
       const started = await StoreServer.start(platform, {
         directory: `${directory.path}/store`,
         ...ids,
@@ -118,6 +124,7 @@ export async function startServer(platform: Platform, options: ServerOptions): P
         pid: thisProcess.pid,
         roles: identity.roles,
         acceptLoss: options.acceptLoss,
+        mustExist: hadStore,
         labels: options.label,
         ...(options.healRate !== undefined && { healBytesPerSecond: options.healRate }),
         ...(options.scrubRate !== undefined && { scrubBytesPerSecond: options.scrubRate }),
@@ -284,10 +291,18 @@ async function listenAt(
     return await listenPeers(platform, address, { identity, service });
   } catch (error) {
     if (!(error instanceof NetworkError)) throw error;
-    const reason = error.code === "EADDRINUSE" ? "another program listens there" : error.code;
-    throw new BrineError("busy", `cannot listen on ${address}: ${reason}`, {
-      advice: "choose another port with --listen",
-      cause: error,
-    });
+    const isForeign = error.code === "EADDRNOTAVAIL";
+    const reasons: Record<string, string> = {
+      EADDRINUSE: "another program listens there",
+      EADDRNOTAVAIL: "this machine doesn't have that address",
+    };
+    throw new BrineError(
+      isForeign ? "invalid" : "busy",
+      `cannot listen on ${address}: ${reasons[error.code] ?? error.code}`,
+      {
+        advice: isForeign ? "give --listen one of its own (ip addr)" : "choose another port with --listen",
+        cause: error,
+      },
+    );
   }
 }

@@ -4,7 +4,8 @@
  *     possible    the log's last commit was not whole at a start: it was never acknowledged, or it rotted. A member that has
  *                 all of it may know more, so this one compares itself with it before it is read.
  *     certain     log or index were damaged, and the index was built again from what is left of the segments. What was
- *                 acknowledged may be missing, and what was deleted may be back: the group's other members know.
+ *                 acknowledged may be missing, and what was deleted may be back: the group's other members know. The same if
+ *                 all of the directory is gone.
  *
  * The file is written before anything that would hide the damage (a commit that is dropped, a new index), so a crash in
  * between doesn't make the store forget. It goes when the leader has answered: by then the store is in sync only in groups
@@ -83,6 +84,15 @@ export class DamageNote {
     await this.#platform.disk.remove(pathOf(this.#directory));
     await this.#platform.disk.syncDirectory(this.#directory);
   }
+}
+
+/** A directory that has to be there and is empty: the note is made before the store is, which would hide it. Errors: DiskError. */
+export async function noteIfGone(platform: Platform, directory: string): Promise<void> {
+  if ((await platform.disk.list(directory)).length > 0) return;
+  await platform.disk.makeDirectory(directory);
+  const reason = `everything is gone from ${directory}`;
+  platform.logger.for("store").error("damaged: the store's directory is gone, it begins anew", { directory });
+  await (await DamageNote.read(platform, directory)).note({ loss: "certain", rebuild: false, reason });
 }
 
 function pathOf(directory: string): string {

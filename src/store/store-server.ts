@@ -12,7 +12,7 @@ import { Service } from "../wire/service.ts";
 import { AbandonedGroups } from "./abandoned-groups.ts";
 import { Admission } from "./admission.ts";
 import { CatchUps } from "./catch-up.ts";
-import type { Damage } from "./damage.ts";
+import { type Damage, noteIfGone } from "./damage.ts";
 import { registerHandlers } from "./handlers.ts";
 import { LeaderLink } from "./leader-link.ts";
 import { defaultHealBytesPerSecond, Pace } from "./pace.ts";
@@ -56,6 +56,8 @@ export interface StoreServerOptions {
   readonly segmentBytes?: number;
   /** Serve what is left where it has lost data of the only copy (damage.ts). Default: no. */
   readonly acceptLoss?: boolean;
+  /** It was there before: an empty directory has lost everything (damage.ts). Default: no. */
+  readonly mustExist?: boolean;
   /** Serves what the leader asks over the store's own connection. Default: a new one. */
   readonly linkService?: Service;
 }
@@ -76,9 +78,10 @@ export class StoreServer {
    * Errors: diskFailed, versionMismatch.
    */
   static async start(platform: Platform, options: StoreServerOptions): Promise<StoreServer> {
-    const { directory, segmentBytes } = options;
+    const { directory, segmentBytes, mustExist = false } = options;
     const disk = new WatchedDisk(platform.disk, platform.clock);
     const watched = { ...platform, disk };
+    if (mustExist) await noteIfGone(watched, directory);
     const store = await Store.open(watched, { directory, ...(segmentBytes !== undefined && { segmentBytes }) });
     try {
       return new StoreServer(watched, options, store, await readLeaderTerm(watched, directory));

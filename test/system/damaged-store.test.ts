@@ -1,9 +1,9 @@
-/** A store's index is damaged while its server is off: it comes back by itself, heals, and then serves alone. */
+/** A store's index is damaged, or its folder deleted, while its server is off: it comes back by itself, heals, and then serves alone. */
 import { strict as assert } from "node:assert";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { Cluster, waitFor, whyNoMount } from "./cluster.ts";
+import { Cluster, runBrine, waitFor, whyNoMount } from "./cluster.ts";
 
 const skip = whyNoMount() ?? false;
 const content = (number: number) => Buffer.alloc(20_000 + number, `file ${number} `);
@@ -32,6 +32,25 @@ test("a store with a damaged index comes back and heals from the other", { skip 
   for (let number = 0; number < 50; number++) {
     if (number % 5 === 0) continue;
     assert.ok(readFileSync(join(point, `f${number}`)).equals(content(number)), `f${number}`);
+  }
+});
+
+test("a store whose folder was deleted says so, and heals from the other", { skip }, async (context) => {
+  const cluster = await Cluster.start(context, { servers: 3, metadataAlone: true });
+  const { point } = await cluster.mount("mnt");
+  for (let number = 0; number < 20; number++)
+    writeFileSync(join(point, `f${number}`), content(number), { flush: true });
+  await cluster.stopServer(1);
+  rmSync(join(cluster.data(1), "store"), { recursive: true });
+  await cluster.startServer(1);
+  assert.match(cluster.servers[1]!.log(), /the store's directory is gone/);
+  await cluster.waitInSync();
+  const checked = await runBrine(["check", cluster.addresses[0]!]);
+  assert.equal(checked.code, 0, checked.stdout);
+  await cluster.killServer(2);
+  const other = await cluster.mount("other");
+  for (let number = 0; number < 20; number++) {
+    assert.ok(readFileSync(join(other.point, `f${number}`)).equals(content(number)), `f${number}`);
   }
 });
 
