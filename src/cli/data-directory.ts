@@ -21,6 +21,8 @@ export interface DataIdentity {
   readonly leaders: readonly Address[];
   /** A store was made in it: if its folder is gone, so is what the cluster believes to be there. */
   readonly hasStore: boolean;
+  /** The same of the metadata: a server without it must not begin anew as this cluster. */
+  readonly hasMetadata: boolean;
 }
 
 export interface DataDirectory {
@@ -51,7 +53,8 @@ export async function initialiseDataDirectory(
   path: string,
   owner: Pick<DataIdentity, "clusterId" | "roles" | "leaders">,
 ): Promise<DataIdentity> {
-  const identity = { format: dataFormat, serverId: randomId(platform.random), hasStore: false, ...owner };
+  const made = { hasStore: false, hasMetadata: false };
+  const identity = { format: dataFormat, serverId: randomId(platform.random), ...made, ...owner };
   await writeIdentity(platform, path, identity);
   return identity;
 }
@@ -103,8 +106,9 @@ async function readIdentity(disk: Disk, path: string, ours: readonly string[]): 
       },
     );
   }
-  const { format, clusterId, serverId, roles = [], leaders = [], hasStore = false } = value;
-  return { format, clusterId, serverId, roles, leaders, hasStore };
+  const { format, clusterId, serverId, roles = [], leaders = [] } = value;
+  const { hasStore = false, hasMetadata = false } = value;
+  return { format, clusterId, serverId, roles, leaders, hasStore, hasMetadata };
 }
 
 /** A directory with somebody else's files in it must not become a data directory by a typing error. */

@@ -16,7 +16,7 @@ import { DiskError, type DiskFile } from "../platform/disk.ts";
 import type { Platform } from "../platform/platform.ts";
 import { absolutePath, print } from "../platform/processes.ts";
 import { realPlatform } from "../platform/real.ts";
-import { type DataDirectory, initialiseDataDirectory, openDataDirectory } from "./data-directory.ts";
+import { type DataDirectory, initialiseDataDirectory, openDataDirectory, writeIdentity } from "./data-directory.ts";
 import { type BackupHead, readBackup } from "./metadata-backup.ts";
 import { parseRoles } from "./roles.ts";
 
@@ -77,6 +77,9 @@ async function restore(
       if (directory.identity === undefined) {
         const owner = { clusterId: head.clusterId, roles, leaders: [] };
         await initialiseDataDirectory(platform, data, owner);
+      } else {
+        // It leads: it must not look for a leader of former times, to be its copy.
+        await writeIdentity(platform, data, { ...directory.identity, leaders: [] });
       }
       return { head, rows };
     } finally {

@@ -96,6 +96,7 @@ export async function startServer(platform: Platform, options: ServerOptions): P
         address,
         pid: thisProcess.pid,
         createCluster: fresh && leaders.length === 0,
+        mustExist: identity.hasMetadata,
         ...(options.rebuildAfter !== undefined && { timeouts: { rebuildAfterMs: options.rebuildAfter } }),
         voter,
         leaders,
@@ -106,15 +107,11 @@ export async function startServer(platform: Platform, options: ServerOptions): P
       role.register(service);
       metadata = role;
     }
+    const hadStore = identity.hasStore;
+    identity = await markMade(platform, directory.path, identity);
     const storeLeaders = identity.roles.includes("metadata") ? [address, ...leaders] : leaders;
     if (identity.roles.includes("store")) {
       if (fresh) await recordProbe(platform, directory.path);
-      const hadStore = identity.hasStore;
-      // Before there is one: a crash in between makes a loss of nothing out of it.
-      if (!hadStore) {
-        identity = { ...identity, hasStore: true };
-        await writeIdentity(platform, directory.path, identity);
-      }
       const started = await StoreServer.start(platform, {
         directory: `${directory.path}/store`,
         ...ids,
@@ -162,6 +159,18 @@ export async function startServer(platform: Platform, options: ServerOptions): P
     await stop();
     throw error;
   }
+}
+
+/**
+ * From now on a folder that is gone is a loss. The metadata is there, and has served nobody yet; the store is made next: a crash
+ * in between is the loss of nothing.
+ */
+async function markMade(platform: Platform, path: string, identity: DataIdentity): Promise<DataIdentity> {
+  const [hasMetadata, hasStore] = [identity.roles.includes("metadata"), identity.roles.includes("store")];
+  if (identity.hasMetadata === hasMetadata && identity.hasStore === hasStore) return identity;
+  const marked = { ...identity, hasMetadata, hasStore };
+  await writeIdentity(platform, path, marked);
+  return marked;
 }
 
 /** What the disk does is measured once, in short, and kept for whoever asks later why a store is slow. */

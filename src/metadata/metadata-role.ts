@@ -35,6 +35,8 @@ export interface MetadataRoleOptions extends Omit<MetadataServerOptions, "ledger
   /** Of the cluster whose ledger it is to keep a copy of; empty for the cluster's first server. */
   readonly leaders: readonly Address[];
   readonly rule: LedgerRule;
+  /** It was there before: without its directory it neither leads nor is a copy that counts. Default: no. */
+  readonly mustExist?: boolean;
   /** The role has ended by itself: the process should, too, and be started again. */
   readonly onEnd: (error: BrineError) => void;
 }
@@ -73,6 +75,9 @@ export class MetadataRole {
   static async start(platform: Platform, options: MetadataRoleOptions): Promise<MetadataRole> {
     const role = new MetadataRole(platform, options);
     const { configuration } = options.voter.ballot;
+    if (options.mustExist === true && !(configuration === undefined && options.leaders.length > 0)) {
+      await checkThere(platform, options.directory);
+    }
     if (configuration === undefined && options.leaders.length === 0) {
       await role.#lead(await role.#openFile(), undefined);
     } else if (configuration === undefined) {
@@ -128,9 +133,12 @@ export class MetadataRole {
         "the metadata server is starting, or waits for its copy or witness to answer",
       );
     }
-    const { configuration } = this.#options.voter.ballot;
+    const { address, voter } = this.#options;
+    const { configuration } = voter.ballot;
     const leader = configuration?.copies.find(({ serverId }) => serverId === configuration.inStep[0])?.address;
-    return new BrineError("notLeader", `this server keeps the second copy of the ledger; ${leader ?? "another"} leads`);
+    return new BrineError("notLeader", `${address} keeps the second copy of the ledger; ${leader ?? "another"} leads`, {
+      advice: `ask that one; if it is lost: brine ledger promote ${address}`,
+    });
   }
 
   #inBackground(work: () => Promise<void>): void {
@@ -340,6 +348,15 @@ export class MetadataRole {
       throw error;
     }
   }
+}
+
+/** An empty ledger would lead, and have the stores give up what it doesn't know. Error: diskFailed. */
+async function checkThere({ disk }: Platform, directory: string): Promise<void> {
+  if ((await disk.list(directory)).length > 0) return;
+  throw new BrineError("diskFailed", `the metadata is gone: ${directory} is empty or missing`, {
+    advice:
+      "bring it back; or have the server with the other copy lead (brine ledger promote), remove the file ballot here and start with --join; or, without a copy, brine restore-metadata",
+  });
 }
 
 function reasonOf(error: unknown): BrineError {

@@ -19,6 +19,9 @@ test("a server whose metadata was lost goes on from a backup, with its store", {
   await cluster.stopServer(0);
 
   rmSync(join(cluster.data(0), "metadata"), { recursive: true });
+  // Whoever starts it without a restore has not lost the stores' chunks, too.
+  const early = await runBrine(["server", "--data", cluster.data(0), "--listen", leader]);
+  assert.deepEqual([early.code, /metadata is gone.*restore-metadata/.test(early.stderr)], [1, true], early.stderr);
   const restored = await runBrine(["restore-metadata", file, "--data", cluster.data(0)]);
   assert.equal(restored.code, 0, restored.stderr);
   await cluster.startServer(0);
