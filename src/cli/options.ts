@@ -16,11 +16,21 @@ export function jsonOption(): Option {
   return new Option("--json", "print JSON for scripts").default(false);
 }
 
+const clusterDefault = "$BRINE_CLUSTER, else ./brine-data";
+
+/** Of a command that finds its cluster as findCluster in running.ts does. */
+export function dataOption(standard = clusterDefault): Option {
+  return new Option(
+    "--data <directory>",
+    `data directory of a cluster or server on this machine (default: ${standard})`,
+  );
+}
+
 /** `--data DIR` or an address: which cluster is meant (see findCluster in running.ts). */
-export function withCluster(command: Command): Command {
+export function withCluster(command: Command, standard = clusterDefault): Command {
   return command
-    .argument("[address]", "HOST:PORT of a metadata server")
-    .option("--data <directory>", "data directory of a cluster or server on this machine (default: ./brine-data)");
+    .argument("[address]", "HOST:PORT[,HOST:PORT…] of the metadata server, or of both")
+    .addOption(dataOption(standard));
 }
 
 export interface LogOptions {
@@ -54,6 +64,11 @@ export function parseAddress(text: string): Address {
   return `${match[1]}:${port}`;
 }
 
+/** HOST:PORT[,HOST:PORT…]. Error: invalid. */
+export function parseAddresses(text: string): Address[] {
+  return text.split(",").map(parseAddress);
+}
+
 /** HOST:PORT[,HOST:PORT…]/VOLUME */
 export function parseSource(text: string): { addresses: Address[]; volume: string } {
   const slash = text.indexOf("/");
@@ -61,7 +76,7 @@ export function parseSource(text: string): { addresses: Address[]; volume: strin
   if (slash <= 0 || volume === "" || volume.includes("/")) {
     throw new BrineError("invalid", `"${text}" names no volume`, { advice: "write it as HOST:PORT/VOLUME" });
   }
-  return { addresses: text.slice(0, slash).split(",").map(parseAddress), volume };
+  return { addresses: parseAddresses(text.slice(0, slash)), volume };
 }
 
 /** Only this machine can reach such an address. */

@@ -1,12 +1,28 @@
 /** What people and scripts see: tables, JSON, errors with advice, exit codes. */
 import { BrineError } from "../errors/brine-error.ts";
+import { DiskError } from "../platform/disk.ts";
 import { print, printError } from "../platform/processes.ts";
 
 /** Part of the interface; see `brine --help`. */
 export const exitCodes = { done: 0, failed: 1, usage: 2, notThere: 3 } as const;
 
+/** Of a file or directory that somebody named. */
+const diskAdvice: Record<string, string> = {
+  ENOENT: "there is no such directory",
+  ENOTDIR: "a part of the path is no directory",
+  EISDIR: "it is a directory",
+  EACCES: "not permitted to this user",
+  EPERM: "not permitted to this user",
+  EROFS: "the file system is mounted read-only",
+  ENOSPC: "the disk is full: make room on it",
+};
+
 /** Prints an error in one line, with its advice, and returns the exit code that belongs to it. */
 export function reportError(error: unknown): number {
+  if (error instanceof DiskError) {
+    printError(`brine: ${error.message}: ${diskAdvice[error.code] ?? "see the kernel's log (dmesg)"}`);
+    return exitCodes.failed;
+  }
   if (!(error instanceof BrineError)) {
     printError(`brine: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
     return exitCodes.failed;

@@ -69,7 +69,7 @@ function setCommand(): Command {
         const { platform, addresses } = await findCluster(address, options);
         await askLeader(platform, addresses, setQuota, { ...subject, limits: { bytes, inodes }, ends: false });
         if (subject.kind === "tree" && options.wait) await waitCounted(platform, addresses, subject);
-        print(`${what}: ${limitsText({ bytes, inodes })}`);
+        print(`${whatText(what, options)}: ${limitsText({ bytes, inodes })}`);
       },
     );
 }
@@ -82,7 +82,7 @@ function removeCommand(): Command {
       const subject = subjectOf(what, options);
       const { platform, addresses } = await findCluster(address, options);
       await askLeader(platform, addresses, setQuota, { ...subject, limits: noLimits, ends: true });
-      print(`${what}: no limits any more`);
+      print(`${whatText(what, options)}: no limits any more`);
     });
 }
 
@@ -139,6 +139,11 @@ function subjectOf(what: string, { user, group }: SubjectOptions): Subject {
   }
   const isWhole = path.split("/").every((name) => name === "" || name === ".");
   return { volume, kind: isWhole ? "volume" : "tree", id: 0, path: isWhole ? "" : path };
+}
+
+/** As `brine quota list` has it: `home:/projects/x`, `home user alice`. */
+function whatText(what: string, { user, group }: SubjectOptions): string {
+  return user !== undefined ? `${what} user ${user}` : group !== undefined ? `${what} group ${group}` : what;
 }
 
 function idOf(kind: "user" | "group", owner: string): number {

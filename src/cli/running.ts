@@ -10,7 +10,7 @@ import type { Platform } from "../platform/platform.ts";
 import { absolutePath, isRunning, print, processStart, thisProcess } from "../platform/processes.ts";
 import { realPlatform } from "../platform/real.ts";
 import { readJson, writeJson } from "./json-file.ts";
-import { parseAddress } from "./options.ts";
+import { parseAddresses } from "./options.ts";
 
 export interface Running {
   readonly pid: number;
@@ -40,7 +40,7 @@ export async function readRunning(disk: Disk, directory: string): Promise<Runnin
   return running !== undefined && isRunning(running.pid, running.start) ? running : undefined;
 }
 
-/** Where a quickstart keeps its data unless told otherwise, and so the cluster that is meant if none is named. */
+/** Where a quickstart keeps its data unless told otherwise, and so the cluster that is meant if nothing names one. */
 export const defaultData = "./brine-data";
 
 /** Of commands that `withCluster` made. */
@@ -49,8 +49,8 @@ export interface ClusterOptions {
 }
 
 /**
- * The servers of the cluster that the command line means, by an address or by what runs in `--data DIR`, and this machine to ask
- * them from. Errors: invalid, notFound.
+ * The servers of the cluster that the command line means, and this machine to ask them from: by addresses, by what runs in
+ * `--data DIR`, by the environment's BRINE_CLUSTER, or else by what runs in ./brine-data. Errors: invalid, notFound.
  *
  * @param logLevel least important log lines to show
  */
@@ -60,8 +60,9 @@ export async function findCluster(
   logLevel: LogLevel = "warn",
 ): Promise<{ platform: Platform; addresses: readonly Address[] }> {
   const platform = realPlatform({ logLevel, logTo: print });
-  if (address === undefined) return { platform, addresses: (await requireRunning(platform.disk, options)).addresses };
-  if (options.data === undefined) return { platform, addresses: [parseAddress(address)] };
+  const named = address ?? (options.data === undefined ? thisProcess.cluster : undefined);
+  if (named === undefined) return { platform, addresses: (await requireRunning(platform.disk, options)).addresses };
+  if (options.data === undefined) return { platform, addresses: parseAddresses(named) };
   throw new BrineError("invalid", `both ${address} and --data ${options.data} are given`, {
     advice: "give one of them",
   });
@@ -73,6 +74,6 @@ export async function requireRunning(disk: Disk, options: ClusterOptions): Promi
   const running = await readRunning(disk, absolutePath(data));
   if (running !== undefined) return running;
   throw new BrineError("notFound", `no brinefs is running from ${absolutePath(data)}`, {
-    advice: `start it with "brine quickstart --data ${data}", or name the cluster with --data DIR or HOST:PORT`,
+    advice: `start it with "brine quickstart --data ${data}", or name the cluster: HOST:PORT, --data DIR, or BRINE_CLUSTER=HOST:PORT in the environment`,
   });
 }

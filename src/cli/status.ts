@@ -7,7 +7,7 @@ import { AdminConnection } from "./admin.ts";
 import { jsonOption, withCluster } from "./options.ts";
 import { printJson, printTable, sizeText } from "./output.ts";
 import { type ClusterOptions, findCluster } from "./running.ts";
-import { stateText } from "./store.ts";
+import { spaceCells, stateText } from "./store.ts";
 
 const watchMs = 1_000;
 const barCells = 30;
@@ -78,7 +78,7 @@ function printStatus(status: ClusterStatus): void {
       server.address,
       stateText(server),
       server.roles.join(","),
-      String(server.pid),
+      server.pid === 0 ? "-" : String(server.pid),
       ...(server.store === 0 ? ["", "", "", ""] : storeCells(server)),
     ]),
   ]);
@@ -126,8 +126,7 @@ function storeCells(server: ServerStatus): string[] {
     [server.groupsBehind, "behind"],
   ] as const;
   return [
-    sizeText(server.freeBytes),
-    sizeText(server.totalBytes),
+    ...spaceCells(server),
     copies
       .filter(([count]) => count > 0)
       .map(([count, state]) => `${count} ${state}`)

@@ -10,7 +10,7 @@ import { parseAddress, wholeNumber, withCluster } from "./options.ts";
 import { defaultData, requireRunning } from "./running.ts";
 
 export function stopCommand(): Command {
-  return withCluster(new Command("stop"))
+  return withCluster(new Command("stop"), defaultData)
     .description("Stop a quickstart (unmounts, then stops its servers) or a server.")
     .option("--timeout <seconds>", "give up waiting after this long", wholeNumber(1, 86_400), 60)
     .addHelpText("after", "\nExample:\n  brine stop --data ./brine-data")

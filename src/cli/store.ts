@@ -9,7 +9,7 @@ import { print } from "../platform/processes.ts";
 import { changeStore, readStatus, type ServerStatus, type StoreChange } from "../wire/catalogue/admin.ts";
 import { labelStore } from "../wire/catalogue/placement.ts";
 import { AdminConnection, askLeader } from "./admin.ts";
-import { addLabel, jsonOption, withCluster } from "./options.ts";
+import { addLabel, dataOption, jsonOption, withCluster } from "./options.ts";
 import { printJson, printTable, sizeText } from "./output.ts";
 import { Progress } from "./progress.ts";
 import { type ClusterOptions, findCluster } from "./running.ts";
@@ -41,17 +41,22 @@ function listCommand(): Command {
 }
 
 function cellsOf(server: ServerStatus): string[] {
-  const { store, address, status, freeBytes, totalBytes, groupsInSync } = server;
+  const { store, address, status, groupsInSync } = server;
   const unfinished = server.groupsCatchingUp + server.groupsBehind;
   const copies = unfinished === 0 ? `${groupsInSync}` : `${groupsInSync}, ${unfinished} not in sync`;
   const labels = labelsText(server.labels);
-  return [String(store), address, stateText(server), status, sizeText(freeBytes), sizeText(totalBytes), copies, labels];
+  return [String(store), address, stateText(server), status, ...spaceCells(server), copies, labels];
 }
 
 /** Of a store for people: what it is, and what an operator says of it. */
 export function stateText({ state, isSlow, isCalledSlow }: ServerStatus): string {
   const measured = isSlow ? "slow" : state;
   return isCalledSlow ? `${measured}, called slow` : measured;
+}
+
+/** FREE and OF; a leader hasn't heard yet from a store that was away when it took over. */
+export function spaceCells({ freeBytes, totalBytes }: ServerStatus): [string, string] {
+  return totalBytes === 0 ? ["-", "-"] : [sizeText(freeBytes), sizeText(totalBytes)];
 }
 
 function addCommand(): Command {
@@ -101,7 +106,7 @@ function labelCommand(): Command {
       "<key=value...>",
       "labels to set; KEY= takes one away. Behind them, perhaps, HOST:PORT of a metadata server",
     )
-    .option("--data <directory>", "data directory of a cluster or server on this machine (default: ./brine-data)")
+    .addOption(dataOption())
     .description(
       "Set labels of a store while it runs. They stay until its server is started with others. Copies move to where they belong.",
     )

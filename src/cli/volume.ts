@@ -59,7 +59,7 @@ function createCommand(): Command {
         mode: 0o755,
       });
       if (options.json) printJson(volume);
-      else print(`volume ${name} is ready: mount it with "brine mount ${addresses[0]}/${name} DIRECTORY"`);
+      else print(`volume ${name} is ready: mount it with "brine mount ${addresses.join(",")}/${name} DIRECTORY"`);
     });
 }
 
@@ -149,12 +149,16 @@ async function setVolume(
     const change = { kind: "failureDomain", key } as const;
     await askLeader(platform, addresses, changeRules, { volume: name, change });
   }
-  const copies = replicas === undefined ? "" : ` gets ${replicas} copies`;
-  const minimum = inSyncMin === undefined ? "" : ` takes writes with ${inSyncMin} copies in sync or more`;
+  const copies = replicas === undefined ? "" : ` gets ${copiesText(replicas)}`;
+  const minimum = inSyncMin === undefined ? "" : ` takes writes with ${copiesText(inSyncMin)} in sync or more`;
   const domain = key === undefined ? "" : ` keeps copies apart by ${key}`;
   const changes = [copies, minimum, domain].filter(Boolean).join(" and");
   const far = copies === "" && domain === "" ? "" : '; "brine status --watch" shows how far it is';
   print(`volume ${name}${changes}${far}`);
+}
+
+function copiesText(count: number): string {
+  return count === 1 ? "1 copy" : `${count} copies`;
 }
 
 function deleteCommand(): Command {

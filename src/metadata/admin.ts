@@ -1,7 +1,7 @@
 /** What administrators ask: the cluster's state, and volumes. */
 import { BrineError } from "../errors/brine-error.ts";
 import { errno } from "../errors/errno.ts";
-import { fewestCopies } from "../namespace/in-sync-min.ts";
+import { fewestCopies, inSyncCount } from "../namespace/in-sync-min.ts";
 import { defaultFailureDomain, type VolumeRecord } from "../namespace/model.ts";
 import { minimumProblems } from "../placement/below-minimum.ts";
 import { stays } from "../placement/plan-moves.ts";
@@ -203,6 +203,12 @@ export class Admin {
     };
   }
 
+  #groupsWithLastCopyAt(store: number): number {
+    return this.#parts.leader.namespace.groups().filter((group) => {
+      return inSyncCount(group) === 1 && group.members.some((one) => one.store === store && one.state === "inSync");
+    }).length;
+  }
+
   #recordOf(store: number): Pick<ServerStatus, "status" | "labels" | "isCalledSlow"> {
     const { status, labels, isCalledSlow } = this.#parts.leader.namespace.stores().find((one) => one.store === store)!;
     return { status, labels, isCalledSlow };
@@ -254,7 +260,11 @@ export class Admin {
     const { groupsCatchingUp, groupsBehind, state: condition, isSlow } = this.#storeStatus(state);
     const who = `Store ${store} (${address})`;
     const problems: string[] = [];
-    const behind = groupsBehind > 0 ? `: ${groupsBehind} groups have one copy less` : "";
+    const less = groupsBehind > 0 ? `${groupsBehind} groups have one copy less` : "";
+    const last = this.#groupsWithLastCopyAt(store);
+    const gone = last > 0 ? `it has the last good copy of ${last} groups, who uses them waits` : "";
+    const effects = [less, gone].filter(Boolean).join("; ");
+    const behind = effects === "" ? "" : `: ${effects}`;
     if (failure !== undefined) {
       problems.push(
         `${who} has a failed disk (${failure})${behind}. Replace the disk and start the server on an empty directory.`,

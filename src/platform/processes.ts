@@ -27,6 +27,8 @@ export const thisProcess = {
   groups: (process.getgroups?.() ?? []) as readonly number[],
   host: hostname(),
   arguments: process.argv as readonly string[],
+  /** Addresses of the cluster that its user works with, as text; undefined if the environment names none. */
+  cluster: process.env.BRINE_CLUSTER || undefined,
   /** Columns of the terminal, or undefined where the output is not one. */
   get terminalColumns(): number | undefined {
     return process.stdout.isTTY ? process.stdout.columns : undefined;

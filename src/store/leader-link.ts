@@ -195,9 +195,14 @@ export class LeaderLink {
 
   /** The same reason is said once, not at each try. */
   #logNotRegistered(leader: Address, error: unknown): void {
-    const reason = messageOf(error);
-    const isNews = reason !== this.#lastReason && !hasCode(error, "notLeader", "unreachable");
-    this.#lastReason = reason;
+    const isRoutine = hasCode(error, "notLeader", "unreachable");
+    const reason =
+      error instanceof BrineError && error.advice !== undefined
+        ? `${error.message}: ${error.advice}`
+        : messageOf(error);
+    const isNews = reason !== this.#lastReason && !isRoutine;
+    // Of two servers that are asked in turn, the one that doesn't lead must not make the other's reason news again.
+    if (!isRoutine) this.#lastReason = reason;
     this.#logger[isNews ? "warn" : "debug"]("not registered", { leader, reason });
   }
 

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
-import { type BrineErrorCode, hasCode } from "../errors/brine-error.ts";
+import { BrineError, type BrineErrorCode, hasCode } from "../errors/brine-error.ts";
+import { realPlatform } from "../platform/real.ts";
+import { registerStore } from "../wire/catalogue/registration.ts";
 import {
   catchUp,
   cloneChunk,
@@ -11,8 +13,19 @@ import {
   reportBad,
   setGroups,
 } from "../wire/catalogue/store.ts";
+import { listenPeers } from "../wire/listen.ts";
+import { Service } from "../wire/service.ts";
 import { blocksOf } from "./testing/blocks.ts";
-import { readFrom, TestCluster, type TestStore, testGroup, timeoutMs, until, writeTo } from "./testing/cluster.ts";
+import {
+  clusterId,
+  readFrom,
+  TestCluster,
+  type TestStore,
+  testGroup,
+  timeoutMs,
+  until,
+  writeTo,
+} from "./testing/cluster.ts";
 
 const chunk = testGroup * 2 ** 40 + 5;
 
@@ -311,6 +324,33 @@ test("a leader whose term is below that of another one is not believed, also aft
   assert.equal(cluster.heartbeats.length, 0);
   await replaceLeader(6);
   await until("a heartbeat to the new leader", () => cluster.heartbeats.length > 0);
+});
+
+test("why a leader refuses the store is said once with what to do, though it asks others in between", async (context) => {
+  const cluster = new TestCluster();
+  context.after(() => cluster.stop());
+  const tries = { refused: 0, referred: 0 };
+  const listen = async (count: "refused" | "referred", error: BrineError) => {
+    const service = new Service().handle(registerStore, () => {
+      tries[count]++;
+      throw error;
+    });
+    const platform = realPlatform({ logLevel: "error", logTo: () => {} });
+    const identity = () => ({ clusterId, serverId: count, term: 1 });
+    const listener = await listenPeers(platform, "127.0.0.1:0", { identity, service });
+    context.after(() => listener.close());
+    return listener.address;
+  };
+  const advice = "start it on an empty directory";
+  const leaders = [
+    await listen("refused", new BrineError("refused", "the store was removed", { advice })),
+    await listen("referred", new BrineError("notLeader", "another one leads")),
+  ];
+  const store = await cluster.startStore(1, leaders);
+  await until("some tries", () => tries.refused >= 3 && tries.referred >= 3);
+  const told = store.lines.filter((line) => line.includes(" warn ") && line.includes("not registered"));
+  assert.equal(told.length, 1, told.join("\n"));
+  assert.match(told[0]!, /the store was removed: start it on an empty directory/);
 });
 
 test("a chunk that is deleted here, and not yet at the source, is not copied from there", async (context) => {

@@ -49,10 +49,10 @@ function unreachable(address: Address, error: unknown): unknown {
   if (!(error instanceof NetworkError)) return error;
   const advice =
     error.code === "ECONNREFUSED"
-      ? "Nothing listens there: start the server (`brine server`), or check host and port."
+      ? "nothing listens there: start the server (brine server), or check host and port"
       : error.code === "EINVAL"
-        ? "Addresses are HOST:PORT, IPv6 hosts in brackets."
-        : "Check host, port, firewall and network between the machines.";
+        ? "addresses are HOST:PORT, IPv6 hosts in brackets"
+        : "check host, port, firewall and network between the machines";
   return new BrineError("unreachable", `${address} can't be reached: ${error.code}`, { advice, cause: error });
 }
 
@@ -130,7 +130,7 @@ class Greeting implements LinkReceiver {
       code === "protocol"
         ? `${this.#address} does not speak the protocol of brinefs: ${reason}`
         : `the connection to ${this.#address} ended before the hello was answered: ${reason}`;
-    const advice = "Check host and port: something else may listen there. If it is a brinefs server, see its log.";
+    const advice = "check host and port, something else may listen there; if it is a brinefs server, see its log";
     this.#reject(new BrineError(code, message, { advice }));
   }
 

@@ -61,8 +61,8 @@ export class Service {
   find(methodId: number, peer: Peer): Registration {
     const registration = this.#registrations.get(methodId);
     if (registration === undefined) {
-      throw new BrineError("refused", `method ${methodId} is not answered by this process`, {
-        advice: "Ask a server that has the role: `brine status` shows which ones there are.",
+      throw new BrineError("refused", `request ${methodId} is not answered by a server of this role`, {
+        advice: "ask one with the role metadata: the one that this server has joined",
       });
     }
     const { roles, method } = registration;

@@ -41,13 +41,17 @@ export async function standForLeader(platform: Platform, voter: Voter, options: 
     if (outcome.kind !== "again") return outcome;
     if (outcome.reason !== reason) log.warn("not leading yet", { reason: outcome.reason });
     ({ reason } = outcome);
-    if (platform.clock.nowMs() >= deadlineMs) throw new BrineError("busy", reason, { advice: adviceFor(options) });
+    if (platform.clock.nowMs() >= deadlineMs)
+      throw new BrineError("busy", reason, { advice: adviceFor(reason, options) });
     await sleep(platform.clock, Math.min(outcome.waitMs, voter.timeouts.renewMs));
   }
 }
 
-function adviceFor({ oldLeaderIsOff }: StandOptions): string {
+const stillServing = "the old leader may still be serving";
+
+function adviceFor(reason: string, { oldLeaderIsOff }: StandOptions): string {
   if (oldLeaderIsOff) return "stop the old leader's server first";
+  if (reason === stillServing) return "if it does (ask it: brine status), stop its server first to hand over";
   return "if the old leader's machine is off and stays off, say --old-leader-is-off";
 }
 
@@ -73,7 +77,7 @@ async function standOnce(platform: Platform, voter: Voter, options: StandOptions
     const reason = `of the servers that vote on the leader too few answer (silent: ${silent.join(", ") || "none"})`;
     return { kind: "again", reason, waitMs: timeouts.retryMs * 5 };
   }
-  if (waitMs > 0) return { kind: "again", reason: "the old leader may still be serving", waitMs };
+  if (waitMs > 0) return { kind: "again", reason: stillServing, waitMs };
   const terms = [...asked.values()].map(({ term }) => term);
   const term = nextTerm(known, serverId, Math.max(voter.ballot.term, known.term, ...terms));
   const claims = await claimAll(platform, voter, options, others, term);
