@@ -21,6 +21,7 @@
  */
 import { BrineError } from "../errors/brine-error.ts";
 import type { SessionRecord, VolumeRecord } from "../namespace/model.ts";
+import { isFromBeforeRestore } from "../namespace/restored.ts";
 import { isSameAddress } from "../platform/address.ts";
 import { closedByPeer } from "../platform/network.ts";
 import type { HeldLock } from "../wire/catalogue/locks.ts";
@@ -124,9 +125,14 @@ export class Sessions {
   /** Takes over the sessions of the state, and begins to watch. */
   start(): void {
     const records = this.#leader.namespace.sessions();
-    for (const record of records) this.#add(record, false);
+    const { namespace, lifetime } = this.#leader;
+    for (const record of records) {
+      const session = this.#add(record, false);
+      if (!isFromBeforeRestore(record.session, namespace.sessionsBelow)) continue;
+      lifetime.run("end session", () => this.end(session, "the metadata was restored from a backup"));
+    }
     if (records.length > 0) this.#leader.log.info("waiting for clients to come back", { sessions: records.length });
-    this.#leader.lifetime.repeat(checkIntervalMs, (lateMs) => this.#expire(lateMs));
+    lifetime.repeat(checkIntervalMs, (lateMs) => this.#expire(lateMs));
   }
 
   get count(): number {

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { MemoryDatabase, MemoryKeyValueEngine } from "../platform/memory-key-value.ts";
 import { checkInvariants } from "./invariants.ts";
 import { Namespace } from "./namespace.ts";
-import { raiseNumbers } from "./restored.ts";
+import { isFromBeforeRestore, raiseNumbers } from "./restored.ts";
 import { Driver } from "./testing/driver.ts";
 
 test("numbers given after the backup are not given again", async () => {
@@ -22,6 +22,10 @@ test("numbers given after the backup are not given again", async () => {
   assert.deepEqual(checkInvariants(restored), []);
   const namespace = new Namespace(restored);
   assert.ok(namespace.sessionsBelow > lastSession && lastSession > sessionsBelow);
+  for (const old of [1, sessionsBelow - 1]) {
+    assert.ok(isFromBeforeRestore(old, namespace.sessionsBelow) && !isFromBeforeRestore(old, lastSession));
+  }
+  assert.ok(!isFromBeforeRestore(namespace.sessionsBelow, namespace.sessionsBelow + 1_000_000));
   assert.equal(namespace.groups().length, groups.length);
   for (const [at, group] of namespace.groups().entries()) {
     assert.ok(group.generation > groups[at]!.generation + 1000 && group.nextNumber > groups[at]!.nextNumber + 1e9);

@@ -20,6 +20,16 @@ const generationsSkipped = 2 ** 20;
 const groupsSkipped = 64;
 const groupMax = 2 ** 16 - 1;
 
+/**
+ * A session of the backup: so many have never been opened since. Its client goes on with what it has seen and changed after the
+ * backup, none of which is there any more.
+ *
+ * @param below of the state: every session that was ever opened has a number below it
+ */
+export function isFromBeforeRestore(session: number, below: number): boolean {
+  return session + sessionsSkipped <= below;
+}
+
 /** Errors: invalid (the state has been restored so often that its numbers are used up, or it is empty), internal (damaged). */
 export function raiseNumbers(state: State): void {
   const headerKey = tableKey(table.header);

@@ -17,6 +17,8 @@ test("a fresh server goes on from a backup that was made under load", { skip }, 
   await shell(`echo deleted later > ${mount.point}/deleted`);
   await shell(`ln -s before ${mount.point}/link && sync ${mount.point}/before/200 && ${brineSync(mount.point)}`);
 
+  const survivor = await cluster.mount("survivor");
+  assert.equal(readdirSync(join(survivor.point, "before")).length, 200);
   const loop = `i=0; while :; do echo $i > ${mount.point}/load$i; i=$((i+1)); done`;
   const writer = new Program(context, "/bin/bash", ["-c", loop], join(cluster.directory, "load.log"));
   await waitFor("load", () => readdirSync(mount.point).length > 100);
@@ -31,6 +33,7 @@ test("a fresh server goes on from a backup that was made under load", { skip }, 
   // cleared away with its session; of one that it doesn't know nothing is left but chunks.
   const younger = await cluster.mount("younger");
   await shell(`for i in $(seq 50); do echo lost $i > ${younger.point}/younger$i; done; ${brineSync(younger.point)}`);
+  await shell(`for i in $(seq 20); do echo lost $i > ${survivor.point}/survived$i; done; ${brineSync(survivor.point)}`);
   await shell(`rm ${mount.point}/deleted && ${brineSync(mount.point)}`);
   await waitFor("its chunks to be deleted", async () => (await cluster.status()).chunksToDelete === 0);
   await shell(`for i in $(seq 50); do echo lost $i > ${mount.point}/after$i; done; ${brineSync(mount.point)}`);
@@ -64,6 +67,12 @@ test("a fresh server goes on from a backup that was made under load", { skip }, 
   assert.equal(Number(await shell(`cat ${again.point}/link/* | grep -c kept`)), 200);
   assert.throws(() => readFileSync(join(again.point, "deleted")), { code: "EIO" });
   assert.equal(readdirSync(again.point).filter((name) => name.startsWith("after")).length, 0);
+  // A mount that was there all the time: what it knew is of a state that is gone, so its session ends, and it has a new one.
+  const works = () =>
+    shell(`echo new > ${survivor.point}/survivor && sync ${survivor.point}/survivor`).then(() => true);
+  await waitFor("the old mount to work again", () => works().catch(() => false));
+  assert.equal(readFileSync(join(again.point, "survivor"), "latin1"), "new\n");
+  assert.deepEqual(readdirSync(survivor.point).sort(), readdirSync(again.point).sort());
   await shell(
     `for i in $(seq 200); do head -c 5000 /dev/zero | tr '\\0' n > ${again.point}/new$i; done; ${brineSync(again.point)}`,
   );
@@ -76,7 +85,7 @@ test("a fresh server goes on from a backup that was made under load", { skip }, 
   // Until the sessions of before have ended, the chunks that they were granted may still be theirs.
   await waitFor(
     "sessions of before the loss to end",
-    async () => (await cluster.status()).sessions.length === 1,
+    async () => (await cluster.status()).sessions.length === 2,
     30_000,
   );
   await waitFor("their chunks to be deleted", async () => (await cluster.status()).chunksToDelete === 0, 30_000);
