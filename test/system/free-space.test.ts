@@ -11,7 +11,7 @@ import { brine, Cluster, full, runBrine, shell, undo, waitFor, whyNoMount } from
 
 const mib = 2 ** 20;
 /** Of each store's disk: memory that is used as it fills. Segments of 64 MiB are made ahead. */
-const storeBytes = 10 * 1024 * mib;
+const storeBytes = 20 * 1024 * mib;
 const writtenBytes = (full ? 1024 : 256) * mib;
 /** A store gives room back behind its checkpoints. */
 const givenBackMs = 30_000;
