@@ -51,13 +51,14 @@ async function serve(directory: string): Promise<void> {
     liveSessions: [],
     sessionsBelow: 0,
     heartbeatMs: 1000,
+    leaders: [],
     serveMs: 60_000,
   };
   const ready = Promise.withResolvers<void>();
   service.handle(registerStore, () => registered);
   service.handle(storeHeartbeat, () => {
     ready.resolve();
-    return {};
+    return { leaders: [] };
   });
   const started = performance.now();
   const ids = { serverId: "bench", clusterId, address, leaders: [address], pid: process.pid, roles: ["store"] };

@@ -13,7 +13,7 @@ import { StoreServer } from "../store/store-server.ts";
 import { stopServer } from "../wire/catalogue/admin.ts";
 import type { LedgerRule } from "../wire/catalogue/ledger.ts";
 import { connectPeer } from "../wire/connect.ts";
-import type { ServerIdentity } from "../wire/handshake.ts";
+import { laterKeepers, type ServerIdentity } from "../wire/handshake.ts";
 import { listenPeers } from "../wire/listen.ts";
 import { Service } from "../wire/service.ts";
 import {
@@ -134,7 +134,11 @@ export async function startServer(platform: Platform, options: ServerOptions): P
     const metrics = await startMetrics(platform, metricsAddress);
     undo.push(() => metrics.close());
     // Only now: who connects before the roles are there would be refused instead of having to wait.
-    const listener = await listenAt(platform, address, service, () => ({ ...ids, term: metadata?.term ?? 0 }));
+    const listener = await listenAt(platform, address, service, () => ({
+      ...ids,
+      term: metadata?.term ?? 0,
+      keepers: laterKeepers(voter.keepers, store?.keepers),
+    }));
     undo.push(() => listener.close());
     // Before anybody is refused. A leader that ends with its store needs no new generations of the groups.
     undo.push(async () => {

@@ -1,4 +1,5 @@
 /** What a client holds, and how it tells the leader: in as many messages as it takes. */
+import type { Address } from "../platform/network.ts";
 import { statedMax, stateHoldings } from "../wire/catalogue/leader.ts";
 import type { Peer } from "../wire/peer.ts";
 
@@ -15,10 +16,10 @@ export async function stateAll(
   session: number,
   all: Holdings,
   timeoutMs: number,
-): Promise<{ quotaVersion: number }> {
+): Promise<{ quotaVersion: number; leaders: Address[] }> {
   const { holds, leases, locks, quotas } = all;
   const count = Math.max(1, Math.ceil(Math.max(holds.length, leases.length, locks.length) / statedMax));
-  const asked: Promise<{ body: { quotaVersion: number } }>[] = [];
+  const asked: Promise<{ body: { quotaVersion: number; leaders: Address[] } }>[] = [];
   for (let part = 0; part < count; part++) {
     const [from, to] = [part * statedMax, (part + 1) * statedMax];
     const body = {

@@ -1,16 +1,18 @@
 /** Connections of one session to whoever may lead: to which addresses, as whom, and under which term. */
+import { BrineError } from "../errors/brine-error.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
-import { connectPeer, type Identity } from "../wire/connect.ts";
-import { KnownLeaders } from "../wire/known-leaders.ts";
+import { leadersChanged } from "../wire/catalogue/leader.ts";
+import { connectPeer, type Identity, type ServerPeer } from "../wire/connect.ts";
+import type { KnownLeaders } from "../wire/known-leaders.ts";
 import { KnownTerm } from "../wire/known-term.ts";
+import { LeaderSearch } from "../wire/leader-search.ts";
+import type { Peer } from "../wire/peer.ts";
+import { isTransient } from "./retry.ts";
 import type { SessionOptions } from "./session-options.ts";
 
-/** A server that has said who it is. */
-type LeaderPeer = Awaited<ReturnType<typeof connectPeer>>;
-
-/** A leader that is alive takes a connection and answers an opening in a few milliseconds. */
+/** A network that loses packets may need some tries. */
 const connectTimeoutMs = 3_000;
 /** The protocol's bound: of a long host line the beginning says enough. */
 const hostLengthMax = 80;
@@ -21,6 +23,8 @@ export class LeaderLinks {
   readonly #options: SessionOptions;
   readonly #clientId: string;
   readonly #known: KnownTerm;
+  readonly #search: LeaderSearch;
+  #leader: Peer | undefined;
   #clusterId: string;
   /** Who answered last, and when. */
   #heard: { readonly from: string; readonly atMs: number } | undefined;
@@ -30,8 +34,13 @@ export class LeaderLinks {
     this.#options = options;
     this.#clientId = clientId;
     this.#clusterId = options.clusterId ?? "";
-    this.leaders = new KnownLeaders(options.leaders);
+    this.leaders = options.leaders;
     this.#known = new KnownTerm(log, options.term);
+    this.#search = this.#newSearch();
+    options.service.handle(leadersChanged, ({ leaders }, _payload, peer) => {
+      if (peer === this.#leader) this.leaders.named(peer.remote.address, leaders);
+      return {};
+    });
   }
 
   /** The highest term of a leader that was met. */
@@ -70,35 +79,59 @@ export class LeaderLinks {
     return `the leader at ${from} has not answered for ${(forMs / 1000).toFixed(1)} s`;
   }
 
-  /** From now on no other cluster's servers are accepted. */
-  belongsTo(clusterId: string): void {
-    this.#clusterId = clusterId;
+  /** A round of a search among all who may lead (leader-search.ts). */
+  round(): AsyncIterable<ServerPeer> {
+    return this.#search.round();
   }
 
-  /** Errors: those of connectPeer; notLeader if an outdated leader answers: what it says is not believed. */
-  async connect(address: Address): Promise<LeaderPeer> {
-    const { service } = this.#options;
-    const peer = await connectPeer(this.#platform, address, this.identity, service, connectTimeoutMs);
-    try {
-      this.#known.check(peer.term, address);
-      this.#known.met(peer.term);
-      return peer;
-    } catch (error) {
-      peer.close("not ready");
-      throw error;
-    }
+  /** The session is asked for on this connection, since its server leads: what it says of leaders is believed. */
+  met(peer: ServerPeer): void {
+    this.#known.met(peer.term);
+    this.#leader = peer;
+  }
+
+  /** The session goes on there. From now on no other cluster's servers are accepted. */
+  entered({ clusterId, remote }: ServerPeer): void {
+    this.#clusterId = clusterId;
+    this.heard(remote.address);
+  }
+
+  /** Why a round has found nobody: what passes by itself comes first, since others may answer then. */
+  get failure(): unknown {
+    const { failures } = this.#search;
+    const failure = failures.find(({ error }) => isTransient(error)) ?? failures[0];
+    if (failure !== undefined) return failure.error;
+    return new BrineError("timedOut", `no answer yet from ${this.leaders.addresses.join(" or ")}`);
+  }
+
+  /** Nobody looks for the leader any more, for this session. */
+  stop(): void {
+    this.#search.stop();
   }
 
   /** To all that may lead, one after the other, as far as they can be reached; each is closed when the next is asked for. */
-  async *each(): AsyncIterable<LeaderPeer> {
-    for (const address of this.leaders.addresses) {
-      const peer = await this.connect(address).catch(() => undefined);
-      if (peer === undefined) continue;
-      try {
-        yield peer;
-      } finally {
-        peer.close("the session is over");
+  async *each(): AsyncIterable<ServerPeer> {
+    const search = this.#newSearch();
+    try {
+      for await (const peer of search.round(connectTimeoutMs)) {
+        try {
+          yield peer;
+        } finally {
+          peer.close("the session is over");
+        }
       }
+    } finally {
+      search.stop();
     }
+  }
+
+  #newSearch(): LeaderSearch {
+    const { service } = this.#options;
+    return new LeaderSearch({
+      platform: this.#platform,
+      leaders: this.leaders,
+      known: this.#known,
+      connect: (address) => connectPeer(this.#platform, address, this.identity, service, connectTimeoutMs),
+    });
   }
 }

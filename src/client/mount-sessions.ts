@@ -1,6 +1,7 @@
 /** The session that a mount has, and the next one when it is lost: all who need a new one wait for the same. */
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
+import { KnownLeaders } from "../wire/known-leaders.ts";
 import type { AccessTimes } from "./access-times.ts";
 import type { KernelCaches } from "./file-system.ts";
 import { MountSession } from "./mount-session.ts";
@@ -27,6 +28,7 @@ export class MountSessions {
   readonly #platform: Platform;
   readonly #target: MountTarget;
   readonly #waits: Waits;
+  readonly #leaders: KnownLeaders;
   #current: MountSession | undefined;
   #reopening: Promise<MountSession> | undefined;
   #ended = false;
@@ -35,6 +37,7 @@ export class MountSessions {
     this.#platform = platform;
     this.#target = target;
     this.#waits = waits;
+    this.#leaders = new KnownLeaders(target.leaders);
     waits.silentLeader = () => this.#current?.session.silentLeader;
     waits.lackOfCopies = () => this.#current?.contents.lackOfCopies;
   }
@@ -72,7 +75,7 @@ export class MountSessions {
   #open(clusterId: string | undefined, patienceMs: number): Promise<MountSession> {
     return MountSession.open(this.#platform, {
       ...this.#target,
-      leaders: this.#current?.session.leaders ?? this.#target.leaders,
+      leaders: this.#leaders,
       clusterId,
       term: this.#current?.session.term ?? 0,
       patienceMs,

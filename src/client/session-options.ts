@@ -1,11 +1,12 @@
 /** What a session is opened with, and what it tells its owner. */
-import type { Address } from "../platform/network.ts";
+import type { KnownLeaders } from "../wire/known-leaders.ts";
 import type { Peer } from "../wire/peer.ts";
 import type { Service } from "../wire/service.ts";
 import type { Holdings } from "./holdings.ts";
 
 export interface SessionOptions {
-  readonly leaders: readonly Address[];
+  /** Shared by all sessions of a mount. */
+  readonly leaders: KnownLeaders;
   readonly volume: string;
   readonly host: string;
   /** The highest term of a leader that the mount has met; 0: none yet. */

@@ -15,10 +15,10 @@ import { FileError } from "../errors/file-error.ts";
 import type { VolumeRecord } from "../namespace/model.ts";
 import type { Timer } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
-import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { randomId } from "../platform/random.ts";
 import { closeSession, heartbeat, openSession } from "../wire/catalogue/leader.ts";
+import type { ServerPeer } from "../wire/connect.ts";
 import type { Method } from "../wire/method.ts";
 import type { Peer, RequestOptions } from "../wire/peer.ts";
 import { sayFarewell } from "./farewell.ts";
@@ -58,14 +58,13 @@ export class Session {
   /** The leader is low on space: changes are answered only when they are committed. */
   writeThrough = false;
   /** The connection, once its leader knows what we hold. */
-  #peer: Peer | undefined;
+  #peer: ServerPeer | undefined;
   /** Those who wait for a connection share a promise. */
   #connected = Promise.withResolvers<Peer>();
   #liveUntilMs = 0;
   #extended = Promise.withResolvers<void>();
   #ended: string | undefined;
   #heartbeatTimer: Timer | undefined;
-  #addressIndex = 0;
   readonly #links: LeaderLinks;
 
   private constructor(platform: Platform, options: SessionOptions, owner: SessionOwner) {
@@ -97,9 +96,12 @@ export class Session {
         await session.#connect();
         return session;
       } catch (error) {
-        if (!isTransient(error) || platform.clock.nowMs() >= deadlineMs || !options.wanted()) throw error;
+        if (!isTransient(error) || platform.clock.nowMs() >= deadlineMs || !options.wanted()) {
+          session.#links.stop();
+          throw error;
+        }
       }
-      await session.#nextAddress();
+      await session.#backoff.wait();
     }
   }
 
@@ -130,11 +132,6 @@ export class Session {
   /** The highest term of a leader that was met. */
   get term(): number {
     return this.#links.term;
-  }
-
-  /** Where the leader may be. */
-  get leaders(): readonly Address[] {
-    return this.#links.leaders.addresses;
   }
 
   /** Says who, if the leader has left out heartbeats; undefined as long as it answers. */
@@ -249,12 +246,6 @@ export class Session {
     return this.#connected.promise;
   }
 
-  async #nextAddress(): Promise<void> {
-    const isLast = this.#links.leaders.endsWith(this.#addressIndex);
-    this.#addressIndex += 1;
-    if (isLast) await this.#backoff.wait();
-  }
-
   async #reconnect(): Promise<void> {
     while (this.#ended === undefined) {
       try {
@@ -268,50 +259,59 @@ export class Session {
         }
         if (!isTransient(error)) this.#log.warn("not accepted by a server", { reason: String(error) });
       }
-      await this.#nextAddress();
+      await this.#backoff.wait();
     }
   }
 
+  /** One round of a search. Errors: what a leader answers, or why there is none. */
   async #connect(): Promise<void> {
-    const address = this.#links.leaders.inRound(this.#addressIndex);
-    const peer = await this.#links.connect(address);
-    try {
-      if (this.#id === 0) await this.#openOn(peer);
-      await this.#stateOn(peer);
-      if (this.#ended !== undefined) throw new BrineError("closed", "unmounted meanwhile");
-    } catch (error) {
-      peer.close("not ready");
-      throw error;
+    let failure: unknown;
+    for await (const peer of this.#links.round()) {
+      try {
+        await this.#enterOn(peer);
+      } catch (error) {
+        peer.close("not ready");
+        if (hasCode(error, "sessionExpired", "sessionFenced")) throw error;
+        // Another one may answer still; else what is final says more than what may pass.
+        if (failure === undefined || isTransient(failure)) failure = error;
+        continue;
+      }
+      return this.#begin(peer);
     }
-    this.#links.belongsTo(peer.clusterId);
-    this.#links.heard(address);
-    this.#begin(peer, address);
-    void this.#lifeline.renew(address, this.#links.identity, this.#id);
+    throw failure ?? this.#links.failure;
+  }
+
+  /** The session, and what it holds, on a new connection. */
+  async #enterOn(peer: ServerPeer): Promise<void> {
+    this.#links.met(peer);
+    if (this.#ended === undefined && this.#id === 0) await this.#openOn(peer);
+    if (this.#ended === undefined) await this.#stateOn(peer);
+    if (this.#ended !== undefined) throw new BrineError("closed", "unmounted meanwhile");
   }
 
   async #openOn(peer: Peer): Promise<void> {
     const sentMs = this.#platform.clock.nowMs();
-    const { volume } = this.#options;
-    const request = { clientId: this.clientId, volume, host: this.#links.host };
+    const request = { clientId: this.clientId, volume: this.#options.volume, host: this.#links.host };
     const { body } = await peer.request(openSession, request, { timeoutMs: requestTimeoutMs });
     this.#id = body.session;
     this.#volume = body.volume;
     this.#sessionTimeoutMs = body.sessionTimeoutMs;
     this.#coverGrant = body.coverGrant;
-    this.#links.leaders.learn(body.leaders);
     this.clock.heard(sentMs, body.nowNs);
     this.#extend(sentMs);
   }
 
   async #stateOn(peer: Peer): Promise<void> {
     const sentMs = this.#platform.clock.nowMs();
-    const { quotaVersion } = await stateAll(peer, this.#id, this.#owner.holdings(), requestTimeoutMs);
+    const { quotaVersion, leaders } = await stateAll(peer, this.#id, this.#owner.holdings(), requestTimeoutMs);
+    this.#links.leaders.named(peer.remote.address, leaders);
     this.#owner.quotasChanged(quotaVersion);
     this.#extend(sentMs);
   }
 
-  #begin(peer: Peer, address: Address): void {
-    this.#log.info("connected", { address, session: this.#id });
+  #begin(peer: ServerPeer): void {
+    this.#links.entered(peer);
+    this.#log.info("connected", { address: peer.remote.address, session: this.#id });
     this.#backoff.reset();
     this.#peer = peer;
     // Before anyone who waits: transactions are sent again in their order, ahead of new ones.
@@ -319,6 +319,7 @@ export class Session {
     this.#connected.resolve(peer);
     peer.onClose((reason) => this.#onClose(peer, reason));
     if (this.#peer === peer) this.#scheduleHeartbeat(peer);
+    void this.#lifeline.renew(peer.remote.address, this.#links.identity, this.#id);
   }
 
   #onClose(peer: Peer, reason: string): void {
@@ -345,7 +346,7 @@ export class Session {
       const { body } = await peer.request(heartbeat, { session: this.#id }, { timeoutMs: timeoutMs * 2, urgent: true });
       this.clock.heard(sentMs, body.nowNs);
       this.writeThrough = body.writeThrough;
-      this.#links.leaders.learn(body.leaders);
+      this.#links.leaders.named(peer.remote.address, body.leaders);
       this.#extend(sentMs);
     } catch (error) {
       if (hasCode(error, "sessionExpired", "sessionFenced")) this.end(error.message);
@@ -375,6 +376,7 @@ export class Session {
     this.#ended = reason;
     this.#heartbeatTimer?.cancel();
     this.#backoff.cancel();
+    this.#links.stop();
     const failure = new FileError("EIO", `the session ended: ${reason}`);
     this.#connected.reject(failure);
     this.#extended.reject(failure);

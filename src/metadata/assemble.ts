@@ -1,5 +1,5 @@
 /** Puts the parts of a metadata server together. */
-import { recallLeases } from "../wire/catalogue/leader.ts";
+import { leadersChanged, recallLeases } from "../wire/catalogue/leader.ts";
 import { lockGranted } from "../wire/catalogue/locks.ts";
 import type { Peer } from "../wire/peer.ts";
 import { Admin, type OwnIdentity } from "./admin.ts";
@@ -152,10 +152,21 @@ function observe(
   };
 }
 
+/** Who is connected learns of a new copy at once: the leader may be lost before the next heartbeat. */
+function tellLeaders({ leader, sessions, stores, copies }: Parts): void {
+  const leaders = [...copies.addresses];
+  const timeoutMs = leader.timeouts.clientAnswerMs;
+  for (const { peer } of [...sessions.all(), ...stores.all()]) {
+    // Who misses it is told with the next heartbeat, or connection.
+    peer?.request(leadersChanged, { leaders }, { timeoutMs, urgent: true }).catch(() => {});
+  }
+}
+
 /** They take over what is in the state, and begin their work. */
 export function startParts(parts: Parts): void {
-  const { sessions, stores, groups, quotas, reaper } = parts;
+  const { sessions, stores, groups, quotas, reaper, copies } = parts;
   registerLeaderGauges(parts);
+  copies.onAddresses(() => tellLeaders(parts));
   sessions.start();
   stores.start();
   groups.start();

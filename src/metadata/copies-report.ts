@@ -8,13 +8,21 @@ export interface CopiesReport {
   /** For people: `one copy`, or where the second one is, and how it is. */
   readonly text: string;
   readonly problems: readonly string[];
-  /** Where the leader may be: this server first. Empty: only here. */
+  /** Where leader and copy are. Empty: only here. */
   readonly addresses: readonly Address[];
+  /** Calls when the addresses have changed. */
+  onAddresses(callback: () => void): void;
   /** A server without metadata that is online: it may be made the witness. */
   offer(server: { serverId: string; address: Address }): void;
 }
 
-export const oneCopy: CopiesReport = { text: "one copy", problems: [], addresses: [], offer: () => {} };
+export const oneCopy: CopiesReport = {
+  text: "one copy",
+  problems: [],
+  addresses: [],
+  onAddresses: () => {},
+  offer: () => {},
+};
 
 export function copiesReport(ledger: CopiedLedger, serverId: string): CopiesReport {
   return {
@@ -26,6 +34,9 @@ export function copiesReport(ledger: CopiedLedger, serverId: string): CopiesRepo
     },
     get addresses() {
       return ledger.configuration?.copies.map(({ address }) => address) ?? [];
+    },
+    onAddresses(callback) {
+      ledger.onCopies = callback;
     },
     offer(server) {
       const { configuration } = ledger;

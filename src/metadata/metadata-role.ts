@@ -170,9 +170,17 @@ export class MetadataRole {
 
   /** The process goes on: it may have a store. */
   #isForgotten(): void {
-    const reason = forgotten();
+    const reason = this.#forgotten();
     this.#state = { kind: "ended", reason };
     this.#log.error("this server's metadata is of no use any more", { reason: reason.message });
+  }
+
+  #forgotten(): BrineError {
+    const keepers = this.#options.voter.keepers.addresses.join(" and ");
+    const message = `the cluster has forgotten this server's copy of the ledger; the metadata is at ${keepers}`;
+    return new BrineError("notLeader", message, {
+      advice: "to make it the copy again, remove its ballot and its folder metadata, and start it with --join",
+    });
   }
 
   #openFile(): Promise<FileLedger> {
@@ -333,7 +341,7 @@ export class MetadataRole {
         ...{ clusterId, promotion: true, ...how },
         ...{ patienceMs: promotionPatienceMs, stopped: isOver },
       });
-      if (standing.kind === "forgotten") throw forgotten();
+      if (standing.kind === "forgotten") throw this.#forgotten();
       if (standing.kind !== "leads" || isOver()) throw new BrineError("busy", "another server leads");
       const promoted: State = { kind: "starting" };
       this.#state = promoted;
@@ -362,10 +370,4 @@ async function checkThere({ disk }: Platform, directory: string): Promise<void> 
 function reasonOf(error: unknown): BrineError {
   if (!(error instanceof DiskError)) return new BrineError("internal", String(error), { cause: error });
   return new BrineError(error.code === "ENOSPC" ? "noSpace" : "diskFailed", error.message, { cause: error });
-}
-
-function forgotten(): BrineError {
-  return new BrineError("notServing", "the cluster has forgotten this server's copy of the ledger", {
-    advice: "to make it the copy again, remove its ballot and its folder metadata, and start it with --join",
-  });
 }

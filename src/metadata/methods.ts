@@ -133,12 +133,11 @@ class Methods {
 }
 
 function registerSessionMethods(methods: Methods): void {
-  methods.on(["client"], openSession, async ({ sessions, copies }, body, peer) => {
-    return { ...(await sessions.open(body, peer)), leaders: [...copies.addresses] };
-  });
-  methods.on(["client"], stateHoldings, ({ leader, sessions }, body, peer) => {
+  methods.on(["client"], openSession, ({ sessions }, body, peer) => sessions.open(body, peer));
+  methods.on(["client"], stateHoldings, ({ leader, sessions, copies }, body, peer) => {
     const { volume } = sessions.state(body, peer);
-    return { quotaVersion: leader.namespace.volume(volume)?.quotaVersion ?? 0 };
+    const quotaVersion = leader.namespace.volume(volume)?.quotaVersion ?? 0;
+    return { quotaVersion, leaders: [...copies.addresses] };
   });
   methods.on(["client"], heartbeat, ({ leader, sessions, space, copies }, body, peer) => {
     sessions.heartbeat(body.session, peer);
@@ -198,7 +197,7 @@ function registerLockMethods(methods: Methods): void {
 }
 
 function registerStoreMethods(methods: Methods): void {
-  methods.on(["store"], registerStore, ({ leader, stores, groups, sessions }, body, peer) =>
+  methods.on(["store"], registerStore, ({ leader, stores, groups, sessions, copies }, body, peer) =>
     stores.register(body, peer, ({ store }, lossSettled) => ({
       store,
       lossSettled,
@@ -207,6 +206,7 @@ function registerStoreMethods(methods: Methods): void {
       sessionsBelow: leader.namespace.sessionsBelow,
       heartbeatMs: leader.timeouts.storeHeartbeatMs,
       serveMs: leader.timeouts.storeServeMs,
+      leaders: [...copies.addresses],
     })),
   );
   methods.on(["store"], storeHeartbeat, ({ stores, spaceGrants, copies }, body, peer) => {

@@ -40,6 +40,16 @@ test("the same client finds its session again; the newest connection speaks for 
   assert.equal(sessions.of(again.session, peer), client.session);
 });
 
+test("clients and stores that are connected learn of a new copy of the ledger at once", async () => {
+  const { harness, stores } = await cluster();
+  const client = await harness.mount("one", "home");
+  harness.changeCopies(["meta:1", "copy:1"]);
+  await drain();
+  for (const { peer } of [client, ...stores]) {
+    assert.deepEqual(peer.bodies("client.leadersChanged"), [{ leaders: ["meta:1", "copy:1"] }]);
+  }
+});
+
 test("an unknown volume is named", async () => {
   const { harness } = await cluster();
   await assert.rejects(

@@ -15,8 +15,6 @@ const awayMs = [500, 15_000] as const;
 /** A person notices, and acts. */
 const thoughtMs = [0, 3_000] as const;
 const promotionsMax = 20;
-/** Heartbeats tell clients and stores where the copies are. */
-const learnedMs = 5_000;
 
 export class LedgerChanges {
   readonly #cluster: SimulatedCluster;
@@ -119,9 +117,8 @@ export class LedgerChanges {
     if (this.#random.chance(0.5)) lost.start();
     this.#newCopies += 1;
     this.#cluster.addCopy(`copy${this.#newCopies}`, this.#random.pick(["required", "preferred"]));
-    // Clients and stores that know none of the two that are left wouldn't find them any more: one after the other is replaced.
+    // One after the other is replaced, as an operator does it.
     await this.#cluster.whole();
-    await this.#wait(learnedMs);
     return true;
   }
 

@@ -12,6 +12,7 @@ import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { StoreServer } from "../store/store-server.ts";
 import type { LedgerRule } from "../wire/catalogue/ledger.ts";
+import { laterKeepers } from "../wire/handshake.ts";
 import { listenPeers } from "../wire/listen.ts";
 import { Service } from "../wire/service.ts";
 import type { Hooks } from "./hooks.ts";
@@ -216,8 +217,9 @@ export class SimulatedServer {
       this.#metadata = metadata;
       metadata.register(service);
     }
+    let store: StoreServer | undefined;
     if (this.plan.roles.includes("store")) {
-      const store = await StoreServer.start(platform, {
+      store = await StoreServer.start(platform, {
         ...common,
         directory: `${directory}/store`,
         leaders: this.#leaders,
@@ -237,7 +239,11 @@ export class SimulatedServer {
       this.#store = store;
       store.register(service);
     }
-    const identity = () => ({ ...ids, term: metadata?.term ?? 0 });
+    const identity = () => ({
+      ...ids,
+      term: metadata?.term ?? 0,
+      keepers: laterKeepers(voter.keepers, store?.keepers),
+    });
     const listener = await listenPeers(platform, this.address, { identity, service });
     this.#parts.push({ stop: () => listener.close() });
     // As server-start.ts.

@@ -1,5 +1,5 @@
 /**
- * The store's tie to the metadata leader: finds it among the addresses, registers, sends heartbeats. What the leader asks
+ * The store's tie to the metadata leader: finds it (leader-search.ts), registers, sends heartbeats. What the leader asks
  * of the store comes in over the same connection, through the same handlers as over those that others open.
  *
  * A leader whose term is below that of another one that was met is outdated: it was restored from a backup, or its machine came
@@ -19,7 +19,8 @@ import type { Timer } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
-import type { GroupView } from "../wire/catalogue/leader.ts";
+import type { Keepers } from "../wire/catalogue/handshake.ts";
+import { type GroupView, leadersChanged } from "../wire/catalogue/leader.ts";
 import {
   type BadRange,
   caughtUp,
@@ -28,9 +29,10 @@ import {
   type ScrubReport,
   storeHeartbeat,
 } from "../wire/catalogue/registration.ts";
-import { connectPeer, type Identity } from "../wire/connect.ts";
+import { connectPeer, type Identity, type ServerPeer } from "../wire/connect.ts";
 import { KnownLeaders } from "../wire/known-leaders.ts";
 import { KnownTerm } from "../wire/known-term.ts";
+import { LeaderSearch } from "../wire/leader-search.ts";
 import type { Peer } from "../wire/peer.ts";
 import type { Service } from "../wire/service.ts";
 import type { Admission } from "./admission.ts";
@@ -40,10 +42,10 @@ import type { Store } from "./store.ts";
 import { writeLeaderTerm } from "./store-directory.ts";
 import type { WatchedDisk } from "./watched-disk.ts";
 
-/** On one machine or in one room an answer takes milliseconds; a leader that is busy with a take-over, longer. */
+/** On one machine or in one room an answer takes milliseconds; from a leader that is busy with a take-over, longer. */
 const connectTimeoutMs = 2_000;
 const registerTimeoutMs = 10_000;
-/** Between rounds of all addresses: from nearly at once to nearly never in the way of a leader that starts. */
+/** Between rounds of the search: from nearly at once to nearly never in the way of a leader that starts. */
 const retryMsMin = 20;
 const retryMsMax = 1_000;
 /** A tie that held for so long was a good one: the next is tried without delay. */
@@ -105,6 +107,9 @@ export class LeaderLink {
   #stopped = false;
   readonly #known: KnownTerm;
   readonly #leaders: KnownLeaders;
+  readonly #search: LeaderSearch;
+  /** On which the store registers, or is registered: what it says of leaders is believed. */
+  #leader: Peer | undefined;
   /** Why the last try to register failed. */
   #lastReason = "";
   #running: Promise<void> = Promise.resolve();
@@ -121,6 +126,16 @@ export class LeaderLink {
     this.#onGroups = parts.onGroups;
     this.#known = new KnownTerm(this.#logger, parts.term);
     this.#leaders = new KnownLeaders(options.leaders, options.onLeaders);
+    const { serverId, clusterId, pid } = options;
+    const identity: Identity = { role: "store", clusterId, peerId: serverId, description: `store pid ${pid}` };
+    this.#search = new LeaderSearch({
+      ...{ platform, leaders: this.#leaders, known: this.#known },
+      connect: (address) => connectPeer(platform, address, identity, this.#service, connectTimeoutMs),
+    });
+    this.#service.handle(leadersChanged, ({ leaders }, _payload, peer) => {
+      if (peer === this.#leader) this.#leaders.named(peer.remote.address, leaders);
+      return {};
+    });
   }
 
   /** Begins to look for the leader; returns at once. */
@@ -146,7 +161,13 @@ export class LeaderLink {
     this.#heartbeatTimer?.cancel();
     this.#diskTimer?.cancel();
     this.#cutOffTimer?.cancel();
+    this.#search.stop();
     this.#stopWaiting?.();
+  }
+
+  /** Where the last leader said that it and its copy are. */
+  get keepers(): Keepers {
+    return { term: this.#known.term, addresses: [...this.#leaders.byLeader] };
   }
 
   /** Tells the leader at once that the disk has failed, instead of with the next heartbeat. */
@@ -170,27 +191,35 @@ export class LeaderLink {
   /** One tie after the other until `stop`. */
   async #run(): Promise<void> {
     let retryMs = 0;
-    let round = 0;
     while (!this.#stopped) {
       while (this.#parts.disk.stall !== undefined && !this.#stopped) await this.#wait(diskWatchMs);
       if (this.#stopped) return;
-      const address = this.#leaders.inRound(round);
-      const isLast = this.#leaders.endsWith(round);
-      round += 1;
-      try {
-        const peer = await this.#connect(address);
+      const peer = await this.#find();
+      if (peer !== undefined) {
         const sinceMs = this.#platform.clock.nowMs();
         await this.#hold(peer);
         if (this.#platform.clock.nowMs() - sinceMs >= steadyMs) retryMs = 0;
-      } catch (error) {
-        if (this.#stopped) return;
-        this.#logNotRegistered(address, error);
       }
       if (this.#stopped) return;
-      if (retryMs > 0 && !isLast) continue;
       await this.#wait(retryMs + this.#platform.random.below(retryMsMin));
       retryMs = Math.min(Math.max(retryMsMin, retryMs * 2), retryMsMax);
     }
+  }
+
+  /** One round of the search: a connection on which the store is registered and serves. */
+  async #find(): Promise<Peer | undefined> {
+    for await (const peer of this.#search.round()) {
+      try {
+        await this.#registerOn(peer);
+        return peer;
+      } catch (error) {
+        peer.close("not registered");
+        if (!this.#stopped) this.#logNotRegistered(peer.remote.address, error);
+      }
+    }
+    if (this.#stopped) return undefined;
+    for (const { address, error } of this.#search.failures) this.#logNotRegistered(address, error);
+    return undefined;
   }
 
   /** The same reason is said once, not at each try. */
@@ -206,39 +235,29 @@ export class LeaderLink {
     this.#logger[isNews ? "warn" : "debug"]("not registered", { leader, reason });
   }
 
-  /** A connection on which the store is registered and serves. */
-  async #connect(leader: Address): Promise<Peer> {
-    const { serverId, clusterId, pid, roles, labels = [] } = this.#options;
-    const identity: Identity = { role: "store", clusterId, peerId: serverId, description: `store pid ${pid}` };
-    const peer = await connectPeer(this.#platform, leader, identity, this.#service, connectTimeoutMs);
-    try {
-      await this.#learnTerm(peer.term, leader);
-      const { totalBytes, freeBytes } = this.#store.space;
-      const address = this.#options.address;
-      const loss = this.#loss();
-      const knownGroups = [...this.#store.groups.keys()];
-      const own = { serverId, address, labels: [...labels], pid, roles: [...roles] };
-      const body = { ...own, knownGroups, totalBytes, freeBytes, ...loss };
-      const sentMs = this.#platform.clock.nowMs();
-      const { body: registration } = await peer.request(registerStore, body, { timeoutMs: registerTimeoutMs });
-      await this.#admission.register(registration, peer);
-      if (registration.lossSettled) await this.#store.damageNote.forget();
-      if (this.#store.failure === undefined) await this.#learnGroups(registration);
-      this.#onGroups();
-      this.#isStalled = false;
-      this.#serveMs = registration.serveMs;
-      this.#heartbeatMs = registration.heartbeatMs;
-      this.#serveFrom(sentMs);
-      this.#logger.info("registered", {
-        leader,
-        store: registration.store,
-        groups: registration.views.length,
-      });
-      return peer;
-    } catch (error) {
-      peer.close("not registered");
-      throw error;
-    }
+  /** Errors: notLeader, those of the request, refused (see learnGroups), DiskError. */
+  async #registerOn(peer: ServerPeer): Promise<void> {
+    const { serverId, pid, roles, labels = [], address } = this.#options;
+    const leader = peer.remote.address;
+    await this.#learnTerm(peer.term, leader);
+    this.#leader = peer;
+    const { totalBytes, freeBytes } = this.#store.space;
+    const loss = this.#loss();
+    const knownGroups = [...this.#store.groups.keys()];
+    const own = { serverId, address, labels: [...labels], pid, roles: [...roles] };
+    const body = { ...own, knownGroups, totalBytes, freeBytes, ...loss };
+    const sentMs = this.#platform.clock.nowMs();
+    const { body: registration } = await peer.request(registerStore, body, { timeoutMs: registerTimeoutMs });
+    this.#leaders.named(leader, registration.leaders);
+    await this.#admission.register(registration, peer);
+    if (registration.lossSettled) await this.#store.damageNote.forget();
+    if (this.#store.failure === undefined) await this.#learnGroups(registration);
+    this.#onGroups();
+    this.#isStalled = false;
+    this.#serveMs = registration.serveMs;
+    this.#heartbeatMs = registration.heartbeatMs;
+    this.#serveFrom(sentMs);
+    this.#logger.info("registered", { leader, store: registration.store, groups: registration.views.length });
   }
 
   /** Errors: refused (a restored state doesn't know that this store is not in sync), diskFailed. */
@@ -332,7 +351,7 @@ export class LeaderLink {
       };
       const timeoutMs = this.#stopped ? leaveTimeoutMs : this.#serveMs / 2;
       const { body: answer } = await peer.request(storeHeartbeat, body, { timeoutMs, urgent: true });
-      this.#leaders.learn(answer.leaders);
+      this.#leaders.named(peer.remote.address, answer.leaders);
       this.#serveFrom(sentMs);
       if (!peer.closed && !this.#stopped) this.#scheduleHeartbeat(peer);
     } catch (error) {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { BrineError, type BrineErrorCode, hasCode } from "../errors/brine-error.ts";
 import { realPlatform } from "../platform/real.ts";
+import { leadersChanged } from "../wire/catalogue/leader.ts";
 import { registerStore } from "../wire/catalogue/registration.ts";
 import {
   catchUp,
@@ -351,6 +352,21 @@ test("why a leader refuses the store is said once with what to do, though it ask
   const told = store.lines.filter((line) => line.includes(" warn ") && line.includes("not registered"));
   assert.equal(told.length, 1, told.join("\n"));
   assert.match(told[0]!, /the store was removed: start it on an empty directory/);
+});
+
+test("a store goes to the copy that it was told of when the leader is lost before the next heartbeat", async (context) => {
+  const cluster = new TestCluster();
+  context.after(() => cluster.stop());
+  Object.assign(cluster, { heartbeatMs: 60_000, serveMs: 60_000 });
+  const first = await cluster.startLeader("127.0.0.1:0", 1);
+  const store = await cluster.startStore(1, [first]);
+  await until("it is registered", () => store.lines.some((line) => line.includes(`registered leader=${first}`)));
+  const other = new TestCluster();
+  context.after(() => other.stop());
+  const second = await other.startLeader("127.0.0.1:0", 2);
+  await cluster.registered!.request(leadersChanged, { leaders: [first, second] }, { timeoutMs });
+  await cluster.stopLeader();
+  await until("it is registered there", () => store.lines.some((line) => line.includes(`registered leader=${second}`)));
 });
 
 test("a chunk that is deleted here, and not yet at the source, is not copied from there", async (context) => {

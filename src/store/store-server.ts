@@ -5,7 +5,10 @@
 import type { Label } from "../namespace/model.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
+
+import type { Keepers } from "../wire/catalogue/handshake.ts";
 import type { GroupView } from "../wire/catalogue/leader.ts";
+
 import { connectPeer, type Identity } from "../wire/connect.ts";
 import { registerProcessMethods } from "../wire/process-methods.ts";
 import { Service } from "../wire/service.ts";
@@ -138,6 +141,11 @@ export class StoreServer {
     store.onFailure = () => this.#link.tellFailure();
     this.#link.start();
     this.#scrub.start();
+  }
+
+  /** Who keeps the metadata, as a leader has told this store. */
+  get keepers(): Keepers {
+    return this.#link.keepers;
   }
 
   /** What the store has lost, as long as the leader doesn't know. */

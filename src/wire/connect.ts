@@ -5,7 +5,7 @@ import { BrineError } from "../errors/brine-error.ts";
 import type { Timer } from "../platform/clock.ts";
 import { type Address, NetworkError } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
-import { hello } from "./catalogue/handshake.ts";
+import { hello, type Keepers } from "./catalogue/handshake.ts";
 import { ConnectedPeer } from "./connected-peer.ts";
 import { errorOf, failure } from "./failure.ts";
 import { kindFailure, kindRequest } from "./frame.ts";
@@ -16,6 +16,14 @@ import type { Peer } from "./peer.ts";
 import type { Service } from "./service.ts";
 
 export type { Identity } from "./handshake.ts";
+
+/** A server that has said who it is, under which term it leads, and who keeps the metadata as far as it knows. */
+export interface ServerPeer extends Peer {
+  readonly serverId: string;
+  readonly clusterId: string;
+  readonly term: number;
+  readonly keepers: Keepers;
+}
 
 /** The hello's request id; a peer's own begin at 1. */
 const helloRequestId = 0;
@@ -33,7 +41,7 @@ export async function connectPeer(
   identity: Identity,
   service: Service,
   timeoutMs: number,
-): Promise<Peer & { readonly serverId: string; readonly clusterId: string; readonly term: number }> {
+): Promise<ServerPeer> {
   const deadlineMs = platform.clock.nowMs() + timeoutMs;
   const connection = await platform.network.connect(address, timeoutMs).catch((error) => {
     throw unreachable(address, error);
@@ -110,11 +118,11 @@ class Greeting implements LinkReceiver {
         throw new CodecError("something else than an answer to the hello");
       }
       if (frame.kind === kindFailure) throw errorOf(decode(failure, frame.body));
-      const { serverId, clusterId, term } = readWelcome(frame, this.#identity, this.#address);
+      const server = readWelcome(frame, this.#identity, this.#address);
       this.#timer?.cancel();
-      const remote = { address: this.#address, peerId: serverId, role: "server", description: "server" };
-      const peer = new ConnectedPeer(this.#platform, this.#link, this.#service, remote, { serverId, clusterId, term });
-      this.#link.open(peer, serverId);
+      const remote = { address: this.#address, peerId: server.serverId, role: "server", description: "server" };
+      const peer = new ConnectedPeer(this.#platform, this.#link, this.#service, remote, server);
+      this.#link.open(peer, server.serverId);
       this.#resolve(peer);
     } catch (error) {
       if (error instanceof CodecError) throw error; // the link ends, which ends up in onEnd

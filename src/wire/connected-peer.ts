@@ -1,8 +1,10 @@
 /** A Peer on a link whose handshake is done: brings requests of both directions and the link together. */
 import type { Platform } from "../platform/platform.ts";
+import type { Keepers } from "./catalogue/handshake.ts";
+import type { ServerPeer } from "./connect.ts";
 import { kindRequest } from "./frame.ts";
 import type { Frame } from "./frame-parser.ts";
-import type { ServerIdentity } from "./handshake.ts";
+import { noKeepers, type ServerIdentity } from "./handshake.ts";
 import { IncomingRequests } from "./incoming-requests.ts";
 import type { Link, LinkReceiver } from "./link.ts";
 import type { Method } from "./method.ts";
@@ -11,13 +13,15 @@ import type { Peer, Reply, RequestOptions } from "./peer.ts";
 import { RequestMetrics } from "./request-metrics.ts";
 import type { Service } from "./service.ts";
 
-export class ConnectedPeer implements Peer, LinkReceiver {
+export class ConnectedPeer implements ServerPeer, LinkReceiver {
   readonly remote: Peer["remote"];
   /** Of the side that listens; on that side its own. */
   readonly serverId: string;
   readonly clusterId: string;
   /** Under which it leads the cluster; 0: it has no metadata. */
   readonly term: number;
+  /** As it knew them at the hello. */
+  readonly keepers: Keepers;
   readonly localAddress: string;
   readonly #link: Link;
   readonly #outgoing: OutgoingRequests;
@@ -30,6 +34,7 @@ export class ConnectedPeer implements Peer, LinkReceiver {
     this.serverId = server.serverId;
     this.clusterId = server.clusterId;
     this.term = server.term ?? 0;
+    this.keepers = server.keepers ?? noKeepers;
     this.localAddress = link.localAddress;
     this.#link = link;
     const name = remote.peerId === "" ? remote.address : `${remote.address} (${remote.peerId})`;

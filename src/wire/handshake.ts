@@ -8,7 +8,14 @@
 import { CodecError, Reader } from "../codec/buffers.ts";
 import { decode } from "../codec/schema.ts";
 import { BrineError } from "../errors/brine-error.ts";
-import { type HelloRequest, type HelloResponse, hello, protocolVersion, type Role } from "./catalogue/handshake.ts";
+import {
+  type HelloRequest,
+  type HelloResponse,
+  hello,
+  type Keepers,
+  protocolVersion,
+  type Role,
+} from "./catalogue/handshake.ts";
 import { kindRequest } from "./frame.ts";
 import type { Frame } from "./frame-parser.ts";
 
@@ -35,6 +42,16 @@ export interface ServerIdentity {
   readonly serverId: string;
   /** The term under which it leads; none: it doesn't. */
   readonly term?: number;
+  /** Default: it knows of none. */
+  readonly keepers?: Keepers;
+}
+
+/** Of a server that has never heard of a copy of the ledger. */
+export const noKeepers: Keepers = { term: 0, addresses: [] };
+
+/** What holds of what a server has recorded itself as a voter, and what a leader has told its store since. */
+export function laterKeepers(recorded: Keepers, told: Keepers = noKeepers): Keepers {
+  return told.addresses.length > 0 && told.term >= recorded.term ? told : recorded;
 }
 
 export function helloOf(identity: Identity): HelloRequest {
@@ -73,8 +90,8 @@ export function acceptHello(
   const missing = request.demanded.filter((capability) => !supported.includes(capability));
   if (missing.length > 0) throw missingCapability(missing, supported, `server ${server.serverId}`);
   const granted = supported.filter((one) => request.demanded.includes(one) || request.wanted.includes(one));
-  const { clusterId, serverId, term = 0 } = server;
-  return { version: protocolVersion, clusterId, serverId, granted, term };
+  const { clusterId, serverId, term = 0, keepers = noKeepers } = server;
+  return { version: protocolVersion, clusterId, serverId, granted, term, keepers };
 }
 
 /** The answer to our hello, checked as strictly as if the server hadn't. Throws BrineError, CodecError. */

@@ -1,37 +1,53 @@
-/** Where the leader may be: what a person said, and what leaders have told since. One after the other is tried. */
+/**
+ * Where the leader may be. The leader that was met last *names* the servers with metadata, itself and its copy: what leaders before it
+ * named is dropped. Servers that don't lead may *hint* at others, until a leader names some. What a person said is kept behind
+ * both, as a last resort: those addresses may be other names of the same servers.
+ */
 import type { Address } from "../platform/network.ts";
 
-/** Servers with metadata that are remembered: a cluster has two; more are addresses that have changed. */
+/** Addresses that last: a cluster has two servers with metadata; more are other names, and those of servers before. */
 export const leadersMax = 8;
+/** Of servers that don't lead, the latest: two of them say all there is to know. */
+const hintsMax = 4;
 
 export class KnownLeaders {
+  readonly #given: readonly Address[];
   readonly #onChange: (addresses: readonly Address[]) => void;
-  #addresses: readonly Address[];
+  #named: readonly Address[] = [];
+  #hints: readonly Address[] = [];
 
-  constructor(addresses: readonly Address[], onChange: (addresses: readonly Address[]) => void = () => {}) {
-    this.#addresses = [...addresses];
+  /** `onChange`: a leader has named others than before; with those that were given. */
+  constructor(given: readonly Address[], onChange: (addresses: readonly Address[]) => void = () => {}) {
+    this.#given = given;
     this.#onChange = onChange;
   }
 
+  /** The likeliest ones first; never empty. */
   get addresses(): readonly Address[] {
-    return this.#addresses;
+    return [...new Set([...this.#named, ...this.#hints, ...this.#lasting])];
   }
 
-  /** The one to try in this round. */
-  inRound(round: number): Address {
-    return this.#addresses[round % this.#addresses.length]!;
+  /** Without hints. */
+  get #lasting(): readonly Address[] {
+    return [...new Set([...this.#named, ...this.#given])].slice(0, leadersMax);
   }
 
-  /** True if with this round all have been tried. */
-  endsWith(round: number): boolean {
-    return (round + 1) % this.#addresses.length === 0;
+  /** What the last leader said; empty: none was met. */
+  get byLeader(): readonly Address[] {
+    return this.#named;
   }
 
-  /** A leader says where it or its copy are. */
-  learn(addresses: readonly Address[]): void {
-    const added = addresses.filter((address) => !this.#addresses.includes(address));
-    if (added.length === 0) return;
-    this.#addresses = [...this.#addresses, ...added].slice(-leadersMax);
-    this.#onChange(this.#addresses);
+  /** The leader at `from` says where it and its copy are; `addresses` empty: only there. */
+  named(from: Address, addresses: readonly Address[]): void {
+    const before = this.#lasting;
+    this.#named = addresses.length === 0 ? [from] : [...addresses];
+    this.#hints = [];
+    const after = this.#lasting;
+    if (after.length !== before.length || after.some((address, at) => address !== before[at])) this.#onChange(after);
+  }
+
+  /** A server that doesn't lead says who kept the metadata as far as it knows. */
+  hinted(addresses: readonly Address[]): void {
+    this.#hints = [...new Set([...addresses, ...this.#hints])].slice(0, hintsMax);
   }
 }

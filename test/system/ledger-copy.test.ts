@@ -106,6 +106,9 @@ test("required: changes wait while the copy is away; forgotten, a new server tak
   const refused = await runBrine(["ledger", "promote", cluster.addresses[1]!, "--old-leader-is-off", "--accept-loss"]);
   assert.notEqual(refused.code, 0);
   assert.match(refused.stderr, /forgotten/);
+  // It names who leads to those who know nobody else.
+  const second = await cluster.mount("two", [], undefined, cluster.addresses[1]!);
+  await shell(`cat ${second.point}/file`);
   await waitFor("its store to be there again", async () => {
     const { servers } = await cluster.status(0);
     return servers.filter(({ state }: { state: string }) => state === "online").length === 4;

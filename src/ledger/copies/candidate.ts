@@ -63,6 +63,7 @@ async function standOnce(platform: Platform, voter: Voter, options: StandOptions
   const others = othersOf(own, serverId);
   const asked = await claimAll(platform, voter, options, others, 0);
   const known = [...asked.values()].reduce((latest, { configuration }) => later(latest, configuration)!, own);
+  voter.hears(known);
   if (!known.copies.some((copy) => copy.serverId === serverId)) return { kind: "forgotten" };
   const isLedByOther = known.inStep[0] !== serverId;
   // A start only goes on with what this server led last; anything else is a person's decision.

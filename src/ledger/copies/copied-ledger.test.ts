@@ -31,6 +31,8 @@ class Pair {
   voter!: Voter;
   copyVoter!: Voter;
   lost: BrineError | undefined;
+  /** Where the ledger was, each time that this was told. */
+  readonly told: string[][] = [];
   /** The copy's disk doesn't answer. */
   hang: Promise<void> | undefined;
   #listener: { close(): Promise<void> } | undefined;
@@ -48,6 +50,9 @@ class Pair {
         pair.lost = error;
       },
     });
+    pair.ledger.onCopies = () => {
+      pair.told.push(pair.ledger.configuration!.copies.map(({ address }) => address));
+    };
     pair.ledger.source = stateOf(() => file.lastIndex, 2);
     await pair.ledger.start();
     await pair.up();
@@ -105,6 +110,20 @@ class Pair {
     return this.copy.entries.some(({ batch }) => Buffer.from(batch).toString() === text);
   }
 }
+
+test("whoever wants to know is told of a copy that joins, and of one that is forgotten", async () => {
+  const pair = await Pair.start("required");
+  assert.deepEqual(pair.told, [["a:1", "b:1"]]);
+  assert.deepEqual(pair.copyVoter.keepers, { term: 2, addresses: ["a:1", "b:1"] });
+  await pair.down();
+  await pair.until(() => !pair.ledger.isConnected(other.serverId));
+  await pair.ledger.forget("b:1");
+  assert.deepEqual(pair.told, [["a:1", "b:1"], ["a:1"]]);
+  assert.deepEqual(pair.voter.keepers, { term: 2, addresses: ["a:1"] });
+  // What the forgotten one hears when it asks a voter.
+  pair.copyVoter.hears(pair.ledger.configuration!);
+  assert.deepEqual(pair.copyVoter.keepers, pair.voter.keepers);
+});
 
 test("an entry is acknowledged when it is on both disks, and until then it says whose answer is missing", async () => {
   const pair = await Pair.start("preferred");

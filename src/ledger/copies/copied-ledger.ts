@@ -24,6 +24,7 @@ import type { Ledger, LedgerEntry } from "../ledger.ts";
 import { isMajority, needsLeave } from "./ballot.ts";
 import { othersOf } from "./candidate.ts";
 import { CopyFeed, type StateSource } from "./copy-feed.ts";
+import { graceMs, pollMs } from "./copy-timeouts.ts";
 import { MemberLink } from "./member-link.ts";
 import { forgetCopy, type Membership, nameWitness, withCopy } from "./membership.ts";
 import type { Voter } from "./voter.ts";
@@ -44,6 +45,8 @@ export class CopiedLedger implements Ledger {
   readonly #options: CopiedLedgerOptions;
   readonly #log: Logger;
   #configuration: Configuration | undefined;
+  /** A copy has joined, or was forgotten. */
+  onCopies: () => void = () => {};
   readonly #links = new Map<string, MemberLink>();
   #feed: CopyFeed | undefined;
   #source: StateSource | undefined;
@@ -78,8 +81,7 @@ export class CopiedLedger implements Ledger {
   get serving(): boolean {
     if (this.#lost !== undefined || this.#closed) return false;
     if (this.#configuration === undefined || !needsLeave(this.#configuration)) return true;
-    const nowMs = this.#options.platform.clock.nowMs();
-    return [...this.#links.values()].some(({ leaveUntilMs }) => leaveUntilMs > nowMs);
+    return [...this.#links.values()].some(({ leaveUntilMs }) => leaveUntilMs > this.#options.platform.clock.nowMs());
   }
 
   get waitsFor(): string {
@@ -183,6 +185,7 @@ export class CopiedLedger implements Ledger {
     this.#log.info("the ledger gets a second copy", { address: member.address });
     await voter.record(own.serverId, configuration);
     this.#configuration = configuration;
+    this.onCopies();
     this.#linkTo(member);
     void this.#settle();
   }
@@ -191,6 +194,7 @@ export class CopiedLedger implements Ledger {
   forget(address: Address): Promise<void> {
     return this.#change(async () => {
       this.#configuration = await forgetCopy(this.#membership, address);
+      this.onCopies();
       for (const link of this.#links.values()) link.stop();
       this.#links.clear();
       this.#feed = undefined;
@@ -393,7 +397,3 @@ export class CopiedLedger implements Ledger {
     this.#options.onLost(error);
   }
 }
-
-/** A copy that comes back within it is not missed: a connection that was reset is made anew in less. */
-const graceMs = 250;
-const pollMs = 50;

@@ -34,3 +34,8 @@ export const defaultCopyTimeouts: CopyTimeouts = {
   startMs: 2_000,
   replaceMs: 30_000,
 };
+
+/** A copy that comes back within it is not missed: a connection that was reset is made anew in less. */
+export const graceMs = 250;
+/** Between looks of a leader at whether something can be recorded, or serves. */
+export const pollMs = 50;

@@ -7,9 +7,11 @@
  */
 import { BrineError } from "../../errors/brine-error.ts";
 import type { Platform } from "../../platform/platform.ts";
+import type { Keepers } from "../../wire/catalogue/handshake.ts";
 import { type Configuration, claimTerm, recordConfiguration, renewServing } from "../../wire/catalogue/ledger.ts";
+import { noKeepers } from "../../wire/handshake.ts";
 import type { Service } from "../../wire/service.ts";
-import { type Ballot, obeys, recorded, vote } from "./ballot.ts";
+import { type Ballot, later, obeys, recorded, vote } from "./ballot.ts";
 import { readBallot, writeBallot } from "./ballot-file.ts";
 import { type CopyTimeouts, defaultCopyTimeouts } from "./copy-timeouts.ts";
 
@@ -27,6 +29,8 @@ export class Voter {
   readonly #path: string;
   readonly #timeouts: CopyTimeouts;
   #ballot: Ballot;
+  /** Another voter's, which may be later than the own. */
+  #heard: Configuration | undefined;
   #servingUntilMs: number;
   /** This server leads: nobody else is promised anything. */
   leading = false;
@@ -54,6 +58,19 @@ export class Voter {
 
   get ballot(): Ballot {
     return this.#ballot;
+  }
+
+  /** Who keeps the ledger, and as of which leader's term, as far as this server knows. */
+  get keepers(): Keepers {
+    const known = later(this.#ballot.configuration, this.#heard);
+    return known === undefined
+      ? noKeepers
+      : { term: known.term, addresses: known.copies.map(({ address }) => address) };
+  }
+
+  /** What another voter has recorded; for those who ask this server alone. */
+  hears(configuration: Configuration): void {
+    this.#heard = later(this.#heard, configuration);
   }
 
   get timeouts(): CopyTimeouts {

@@ -5,7 +5,7 @@ import { Namespace } from "../../namespace/namespace.ts";
 import type { Operation, Result } from "../../namespace/operation.ts";
 import type { Logger } from "../../platform/logger.ts";
 import { type MemoryDatabase, MemoryKeyValueEngine } from "../../platform/memory-key-value.ts";
-import type { Connection } from "../../platform/network.ts";
+import type { Address, Connection } from "../../platform/network.ts";
 import { NetworkError } from "../../platform/network.ts";
 import type { Platform } from "../../platform/platform.ts";
 import type { LeasedInode, LeaseMode } from "../../wire/catalogue/leader.ts";
@@ -37,6 +37,14 @@ export class Harness {
   /** Addresses where nobody listens. */
   readonly refusing = new Set<string>();
   readonly failures: string[] = [];
+  readonly copies = {
+    ...oneCopy,
+    addresses: [] as readonly Address[],
+    changed: () => {},
+    onAddresses(callback: () => void) {
+      this.changed = callback;
+    },
+  };
   freeBytes = 1e12;
   readonly #engine = new MemoryKeyValueEngine();
   #lifetime!: Lifetime;
@@ -61,6 +69,12 @@ export class Harness {
 
   get database(): MemoryDatabase {
     return this.#engine.database("state");
+  }
+
+  /** A copy of the ledger has joined, or was forgotten. */
+  changeCopies(addresses: readonly Address[]): void {
+    this.copies.addresses = addresses;
+    this.copies.changed();
   }
 
   /** The process dies and is started again: what was not committed to the state is gone, the ledger is there. */
@@ -101,7 +115,7 @@ export class Harness {
     await committer.replay();
     const leader: Leader = { platform, log, timeouts, lifetime, namespace, committer, waits };
     const own = { clusterId: "c", serverId: "meta", address: "meta:1", pid: 1 };
-    this.#parts = assemble(leader, { own, term: ledger.term, space, copies: oneCopy });
+    this.#parts = assemble(leader, { own, term: ledger.term, space, copies: this.copies });
     space.start();
     committer.start();
     startParts(this.#parts);

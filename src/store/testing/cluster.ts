@@ -61,14 +61,20 @@ export class TestCluster {
   liveSessions = [1, 2];
   heartbeatMs = 20;
   serveMs = 300;
+  /** The last one that was started. */
   #leader: { address: string; close(): Promise<void> } | undefined;
+  /** What leaders answer of leader and copy. */
+  named: string[] = [];
+  /** The connection of the store that registered last. */
+  registered: Peer | undefined;
   /** What outlives a restart of a store. */
   readonly #disks = new Map<number, { disk: MemoryDisk; keyValue: MemoryKeyValueEngine }>();
 
   async startLeader(address = "127.0.0.1:0", term = 1): Promise<string> {
     const service = new Service()
-      .handle(registerStore, (body) => {
+      .handle(registerStore, (body, _payload, peer) => {
         this.losses.push(body);
+        this.registered = peer;
         return {
           store: Number(body.serverId),
           lossSettled: true,
@@ -77,6 +83,7 @@ export class TestCluster {
           sessionsBelow: 10,
           heartbeatMs: this.heartbeatMs,
           serveMs: this.serveMs,
+          leaders: this.named,
         };
       })
       .handle(judgeDifferences, ({ chunks, sessions }) => {
@@ -88,7 +95,7 @@ export class TestCluster {
       })
       .handle(storeHeartbeat, ({ store, failure, stall, isLeaving, badBlocks, scrub }) => {
         this.heartbeats.push({ store, failure, stall, isLeaving, badBlocks, scrub });
-        return { leaders: [] };
+        return { leaders: this.named };
       })
       .handle(caughtUp, (body) => {
         this.caughtUp.push(body);

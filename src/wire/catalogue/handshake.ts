@@ -1,15 +1,25 @@
 /** The first message on every connection, from the side that connected; its answer opens the connection. */
-import { type Infer, list, oneOf, struct, text, u16, u64 } from "../../codec/schema.ts";
+import { type Infer, list, oneOf, shortList, struct, text, u16, u64 } from "../../codec/schema.ts";
 import { method } from "../method.ts";
 
 /** Grows with every incompatible change of frames or catalogue. */
-export const protocolVersion = 5;
+export const protocolVersion = 6;
 
 export const role = oneOf("client", "store", "leader", "admin");
 export type Role = Infer<typeof role>;
 
 /** Things that a connection can have beyond the protocol's version: `tls`, `hmac`, … None exists yet. */
 const capabilities = list(text(32), 64);
+
+/** Servers with metadata. */
+export const leaderAddresses = shortList(text(256), 8);
+
+/**
+ * Who keeps the metadata as far as a server knows, leader and copy, and as of which leader's term. Empty: it knows of no copy.
+ * Whoever looks for the leader tries these, too; only a leader's own word replaces what was known.
+ */
+export const keepers = struct({ term: u64, addresses: leaderAddresses });
+export type Keepers = Infer<typeof keepers>;
 
 export const helloRequest = struct({
   version: u16,
@@ -35,6 +45,7 @@ export const helloResponse = struct({
   granted: capabilities,
   /** Under which it leads the cluster; 0: it has no metadata. Who knows a higher one believes nothing that comes after. */
   term: u64,
+  keepers,
 });
 export type HelloResponse = Infer<typeof helloResponse>;
 

@@ -10,7 +10,6 @@ import {
   nothing,
   oneOf,
   optional,
-  shortList,
   struct,
   text,
   u8,
@@ -29,13 +28,11 @@ import {
 } from "../../namespace/model.ts";
 import { operation, result } from "../../namespace/operation.ts";
 import { method } from "../method.ts";
+import { leaderAddresses } from "./handshake.ts";
 import { heldLock } from "./locks.ts";
 import { heldQuota, heldQuotasMax } from "./quotas.ts";
 
 // --- sessions ---
-
-/** Servers with metadata. */
-export const leaderAddresses = shortList(text(256), 8);
 
 /** Opens a session on a volume, or finds the one that this client already has (P4). Errors: notFound, busy. */
 export const openSession = method(
@@ -56,8 +53,6 @@ export const openSession = method(
     coverGrant: u64,
     /** The leader's wall clock: the client's times are aligned to it. */
     nowNs: i64,
-    /** Where the leader may be when this one is lost; empty: only here. */
-    leaders: leaderAddresses,
   }),
 );
 
@@ -90,6 +85,8 @@ export const stateHoldings = method(
   struct({
     /** Of the volume: if it is new to the client, it asks again for all accounts without limits. */
     quotaVersion: u32,
+    /** Where leader and copy are; empty: only here. What earlier leaders named counts no more. */
+    leaders: leaderAddresses,
   }),
 );
 
@@ -102,7 +99,7 @@ export const heartbeat = method(
     nowNs: i64,
     /** The leader's disk is nearly full: changes are to be answered only when they are committed. */
     writeThrough: boolean,
-    /** Where the leader may be when this one is lost; empty: only here. */
+    /** As in stateHoldings. */
     leaders: leaderAddresses,
   }),
 );
@@ -383,6 +380,9 @@ export const groupsChanged = method(141, "client.groupsChanged", struct({ views:
 
 /** What `readPlacement` answers has changed. Answered when the client has read it. */
 export const placementChanged = method(143, "client.placementChanged", nothing, nothing);
+
+/** What stateHoldings and registerStore answer of leader and copy has changed. Asked of stores, too. Answered at once. */
+export const leadersChanged = method(144, "client.leadersChanged", struct({ leaders: leaderAddresses }), nothing);
 
 /** The session was ended by the leader (volume deleted, administrator). */
 export const sessionEnded = method(

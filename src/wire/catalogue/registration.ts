@@ -14,7 +14,8 @@ import {
 } from "../../codec/schema.ts";
 import { label, labelsMax } from "../../namespace/model.ts";
 import { method } from "../method.ts";
-import { groupView, leaderAddresses } from "./leader.ts";
+import { leaderAddresses } from "./handshake.ts";
+import { groupView } from "./leader.ts";
 
 /**
  * A store presents itself. Its groups come back; it serves from now on, as long as heartbeats are answered.
@@ -52,6 +53,8 @@ export const registerStore = method(
     heartbeatMs: u32,
     /** A store serves this long after the sending of the last heartbeat that was answered. */
     serveMs: u32,
+    /** As in stateHoldings. */
+    leaders: leaderAddresses,
   }),
 );
 
