@@ -15,6 +15,8 @@ const awayMs = [500, 15_000] as const;
 /** A person notices, and acts. */
 const thoughtMs = [0, 3_000] as const;
 const promotionsMax = 20;
+/** Clients and stores that had lost the leader find it again well within this, and hear of the new copy. */
+const foundMs = 2_000;
 
 export class LedgerChanges {
   readonly #cluster: SimulatedCluster;
@@ -117,8 +119,9 @@ export class LedgerChanges {
     if (this.#random.chance(0.5)) lost.start();
     this.#newCopies += 1;
     this.#cluster.addCopy(`copy${this.#newCopies}`, this.#random.pick(["required", "preferred"]));
-    // One after the other is replaced, as an operator does it.
+    // One after the other is replaced, as an operator does it. Who is away meanwhile, and knows none of the two that are left, wouldn't find them.
     await this.#cluster.whole();
+    await this.#wait(foundMs);
     return true;
   }
 
