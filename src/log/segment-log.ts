@@ -14,9 +14,11 @@
  * The queue has no bound of its own: a caller's buffers stay the caller's until its append ends, and `queuedBytes` tells
  * the owner of the log when to stop taking work in (it should at `queueBytesMax`).
  */
+
 import { Writer } from "../codec/buffers.ts";
 import { BrineError, hasCode } from "../errors/brine-error.ts";
 import type { Platform } from "../platform/platform.ts";
+import { type Append, isRecord, queuedBytesOf } from "./append.ts";
 import { LogMeter } from "./log-meter.ts";
 import { recover } from "./recovery.ts";
 import { salvage } from "./salvage.ts";
@@ -68,15 +70,6 @@ export interface SegmentLogOptions {
    * opens must ask for a replay from there.
    */
   readonly onDamage?: ((damages: readonly string[]) => void) | undefined;
-}
-
-interface Append {
-  /** Undefined: only a commit is wanted, no record. */
-  readonly descriptor: Uint8Array | undefined;
-  readonly payload: readonly Uint8Array[];
-  readonly payloadBytes: number;
-  resolve(record: LoggedRecord): void;
-  reject(error: unknown): void;
 }
 
 export class SegmentLog {
@@ -163,6 +156,11 @@ export class SegmentLog {
   /** Bytes of appends that have not been written yet. */
   get queuedBytes(): number {
     return this.#queuedBytes;
+  }
+
+  /** Bytes that fit into the segment that is being written, whatever room the disk has: it is allocated. */
+  get preparedBytes(): number {
+    return this.#roomBytes - this.#queuedBytes;
   }
 
   /** Numbers of all segments, in order; the last one is being written. */
@@ -385,12 +383,4 @@ export class SegmentLog {
     this.#lastCommitStart = this.#end;
     this.#roomBytes = this.#segmentBytes - blockBytes;
   }
-}
-
-function isRecord(append: Append): append is Append & { descriptor: Uint8Array } {
-  return append.descriptor !== undefined;
-}
-
-function queuedBytesOf(append: Append): number {
-  return (append.descriptor?.byteLength ?? 0) + append.payloadBytes;
 }

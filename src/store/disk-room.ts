@@ -2,6 +2,7 @@
  * How much room the disk has, and what is kept in reserve: deletions, group changes and commits of the index must still
  * find space when clients have filled the disk, since they are the way out.
  */
+import { BrineError } from "../errors/brine-error.ts";
 import type { Disk } from "../platform/disk.ts";
 
 const mebibyte = 1024 * 1024;
@@ -25,6 +26,7 @@ export function reserveBytesFor(totalBytes: number, segmentBytes: number): numbe
 export class DiskRoom {
   readonly #disk: Disk;
   readonly #directory: string;
+  readonly #segmentBytes: number;
   readonly #reserveBytes: number;
   readonly #totalBytes: number;
   /** As last asked for, less what was written since. */
@@ -35,18 +37,19 @@ export class DiskRoom {
     disk: Disk,
     directory: string,
     space: { totalBytes: number; freeBytes: number },
-    reserve: number,
+    segmentBytes: number,
   ) {
     this.#disk = disk;
     this.#directory = directory;
+    this.#segmentBytes = segmentBytes;
     this.#totalBytes = space.totalBytes;
     this.#freeBytes = space.freeBytes;
-    this.#reserveBytes = reserve;
+    this.#reserveBytes = reserveBytesFor(space.totalBytes, segmentBytes);
   }
 
   static async open(disk: Disk, directory: string, segmentBytes: number): Promise<DiskRoom> {
     const space = await disk.space(directory);
-    return new DiskRoom(disk, directory, space, reserveBytesFor(space.totalBytes, segmentBytes));
+    return new DiskRoom(disk, directory, space, segmentBytes);
   }
 
   get totalBytes(): number {
@@ -63,9 +66,30 @@ export class DiskRoom {
     return this.#freeBytes < this.#reserveBytes;
   }
 
+  /** Error: noSpace. */
+  check(): void {
+    if (!this.isFull) return;
+    throw new BrineError("noSpace", `the disk of ${this.#directory} is full`, { advice: "delete files or add stores" });
+  }
+
   /** Half of the reserve is used up: the rest is for deletions and the index alone. */
   get isExhausted(): boolean {
     return this.#freeBytes < this.#reserveBytes / 2;
+  }
+
+  /**
+   * Whether a write may come in that must not wait for room: one that takes another back, or was acknowledged already. It may
+   * take half of the reserve, and then whatever the log's segment, or one more, has room for; deletions are left some.
+   *
+   * @param preparedBytes that are left of the segment
+   */
+  takesRestored(byteCount: number, preparedBytes: number): boolean {
+    const keptBytes = Math.min(mebibyte, this.#segmentBytes / 4);
+    return (
+      !this.isExhausted ||
+      preparedBytes >= byteCount + keptBytes ||
+      this.#freeBytes >= Math.max(this.#segmentBytes, byteCount) + keptBytes
+    );
   }
 
   /** Less than a quarter is free: it is worth the work to give back every dead block. */

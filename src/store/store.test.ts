@@ -166,6 +166,36 @@ test("a full disk refuses writes, keeps what it has, and takes writes again when
   await store.close();
 });
 
+test("a write that takes another back finds room where others find none, and leaves some for deletions", async () => {
+  const platform = new MemoryPlatform();
+  platform.disk.totalBytes = 4 * 1024 * 1024;
+  const store = await openStore(platform);
+  const write = async (number: number, restores: boolean) => {
+    const data = blocksOf(number, 0, 8);
+    await store.readyToWrite();
+    await store.write({ ...writeOf(chunk + number, 0, data, { grant: 1, sequence: 1 }), restores }, data);
+  };
+  let count = 0;
+  const writeUntilFull = async (restores: boolean) => {
+    const before = count;
+    await assert.rejects(async () => {
+      for (;;) await write(count++, restores);
+    }, failsWith("noSpace"));
+    return count - before - 1;
+  };
+  await writeUntilFull(false);
+  // Something else has filled the disk, but for a part of the reserve: what is left is one segment.
+  platform.disk.totalBytes = platform.disk.usedBytes() + 330 * 1024;
+  await store.readyToWrite();
+  const restored = await writeUntilFull(true);
+  assert.ok(restored >= 5, `${restored} were taken back`);
+  await assert.rejects(write(1000, false), failsWith("noSpace"));
+  await store.delete(Array.from({ length: 40 }, (_, index) => chunk + index));
+  await platform.clock.advance(3000);
+  await write(1001, true);
+  await store.close();
+});
+
 test("a disk that fails at a write is never believed again", async () => {
   const platform = new MemoryPlatform();
   const store = await openStore(platform);

@@ -353,7 +353,7 @@ export class Store {
     const key = `${chunk}/${firstBlock}+${checksums.length}/${version.grant}.${version.sequence}/${stamp.generation}/${stamp.session}`;
     const before = this.#writing.get(key);
     if (before !== undefined) return before;
-    this.#checkRoom(restores);
+    this.#checkRoom(restores ? payload.byteLength : undefined);
     const writing = this.#append(record, payload);
     this.#writing.set(key, writing);
     try {
@@ -373,9 +373,10 @@ export class Store {
     if (this.#closed) throw new BrineError("notServing", "the store is closing");
   }
 
-  #checkRoom(restores = false): void {
-    if (restores ? !this.#room.isExhausted : !this.#room.isFull) return;
-    throw new BrineError("noSpace", `the disk of ${this.#directory} is full`, { advice: "delete files or add stores" });
+  /** @param restoredBytes of a write that must not wait for room: whoever could make some may wait for it */
+  #checkRoom(restoredBytes?: number): void {
+    if (restoredBytes !== undefined && this.#room.takesRestored(restoredBytes, this.#log.preparedBytes)) return;
+    this.#room.check();
   }
 
   #chunk(chunk: number): ChunkState {
