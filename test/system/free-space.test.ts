@@ -21,7 +21,9 @@ function used(directory: string): number {
   return (blocks - bfree) * bsize;
 }
 
-test("df is true within a hundredth", { skip: whyNoMount() ?? false }, async (context) => {
+test("df is true within a hundredth", {
+  skip: full ? (whyNoMount() ?? false) : "only with npm run test:system",
+}, async (context) => {
   const cluster = await Cluster.start(context, {
     servers: 3,
     metadataAlone: true,

@@ -3,9 +3,12 @@ import { strict as assert } from "node:assert";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { Cluster, type Context, runBrine, runProgram, shell, waitFor, whyNoMount } from "./cluster.ts";
+import { Cluster, type Context, full, runBrine, runProgram, shell, waitFor, whyNoMount } from "./cluster.ts";
 import { type Place, TestNetwork, whyNoNetwork } from "./test-network.ts";
 
+const skip = whyNoMount() ?? false;
+/** What takes longest, and is least likely to break by itself. */
+const skipLong = full ? skip : "only with npm run test:system";
 const withCopy = { servers: 3, secondOptions: ["--roles", "metadata,store"] };
 
 async function waitInStep(cluster: Cluster, index: number): Promise<void> {
@@ -16,7 +19,7 @@ async function waitInStep(cluster: Cluster, index: number): Promise<void> {
 }
 
 test("the server is killed and its directory deleted: the copy has it all", {
-  skip: whyNoMount() ?? false,
+  skip,
 }, async (context) => {
   const cluster = await Cluster.start(context, withCopy);
   await waitInStep(cluster, 0);
@@ -85,7 +88,7 @@ test("a leader that is cut off answers nobody, and comes back as the copy", {
 });
 
 test("required: changes wait while the copy is away; forgotten, a new server takes its place", {
-  skip: whyNoMount() ?? false,
+  skip,
 }, async (context) => {
   const cluster = await Cluster.start(context, {
     servers: 4,
@@ -116,7 +119,7 @@ test("required: changes wait while the copy is away; forgotten, a new server tak
 });
 
 test("another server becomes the witness; both die at once, and come back", {
-  skip: whyNoMount() ?? false,
+  skip: skipLong,
 }, async (context) => {
   const cluster = await Cluster.start(context, { ...withCopy, servers: 4 });
   await waitInStep(cluster, 0);
@@ -136,7 +139,7 @@ test("another server becomes the witness; both die at once, and come back", {
   assert.equal(promoted.code, 0, promoted.stderr);
 });
 
-test("without a witness: a promotion needs a person's word", { skip: whyNoMount() ?? false }, async (context) => {
+test("without a witness: a promotion needs a person's word", { skip: skipLong }, async (context) => {
   const cluster = await Cluster.start(context, { ...withCopy, servers: 2 });
   await waitFor("both copies to be in step", async () => (await cluster.status(0)).metadata.startsWith("two copies"));
   await cluster.killServer(0);
@@ -148,7 +151,7 @@ test("without a witness: a promotion needs a person's word", { skip: whyNoMount(
 });
 
 test("preferred, without a witness: changes go on alone after a moment; the copy comes back by itself, and is promoted later", {
-  skip: whyNoMount() ?? false,
+  skip: skipLong,
 }, async (context) => {
   const cluster = await Cluster.start(context, {
     servers: 2,
@@ -177,7 +180,7 @@ test("preferred, without a witness: changes go on alone after a moment; the copy
 });
 
 test("--accept-loss: a copy that is behind leads with what it has, if the leader that went on alone is lost for good", {
-  skip: whyNoMount() ?? false,
+  skip: skipLong,
 }, async (context) => {
   const cluster = await Cluster.start(context, withCopy);
   await waitInStep(cluster, 0);
