@@ -389,7 +389,8 @@ export class Cluster {
     undo(this.#context, limitPatience({ point, pid: program.pid, logFile, brine, address }));
     await waitFor(`${name} to be mounted`, () => {
       assert.ok(program.running, `the mount ended:\n${program.log().slice(mark)}`);
-      return / mounted /.test(program.log().slice(mark));
+      // The line before it is of the kernel: signals are not heeded yet.
+      return / mount: mounted /.test(program.log().slice(mark));
     });
     return new Mount(point, program);
   }
