@@ -20,12 +20,12 @@ import { blockBytes, firstChunkOf, groupOfChunk } from "../namespace/model.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
+import { Sleeper } from "../platform/sleeper.ts";
 import { listChunks } from "../wire/catalogue/store.ts";
 import type { Peer } from "../wire/peer.ts";
 import type { Admission } from "./admission.ts";
 import type { Pace } from "./pace.ts";
 import { type Reconciliation, reconcileChunk, sourceTimeoutMs } from "./reconcile.ts";
-import { Sleeper } from "./sleeper.ts";
 import type { Store } from "./store.ts";
 
 /** Groups at once: several sources and disks work, and at most 4 × 4 chunks (64 MiB) are in memory. */

@@ -20,13 +20,13 @@
 import type { SegmentLog } from "../log/segment-log.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
+import { Sleeper } from "../platform/sleeper.ts";
 import { responsePayloads } from "../wire/payload-pool.ts";
 import type { BlockReader } from "./block-reader.ts";
 import type { DiskRoom } from "./disk-room.ts";
 import { endBlock, overlapping, placeOf, type StoredExtent, sameBlocks } from "./extents.ts";
 import { isNoSpace } from "./journal.ts";
 import type { StoreRecord } from "./record.ts";
-import { Sleeper } from "./sleeper.ts";
 import type { State } from "./state.ts";
 
 /** Between two looks at the segments. Dead space is given back in minutes, not at once. */

@@ -23,12 +23,12 @@ import { blockBytes, firstChunkOf } from "../namespace/model.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
+import { Sleeper } from "../platform/sleeper.ts";
 import { compareVersions, listChunks, listExtents, readBlocks, type StampedExtent } from "../wire/catalogue/store.ts";
 import { verifyBlocks } from "../wire/checksum.ts";
 import type { Peer } from "../wire/peer.ts";
 import type { Admission } from "./admission.ts";
 import { type BlockHere, blocksHere } from "./comparison.ts";
-import { Sleeper } from "./sleeper.ts";
 import type { Store } from "./store.ts";
 
 const answerMs = 10_000;

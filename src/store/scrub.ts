@@ -15,12 +15,12 @@ import { BrineError, hasCode } from "../errors/brine-error.ts";
 import { blockBytes, blocksPerChunk, firstChunkOf, groupOfChunk } from "../namespace/model.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
+import { Sleeper } from "../platform/sleeper.ts";
 import type { ScrubReport } from "../wire/catalogue/registration.ts";
 import { Pace } from "./pace.ts";
 import type { Repair } from "./repair.ts";
 import type { ScrubComparison } from "./scrub-comparison.ts";
 import type { Pass, PassKind } from "./scrub-passes.ts";
-import { Sleeper } from "./sleeper.ts";
 import type { Store } from "./store.ts";
 
 const dayMs = 24 * 3600 * 1000;

@@ -5,19 +5,19 @@
 import { BrineError } from "../../errors/brine-error.ts";
 import { inSyncCount } from "../../namespace/in-sync-min.ts";
 import type { Clock } from "../../platform/clock.ts";
+import { Sleeper } from "../../platform/sleeper.ts";
 import { type GroupView, readGroups } from "../../wire/catalogue/leader.ts";
 import type { Session } from "../session.ts";
 import type { Operation } from "../waits.ts";
 
 export class Groups {
   readonly #session: Session;
-  readonly #clock: Clock;
+  /** Those who wait for news. */
+  readonly #waiting: Sleeper;
   readonly #readInSyncMins: () => Promise<void>;
   readonly #views = new Map<number, GroupView>();
   /** Of the groups of this volume. */
   #inSyncMins: ReadonlyMap<number, number> = new Map();
-  /** Those who wait for news. */
-  readonly #waiting = new Set<() => void>();
   /** The question under way, and the one to be asked after it, for those who need an answer that is newer than now. */
   #asking: Promise<void> | undefined;
   #askingNext: Promise<void> | undefined;
@@ -25,7 +25,7 @@ export class Groups {
   /** @param readInSyncMins has them learned anew */
   constructor(session: Session, clock: Clock, readInSyncMins: () => Promise<void>) {
     this.#session = session;
-    this.#clock = clock;
+    this.#waiting = new Sleeper(clock);
     this.#readInSyncMins = readInSyncMins;
   }
 
@@ -61,20 +61,12 @@ export class Groups {
 
   /** Resolves with the next news of any group, and after `timeoutMs` at the latest. */
   news(timeoutMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const end = () => {
-        timer.cancel();
-        this.#waiting.delete(end);
-        resolve();
-      };
-      const timer = this.#clock.startTimer(timeoutMs, end);
-      this.#waiting.add(end);
-    });
+    return this.#waiting.sleep(timeoutMs);
   }
 
   /** Those who wait for news look again: there are some, or the session has ended. */
   wake(): void {
-    for (const end of [...this.#waiting]) end();
+    this.#waiting.wake();
   }
 
   /** The group as known, asked for only if it isn't. Errors: BrineError internal for a group that the leader doesn't know. */

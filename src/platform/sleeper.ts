@@ -1,5 +1,5 @@
-/** Rests of work that goes on in the background, which all end at once when it is stopped. */
-import type { Clock } from "../platform/clock.ts";
+/** Rests of work that goes on in the background, which all end at once when there is something to do, or it is stopped. */
+import type { Clock } from "./clock.ts";
 
 export class Sleeper {
   readonly #clock: Clock;
