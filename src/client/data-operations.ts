@@ -96,25 +96,21 @@ export function write(
 ): Soon<number> {
   const { mount, inode, append } = handle;
   if (bytes.byteLength === 0) return 0;
-  if (!append && offset + bytes.byteLength > fileBytesMax) throw new FileError("EFBIG");
-  const place = append ? undefined : offset;
+  const place = append && !withinSize ? undefined : offset;
+  if (place !== undefined && offset + bytes.byteLength > fileBytesMax) throw new FileError("EFBIG");
   const body = (node: Node): Soon<number> => {
     if (node.mode === "split") {
       return writeSplit(mount, node, { offset, bytes, killPrivileges }, operation);
     }
     const { mode } = node.record.attributes;
     const content = mount.contentOf(node);
-    if (withinSize && offset + bytes.byteLength > content.size) {
-      const inside = bytes.subarray(0, Math.max(0, content.size - offset));
-      if (inside.byteLength === 0) return bytes.byteLength;
-      const writing = content.write({ offset, bytes: inside, killPrivileges }, operation);
-      return whenThere(writing, (written) => (written === inside.byteLength ? bytes.byteLength : written));
-    }
-    const writing = content.write({ offset: place, bytes, killPrivileges }, operation);
+    const inside = withinSize ? bytes.subarray(0, Math.max(0, content.size - offset)) : bytes;
+    if (inside.byteLength === 0) return bytes.byteLength;
+    const writing = content.write({ offset: place, bytes: inside, killPrivileges }, operation);
     return whenThere(writing, (written) => {
       // After a write the kernel asks for size and times again, but not for the mode.
       if (node.record.attributes.mode !== mode) mount.forgetAttributes(inode);
-      return written;
+      return written === inside.byteLength ? bytes.byteLength : written;
     });
   };
   return usingContent(mount, inode, operation, body, (node) => isWithinSize(node, place, bytes.byteLength));

@@ -310,9 +310,9 @@ export class Journal implements OutgoingSource {
 
   /** The data of the next entry that has some is on its way, and nobody waits for less. */
   #isNextOnItsWay(position: number): boolean {
+    if (this.#roomWaiters.length > 0) return false;
     const wanted = this.#waiters[0]?.position ?? 0;
     const end = Math.min(wanted, this.#releasedPosition, position + keptBackMax);
-    if (this.#roomWaiters.length > 0) return false;
     for (let at = position + 1; at <= end; at++) {
       const { data } = this.#at(at)!;
       if (data === undefined || data.content.isDurable(data.mark)) continue;

@@ -130,7 +130,7 @@ export async function statVolume(
   if (quotas.isActive) await journal.committed(journal.position, operation);
   const space = await session.request(statVolumeMethod, { session: session.id, inode }, operation);
   // The stores know nothing yet of what is to be written to them.
-  return { ...space, freeBytes: Math.max(0, space.freeBytes - contents.budget.bytes) };
+  return { ...space, freeBytes: Math.max(0, space.freeBytes - contents.dirtyBytes) };
 }
 
 export function getExtendedAttribute(

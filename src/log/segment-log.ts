@@ -14,7 +14,6 @@
  * The queue has no bound of its own: a caller's buffers stay the caller's until its append ends, and `queuedBytes` tells
  * the owner of the log when to stop taking work in (it should at `queueBytesMax`).
  */
-
 import { Writer } from "../codec/buffers.ts";
 import { BrineError, hasCode } from "../errors/brine-error.ts";
 import type { Platform } from "../platform/platform.ts";

@@ -37,17 +37,13 @@ export class Waits {
 
   /** @param what if it may change meanwhile, as it is when it is asked for */
   begin(what: string | (() => string), describe: () => LogFields): OpenWait {
-    const sinceMs = this.#lifetime.nowMs();
-    const wait: Wait =
-      typeof what === "string"
-        ? { what, describe, sinceMs }
-        : {
-            get what() {
-              return what();
-            },
-            describe,
-            sinceMs,
-          };
+    const wait: Wait = {
+      get what() {
+        return typeof what === "string" ? what : what();
+      },
+      describe,
+      sinceMs: this.#lifetime.nowMs(),
+    };
     this.#waits.add(wait);
     let warned = false;
     const timer: Timer = this.#lifetime.startTimer(this.#warningMs, () => {

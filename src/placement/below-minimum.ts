@@ -5,7 +5,7 @@ import type { GroupRecord, VolumeRecord } from "../namespace/model.ts";
 type Volume = Pick<VolumeRecord, "volume" | "name" | "inSyncMin">;
 type Group = Pick<GroupRecord, "volume" | "replicas" | "members">;
 
-export function isBelowMinimum(group: Group, volume: Pick<VolumeRecord, "inSyncMin">): boolean {
+function isBelowMinimum(group: Group, volume: Pick<VolumeRecord, "inSyncMin">): boolean {
   return inSyncCount(group) < inSyncMinOf(group, volume);
 }
 

@@ -150,10 +150,10 @@ class SocketConnection implements Connection {
         socket.uncork();
       });
     }
-    for (const [index, buffer] of buffers.entries()) {
-      if (sent === undefined || index + 1 < buffers.length) socket.write(buffer);
-      else socket.write(buffer, (error) => error ?? sent());
-    }
+    const last = buffers.length - 1;
+    for (let at = 0; at < last; at++) socket.write(buffers[at]!);
+    if (sent === undefined) socket.write(buffers[last]!);
+    else socket.write(buffers[last]!, (error) => void (error || sent()));
     if (socket.writableLength < sendBufferBytesMax) return true;
     this.#mustDrain = true;
     return false;

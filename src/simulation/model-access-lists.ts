@@ -41,7 +41,7 @@ export function decodedList(bytes: Uint8Array): AccessList | string {
 }
 
 /** The file has the access list, and the permissions that go with it: the group's are the mask's. */
-export function withAccessList(inode: ModelInode, list: AccessList): ModelInode {
+function withAccessList(inode: ModelInode, list: AccessList): ModelInode {
   const mode = (inode.mode & ~0o777) | permissionsOf(list);
   return { ...inode, mode, lists: new Map([...inode.lists, ["access", list]]) };
 }

@@ -93,7 +93,7 @@ function unmapped(inode: ModelInode, operation: DataOperation): Chunks {
 }
 
 /** What an operation changes in place: before the end of the file, in chunks that are mapped and stay so. */
-export function overwrittenPieces(inode: ModelInode, operation: FileOperation): Piece[] {
+function overwrittenPieces(inode: ModelInode, operation: FileOperation): Piece[] {
   if (!changesData(operation)) return [];
   const holes = unmapped(inode, operation);
   const found: Piece[] = [];

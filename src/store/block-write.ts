@@ -10,7 +10,7 @@ export interface BlockWrite {
   readonly checksums: number[];
   readonly generation: number;
   readonly session: number;
-  /** May use half of the reserve: it was acknowledged already, or makes members equal again. */
+  /** It was acknowledged already, or makes members equal again: it finds room where others don't (DiskRoom.takesRestored). */
   readonly restores?: boolean;
 }
 

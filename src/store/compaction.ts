@@ -16,7 +16,6 @@
  *
  * After each step it rests, so long that it takes no more than its share of the time. That bounds what it takes of the disk.
  */
-
 import type { SegmentLog } from "../log/segment-log.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";

@@ -72,7 +72,7 @@ export class DiskRoom {
     throw new BrineError("noSpace", `the disk of ${this.#directory} is full`, { advice: "delete files or add stores" });
   }
 
-  /** Half of the reserve is used up: the rest is for deletions and the index alone. */
+  /** Half of the reserve is used up: the rest is for deletions and the index, but for what `takesRestored` says. */
   get isExhausted(): boolean {
     return this.#freeBytes < this.#reserveBytes / 2;
   }

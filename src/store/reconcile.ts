@@ -1,5 +1,4 @@
 /** Makes one chunk equal to the source's copy: looks at both, reads there, changes here (see comparison.ts for the rules). */
-
 import { hasCode } from "../errors/brine-error.ts";
 import { blockBytes } from "../namespace/model.ts";
 import type { Logger } from "../platform/logger.ts";

@@ -5,10 +5,8 @@
 import type { Label } from "../namespace/model.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
-
 import type { Keepers } from "../wire/catalogue/handshake.ts";
 import type { GroupView } from "../wire/catalogue/leader.ts";
-
 import { connectPeer, type Identity } from "../wire/connect.ts";
 import { registerProcessMethods } from "../wire/process-methods.ts";
 import { Service } from "../wire/service.ts";

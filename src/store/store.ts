@@ -8,7 +8,6 @@
  *
  * One event loop owns it all: between two awaits nothing changes.
  */
-
 import { BrineError } from "../errors/brine-error.ts";
 import { type LogPosition, queueBytesMax, type SegmentLog } from "../log/segment-log.ts";
 import { blockBytes, blocksPerChunk, firstChunkOf } from "../namespace/model.ts";

@@ -13,8 +13,8 @@
  *    generation and never left a request unanswered: they have the previous content as it is.
  * 4. A member that refuses this too may be in either state: it is asked. If it doesn't have the failed version, and can't
  *    get it any more, it is as it should be. Else wait and do 3 again: meanwhile the blocks stay locked and the lease held,
- *    so nobody sees the difference. (Stores take such a write from their reserve and from the rest of their log; should that be used up too, it ends when
- *    something is deleted, or the member leaves the group.)
+ *    so nobody sees the difference. (Stores take such a write from their reserve and from the rest of their log. Should both be
+ *    used up, the wait ends when something is deleted, or the member leaves the group.)
  *
  * The members may then have different versions of the same content, which is sound: a catch-up or equalizing copies
  * one over the other.

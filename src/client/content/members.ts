@@ -3,6 +3,7 @@
  * an error of one says (about the store, the generation, the session).
  */
 import { BrineError, hasCode } from "../../errors/brine-error.ts";
+import { inSyncCount } from "../../namespace/in-sync-min.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { Logger } from "../../platform/logger.ts";
 import { type GroupView, reportStore } from "../../wire/catalogue/leader.ts";
@@ -102,14 +103,14 @@ export class Members {
   }
 
   /** For people: why the group takes no writes. */
-  lackText({ group, members }: GroupView, wanted: number): string {
-    const inSync = members.filter(({ state }) => state === "inSync").length;
+  lackText(view: GroupView, wanted: number): string {
+    const { group, members } = view;
     const others = members.filter(({ state }) => state !== "inSync");
     const who = others.map(({ store, address, state }) => {
       return `store ${store} at ${address} is ${state === "behind" ? "away or behind" : "catching up"}`;
     });
     const why = who.length === 0 ? "copies are still to be made" : who.join(", ");
-    return `volume ${this.#session.volume.name} wants ${wanted} in-sync copies, group ${group} has ${inSync}: ${why}`;
+    return `volume ${this.#session.volume.name} wants ${wanted} in-sync copies, group ${group} has ${inSyncCount(view)}: ${why}`;
   }
 
   /** Whoever a store says is fenced has lost the session. */
