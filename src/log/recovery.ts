@@ -22,8 +22,9 @@
  *
  * Then the end is made final, before anyone acts on it:
  *
- * 6. The last commit is written again, the same bytes, and synced. It may stand in the page cache only, because the process
- *    died before its sync, or because a sync failed, after which the kernel takes the pages for clean.
+ * 6. The last commit and the last segment's header are written again, the same bytes, and synced, and so is the directory.
+ *    They may stand in the page cache only, because the process died before its sync, or because a sync failed, after which
+ *    the kernel takes the pages for clean.
  * 7. The first block of an unfinished commit is zeroed, so that it is never found again; what is left of the segment is
  *    given back to the disk, because the log goes on in a new one.
  *
@@ -33,7 +34,7 @@
 import { BrineError } from "../errors/brine-error.ts";
 import type { DiskFile } from "../platform/disk.ts";
 import type { Platform } from "../platform/platform.ts";
-import type { SegmentFiles } from "./segment-files.ts";
+import { type SegmentFiles, writeAgain } from "./segment-files.ts";
 import { blockBytes, decodeHeader, type SegmentHeader, segmentOfName } from "./segment-format.ts";
 import type { LoggedRecord, LogPosition } from "./segment-log.ts";
 import { type Commit, recordsOf, SegmentScanner } from "./segment-scanner.ts";
@@ -77,6 +78,7 @@ export async function recover(platform: Platform, files: SegmentFiles, options: 
     const replay = new SegmentReplay(files, header, from, options);
     found = await files.use(header.segment, (file) => replay.run(file, headers[index + 1]));
   }
+  await platform.disk.syncDirectory(options.directory);
   const { lastCommit, offset, sequence } = found!;
   return { segments, lastHeader, lastCommit, end: { segment: lastHeader.segment, offset }, nextSequence: sequence };
 }
@@ -228,15 +230,8 @@ class SegmentReplay {
   /** Steps 6 and 7. */
   async #makeFinal(file: DiskFile, scanner: SegmentScanner, sizeBytes: number, end: SegmentEnd): Promise<void> {
     const { lastCommit, offset } = end;
-    if (lastCommit !== undefined) {
-      const part = Buffer.alloc(1024 * 1024);
-      for (let at = lastCommit.start; at < offset; ) {
-        const count = await file.read(part.subarray(0, offset - at), at);
-        if (count === 0) throw damage(this.#files.path(this.#header.segment), `it ends at ${at}`);
-        await file.write([part.subarray(0, count)], at);
-        at += count;
-      }
-    }
+    await writeAgain(file, 0, blockBytes);
+    if (lastCommit !== undefined) await writeAgain(file, lastCommit.start, offset);
     if (!(await scanner.isBlank(offset))) {
       await this.#options.onUnfinished?.();
       await file.write([Buffer.alloc(blockBytes)], offset);

@@ -9,7 +9,7 @@
  *    for, block by block; what lies between is damage. It counts only if its sequence number is higher than the last
  *    one's, so that old bytes of the same log which somebody has stored as data are not taken for records.
  * 3. Gaps in the sequence numbers are damage, unless segments were removed there.
- * 4. The very last commit is dropped if its payload isn't whole, as recovery does.
+ * 4. The very last commit is dropped if its payload isn't whole, and written again if it is, as recovery does.
  * 5. Files that can't be read at all are left out, and stay: parts of them may be readable one day.
  *
  * The log goes on in a new segment (segment-log.ts), and its owner never asks for a replay of anything before it again.
@@ -18,7 +18,7 @@ import { BrineError } from "../errors/brine-error.ts";
 import { DiskError, type DiskFile } from "../platform/disk.ts";
 import type { Platform } from "../platform/platform.ts";
 import type { Recovered, RecoveryOptions } from "./recovery.ts";
-import type { SegmentFiles } from "./segment-files.ts";
+import { type SegmentFiles, writeAgain } from "./segment-files.ts";
 import { blockBytes, decodeHeader, type SegmentHeader, segmentOfName } from "./segment-format.ts";
 import { type Commit, recordsOf, SegmentScanner } from "./segment-scanner.ts";
 
@@ -91,6 +91,7 @@ class Salvage {
       if (header !== undefined && this.#segment === 0) {
         [this.#segment, this.#sequence] = [segment, header.firstSequence - 1];
       }
+      let last: Commit | undefined;
       for (let at = blockBytes; at < sizeBytes; ) {
         const commit = await scanner.commitAt(at);
         const isNews = commit !== undefined && commit.sequence > this.#sequence;
@@ -102,7 +103,9 @@ class Salvage {
         if (next === undefined && !(await this.#counts(scanner, commit, sizeBytes))) break;
         this.#deliver(commit);
         at = commit.end;
+        last = commit;
       }
+      if (next === undefined && last !== undefined) await writeAgain(file, last.start, last.end);
       await this.#checkEnd(next);
     });
   }

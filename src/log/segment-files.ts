@@ -117,6 +117,20 @@ export class SegmentFiles {
   }
 }
 
+/**
+ * Writes what is there, so that it is on the disk: before, it may have been in the page cache only, and taken for clean there
+ * because a sync failed. Errors: DiskError.
+ */
+export async function writeAgain(file: DiskFile, from: number, to: number): Promise<void> {
+  const part = Buffer.alloc(Math.min(to - from, 1024 * 1024));
+  for (let at = from; at < to; ) {
+    const count = await file.read(part.subarray(0, to - at), at);
+    if (count === 0) throw new DiskError("EIO", "read", `the file ends at ${at}, before ${to}`);
+    await file.write([part.subarray(0, count)], at);
+    at += count;
+  }
+}
+
 async function close(open: OpenFile): Promise<void> {
   const file = await open.file.catch(() => undefined);
   await file?.close();

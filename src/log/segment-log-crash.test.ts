@@ -1,7 +1,12 @@
-/** Property: after any crash, what was acknowledged is replayed in order, and nothing is that was not appended. */
+/**
+ * Property: after any crash, failed sync and loss of power, what was acknowledged is replayed in order, and nothing is that
+ * was not appended; also for an owner who asks for what came behind the end that an earlier start has told him.
+ */
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
 import * as fc from "fast-check";
+import { hasCode } from "../errors/brine-error.ts";
+import type { LogPosition } from "./segment-log.ts";
 import { FaultyDisk } from "./testing/faulty-disk.ts";
 import { openLog, payloadOf, text } from "./testing/log-fixture.ts";
 
@@ -22,6 +27,11 @@ const life = fc.record({
   blocksMax: fc.nat(5),
   /** How much of what was not synced is kept: nothing, some, all. */
   kept: fc.constantFrom(0, 0.5, 0.9, 1),
+  /** Ends with the process; the machine keeps its power. */
+  restarts: fc.boolean(),
+  failingSync: fc.option(fc.nat(12), { nil: Number.POSITIVE_INFINITY }),
+  /** The owner remembers where the log ended when it was opened, and asks only for what is behind it from then on. */
+  remembers: fc.boolean(),
   seed: fc.integer(),
 });
 
@@ -33,10 +43,15 @@ test("what was acknowledged survives crashes, in order, and nothing is invented"
       let certain: string[] = [];
       let possible: string[] = [];
       let made = 0;
-      for (const { operations, callers, blocksMax, kept, seed } of [...lives, lookingOnly]) {
+      let from: LogPosition | undefined;
+      for (const { operations, callers, blocksMax, kept, restarts, failingSync, remembers, seed } of [
+        ...lives,
+        lookingOnly,
+      ]) {
         const choose = choices(seed);
         disk.operationsLeft = operations;
-        const opening = openLog(disk);
+        disk.failingSync = failingSync;
+        const opening = openLog(disk, { from }).catch(failedSync);
         const opened = await Promise.race([opening, disk.died.then(() => undefined)]);
         if (opened !== undefined) {
           const { log, replayed } = opened;
@@ -51,6 +66,7 @@ test("what was acknowledged survives crashes, in order, and nothing is invented"
             assert.deepEqual(buffer, Buffer.concat(expected));
           }
           [certain, possible] = [found, []];
+          if (remembers) [certain, from] = [[], log.end];
           const caller = async () => {
             for (let round = 0; round < 20; round++) {
               const name = `${made++}`;
@@ -62,9 +78,9 @@ test("what was acknowledged survives crashes, in order, and nothing is invented"
             }
           };
           const all = Promise.all(Array.from({ length: callers }, caller));
-          await Promise.race([all, disk.died]);
+          await Promise.race([all.catch(failedSync), disk.died]);
         }
-        disk = disk.afterCrash(() => choose() < kept);
+        disk = restarts ? disk.afterRestart() : disk.afterCrash(() => choose() < kept);
       }
     }),
     { numRuns: 300 },
@@ -72,4 +88,18 @@ test("what was acknowledged survives crashes, in order, and nothing is invented"
 });
 
 /** The last life only looks. */
-const lookingOnly = { operations: 10_000, callers: 0, blocksMax: 0, kept: 0, seed: 0 };
+const lookingOnly: typeof life extends fc.Arbitrary<infer Life> ? Life : never = {
+  operations: 10_000,
+  callers: 0,
+  blocksMax: 0,
+  kept: 0,
+  restarts: false,
+  failingSync: Number.POSITIVE_INFINITY,
+  remembers: false,
+  seed: 0,
+};
+
+/** The log is closed, and its owner starts again. */
+function failedSync(error: unknown): undefined {
+  if (!hasCode(error, "diskFailed")) throw error;
+}

@@ -1,6 +1,7 @@
 /**
  * A disk in memory for tests of the log. Written sectors are volatile until synced: at a crash each of them is kept or
- * lost by itself, in any combination; so are files made or removed since the directory was synced.
+ * lost by itself, in any combination; so are files made or removed since the directory was synced. What a failed sync should
+ * have written is taken for clean afterwards, as Linux does: it is read, and no later sync writes it.
  */
 import { type Disk, DiskError, type DiskFile, type OpenOptions } from "../../platform/disk.ts";
 
@@ -18,6 +19,8 @@ export class FaultyDisk implements Disk {
   #durableFiles = new Map<string, Inode>();
   /** The process is dead after so many more operations: they never end. */
   operationsLeft = Number.POSITIVE_INFINITY;
+  /** So many syncs of files go well, then one fails with EIO. */
+  failingSync = Number.POSITIVE_INFINITY;
   /** Bytes that `allocate` may still give. */
   freeBytes = Number.POSITIVE_INFINITY;
   /** Called before each operation; what it returns is its error. */
@@ -53,6 +56,14 @@ export class FaultyDisk implements Disk {
       next.#files.set(name, { durable: survived, current: Buffer.from(survived), dirty: new Set() });
     }
     next.#durableFiles = new Map(next.#files);
+    return next;
+  }
+
+  /** The disk as the next process finds it if only the process died: what was written is read. */
+  afterRestart(): FaultyDisk {
+    const next = new FaultyDisk();
+    next.#files = this.#files;
+    next.#durableFiles = this.#durableFiles;
     return next;
   }
 
@@ -117,6 +128,10 @@ export class FaultyDisk implements Disk {
     };
     const syncData = () =>
       this.#operation("sync", path, () => {
+        if (this.failingSync-- === 0) {
+          inode.dirty.clear();
+          throw new DiskError("EIO", "sync", path);
+        }
         if (inode.durable.length !== inode.current.length) inode.durable = Buffer.from(inode.current);
         for (const sector of inode.dirty) copySector(inode, inode.durable, sector);
         inode.dirty.clear();
