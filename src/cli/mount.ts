@@ -1,7 +1,6 @@
 /** `brine mount`: serves a volume at a directory, in the background unless told otherwise. */
 import { Command } from "commander";
 import { Client } from "../client/client.ts";
-import { BrineError } from "../errors/brine-error.ts";
 import { mountFuse } from "../fuse/mount.ts";
 import { idleCoresHint } from "../platform/idle-cores.ts";
 import type { LogLevel } from "../platform/logger.ts";
@@ -13,7 +12,8 @@ import {
   onStopRequest,
   print,
   startBrine,
-  tellParent,
+  tellFailed,
+  tellReady,
   thisProcess,
   userDirectories,
 } from "../platform/processes.ts";
@@ -22,7 +22,7 @@ import { metricsOption, parseMetricsAddress, startMetrics } from "./metrics-endp
 import { mountOptionsHelp, parseMountOptions, splitMountOptions } from "./mount-options.ts";
 import { registerMount, unregisterMount } from "./mounts.ts";
 import { logLevelOption, parseSource } from "./options.ts";
-import { exitCodes, oneLine, reportError } from "./output.ts";
+import { exitCodes, reportError } from "./output.ts";
 
 interface MountOptions {
   readonly options: string[];
@@ -87,7 +87,7 @@ async function mountInBackground(source: string, directory: string, options: Mou
     await child.ready;
   } catch (error) {
     child.signal("SIGTERM");
-    throw new BrineError("refused", (error as Error).message, { cause: error });
+    throw error;
   }
   await child.release();
   print(
@@ -98,6 +98,10 @@ async function mountInBackground(source: string, directory: string, options: Mou
 async function mountHere(source: string, directory: string, options: MountOptions): Promise<void> {
   const platform = realPlatform({ logLevel: options.logLevel, logTo: print });
   const log = platform.logger.for("mount");
+  // Until the kernel knows of it there is nothing to undo.
+  let stop = async (_reason: string): Promise<void> => exitNow(exitCodes.failed);
+  // A mount in the background outlives the command that started it; one that a quickstart owns ends with it.
+  onStopRequest((reason) => void stop(reason));
   try {
     const { addresses, volume } = parseSource(source);
     const { featureMask, keepNames, kernelFlags, allowOther, ...settings } = parseMountOptions(options.options);
@@ -131,13 +135,14 @@ async function mountHere(source: string, directory: string, options: MountOption
         allowOther,
         ...(featureMask !== undefined && { featureMask }),
       });
-    let fuse = await mountKernel().catch(async (error) => {
+    const mounting = mountKernel();
+    stop = (reason) => end(reason, async () => (await mounting).unmount());
+    let fuse = await mounting.catch(async (error) => {
       await fileSystem.unmount();
       throw error;
     });
+    stop = (reason) => end(reason, () => fuse.unmount());
     await registerMount(platform.disk, directory, source);
-    // A mount in the background outlives the command that started it; one that a quickstart owns ends with it.
-    onStopRequest((reason) => void end(reason, () => fuse.unmount()));
     const follow = async () => {
       let reason = await fuse.ended;
       while (fuse.wasCut && !stopping) {
@@ -155,9 +160,9 @@ async function mountHere(source: string, directory: string, options: MountOption
     log.info("mounted", { source, directory });
     const hint = idleCoresHint();
     if (hint !== undefined) log.info(hint);
-    tellParent({ ready: directory });
+    tellReady(directory);
   } catch (error) {
-    tellParent({ failed: error instanceof BrineError ? oneLine(error) : String(error) });
+    tellFailed(error);
     exitNow(reportError(error));
   }
 }

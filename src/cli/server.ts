@@ -1,11 +1,10 @@
 /** `brine server`: metadata and store roles in one process. */
 import { Command, InvalidArgumentError, Option } from "commander";
-import { BrineError } from "../errors/brine-error.ts";
-import { exitNow, onDefect, onStopRequest, print, tellParent } from "../platform/processes.ts";
+import { exitNow, onDefect, onStopRequest, print, tellFailed, tellReady } from "../platform/processes.ts";
 import { realPlatform } from "../platform/real.ts";
 import { metricsOption } from "./metrics-endpoint.ts";
 import { addLabel, defaultPort, logLevelOption } from "./options.ts";
-import { exitCodes, oneLine, reportError } from "./output.ts";
+import { exitCodes, reportError } from "./output.ts";
 import { parseRoles } from "./roles.ts";
 import { type ServerOptions, startServer } from "./server-start.ts";
 import { parseBytes, parseMs } from "./units.ts";
@@ -116,9 +115,9 @@ async function runServer(options: ServerOptions): Promise<void> {
       log.error("defect: the process ends", { error: error instanceof Error ? error.stack : String(error) });
       exitNow(exitCodes.failed);
     });
-    tellParent({ ready: server.address });
+    tellReady(server.address);
   } catch (error) {
-    tellParent({ failed: error instanceof BrineError ? oneLine(error) : String(error) });
+    tellFailed(error);
     exitNow(reportError(error));
   }
 }

@@ -8,6 +8,7 @@ import { BrineError } from "../errors/brine-error.ts";
 import { type Clock, sleep } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
 import { type Child, startBrine } from "../platform/processes.ts";
+import { oneLine } from "./output.ts";
 
 /**
  * A child that dies at once must not be started in a tight loop; one that ran for a while is back quickly. The longest
@@ -55,9 +56,8 @@ export class Supervisor {
       await child.ready;
     } catch (error) {
       this.#stopping = true;
-      throw new BrineError("refused", `${this.#what.name} did not start: ${(error as Error).message}`, {
-        cause: error,
-      });
+      const why = error instanceof BrineError ? oneLine(error) : String(error);
+      throw new BrineError("refused", `${this.#what.name} did not start: ${why}`, { cause: error });
     } finally {
       timer.cancel();
     }

@@ -8,6 +8,7 @@ import { homedir, hostname } from "node:os";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { getSystemErrorMessage } from "node:util";
+import { BrineError, type BrineErrorCode } from "../errors/brine-error.ts";
 
 /** Where this user's processes keep their logs, and what is good until the next reboot. */
 export const userDirectories = directoriesOf(process.geteuid?.() === 0);
@@ -121,13 +122,25 @@ export function onDefect(callback: (error: unknown) => void): void {
   process.on("unhandledRejection", callback);
 }
 
-/** Sends a message to the process that started this one, if there is one. */
-export function tellParent(message: ChildMessage): void {
-  process.send?.(message);
+/** Tells the process that started this one, if there is one, that it serves. @param ready its address, or the place */
+export function tellReady(ready: string): void {
+  tellParent({ ready });
+}
+
+/** Tells the process that started this one, if there is one, why it doesn't serve. */
+export function tellFailed(error: unknown): void {
+  const { code, message, advice } = error instanceof BrineError ? error : new BrineError("internal", String(error));
+  tellParent({ failed: { code, message, ...(advice !== undefined && { advice }) } });
 }
 
 /** What a child says about its start: that it serves, or why it can't. */
-export type ChildMessage = { readonly ready: string } | { readonly failed: string };
+type ChildMessage =
+  | { readonly ready: string }
+  | { readonly failed: { readonly code: BrineErrorCode; readonly message: string; readonly advice?: string } };
+
+function tellParent(message: ChildMessage): void {
+  process.send?.(message);
+}
 
 export interface ChildEnd {
   readonly code: number | null;
@@ -185,7 +198,7 @@ function childOf(child: NodeChild): Child {
   const ready = new Promise<string>((done, fail) => {
     child.on("message", (message: ChildMessage) => {
       if ("ready" in message) done(message.ready);
-      else fail(new Error(message.failed));
+      else fail(new BrineError(message.failed.code, message.failed.message, message.failed));
     });
     child.on("error", fail);
     child.on("exit", (code, signal) => fail(new Error(`it ended with ${signal ?? `exit code ${code}`}`)));

@@ -32,11 +32,11 @@ test("wrong names and places are refused with a clear line", { skip }, async (co
   const mount = (source: string, at = directory) =>
     runBrine(["mount", source, at, "--log", join(cluster.directory, "log")]);
 
-  assertRefused(await mount(`${address}/nothing`), /no volume "nothing"/);
+  assertRefused(await mount(`${address}/nothing`), /no volume "nothing"/, 3);
   const [port] = [await freePorts(1)];
-  assertRefused(await mount(`127.0.0.1:${port}/home`), new RegExp(`127.0.0.1:${port}`));
+  assertRefused(await mount(`127.0.0.1:${port}/home`), new RegExp(`127.0.0.1:${port}`), 3);
   assertRefused(await mount("127.0.0.1"), /names no volume/, 2);
-  assertRefused(await mount(`${address}/home`, join(cluster.directory, "missing")), /missing/);
+  assertRefused(await mount(`${address}/home`, join(cluster.directory, "missing")), /missing/, 3);
   assertRefused(await runBrine(["mount", `${address}/home`, directory, "-o", "sync2"]), /"sync2" is not known/, 2);
   assertRefused(await runBrine(["status", `127.0.0.1:${port}`]), new RegExp(`127.0.0.1:${port}`), 3);
   assertRefused(await runBrine(["status", "--data", directory]), /no brinefs is running/, 3);
