@@ -4,6 +4,7 @@ import { errno } from "../errors/errno.ts";
 import { fewestCopies, inSyncCount } from "../namespace/in-sync-min.ts";
 import { defaultFailureDomain, type VolumeRecord } from "../namespace/model.ts";
 import { minimumProblems } from "../placement/below-minimum.ts";
+import { isOrphaned } from "../placement/heir.ts";
 import { stays } from "../placement/plan-moves.ts";
 import type { BadFileRange, ClusterStatus, CopiesChange, ServerStatus } from "../wire/catalogue/admin.ts";
 import type { CopiesReport } from "./copies-report.ts";
@@ -205,7 +206,9 @@ export class Admin {
 
   #groupsWithLastCopyAt(store: number): number {
     return this.#parts.leader.namespace.groups().filter((group) => {
-      return inSyncCount(group) === 1 && group.members.some((one) => one.store === store && one.state === "inSync");
+      // What is left of a group counts, too: its heir's copy.
+      const state = isOrphaned(group) ? "catchingUp" : "inSync";
+      return inSyncCount(group) <= 1 && group.members.some((one) => one.store === store && one.state === state);
     }).length;
   }
 
