@@ -68,7 +68,8 @@ export function read(
   operation: Operation,
 ): Soon<readonly Uint8Array[]> {
   const { mount, inode, pattern } = handle;
-  const { offset, length, pages, loan, mayBeShort } = asked;
+  const { offset, length, pages, loan } = asked;
+  const mayBeShort = pages === undefined && asked.mayBeShort;
   if (length === 0) return [];
   const mode = pages === "change" ? "exclusive" : "shared";
   return whenThere(mount.leases.use(inode, mode, operation, "read", pages === undefined), (node) =>
