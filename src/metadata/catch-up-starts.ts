@@ -26,19 +26,29 @@ export class CatchUpStarts {
   /** All that can begin now and hasn't. Never rejects. */
   async begin(): Promise<void> {
     const starts: Promise<void>[] = [];
+    const slow = this.#slow();
     for (const group of this.#parts.leader.namespace.groups()) {
       if (isOrphaned(group)) this.#parts.salvage.begin(group, (store) => this.#knows(store, group));
       const holders = group.members
         .filter(({ store, state }) => state === "inSync" && this.#knows(store, group))
         .sort((left, right) => left.store - right.store);
+      const quick = holders.filter(({ store }) => !slow.has(store));
+      const sources = quick.length > 0 ? quick : holders;
       // By turns: a member that is behind in many groups is filled by all who hold them, not by one.
-      const source = holders[group.group % holders.length];
+      const source = sources[group.group % sources.length];
       if (source === undefined) continue;
       for (const { store, state } of group.members) {
         if (state === "catchingUp" && this.#knows(store, group)) starts.push(this.#start(group, store, source.store));
       }
     }
     await Promise.all(starts);
+  }
+
+  /** Measured, or called so by an operator: they are asked for what no other has in sync. */
+  #slow(): Set<number> {
+    const { leader, stores } = this.#parts;
+    const called = leader.namespace.stores().filter(({ isCalledSlow }) => isCalledSlow);
+    return new Set([...stores.slow(), ...called.map(({ store }) => store)]);
   }
 
   /** True if the store is online and has confirmed the group's generation. */

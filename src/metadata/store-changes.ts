@@ -77,6 +77,8 @@ export class StoreChanges {
     const result = await this.#leader.committer.execute({ kind: "callStoreSlow", store, isCalledSlow });
     if (result.kind !== "done") throw new BrineError("busy", `store ${store} was removed meanwhile`);
     this.#leader.log.info("store called slow", { store, isCalledSlow });
+    // What hasn't begun yet is copied from others.
+    this.#groups.look();
     await this.#placements.tellClients(undefined);
   }
 
