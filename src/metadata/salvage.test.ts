@@ -114,3 +114,16 @@ test("the copy of a store that is away goes on rather than an older one, and its
     problems.join("\n"),
   );
 });
+
+test("a session ends while the heir is away: there is nothing to be made equal", async () => {
+  const { harness, stores, client } = await cluster("a", "b");
+  const [a, b] = stores as [TestStore, TestStore];
+  await client.write(await client.create("file"));
+  await kill(harness, "b", b, [a], client);
+  await kill(harness, "a", a, [], client);
+  await harness.parts.storeChanges.change({ store: "1", change: "giveUp" });
+  assert.deepEqual(statesOf(harness), ["2 catchingUp"]);
+  client.peer.close("its process has ended");
+  await harness.pass(15_000);
+  assert.equal(harness.parts.sessions.count, 0);
+});
