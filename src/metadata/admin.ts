@@ -266,11 +266,12 @@ export class Admin {
     const less = groupsBehind > 0 ? `${groupsBehind} groups have one copy less` : "";
     const last = this.#groupsWithLastCopyAt(store);
     const gone = last > 0 ? `it has the last good copy of ${last} groups, who uses them waits` : "";
+    const never = last > 0 ? ` If it is gone for good: brine store remove ${store} --accept-loss.` : "";
     const effects = [less, gone].filter(Boolean).join("; ");
     const behind = effects === "" ? "" : `: ${effects}`;
     if (failure !== undefined) {
       problems.push(
-        `${who} has a failed disk (${failure})${behind}. Replace the disk and start the server on an empty directory.`,
+        `${who} has a failed disk (${failure})${behind}. Replace the disk and start the server on an empty directory.${never}`,
       );
     } else if (state.stall !== undefined) {
       problems.push(
@@ -283,7 +284,7 @@ export class Admin {
     } else if (condition === "offline") {
       const since = offlineSinceNs === undefined ? "" : ` since ${timeText(offlineSinceNs)}`;
       const how = state.isLeaving ? "was stopped" : "is offline";
-      problems.push(`${who} ${how}${since}${behind}. Start its server again.`);
+      problems.push(`${who} ${how}${since}${behind}. Start its server again.${never}`);
     } else if (groupsBehind + groupsCatchingUp > 0) {
       problems.push(`${who} is catching up: ${groupsBehind + groupsCatchingUp} groups have one copy less until then.`);
     } else if (isSlow) {

@@ -110,7 +110,7 @@ test("the copy of a store that is away goes on rather than an older one, and its
   assert.deepEqual(states, ["2 catchingUp", "2 inSync,3 behind", "3 catchingUp"]);
   const { problems } = harness.parts.admin.status();
   assert.ok(
-    problems.some((problem) => /Store 2 .*offline.*last good copy/.test(problem)),
+    problems.some((problem) => /Store 2 .*offline.*last good copy.*brine store remove 2 --accept-loss/.test(problem)),
     problems.join("\n"),
   );
 });
