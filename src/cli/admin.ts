@@ -3,7 +3,10 @@ import { BrineError, hasCode } from "../errors/brine-error.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { thisProcess } from "../platform/processes.ts";
-import { connectPeer, type Identity } from "../wire/connect.ts";
+import { connectPeer, type Identity, type ServerPeer } from "../wire/connect.ts";
+import { KnownLeaders } from "../wire/known-leaders.ts";
+import { KnownTerm } from "../wire/known-term.ts";
+import { LeaderSearch } from "../wire/leader-search.ts";
 import type { Method } from "../wire/method.ts";
 import type { Peer } from "../wire/peer.ts";
 import { Service } from "../wire/service.ts";
@@ -12,7 +15,7 @@ import { Service } from "../wire/service.ts";
 const connectTimeoutMs = 3_000;
 const requestTimeoutMs = 30_000;
 
-/** Sends one request to the first of the addresses that answers as leader. Errors: unreachable, and the method's own. */
+/** Sends one request to the leader, see AdminConnection. Errors: unreachable, and the method's own. */
 export async function askLeader<Q, R>(
   platform: Platform,
   addresses: readonly Address[],
@@ -29,57 +32,86 @@ export async function askLeader<Q, R>(
 
 /** Asks this server, whatever it is. Errors: unreachable, and the method's own. */
 export async function askServer<Q, R>(platform: Platform, address: Address, method: Method<Q, R>, body: Q): Promise<R> {
-  const peer = await connectPeer(platform, address, adminIdentity(), new Service(), connectTimeoutMs);
+  const peer = await connect(platform, address);
   try {
-    return (await peer.request(method, body, { timeoutMs: requestTimeoutMs })).body;
+    return await request(peer, method, body);
   } finally {
     peer.close("done");
   }
 }
 
-function adminIdentity(): Identity {
-  const description = `brine pid ${thisProcess.pid} on ${thisProcess.host}`;
-  return { role: "admin", clusterId: "", peerId: "", description };
-}
-
-/** For who asks more than once: the connection stays, and is made anew when it has ended. */
+/**
+ * The leader, found through the servers at some addresses: one that doesn't lead any more, or never did, says who may
+ * (leader-search.ts). For who asks more than once: the connection stays, and is made anew when it has ended.
+ */
 export class AdminConnection {
-  readonly #platform: Platform;
-  readonly #addresses: readonly Address[];
+  readonly #leaders: KnownLeaders;
+  readonly #known: KnownTerm;
+  readonly #search: LeaderSearch;
   #peer: Peer | undefined;
 
   constructor(platform: Platform, addresses: readonly Address[]) {
-    this.#platform = platform;
-    this.#addresses = addresses;
+    this.#leaders = new KnownLeaders(addresses);
+    this.#known = new KnownTerm(platform.logger.for("admin"), 0);
+    this.#search = new LeaderSearch({
+      ...{ platform, leaders: this.#leaders, known: this.#known },
+      connect: (address) => connect(platform, address),
+    });
   }
 
   /** Errors: unreachable, and the method's own. */
   async ask<Q, R>(method: Method<Q, R>, body: Q): Promise<R> {
-    if (this.#peer?.closed === false) return this.#request(this.#peer, method, body);
     let failure: unknown;
-    for (const address of this.#addresses) {
+    if (this.#peer?.closed === false) {
       try {
-        this.#peer = await this.#connect(address);
-        return await this.#request(this.#peer, method, body);
+        return await request(this.#peer, method, body);
       } catch (error) {
-        this.close();
-        if (!hasCode(error, "unreachable", "notLeader", "notServing", "timedOut", "closed")) throw error;
-        failure ??= error;
+        if (!hasCode(error, "notLeader", "notServing")) throw error;
+        this.#peer.close("it leads no more");
+        failure = error;
       }
     }
-    throw failure ?? new BrineError("invalid", "no address was given");
+    for await (const peer of this.#search.round(connectTimeoutMs)) {
+      try {
+        const answer = await request(peer, method, body);
+        this.#meets(peer);
+        return answer;
+      } catch (error) {
+        peer.close("done");
+        if (!isOfNoUse(peer, error)) throw error;
+        // Of two that can't answer the one that may lead says more.
+        if (failure === undefined || peer.term > 0) failure = error;
+      }
+    }
+    throw failure ?? this.#search.failures[0]?.error ?? new BrineError("invalid", "no address was given");
   }
 
   close(): void {
+    this.#search.stop();
     this.#peer?.close("done");
     this.#peer = undefined;
   }
 
-  async #request<Q, R>(peer: Peer, method: Method<Q, R>, body: Q): Promise<R> {
-    return (await peer.request(method, body, { timeoutMs: requestTimeoutMs })).body;
+  #meets(peer: ServerPeer): void {
+    this.#peer = peer;
+    this.#known.met(peer.term);
+    this.#leaders.named(peer.remote.address, peer.keepers.addresses);
   }
+}
 
-  #connect(address: Address): Promise<Peer> {
-    return connectPeer(this.#platform, address, adminIdentity(), new Service(), connectTimeoutMs);
-  }
+/** Another server may answer. */
+function isOfNoUse({ term }: ServerPeer, error: unknown): boolean {
+  // A server that doesn't lead knows only some methods.
+  if (term === 0 && hasCode(error, "refused")) return true;
+  return hasCode(error, "unreachable", "notLeader", "notServing", "timedOut", "closed");
+}
+
+function connect(platform: Platform, address: Address): Promise<ServerPeer> {
+  const description = `brine pid ${thisProcess.pid} on ${thisProcess.host}`;
+  const identity: Identity = { role: "admin", clusterId: "", peerId: "", description };
+  return connectPeer(platform, address, identity, new Service(), connectTimeoutMs);
+}
+
+async function request<Q, R>(peer: Peer, method: Method<Q, R>, body: Q): Promise<R> {
+  return (await peer.request(method, body, { timeoutMs: requestTimeoutMs })).body;
 }

@@ -4,7 +4,7 @@ import { hasCode } from "../errors/brine-error.ts";
 import { sleep } from "../platform/clock.ts";
 import type { Platform } from "../platform/platform.ts";
 import { exitNow, print } from "../platform/processes.ts";
-import { checkChunks, type MissingChunk, readStatus } from "../wire/catalogue/admin.ts";
+import { type BadFileRange, checkChunks, type MissingChunk, readStatus } from "../wire/catalogue/admin.ts";
 import { AdminConnection } from "./admin.ts";
 import { jsonOption, withCluster } from "./options.ts";
 import { exitCodes, printJson } from "./output.ts";
@@ -20,6 +20,8 @@ interface Findings {
   orphaned: number;
   removed: number;
   missing: MissingChunk[];
+  /** Bytes of files that nobody has any more. */
+  lost: BadFileRange[];
   /** Stores that have groups in which they could not be asked, or are not in sync. */
   unasked: number[];
 }
@@ -32,8 +34,8 @@ export function checkCommand(): Command {
     .addHelpText(
       "after",
       `
-Missing chunks are named with their file and offset; exit code 1 if there are any. Contents are not read: that is
-brine scrub.
+Missing chunks, and bytes of which no good copy is left as far as is known, are named with their file and offset; exit
+code 1 if there are any. Contents are not read: that is brine scrub.
 
 Example:
   brine check 127.0.0.1:7411 --repair`,
@@ -45,7 +47,7 @@ Example:
         const findings = await check(platform, connection, options);
         if (options.json) printJson(findings);
         else printFindings(findings, options.repair);
-        exitNow(findings.missing.length > 0 ? exitCodes.failed : exitCodes.done);
+        exitNow(findings.missing.length + findings.lost.length > 0 ? exitCodes.failed : exitCodes.done);
       } finally {
         connection.close();
       }
@@ -57,9 +59,10 @@ async function check(
   connection: AdminConnection,
   { repair, json }: { repair: boolean; json: boolean },
 ): Promise<Findings> {
-  const { groups } = await connection.ask(readStatus, {});
+  const { groups, badRanges } = await connection.ask(readStatus, {});
   const progress = json ? undefined : new Progress(platform.clock, "checking", groups.length, "groups");
-  const findings: Findings = { mapped: 0, orphaned: 0, removed: 0, missing: [], unasked: [] };
+  const findings: Findings = { mapped: 0, orphaned: 0, removed: 0, missing: [], lost: [], unasked: [] };
+  findings.lost = badRanges.filter(({ isLost }) => isLost);
   const unasked = new Set<number>();
   for (const [index, { group }] of groups.entries()) {
     for (let after = 0; ; ) {
@@ -90,7 +93,7 @@ async function patiently<T>(platform: Platform, ask: () => Promise<T>): Promise<
   }
 }
 
-function printFindings({ mapped, orphaned, removed, missing, unasked }: Findings, repair: boolean): void {
+function printFindings({ mapped, orphaned, removed, missing, lost, unasked }: Findings, repair: boolean): void {
   print(`${mapped} chunks are mapped by files`);
   if (unasked.length > 0) {
     print(`! Not checked: store ${unasked.join(", ")} (offline, or not in sync in all groups). See "brine status".`);
@@ -99,10 +102,16 @@ function printFindings({ mapped, orphaned, removed, missing, unasked }: Findings
     const advice = repair ? `${removed} were removed` : 'remove them with "brine check --repair"';
     print(`! ${orphaned} chunks on stores are nobody's: ${advice}.`);
   }
-  for (const { chunk, store, volume, path, inode, offset } of missing) {
-    const name = path === "" ? `inode ${inode}, which has no name` : path;
-    print(`! Store ${store} doesn't have chunk ${chunk}: ${volume}:${name} at offset ${offset}.`);
+  for (const { chunk, store, offset, ...file } of missing) {
+    print(`! Store ${store} doesn't have chunk ${chunk}: ${nameOf(file)} at offset ${offset}.`);
+  }
+  for (const { offset, length, ...file } of lost) {
+    print(`! Nobody has a good copy of ${length} bytes of ${nameOf(file)} at offset ${offset}: restore the file.`);
   }
   if (missing.length > 0) print("! Start a store with missing chunks on an empty directory: the others fill it.");
-  if (orphaned - removed + missing.length + unasked.length === 0) print("All is well.");
+  if (orphaned - removed + missing.length + lost.length + unasked.length === 0) print("All is well.");
+}
+
+function nameOf({ volume, path, inode }: { volume: string; path: string; inode: number }): string {
+  return `${volume}:${path === "" ? `inode ${inode}, which has no name` : path}`;
 }

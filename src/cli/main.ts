@@ -42,8 +42,8 @@ Examples:
   brine why ./mnt/file                               why it is slow, and who has it
   brine mount 127.0.0.1:7411/home /mnt/home          mount a volume of a cluster
 
-Commands that ask a cluster take its address, or --data DIR. Without either they ask that of the environment's
-BRINE_CLUSTER=HOST:PORT[,HOST:PORT…], else the one in ./brine-data.
+Commands that ask a cluster take the address of any server of it, or --data DIR. Without either they ask that of
+the environment's BRINE_CLUSTER=HOST:PORT[,HOST:PORT…], else the one in ./brine-data.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no brinefs there.`,
   );

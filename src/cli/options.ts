@@ -29,7 +29,7 @@ export function dataOption(standard = clusterDefault): Option {
 /** `--data DIR` or an address: which cluster is meant (see findCluster in running.ts). */
 export function withCluster(command: Command, standard = clusterDefault): Command {
   return command
-    .argument("[address]", "HOST:PORT[,HOST:PORT…] of the metadata server, or of both")
+    .argument("[address]", "HOST:PORT[,HOST:PORT…] of any server of the cluster, or of several")
     .addOption(dataOption(standard));
 }
 

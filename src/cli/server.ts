@@ -24,7 +24,7 @@ export function serverCommand(): Command {
     )
     .option(
       "--join <host:port,…>",
-      "metadata server(s) of the cluster to join; without it a cluster of its own is made",
+      "server(s) of the cluster to join: they know who leads it. Without it a cluster of its own is made",
     )
     .option(...metricsOption)
     .option(

@@ -5,7 +5,7 @@ import { sleep } from "../platform/clock.ts";
 import { absolutePath, isRunning, print, signalProcess } from "../platform/processes.ts";
 import { realPlatform } from "../platform/real.ts";
 import { stopServer } from "../wire/catalogue/admin.ts";
-import { askLeader } from "./admin.ts";
+import { askServer } from "./admin.ts";
 import { parseAddress, wholeNumber, withCluster } from "./options.ts";
 import { defaultData, requireRunning } from "./running.ts";
 
@@ -17,7 +17,7 @@ export function stopCommand(): Command {
     .action(async (address: string | undefined, options: { data?: string; timeout: number }) => {
       const platform = realPlatform({ logLevel: "warn", logTo: print });
       if (address !== undefined) {
-        await askLeader(platform, [parseAddress(address)], stopServer, { force: false });
+        await askServer(platform, parseAddress(address), stopServer, { force: false });
         print(`${address} is stopping`);
         return;
       }

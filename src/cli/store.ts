@@ -6,7 +6,7 @@ import { sleep } from "../platform/clock.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { print } from "../platform/processes.ts";
-import { changeStore, readStatus, type ServerStatus, type StoreChange } from "../wire/catalogue/admin.ts";
+import { changeStore, type Heir, readStatus, type ServerStatus, type StoreChange } from "../wire/catalogue/admin.ts";
 import { labelStore } from "../wire/catalogue/placement.ts";
 import { AdminConnection, askLeader } from "./admin.ts";
 import { addLabel, dataOption, jsonOption, withCluster } from "./options.ts";
@@ -90,13 +90,49 @@ function drainCommand(): Command {
 function removeCommand(): Command {
   return withCluster(new Command("remove").argument("<store>", "its number or address"))
     .description("Take an empty store, or one that is gone for good, out of the cluster. Refused while it is needed.")
-    .addHelpText("after", "\nExample:\n  brine store remove 3 --data ./brine-data")
-    .action(async (store: string, address: string | undefined, options: ClusterOptions) => {
-      const { number, groups } = await change({ store, change: "remove" }, address, options);
+    .option(
+      "--accept-loss",
+      "it is gone for good, also if it had the last good copy of something: what no other store has is lost",
+      false,
+    )
+    .addHelpText(
+      "after",
+      `
+With --accept-loss groups of which the store had the last good copy go on with the copy that is the least out of
+date, or empty. Reading what nobody has fails with EIO until it is written anew; what was overwritten while that copy
+was out of date reads as it was before. "brine status" and "brine check" name what is lost.
+
+Examples:
+  brine store remove 3 --data ./brine-data
+  brine store remove 3 --accept-loss 127.0.0.1:7411`,
+    )
+    .action(async (store: string, address: string | undefined, options: ClusterOptions & { acceptLoss: boolean }) => {
+      const { number, groups, heirs } = await change(
+        { store, change: options.acceptLoss ? "giveUp" : "remove" },
+        address,
+        options,
+      );
       print(
         `store ${number} is removed${groups === 0 ? "" : `; the copies of ${groups} groups are made elsewhere now`}`,
       );
+      for (const line of lossTexts(heirs)) print(line);
     });
+}
+
+/** What was lost with a store, for people. */
+function lossTexts(heirs: readonly Heir[]): string[] {
+  if (heirs.length === 0) return [];
+  const lost = heirs.reduce((sum, { groups }) => sum + groups, 0);
+  const ways = heirs.flatMap(({ store, groups, empty }) => [
+    ...(groups > empty ? [`${groups - empty} go on with what store ${store} has of them`] : []),
+    ...(empty > 0 ? [`${empty} begin empty on store ${store}`] : []),
+  ]);
+  const away = heirs.filter(({ isOnline }) => !isOnline);
+  return [
+    `! It had the last good copy of ${lost} groups: ${ways.join(", ")}.`,
+    '! What no store has of them fails with EIO when it is read: "brine status" and "brine check" name it.',
+    ...away.map(({ store }) => `! Store ${store} is offline: who uses its groups waits until it is back.`),
+  ];
 }
 
 function labelCommand(): Command {
@@ -140,8 +176,8 @@ function parseLabelChange(text: string): Label {
 
 async function change(request: StoreChange, address: string | undefined, options: ClusterOptions) {
   const { platform, addresses } = await findCluster(address, options);
-  const { store, groups } = await askLeader(platform, addresses, changeStore, request);
-  return { platform, addresses, number: store, groups };
+  const answer = await askLeader(platform, addresses, changeStore, request);
+  return { platform, addresses, number: answer.store, ...answer };
 }
 
 async function waitEmpty(platform: Platform, addresses: readonly Address[], store: number, groups: number) {

@@ -121,7 +121,7 @@ async function carry(copy: Copy, operation: Operation): Promise<number> {
   // Not over the end of a chunk: what follows may be a hole, or shared.
   const toEdge = chunkBytes - (offset % chunkBytes);
   const loan = new Loan();
-  const asked = { offset, length: Math.min(length, stepBytesMax, toEdge), loan };
+  const asked = { offset, length: Math.min(length, stepBytesMax, toEdge), loan, mayBeShort: true };
   try {
     const bytes = Buffer.concat((await read(from, asked, operation)) as Uint8Array[]);
     return await write(to, toOffset, bytes, { killPrivileges }, operation);

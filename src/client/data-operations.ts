@@ -69,13 +69,15 @@ export function read(
 ): Soon<readonly Uint8Array[]> {
   const { mount, inode, pattern } = handle;
   const { offset, length, pages, loan } = asked;
+  const mayBeShort = pages === undefined && asked.mayBeShort;
   if (length === 0) return [];
   const mode = pages === "change" ? "exclusive" : "shared";
   return whenThere(mount.leases.use(inode, mode, operation, "read", pages === undefined), (node) =>
     usingNode(mount, node, () => {
-      if (node.mode === "split") return readSplit(mount, node, { pattern, offset, length, loan }, operation);
+      const request = { pattern, offset, length, loan, mayBeShort };
+      if (node.mode === "split") return readSplit(mount, node, request, operation);
       markAccessed(handle, node);
-      const reading = mount.contentOf(node).read({ pattern, offset, length, loan }, operation);
+      const reading = mount.contentOf(node).read(request, operation);
       if (offset === 0) readNextFiles(mount, node);
       return reading;
     }),

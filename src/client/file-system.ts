@@ -126,6 +126,8 @@ export interface ReadOptions {
   readonly pages?: PageUse;
   /** For who passes the bytes on at once. Its end is the caller's to tell, also after an error. */
   readonly loan?: Loan | undefined;
+  /** read(2): it may end before the first bytes that are lost. Not for mapped memory, where the kernel would add zeros. */
+  readonly mayBeShort?: boolean;
 }
 
 /** Locks of fcntl(2), of open file descriptions, and of flock(2), which covers the whole file. */

@@ -37,7 +37,8 @@ export class MountSessions {
     this.#platform = platform;
     this.#target = target;
     this.#waits = waits;
-    this.#leaders = new KnownLeaders(target.leaders);
+    const stores = () => this.#current?.contents.storeAddresses ?? [];
+    this.#leaders = new KnownLeaders(target.leaders, () => {}, stores);
     waits.silentLeader = () => this.#current?.session.silentLeader;
     waits.lackOfCopies = () => this.#current?.contents.lackOfCopies;
   }

@@ -16,6 +16,7 @@
 import { chunkKey } from "../namespace/chunk-leases.ts";
 import { chunkBytes } from "../namespace/model.ts";
 import type { LeaseMode } from "../wire/catalogue/leader.ts";
+import { LostBlock } from "./content/block-reader.ts";
 import type { FileContent } from "./content/file-content.ts";
 import type { ReadRequest } from "./content/reader.ts";
 import type { MountSession } from "./mount-session.ts";
@@ -27,11 +28,11 @@ export function isWithinSize(node: Node, offset: number | undefined, length: num
   return offset !== undefined && offset + length <= node.record.attributes.size;
 }
 
-/** Up to `length` bytes at `offset`, fewer only at the end of the file. The split lease is pinned. Errors: EIO. */
+/** Up to `length` bytes at `offset`: see content/reader.ts. The split lease is pinned. Errors: EIO. */
 export function readSplit(
   mount: MountSession,
   node: Node,
-  { pattern, offset, length, loan }: ReadRequest,
+  { pattern, offset, length, loan, mayBeShort }: ReadRequest,
   operation: Operation,
 ): Promise<readonly Uint8Array[]> {
   const end = Math.min(offset + length, node.record.attributes.size);
@@ -39,8 +40,17 @@ export function readSplit(
   return onChunks(mount, node, { offset, end, mode: "shared" }, operation, async (parts) => {
     const read: Uint8Array[] = [];
     for (const { content, from, to } of parts) {
-      for (const bytes of await content.read({ pattern, offset: from, length: to - from, loan }, operation))
-        read.push(bytes);
+      let left = to - from;
+      try {
+        const part = { pattern, offset: from, length: left, loan, mayBeShort };
+        for (const bytes of await content.read(part, operation)) {
+          read.push(bytes);
+          left -= bytes.byteLength;
+        }
+      } catch (error) {
+        if (mayBeShort !== true || read.length === 0 || !(error instanceof LostBlock)) throw error;
+      }
+      if (left > 0) break;
     }
     return read;
   });

@@ -6,7 +6,7 @@ import { errno } from "../errors/errno.ts";
 import { FileError } from "../errors/file-error.ts";
 import { realRandom } from "../platform/real-random.ts";
 import { type FuseServer, serveFuse } from "./fuse-server.ts";
-import { feature, linux61Features } from "./protocol.ts";
+import { feature, linux61Features, readFlag } from "./protocol.ts";
 import { mayOpen } from "./requests/data.ts";
 import { bytes, FakeKernel, HandClock, KeptLogger, settle } from "./testing/fake-kernel.ts";
 import { MemoryFileSystem } from "./testing/memory-file-system.ts";
@@ -131,6 +131,23 @@ test("READ and WRITE; offsets above 2^53", async () => {
   const tooFar = await kernel.ask("WRITE", { node, body: writeBody(handle, 2n ** 62n, Buffer.from("x")) });
   assert.equal(tooFar.errno, errno.EFBIG);
   assert.equal((await kernel.ask("READ", { node, body: readBody(99, 0, 1) })).errno, errno.EBADF);
+});
+
+test("read(2) may be short where bytes are lost; pages of mapped memory may not, since the kernel would add zeros", async () => {
+  const asked: (boolean | undefined)[] = [];
+  const { kernel } = setup((files) => ({
+    read: (...[handle, offset, size, _signal, options]: Parameters<FileSystem["read"]>) => {
+      asked.push(options?.mayBeShort);
+      return files.read(handle, offset, size);
+    },
+  }));
+  const { handle, node } = await createFile(kernel, "f");
+  const body = (size: number, flags: number) =>
+    join(u64(handle), u64(0), u32(size), u32(flags), u64(0), u32(0), u32(0));
+  for (const size of [4096, 1 << 20]) {
+    for (const flags of [readFlag.LOCKOWNER, 0]) await kernel.ask("READ", { node, body: body(size, flags) });
+  }
+  assert.deepEqual(asked, [true, undefined, true, undefined]);
 });
 
 test("a large WRITE keeps its buffer until the file system has finished", async () => {

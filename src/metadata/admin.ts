@@ -4,6 +4,7 @@ import { errno } from "../errors/errno.ts";
 import { fewestCopies, inSyncCount } from "../namespace/in-sync-min.ts";
 import { defaultFailureDomain, type VolumeRecord } from "../namespace/model.ts";
 import { minimumProblems } from "../placement/below-minimum.ts";
+import { isOrphaned } from "../placement/heir.ts";
 import { stays } from "../placement/plan-moves.ts";
 import type { BadFileRange, ClusterStatus, CopiesChange, ServerStatus } from "../wire/catalogue/admin.ts";
 import type { CopiesReport } from "./copies-report.ts";
@@ -205,7 +206,9 @@ export class Admin {
 
   #groupsWithLastCopyAt(store: number): number {
     return this.#parts.leader.namespace.groups().filter((group) => {
-      return inSyncCount(group) === 1 && group.members.some((one) => one.store === store && one.state === "inSync");
+      // What is left of a group counts, too: its heir's copy.
+      const state = isOrphaned(group) ? "catchingUp" : "inSync";
+      return inSyncCount(group) <= 1 && group.members.some((one) => one.store === store && one.state === state);
     }).length;
   }
 
@@ -263,11 +266,12 @@ export class Admin {
     const less = groupsBehind > 0 ? `${groupsBehind} groups have one copy less` : "";
     const last = this.#groupsWithLastCopyAt(store);
     const gone = last > 0 ? `it has the last good copy of ${last} groups, who uses them waits` : "";
+    const never = last > 0 ? ` If it is gone for good: brine store remove ${store} --accept-loss.` : "";
     const effects = [less, gone].filter(Boolean).join("; ");
     const behind = effects === "" ? "" : `: ${effects}`;
     if (failure !== undefined) {
       problems.push(
-        `${who} has a failed disk (${failure})${behind}. Replace the disk and start the server on an empty directory.`,
+        `${who} has a failed disk (${failure})${behind}. Replace the disk and start the server on an empty directory.${never}`,
       );
     } else if (state.stall !== undefined) {
       problems.push(
@@ -280,7 +284,7 @@ export class Admin {
     } else if (condition === "offline") {
       const since = offlineSinceNs === undefined ? "" : ` since ${timeText(offlineSinceNs)}`;
       const how = state.isLeaving ? "was stopped" : "is offline";
-      problems.push(`${who} ${how}${since}${behind}. Start its server again.`);
+      problems.push(`${who} ${how}${since}${behind}. Start its server again.${never}`);
     } else if (groupsBehind + groupsCatchingUp > 0) {
       problems.push(`${who} is catching up: ${groupsBehind + groupsCatchingUp} groups have one copy less until then.`);
     } else if (isSlow) {

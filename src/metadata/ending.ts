@@ -18,6 +18,7 @@
  */
 import { hasCode } from "../errors/brine-error.ts";
 import { groupOfChunk } from "../namespace/model.ts";
+import { isOrphaned } from "../placement/heir.ts";
 import { equalize, fenceSession } from "../wire/catalogue/store.ts";
 import type { Groups } from "./groups.ts";
 import type { Holdings } from "./holdings.ts";
@@ -177,7 +178,8 @@ export class Ending {
     const others = record.members.filter((member) => member.state === "catchingUp");
     const source = inSync.find((member) => this.#stores.condition(member.store) === "online");
     // One in-sync member that nobody reaches: there is nothing to compare it with, nor anyone who could read.
-    if (source === undefined) return inSync.length === 1 && others.length === 0 ? 0 : undefined;
+    // Nor if nobody is in sync: what its heir has is right, and the others catch up from it.
+    if (source === undefined) return isOrphaned(record) || (inSync.length === 1 && others.length === 0) ? 0 : undefined;
     const targets = [...inSync, ...others].filter((member) => member !== source);
     if (targets.some((member) => this.#stores.condition(member.store) !== "online")) return undefined;
     const address = this.#stores.get(source.store)!.address;

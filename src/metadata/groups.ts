@@ -19,12 +19,14 @@ import { chooseGroups, groupsPerVolume } from "../placement/choose-groups.ts";
 import { mayHold, spreadOf } from "../placement/failure-domains.ts";
 import { nextMembers, type StoreFacts, type StoreLoss } from "../placement/next-members.ts";
 import { type GroupView, groupsChanged } from "../wire/catalogue/leader.ts";
-import { catchUp, setGroups } from "../wire/catalogue/store.ts";
+import { setGroups } from "../wire/catalogue/store.ts";
 import type { Peer } from "../wire/peer.ts";
+import { CatchUpStarts } from "./catch-up-starts.ts";
 import { Healing } from "./healing.ts";
 import type { Leader } from "./leader.ts";
 import { Losses } from "./losses.ts";
 import { Moves } from "./moves.ts";
+import { Salvage } from "./salvage.ts";
 import type { Stores } from "./stores.ts";
 
 /** Groups in one message to a store or a client: the bound of the catalogue. */
@@ -46,6 +48,8 @@ export class Groups {
   readonly #clients: () => Peer[];
   readonly moves: Moves;
   readonly #healing: Healing;
+  readonly salvage: Salvage;
+  readonly #catchUps: CatchUpStarts;
   #isLookPlanned = false;
   #mustLook = false;
   #running = false;
@@ -58,8 +62,6 @@ export class Groups {
   readonly #rejoinAfterMs = new Map<number, number>();
   /** What clients were told: generation and addresses of each group. */
   readonly #announced = new Map<number, string>();
-  /** Catch-ups that stores have been told to begin: by group and store, the generation, source and connection. */
-  readonly #started = new Map<string, { generation: number; source: number; peer: Peer }>();
 
   constructor(parts: GroupsParts) {
     this.#leader = parts.leader;
@@ -67,6 +69,11 @@ export class Groups {
     this.#clients = parts.clients;
     this.moves = new Moves(parts.leader, parts.stores);
     this.#healing = new Healing(parts.leader, parts.stores);
+    const { leader, stores } = parts;
+    const lookLater = () => this.#lookLater();
+    const caughtUp = this.caughtUp.bind(this);
+    this.salvage = new Salvage({ leader, stores, planned: () => this.moves.planned(), caughtUp, lookLater });
+    this.#catchUps = new CatchUpStarts({ leader, stores, salvage: this.salvage, lookLater });
   }
 
   start(): void {
@@ -187,13 +194,29 @@ export class Groups {
 
   // --- passes ---
 
-  async #run(): Promise<void> {
-    this.#running = true;
-    try {
+  #run(): Promise<void> {
+    return this.#alone(async () => {
       while (this.#mustLook && !this.#leader.lifetime.stopped) {
         this.#mustLook = false;
         await this.#pass();
       }
+    });
+  }
+
+  /** Does something between two passes: meanwhile no group changes, and no store is taken in. A look follows. */
+  async between<T>(work: () => Promise<T>): Promise<T> {
+    while (this.#running) await this.settled();
+    try {
+      return await this.#alone(work);
+    } finally {
+      this.look();
+    }
+  }
+
+  async #alone<T>(work: () => Promise<T>): Promise<T> {
+    this.#running = true;
+    try {
+      return await work();
     } finally {
       this.#running = false;
       for (const resolve of this.#idleWaiters.splice(0)) resolve();
@@ -207,7 +230,7 @@ export class Groups {
     await Promise.all(this.#stores.all().map(({ store }) => this.#tellStore(store)));
     if (lifetime.stopped) return;
     this.#tellClients();
-    await this.#startCatchUps();
+    await this.#catchUps.begin();
     this.#watchHealing();
   }
 
@@ -318,47 +341,6 @@ export class Groups {
     for (const peer of this.#clients()) {
       // A client that misses it asks when it meets the new generation.
       peer.request(groupsChanged, { views: news }, { timeoutMs, urgent: true }).catch(() => {});
-    }
-  }
-
-  async #startCatchUps(): Promise<void> {
-    const starts: Promise<void>[] = [];
-    for (const group of this.#leader.namespace.groups()) {
-      const holders = group.members
-        .filter(({ store, state }) => state === "inSync" && this.#knows(store, group))
-        .sort((left, right) => left.store - right.store);
-      // By turns: a member that is behind in many groups is filled by all who hold them, not by one.
-      const source = holders[group.group % holders.length];
-      if (source === undefined) continue;
-      for (const { store, state } of group.members) {
-        if (state === "catchingUp" && this.#knows(store, group))
-          starts.push(this.#startCatchUp(group, store, source.store));
-      }
-    }
-    await Promise.all(starts);
-  }
-
-  /** True if the store is online and has confirmed the group's generation. */
-  #knows(store: number, group: GroupRecord): boolean {
-    const isOnline = this.#stores.condition(store) === "online";
-    return isOnline && this.#stores.get(store)!.generations.get(group.group) === group.generation;
-  }
-
-  async #startCatchUp({ group, generation }: GroupRecord, store: number, source: number): Promise<void> {
-    const key = `${group} ${store}`;
-    const peer = this.#stores.peer(store)!;
-    const started = this.#started.get(key);
-    if (started?.generation === generation && started.source === source && started.peer === peer) return;
-    this.#started.set(key, { generation, source, peer });
-    const { address } = this.#stores.get(source)!;
-    try {
-      const timeoutMs = this.#leader.timeouts.startCatchUpMs;
-      await peer.request(catchUp, { group, generation, source: address }, { timeoutMs });
-    } catch (error) {
-      this.#started.delete(key);
-      if (this.#leader.lifetime.stopped) return;
-      this.#leader.log.warn("a catch-up could not begin", { group, generation, store, reason: messageOf(error) });
-      this.#lookLater();
     }
   }
 

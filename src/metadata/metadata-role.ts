@@ -21,8 +21,10 @@ import type { Logger } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { type Configuration, joinLedger, type LedgerRule } from "../wire/catalogue/ledger.ts";
-import { connectPeer } from "../wire/connect.ts";
-import type { Peer } from "../wire/peer.ts";
+import { connectPeer, type ServerPeer } from "../wire/connect.ts";
+import { KnownLeaders } from "../wire/known-leaders.ts";
+import { KnownTerm } from "../wire/known-term.ts";
+import { LeaderSearch } from "../wire/leader-search.ts";
 import { Service } from "../wire/service.ts";
 import { copiesReport } from "./copies-report.ts";
 import { LedgerCopy } from "./ledger-copy.ts";
@@ -197,22 +199,39 @@ export class MetadataRole {
 
   /** Until the leader knows of this copy. It connects to us then. */
   async #join(): Promise<void> {
-    const { leaders, serverId, address, rule, clusterId, voter } = this.#options;
+    const { leaders, serverId, clusterId, voter } = this.#options;
     const identity = { role: "store" as const, clusterId, peerId: serverId, description: "the ledger's second copy" };
-    for (let round = 0; !this.#stopped && voter.ballot.configuration === undefined; round++) {
-      const leader = leaders[round % leaders.length]!;
-      let peer: Peer | undefined;
-      try {
-        peer = await connectPeer(this.#platform, leader, identity, new Service(), joinTimeoutMs);
-        await peer.request(joinLedger, { serverId, address, rule }, { timeoutMs: joinTimeoutMs });
-      } catch (error) {
-        if (hasCode(error, "exists", "invalid", "wrongCluster", "refused")) throw error;
-        this.#log.warn("not taken in as the ledger's copy yet", { leader, reason: (error as Error).message });
-      } finally {
-        peer?.close("joined");
-      }
+    const search = new LeaderSearch({
+      ...{ platform: this.#platform, leaders: new KnownLeaders(leaders), known: new KnownTerm(this.#log, 0) },
+      connect: (address) => connectPeer(this.#platform, address, identity, new Service(), joinTimeoutMs),
+    });
+    while (!this.#stopped && voter.ballot.configuration === undefined) {
+      for await (const peer of search.round(joinTimeoutMs)) if (await this.#joinAt(peer)) break;
+      for (const { address, error } of search.failures) this.#notTakenIn(address, error);
       await sleep(this.#platform.clock, voter.timeouts.renewMs);
     }
+    search.stop();
+  }
+
+  /** False where nobody leads. Errors: exists, invalid, refused. */
+  async #joinAt(peer: ServerPeer): Promise<boolean> {
+    const { serverId, address, rule } = this.#options;
+    try {
+      await peer.request(joinLedger, { serverId, address, rule }, { timeoutMs: joinTimeoutMs });
+      return true;
+    } catch (error) {
+      // A server without metadata has told in its hello who may lead.
+      if (peer.term > 0 || !hasCode(error, "refused")) this.#notTakenIn(peer.remote.address, error);
+      return false;
+    } finally {
+      peer.close("joined");
+    }
+  }
+
+  /** Errors: what won't pass by itself. */
+  #notTakenIn(leader: Address, error: unknown): void {
+    if (hasCode(error, "exists", "invalid", "wrongCluster", "refused")) throw error;
+    this.#log.warn("not taken in as the ledger's copy yet", { leader, reason: (error as Error).message });
   }
 
   // --- leading ---

@@ -132,7 +132,11 @@ test("a draining store serves a group until it is told to stop, before the group
   const told = drained.peer.bodies<{ views: GroupView[] }>("store.setGroups").flatMap(({ views }) => views);
   const without = told.filter(({ members }) => members.every(({ store }) => store !== 3));
   assert.ok(without.length >= 21, `${without.length}`);
-  assert.deepEqual(await harness.parts.storeChanges.change({ store: "3", change: "remove" }), { store: 3, groups: 0 });
+  assert.deepEqual(await harness.parts.storeChanges.change({ store: "3", change: "remove" }), {
+    store: 3,
+    groups: 0,
+    heirs: [],
+  });
 });
 
 test("a store that doesn't say that it has stopped is cut off, and its groups stay as they are until then", async () => {

@@ -15,6 +15,7 @@
 import { hasCode } from "../errors/brine-error.ts";
 import type { GroupRecord, StoreRecord } from "../namespace/model.ts";
 import { placeOf } from "../placement/failure-domains.ts";
+import { isOrphaned } from "../placement/heir.ts";
 import { copiesMissing, type Move, type PlannedStore, planMoves, type StoreRole } from "../placement/plan-moves.ts";
 import { leaveGroups } from "../wire/catalogue/store.ts";
 import type { Leader } from "./leader.ts";
@@ -37,7 +38,7 @@ export class Moves {
   /** What can be committed now. */
   async next(): Promise<Move[]> {
     const groups = this.#leader.namespace.groups();
-    const moves = planMoves(groups, this.planned());
+    const moves = planMoves(groups, this.planned(), isOrphaned);
     this.#takeBackOthers(groups, moves);
     const refused = new Set<number>();
     const leaving = new Map<number, GroupRecord[]>();

@@ -68,37 +68,51 @@ export class Scrubs {
   badRanges(): BadFileRange[] {
     const { namespace } = this.#leader;
     const groups = new Map(namespace.groups().map((group) => [group.group, group]));
-    /** By chunk and block: the members whose copy is bad. */
-    const bad = new Map<number, Map<number, number[]>>();
+    /** By chunk: what members say of their copies. */
+    const bad = new Map<number, StoreRange[]>();
     for (const { store, badRanges } of this.#stores.all()) {
       for (const { chunk, firstBlock, blockCount } of badRanges) {
         const member = groups.get(groupOfChunk(chunk))?.members.find((one) => one.store === store);
         if (member?.state !== "inSync") continue;
-        const blocks = bad.get(chunk) ?? new Map<number, number[]>();
-        bad.set(chunk, blocks);
-        for (let block = firstBlock; block < firstBlock + blockCount; block++) {
-          blocks.set(block, [...(blocks.get(block) ?? []), store]);
-        }
+        const said = bad.get(chunk) ?? [];
+        bad.set(chunk, said);
+        said.push({ store, from: firstBlock, to: firstBlock + blockCount });
       }
     }
     const ranges: BadFileRange[] = [];
-    for (const [chunk, blocks] of bad) {
+    for (const [chunk, said] of bad) {
       const file = fileOfChunk(namespace, chunk);
       if (file === undefined) continue;
       const members = groups.get(groupOfChunk(chunk))!.members.filter(({ state }) => state === "inSync");
-      let last: BadFileRange | undefined;
-      for (const [block, stores] of [...blocks].sort(([left], [right]) => left - right)) {
-        const offset = file.offset + block * blockBytes;
-        const isLost = members.every(({ store }) => stores.includes(store));
-        if (last !== undefined && last.offset + last.length === offset && last.stores.join() === stores.join()) {
-          last.length += blockBytes;
-          continue;
-        }
+      for (const { from, to, stores } of together(said)) {
         if (ranges.length === rangesMax) return ranges;
-        last = { ...file, offset, length: blockBytes, chunk, stores, isLost };
-        ranges.push(last);
+        const [offset, length] = [file.offset + from * blockBytes, (to - from) * blockBytes];
+        const isLost = members.every(({ store }) => stores.includes(store));
+        ranges.push({ ...file, offset, length, chunk, stores, isLost });
       }
     }
     return ranges;
   }
+}
+
+/** Blocks [from, to) of a chunk. */
+interface StoreRange {
+  readonly store: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** The ranges in order, cut so that in each the same stores are bad. */
+function together(said: readonly StoreRange[]): { from: number; to: number; stores: number[] }[] {
+  const edges = [...new Set(said.flatMap(({ from, to }) => [from, to]))].sort((left, right) => left - right);
+  const ranges: { from: number; to: number; stores: number[] }[] = [];
+  for (const [index, to] of edges.slice(1).entries()) {
+    const from = edges[index]!;
+    const stores = said.filter((one) => one.from <= from && to <= one.to).map(({ store }) => store);
+    if (stores.length === 0) continue;
+    const last = ranges.at(-1);
+    if (last?.to === from && last.stores.join() === stores.join()) last.to = to;
+    else ranges.push({ from, to, stores });
+  }
+  return ranges;
 }

@@ -4,7 +4,7 @@ import { type GroupRecord, type Label, labelsMax, type StoreRecord, type StoreSt
 import { labelsText } from "../namespace/store-labels.ts";
 import { mayHold } from "../placement/failure-domains.ts";
 import { stays } from "../placement/plan-moves.ts";
-import type { StoreChange } from "../wire/catalogue/admin.ts";
+import type { StoreChange, StoreChanged } from "../wire/catalogue/admin.ts";
 import type { Groups } from "./groups.ts";
 import type { Leader } from "./leader.ts";
 import { checkedLabelKey } from "./named.ts";
@@ -25,11 +25,12 @@ export class StoreChanges {
   }
 
   /** Errors: notFound, refused, busy. */
-  async change({ store: name, change }: StoreChange): Promise<{ store: number; groups: number }> {
+  async change({ store: name, change }: StoreChange): Promise<StoreChanged> {
     const record = this.#find(name);
+    if (change === "giveUp") return this.#giveUp(record);
     if (change === "slow" || change === "notSlow") {
       await this.#callSlow(record.store, change === "slow");
-      return { store: record.store, groups: this.#groupsOf(record.store).length };
+      return this.#changed(record.store);
     }
     if (change === "drain") this.#checkDrain(record);
     if (change === "remove") this.#checkRemove(record);
@@ -37,7 +38,28 @@ export class StoreChanges {
     if (record.status !== status) await this.#commit(record.store, status);
     if (status === "removed") this.#stores.dismiss(record.store);
     this.#groups.look();
-    return { store: record.store, groups: this.#groupsOf(record.store).length };
+    return this.#changed(record.store);
+  }
+
+  #changed(store: number): StoreChanged {
+    return { store, groups: this.#groupsOf(store).length, heirs: [] };
+  }
+
+  /** It is gone for good, with whatever only it had. Errors: refused, busy. */
+  #giveUp({ store, address }: StoreRecord): Promise<StoreChanged> {
+    return this.#groups.between(async () => {
+      if (!this.#stores.isStill(store)) {
+        throw new BrineError("refused", `store ${store} (${address}) may still be serving`, {
+          advice:
+            "--accept-loss is for a store that is gone for good: stop its server, and try it again some seconds later",
+        });
+      }
+      const groups = this.#groupsOf(store).length;
+      const heirs = await this.#groups.salvage.giveUp(store);
+      await this.#commit(store, "removed");
+      this.#stores.dismiss(store);
+      return { store, groups, heirs };
+    });
   }
 
   /** Labels that change; copies move afterwards to where they belong. Errors: notFound, invalid. */
@@ -55,6 +77,8 @@ export class StoreChanges {
     const result = await this.#leader.committer.execute({ kind: "callStoreSlow", store, isCalledSlow });
     if (result.kind !== "done") throw new BrineError("busy", `store ${store} was removed meanwhile`);
     this.#leader.log.info("store called slow", { store, isCalledSlow });
+    // What hasn't begun yet is copied from others.
+    this.#groups.look();
     await this.#placements.tellClients(undefined);
   }
 
@@ -92,7 +116,8 @@ export class StoreChanges {
     if (isOnly) {
       const count = only.length;
       throw new BrineError("refused", `${who} has the last good copy of ${count} groups`, {
-        advice: "wait until another store has caught up, or bring one back; see brine status",
+        advice:
+          "wait until another store has caught up, or bring one back; see brine status. If it is gone for good: --accept-loss",
       });
     }
     const inSync = groups.filter(({ members }) => members.some((one) => one.store === store && one.state === "inSync"));

@@ -14,7 +14,7 @@
  * has mounted anything the whole cluster may be about to stop.
  */
 import { BrineError } from "../errors/brine-error.ts";
-import type { Label, StoreRecord } from "../namespace/model.ts";
+import type { Label } from "../namespace/model.ts";
 import { labelsText } from "../namespace/store-labels.ts";
 import type { StoreCondition, StoreLoss } from "../placement/next-members.ts";
 import { type Address, NetworkError } from "../platform/network.ts";
@@ -187,7 +187,7 @@ export class Stores {
     const { serverId, address } = request;
     const labels = [...request.labels];
     const known = namespace.stores().find((one) => one.serverId === serverId);
-    if (known?.status === "removed") throw wasRemoved(known);
+    if (known?.status === "removed") throw wasRemoved(known.store);
     let number = known?.store;
     if (known?.address !== address || labelsText(known.startLabels) !== labelsText(labels)) {
       const result = await committer.execute({ kind: "registerStore", serverId, address, labels });
@@ -199,11 +199,11 @@ export class Stores {
     await this.#hooks.settled();
     if (lifetime.stopped) throw new BrineError("notServing", "the metadata server stops");
     if (peer.closed) throw new BrineError("closed", "the connection has ended");
+    if (namespace.stores().some((one) => one.store === number && one.status === "removed")) throw wasRemoved(number!);
     const state = this.#stores.get(number!) ?? this.#add(number!, serverId, address);
-    const sameProcess = state.pid === request.pid;
     const older = state.peer;
     const { pid, roles, totalBytes, freeBytes } = request;
-    const failure = sameProcess ? state.failure : undefined;
+    const failure = state.pid === pid ? state.failure : undefined;
     Object.assign(state, { address, peer, pid, roles, totalBytes, freeBytes, failure, heardMs: receivedMs });
     Object.assign(state, {
       hasBeat: false,
@@ -392,7 +392,7 @@ export class Stores {
   }
 }
 
-function wasRemoved({ store }: StoreRecord): BrineError {
+function wasRemoved(store: number): BrineError {
   return new BrineError("refused", `store ${store} was removed from this cluster`, {
     advice: "start its server on an empty data directory: it joins as a new store",
   });

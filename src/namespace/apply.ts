@@ -15,6 +15,7 @@ import { errno } from "../errors/errno.ts";
 import { FileError } from "../errors/file-error.ts";
 import type { ClientContext, Context, FileContext } from "./context.ts";
 import type { Operation, OperationKind, OperationOf, Result, Transaction } from "./operation.ts";
+import { acceptLoss } from "./operations/accept-loss.ts";
 import { access } from "./operations/access.ts";
 import { callStoreSlow } from "./operations/call-store-slow.ts";
 import { changeGroup } from "./operations/change-group.ts";
@@ -96,6 +97,7 @@ const leaderOperations: {
   callStoreSlow,
   setPlacement,
   changeGroup,
+  acceptLoss,
 };
 
 /**

@@ -37,6 +37,8 @@ export const table = {
   turn: 0x42,
   /** Volume → where its files go. A volume without rules has none. */
   placement: 0x43,
+  /** Group → which members were in sync until which generation. Without a row: all are, or never were. */
+  lastInSync: 0x44,
 } as const;
 export type TableNumber = (typeof table)[keyof typeof table];
 
@@ -187,6 +189,8 @@ const groupKeyOf = numberKey(table.group);
 export const groupKey = (group: number): Buffer => groupKeyOf(group);
 const storeKeyOf = numberKey(table.store);
 export const storeKey = (store: number): Buffer => storeKeyOf(store);
+const lastInSyncKeyOf = numberKey(table.lastInSync);
+export const lastInSyncKey = (group: number): Buffer => lastInSyncKeyOf(group);
 const turnKeyOf = numberKey(table.turn);
 export const turnKey = (volume: number, pool: number): Buffer => turnKeyOf(volume * 2 ** 16 + pool);
 const placementKeyOf = numberKey(table.placement);

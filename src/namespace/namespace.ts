@@ -244,6 +244,11 @@ export class Namespace {
     return this.#tables.groups.groups();
   }
 
+  /** Of members that are not in sync now: the last generation in which they were; 0: in none. */
+  lastInSync(group: number, store: number): number {
+    return this.#tables.groups.lastInSync(group).find((one) => one.store === store)?.generation ?? 0;
+  }
+
   stores(): StoreRecord[] {
     return this.#tables.groups.stores();
   }
@@ -263,7 +268,7 @@ export class Namespace {
 function checkFormat(state: State): void {
   const row = state.get(tableKey(table.format));
   if (row === undefined) {
-    if (state.scan(tableKey(table.format), tableEnd(table.placement), 1).length > 0) {
+    if (state.scan(tableKey(table.format), tableEnd(table.lastInSync), 1).length > 0) {
       throw new BrineError("internal", "the namespace's state has rows but no format version");
     }
     state.put(tableKey(table.format), encode(formatRow, { version: formatVersion }));

@@ -234,6 +234,8 @@ export const operation = union({
   }),
   /** Clients are to read from the store only where no other has a copy, or are not to mind any more. ENOENT. */
   callStoreSlow: struct({ store: u32, isCalledSlow: boolean }),
+  /** Members of a group whose last one in sync is gone for good: one is catching up, its heir, and nobody in sync. ENOENT, ESTALE, EINVAL. */
+  acceptLoss: struct({ group: u16, generation: u32, members: list(groupMember, 16) }),
 });
 export type Operation = Infer<typeof operation>;
 export type OperationKind = Operation["kind"];

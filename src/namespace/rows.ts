@@ -1,6 +1,6 @@
 /** Rows that only the namespace itself sees, and how a row is decoded. */
 import { CodecError } from "../codec/buffers.ts";
-import { bytes, type Codec, decode, type Infer, struct, u16, u32, u64 } from "../codec/schema.ts";
+import { bytes, type Codec, decode, type Infer, list, struct, u16, u32, u64 } from "../codec/schema.ts";
 import { BrineError } from "../errors/brine-error.ts";
 import { fileType, inodeGrantMax, name } from "./model.ts";
 
@@ -38,6 +38,9 @@ export const countingRow = struct({ after: u64 });
 export const chunkRow = struct({ chunk: u64 });
 export const volumeRow = struct({ volume: u16 });
 export const groupRow = struct({ group: u16 });
+/** Members of a group that are not in sync, and the last generation in which they were. */
+export const lastInSyncRow = struct({ members: list(struct({ store: u32, generation: u32 }), 16) });
+export type LastInSync = Infer<typeof lastInSyncRow>["members"];
 
 /** The value of a row, whose key is there for the message. Throws BrineError internal if the bytes are damaged. */
 export function decodeRow<T>(codec: Codec<T>, row: Uint8Array, key: Uint8Array): T {

@@ -29,7 +29,10 @@ test("one sentence a volume: how many groups, how few copies, whose are missing"
     /^Volume v1 takes writes with 3 .* 2 of its groups have fewer, down to 1 \(not in sync: stores 2, 3\)/,
   );
   assert.match(second!, /^Volume v2 .* 1 of its groups .*\(copies are still to be made\)/);
+  assert.match(first!, /writes to them wait, reads go on/);
   assert.deepEqual(more, []);
+  const [none] = minimumProblems([group(1, 2, "catchingUp", "behind")], [volume(1, 1)]);
+  assert.match(none!, /down to 0 .*writes to them wait, and reads, where no copy is in sync/);
 });
 
 test("a group that is to have fewer copies than the volume wants in sync wants all of them", () => {

@@ -21,8 +21,9 @@ export function minimumProblems(groups: readonly Group[], volumes: readonly Volu
     const who =
       missing.size === 0 ? "copies are still to be made" : `not in sync: store${missing.size > 1 ? "s" : ""} ${stores}`;
     const fewest = Math.min(...below.map(inSyncCount));
+    const reads = fewest === 0 ? "and reads, where no copy is in sync" : "reads go on";
     return [
-      `Volume ${volume.name} takes writes with ${volume.inSyncMin} copies in sync or more, and ${below.length} of its groups have fewer, down to ${fewest} (${who}): writes to them wait, reads go on. Bring the store back, or set a lower --in-sync-min.`,
+      `Volume ${volume.name} takes writes with ${volume.inSyncMin} copies in sync or more, and ${below.length} of its groups have fewer, down to ${fewest} (${who}): writes to them wait, ${reads}. Bring the store back, or set a lower --in-sync-min.`,
     ];
   });
 }

@@ -57,6 +57,19 @@ const cases: readonly Case[] = [
     after: undefined,
   },
   {
+    name: "nobody is in sync: the heir stays the heir, also dead",
+    before: ["catchingUp", "behind"],
+    conditions: ["dead", "online"],
+    after: undefined,
+  },
+  {
+    name: "the heir has made its copy the group's",
+    before: ["catchingUp", "behind"],
+    conditions: ["online", "online"],
+    facts: { hasCaughtUp: (store) => store === 1 },
+    after: ["inSync", "behind"],
+  },
+  {
     name: "one that catches up doesn't save the last in sync",
     before: ["inSync", "catchingUp"],
     conditions: ["dead", "online"],

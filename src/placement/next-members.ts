@@ -10,9 +10,11 @@
  *                                       └─────────────────────────┘
  *
  * The last member in sync stays so whatever happens to it: only it has every acknowledged write, and the group waits for
- * it.
+ * it. If it is gone for good and an operator has accepted that, nobody is in sync, and the one that is catching up is its heir
+ * (heir.ts): it stays that, whatever happens to it, until it has made its copy the group's.
  */
 import type { GroupMember, GroupRecord } from "../namespace/model.ts";
+import { isOrphaned } from "./heir.ts";
 
 /**
  * What a store says of acknowledged data that it had. `possible`: another member that is online and whole can tell.
@@ -81,6 +83,7 @@ function nextState(
     return mustCompare || (condition === "dead" && canLoseMembers) ? "behind" : "inSync";
   }
   if (state === "catchingUp") {
+    if (isOrphaned(group)) return facts.hasCaughtUp(store, group) ? "inSync" : "catchingUp";
     if (condition === "dead" || facts.hasMissedWrite(store)) return "behind";
     return facts.hasCaughtUp(store, group) ? "inSync" : "catchingUp";
   }

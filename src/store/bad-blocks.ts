@@ -5,14 +5,18 @@
  */
 import { decode, encode, struct, u64 } from "../codec/schema.ts";
 import type { KeyValue } from "../platform/key-value.ts";
-import type { BadRange } from "../wire/catalogue/registration.ts";
+import { type BadRange, badRangesMax } from "../wire/catalogue/registration.ts";
 import { overlapping } from "./extents.ts";
 import type { ExtentIndex } from "./index.ts";
 import { badBlockKey, badBlockOfKey, badKeysEnd, badKeysStart, repairedKey } from "./keys.ts";
+import type { LostBlocks } from "./lost-blocks.ts";
 
 const repairedRow = struct({ blocks: u64 });
-/** Looked at in one turn. */
-const rowsAtOnce = 256;
+/** What the index says of chunks. */
+interface Known {
+  readonly index: Pick<ExtentIndex, "peek">;
+  readonly lost: Pick<LostBlocks, "now">;
+}
 
 interface Place {
   readonly segment: number;
@@ -21,16 +25,16 @@ interface Place {
 
 export class BadBlocks {
   readonly #keyValue: KeyValue;
-  readonly #index: Pick<ExtentIndex, "peek">;
+  readonly #known: Known;
   #found: number;
   #repaired: number;
   /** What is remembered has changed and should be saved. */
   onChange: () => void = () => {};
 
   /** @param found how many were found before */
-  constructor(keyValue: KeyValue, index: Pick<ExtentIndex, "peek">, found: number) {
+  constructor(keyValue: KeyValue, known: Known, found: number) {
     this.#keyValue = keyValue;
-    this.#index = index;
+    this.#known = known;
     this.#found = found;
     const row = keyValue.get(repairedKey);
     this.#repaired = row === undefined ? 0 : decode(repairedRow, row).blocks;
@@ -70,10 +74,10 @@ export class BadBlocks {
     this.onChange();
   }
 
-  /** Those that are bad now, neighbours together: the first ones. */
+  /** Those that are bad now, or lost, neighbours together: the first ones. */
   now(): BadRange[] {
     const ranges: BadRange[] = [];
-    for (const [key, value] of this.#keyValue.scan(badKeysStart, badKeysEnd, rowsAtOnce)) {
+    for (const [key, value] of this.#keyValue.scan(badKeysStart, badKeysEnd, badRangesMax)) {
       const { chunk, block } = badBlockOfKey(key);
       if (this.#placeOf(chunk, block) !== Buffer.from(value).toString("latin1")) {
         this.#keyValue.delete(key);
@@ -84,12 +88,12 @@ export class BadBlocks {
       if (last?.chunk === chunk && last.firstBlock + last.blockCount === block) last.blockCount += 1;
       else ranges.push({ chunk, firstBlock: block, blockCount: 1 });
     }
-    return ranges;
+    return [...ranges, ...this.#known.lost.now(badRangesMax - ranges.length)];
   }
 
   /** Undefined if the store has nothing there. */
   #placeOf(chunk: number, block: number): string | undefined {
-    const [extent] = overlapping(this.#index.peek(chunk)?.extents ?? [], block, block + 1);
+    const [extent] = overlapping(this.#known.index.peek(chunk)?.extents ?? [], block, block + 1);
     return extent && placeText(extent);
   }
 }

@@ -6,7 +6,8 @@ import type { Logger } from "../platform/logger.ts";
 import { verifyBlocks } from "../wire/checksum.ts";
 import { responsePayloads } from "../wire/payload-pool.ts";
 import type { BadBlocks } from "./bad-blocks.ts";
-import { endBlock, part, type StoredExtent } from "./extents.ts";
+import { endBlock, isLost, part, type StoredExtent } from "./extents.ts";
+import { checkNotLost } from "./lost-blocks.ts";
 import { ReadGate } from "./read-gate.ts";
 
 export class BlockReader {
@@ -25,9 +26,10 @@ export class BlockReader {
   /**
    * The data of extents that are live now, one after the other in one buffer of `responsePayloads`. `fromDisk`: even if it
    * is in memory.
-   * Errors: diskFailed.
+   * Errors: diskFailed, badChecksum (some of it is lost).
    */
   async read(chunk: number, extents: readonly StoredExtent[], fromDisk = false): Promise<Buffer> {
+    checkNotLost(chunk, extents);
     let byteCount = 0;
     for (const extent of extents) byteCount += extent.checksums.length * blockBytes;
     const payload = responsePayloads.take(byteCount);
@@ -42,11 +44,11 @@ export class BlockReader {
 
   /**
    * Reads extents that are live now, block by block, and compares them with their checksums. Bad and unreadable blocks
-   * are counted and logged. Returns them, each as an extent of its own.
+   * are counted and logged. Returns them, each as an extent of its own. Not what is lost: that is known.
    */
   async findBad(chunk: number, extents: readonly StoredExtent[]): Promise<StoredExtent[]> {
     const bad: StoredExtent[] = [];
-    for (const extent of extents) {
+    for (const extent of stored(extents)) {
       for (let block = extent.firstBlock; block < endBlock(extent); block++) {
         const one = part(extent, block, block + 1);
         if (!(await this.#isGood(chunk, one))) bad.push(one);
@@ -58,8 +60,9 @@ export class BlockReader {
   /** Reads from the disk. False if any block is bad or can't be read; `findBad` says which, and counts them. */
   async isWhole(
     chunk: number,
-    extents: readonly StoredExtent[],
+    all: readonly StoredExtent[],
   ): Promise<{ readonly whole: boolean; readonly blockCount: number; readonly data?: Uint8Array }> {
+    const extents = stored(all);
     let blockCount = 0;
     for (const { checksums } of extents) blockCount += checksums.length;
     try {
@@ -131,6 +134,11 @@ export class BlockReader {
     const isNew = this.#bad.add(where.chunk, where.block, where);
     this.#logger.error("bad block", { ...where, reason, known: !isNew });
   }
+}
+
+/** What has data. */
+function stored(extents: readonly StoredExtent[]): StoredExtent[] {
+  return extents.filter(({ stamp }) => !isLost(stamp));
 }
 
 export function messageOf(error: unknown): string {

@@ -18,7 +18,7 @@
 import { blocksPerChunk } from "../namespace/model.ts";
 import { compareVersions, type Extent } from "../wire/catalogue/store.ts";
 import type { ChunkState } from "./chunk-row.ts";
-import type { StoredExtent } from "./extents.ts";
+import { isLost, type StoredExtent } from "./extents.ts";
 import type { RecordOf, Stamp } from "./record.ts";
 
 export interface Range {
@@ -35,13 +35,20 @@ export interface Comparison {
   readonly fetch: Range[];
   /** Blocks that the source doesn't have. */
   readonly discard: Omit<RecordOf<"discard">, "kind" | "chunk">[];
+  /** Blocks that the source calls lost: to be marked so here, where `discard` has made holes. */
+  readonly lose: Range[];
 }
 
 /** What becomes of one block here, given the source's. */
-export type Verdict = "keep" | "take" | "takeInstead" | "discard";
+export type Verdict = "keep" | "take" | "takeInstead" | "discard" | "lose" | "loseInstead";
 
 export function verdictOf(present: BlockHere | undefined, wanted: BlockThere | undefined, isLive: IsLive): Verdict {
   if (wanted === undefined) return present === undefined || isLive(present.stamp) ? "keep" : "discard";
+  if (isLost(wanted)) {
+    if (present === undefined) return "lose";
+    if (isLost(present.stamp)) return "keep";
+    return isLive(present.stamp) ? "keep" : "loseInstead";
+  }
   if (present === undefined) return "take";
   const order = compareVersions(present.stamp.version, wanted.version);
   if (order < 0) return "take";
@@ -97,10 +104,16 @@ export function compare(
   const wanted = blocksThere(there ?? []);
   const fetch: { from: number; to: number }[] = [];
   const discard: { firstBlock: number; blockCount: number; expected: Stamp }[] = [];
+  const lose: { from: number; to: number }[] = [];
   for (let block = 0; block < blocksPerChunk; block++) {
     const verdict = verdictOf(present[block], wanted[block], isLive);
     if (verdict === "keep") continue;
-    if (verdict === "discard") {
+    if (verdict === "lose" || verdict === "loseInstead") {
+      if (lose.at(-1)?.to === block) lose.at(-1)!.to = block + 1;
+      else lose.push({ from: block, to: block + 1 });
+    }
+    if (verdict === "lose") continue;
+    if (verdict === "discard" || verdict === "loseInstead") {
       const expected = present[block]!.stamp;
       const last = discard.at(-1);
       if (last !== undefined && last.firstBlock + last.blockCount === block && last.expected === expected) {
@@ -109,9 +122,11 @@ export function compare(
       continue;
     }
     const last = fetch.at(-1);
-    if (last !== undefined && block - last.to <= gapBlocksMax && block + 1 - last.from <= fetchBlocksMax)
+    const isNear = last !== undefined && block - last.to <= gapBlocksMax && block + 1 - last.from <= fetchBlocksMax;
+    // What lies between is read, too.
+    if (isNear && !wanted.slice(last.to, block).some((between) => between !== undefined && isLost(between)))
       last.to = block + 1;
     else fetch.push({ from: block, to: block + 1 });
   }
-  return { fetch, discard };
+  return { fetch, discard, lose };
 }

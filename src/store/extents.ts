@@ -30,6 +30,14 @@ export interface Place {
   readonly length: number;
 }
 
+/** Below every version that a write can have. */
+export const lostVersion: Version = { grant: 0, sequence: 0 };
+
+/** Blocks that had been written and that nobody has any more: see lost-blocks.ts. */
+export function isLost({ version }: { readonly version: Version }): boolean {
+  return version.grant === 0;
+}
+
 export interface Overlay {
   readonly extents: readonly StoredExtent[];
   /** What the chunk held before and holds no longer. */
@@ -43,7 +51,8 @@ export function endBlock(extent: StoredExtent): number {
 }
 
 export function placeOf(extent: StoredExtent): Place {
-  return { segment: extent.segment, offset: extent.offset, length: extent.checksums.length * blockBytes };
+  const length = isLost(extent.stamp) ? 0 : extent.checksums.length * blockBytes;
+  return { segment: extent.segment, offset: extent.offset, length };
 }
 
 export function sameStamp(left: Stamp, right: Stamp): boolean {

@@ -11,6 +11,7 @@ import {
   leaveGroups,
   listChunks,
   listExtents,
+  loseBlocks,
   readBlocks,
   reportBad,
   type StampedExtent,
@@ -176,6 +177,18 @@ function registerLeaderMethods(service: Service, { store, admission, catchUps, a
       admission.checkServing();
       admission.checkGroup(body.group, body.generation, ["catchingUp"]);
       catchUps.start(body.group, body.generation, body.source);
+      return {};
+    },
+    byLeader,
+  );
+  service.handle(
+    loseBlocks,
+    async ({ group, generation, ranges }) => {
+      admission.checkServing();
+      admission.checkGroup(group, generation, ["catchingUp"]);
+      for (const { chunk } of ranges) admission.checkChunk(chunk, group);
+      // Its place in the log is that of its arrival: who deletes one of the chunks comes later.
+      await store.discard({ kind: "lose", generation, ranges });
       return {};
     },
     byLeader,

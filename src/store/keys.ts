@@ -4,26 +4,33 @@
  *
  *     m            meta record: format, log position, counters
  *     g            groups as the store knows them
+ *     l CHUNK      a chunk of which blocks are lost
  *     b CHUNK BLK  a block whose data was found bad
  *     c CHUNK      extents of a chunk
  *     s SEGMENT    space of a segment
  *     r            how many bad blocks were repaired
  *     y KIND       where a scrub is: 0 the regular one, 1 one that was ordered
  */
-const [badLetter, chunkLetter, groupsLetter, metaLetter, repairedLetter, segmentLetter, scrubLetter] = [
-  ..."bcgmrsy",
-].map((letter) => letter.charCodeAt(0)) as [number, number, number, number, number, number, number];
+const [badLetter, chunkLetter, groupsLetter, lostLetter, metaLetter, repairedLetter, segmentLetter, scrubLetter] = [
+  ..."bcglmrsy",
+].map((letter) => letter.charCodeAt(0)) as [number, number, number, number, number, number, number, number];
 
 export const metaKey = Uint8Array.of(metaLetter);
 export const repairedKey = Uint8Array.of(repairedLetter);
 export const badKeysStart = Uint8Array.of(badLetter);
 export const badKeysEnd = Uint8Array.of(badLetter + 1);
+export const lostKeysStart = Uint8Array.of(lostLetter);
+export const lostKeysEnd = Uint8Array.of(lostLetter + 1);
 export const groupsKey = Uint8Array.of(groupsLetter);
 export const segmentKeysStart = Uint8Array.of(segmentLetter);
 export const segmentKeysEnd = Uint8Array.of(segmentLetter + 1);
 
 export function chunkKey(chunk: number): Uint8Array {
   return numberKey(chunkLetter, chunk);
+}
+
+export function lostKey(chunk: number): Uint8Array {
+  return numberKey(lostLetter, chunk);
 }
 
 export function segmentKey(segment: number): Uint8Array {

@@ -36,11 +36,15 @@ export interface Reconciled {
 export async function reconcileChunk(work: Reconciliation, chunk: number): Promise<Reconciled> {
   const there = await extentsAtSource(work, chunk);
   const here = work.store.chunk(chunk);
-  const { fetch, discard } = compare(here, there, work.isLive);
+  const { fetch, discard, lose } = compare(here, there, work.isLive);
   let copiedBlocks = 0;
   if (there !== undefined && here === undefined && there.length === 0) await makeEmpty(work, chunk);
   for (const range of fetch) copiedBlocks += await copy(work, chunk, range);
   await Promise.all(discard.map((range) => work.store.discard({ kind: "discard", chunk, ...range })));
+  if (lose.length > 0 && !work.isDeleted(chunk)) {
+    const ranges = lose.map(({ from, to }) => ({ chunk, firstBlock: from, blockCount: to - from }));
+    await work.store.discard({ kind: "lose", generation: work.generation, ranges });
+  }
   if (there !== undefined || here === undefined) return { copiedBlocks, settled: true };
   if (work.isLive(here) || here.extents.some((extent) => work.isLive(extent.stamp))) {
     return { copiedBlocks, settled: false };
@@ -115,7 +119,7 @@ function runsToTake(
   extent.checksums.forEach((checksum, index) => {
     const block = extent.firstBlock + index;
     const verdict = verdictOf(present[block], { version: extent.version, origin: extent.origin, checksum }, isLive);
-    if (verdict === "keep") return;
+    if (verdict !== "take" && verdict !== "takeInstead") return;
     const expected = verdict === "takeInstead" ? present[block]!.stamp : undefined;
     const last = runs.at(-1);
     if (last !== undefined && last.to === block && last.expected === expected) last.to = block + 1;

@@ -7,10 +7,10 @@ import { boolean, decode, type Infer, list, optional, struct, u8, u16, u32, u64,
 import { BrineError } from "../errors/brine-error.ts";
 import { blocksPerChunk } from "../namespace/model.ts";
 import { groupView } from "../wire/catalogue/leader.ts";
-import { version } from "../wire/catalogue/store.ts";
+import { lostRange, lostRangesMax, version } from "../wire/catalogue/store.ts";
 
-/** Grows when the bytes of a record change their meaning, or when there are new kinds: 2 knows all of 1, and move and share. */
-export const recordFormat = 2;
+/** Grows when the bytes of a record change their meaning, or when there are new kinds: 2 knows all of 1, and move and share; 3 lose. */
+export const recordFormat = 3;
 
 const recordFormatOldest = 1;
 
@@ -51,6 +51,8 @@ export const record = union({
   move: struct(blocks),
   /** Compaction: where both have the same blocks, `chunk` has them at `source`'s place from now on. */
   share: struct({ chunk: u64, source: u64, firstBlock: u16, blockCount: u16 }),
+  /** What of these ranges isn't here was lost with those who had it: an error for readers until it is written anew. */
+  lose: struct({ generation: u32, ranges: list(lostRange, lostRangesMax) }),
 });
 export type StoreRecord = Infer<typeof record>;
 export type RecordOf<K extends StoreRecord["kind"]> = Extract<StoreRecord, { kind: K }>;

@@ -121,7 +121,8 @@ async function copyOf(peer: Peer, target: Target, block: StoredExtent): Promise<
   const { firstBlock, stamp, origin, checksums } = block;
   const body = { session: 0, group, generation, chunk, firstBlock, blockCount: 1 };
   const reply = await peer.request(readBlocks, body, { timeoutMs: readTimeoutMs }).catch((error) => {
-    if (hasCode(error, "diskFailed", "unknownChunk")) return undefined;
+    // badChecksum: it calls the block lost.
+    if (hasCode(error, "diskFailed", "unknownChunk", "badChecksum")) return undefined;
     throw error;
   });
   if (reply === undefined) return undefined;

@@ -29,6 +29,7 @@ import { verifyBlocks } from "../wire/checksum.ts";
 import type { Peer } from "../wire/peer.ts";
 import type { Admission } from "./admission.ts";
 import { type BlockHere, blocksHere } from "./comparison.ts";
+import { isLost } from "./extents.ts";
 import type { Store } from "./store.ts";
 
 const answerMs = 10_000;
@@ -194,6 +195,7 @@ export class ScrubComparison {
     const here = blocksHere(this.#parts.store.chunk(chunk)?.extents ?? []);
     const wanted: Wanted[] = [];
     for (const extent of extents) {
+      if (isLost(extent)) continue;
       for (const [index, checksum] of extent.checksums.entries()) {
         const block = extent.firstBlock + index;
         const present = here[block];

@@ -43,19 +43,24 @@ export class Space {
     }
   }
 
+  // What is lost takes no place (extents.ts): it is passed over by all three.
+
   /** A chunk holds this new data. */
   take(place: Place): void {
+    if (place.length === 0) return;
     this.#changed(place.segment).liveBytes += place.length;
   }
 
   /** One more chunk holds live data. */
   share(place: Place): void {
+    if (place.length === 0) return;
     const [from, to] = blocksOf(place);
     share(this.#changed(place.segment).shared, from, to);
   }
 
   /** A chunk lets go. */
   release(place: Place): void {
+    if (place.length === 0) return;
     const segment = this.#changed(place.segment);
     const [from, to] = blocksOf(place);
     for (const unheld of unshare(segment.shared, from, to)) {

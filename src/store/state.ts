@@ -26,6 +26,7 @@ import {
   standing,
 } from "./extents.ts";
 import { ExtentIndex } from "./index.ts";
+import { LostBlocks, withLost } from "./lost-blocks.ts";
 import type { RecordOf, StoreRecord } from "./record.ts";
 import { Space } from "./space.ts";
 
@@ -37,6 +38,7 @@ type Location = Pick<LoggedRecord, "segment" | "payloadOffset">;
 export class State {
   readonly index: ExtentIndex;
   readonly space: Space;
+  readonly lost: LostBlocks;
   readonly groups = new Map<number, GroupView>();
   /** The index is being built again, perhaps without the records that came first: see `#takeMoved`. */
   #isRebuilding: boolean;
@@ -51,6 +53,7 @@ export class State {
     this.#isRebuilding = options.isRebuilding;
     this.index = new ExtentIndex(keyValue, onDamage);
     this.space = new Space(keyValue);
+    this.lost = new LostBlocks(keyValue, this.index);
     for (const view of groups) this.groups.set(view.group, view);
   }
 
@@ -81,6 +84,8 @@ export class State {
         return this.#isRebuilding ? this.#takeMoved(record, location) : this.#move(record, location);
       case "share":
         return this.#share(record);
+      case "lose":
+        return this.#lose(record);
     }
   }
 
@@ -163,6 +168,17 @@ export class State {
       extents = result.extents;
     }
     this.#put(chunk, before, generation, session, extents);
+    this.lost.note(chunk, extents);
+    return "done";
+  }
+
+  #lose({ generation, ranges }: RecordOf<"lose">): Outcome {
+    for (const range of ranges) {
+      const before = this.index.get(range.chunk);
+      const extents = withLost(before?.extents ?? [], range, generation);
+      this.#put(range.chunk, before, generation, 0, extents);
+      this.lost.note(range.chunk, extents);
+    }
     return "done";
   }
 

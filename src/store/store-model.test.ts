@@ -1,5 +1,5 @@
 /**
- * Random writes, clones, deletions, checkpoints and crashes against a model: a map of chunks, each an array of blocks.
+ * Random writes, clones, deletions, accepted losses, checkpoints and crashes against a model: a map of chunks, each an array of blocks.
  * A crash in the middle of writes leaves each of their blocks old or new. A failing seed is in the test's message.
  */
 import assert from "node:assert/strict";
@@ -14,10 +14,12 @@ import { MemoryPlatform, settle } from "./testing/memory-platform.ts";
 const blockCount = 20;
 const chunkCount = 6;
 
+/** Grant 0: it is lost. */
 interface Block {
   readonly grant: number;
   readonly fill: number;
 }
+const lost: Block = { grant: 0, fill: 0 };
 const compacted = { movedBytes: 0 };
 type Model = Map<number, (Block | undefined)[]>;
 
@@ -85,15 +87,53 @@ class Run {
   }
 
   async seen(chunk: number): Promise<(Block | undefined)[] | undefined> {
-    try {
-      const { extents, payload } = await this.store.read(chunk, 0, blockCount);
-      const content = contentOfExtents(extents, payload, blockCount);
-      const grants = grantsOf(extents);
-      return content.map((fill, block) => (fill === undefined ? undefined : { fill, grant: grants[block]! }));
-    } catch (error) {
-      if (hasCode(error, "unknownChunk")) return undefined;
-      throw error;
+    const state = this.store.chunk(chunk);
+    if (state === undefined) return undefined;
+    const grants = grantsOf(state.extents);
+    const blocks = new Array<Block | undefined>(blockCount).fill(undefined);
+    for (let from = 0; from < blockCount; ) {
+      const isLost = grants[from] === 0;
+      let to = from + 1;
+      while (to < blockCount && (grants[to] === 0) === isLost) to += 1;
+      if (isLost) {
+        await assert.rejects(this.store.read(chunk, from, to - from), /was lost/);
+        blocks.fill(lost, from, to);
+      } else {
+        const { extents, payload } = await this.store.read(chunk, from, to - from);
+        const content = contentOfExtents(extents, payload, blockCount);
+        for (let block = from; block < to; block++) {
+          const fill = content[block];
+          if (fill !== undefined) blocks[block] = { fill, grant: grants[block]! };
+        }
+      }
+      from = to;
     }
+    return blocks;
+  }
+
+  /** Blocks of some ranges that are not there, as after the loss of the last store that had them. */
+  async lose(): Promise<void> {
+    const ranges = Array.from({ length: 1 + this.below(3) }, () => {
+      const firstBlock = this.below(blockCount);
+      return { chunk: this.aChunk(), firstBlock, blockCount: this.below(blockCount - firstBlock + 1) };
+    });
+    await this.store.discard({ kind: "lose", generation: 1, ranges });
+    for (const range of ranges) {
+      const blocks = this.model.get(range.chunk) ?? new Array(blockCount).fill(undefined);
+      this.model.set(range.chunk, blocks);
+      for (let at = range.firstBlock; at < range.firstBlock + range.blockCount; at++) blocks[at] ??= lost;
+    }
+  }
+
+  /** What is told of losses. */
+  checkLost(): void {
+    const told = this.store.badBlocks.now().flatMap(({ chunk, firstBlock, blockCount: count }) => {
+      return Array.from({ length: count }, (_, at) => `${chunk} ${firstBlock + at}`);
+    });
+    const known = [...this.model].flatMap(([chunk, blocks]) =>
+      blocks.flatMap((block, at) => (block?.grant === 0 ? [`${chunk} ${at}`] : [])),
+    );
+    assert.deepEqual(told.sort(), known.sort());
   }
 
   async check(): Promise<void> {
@@ -101,12 +141,14 @@ class Run {
     for (const [chunk, blocks] of this.model) {
       assert.deepEqual(await this.seen(chunk), blocks);
       for (const extent of this.store.chunk(chunk)!.extents) {
+        if (extent.stamp.version.grant === 0) continue;
         for (let index = 0; index < extent.checksums.length; index++) {
           places.add(`${extent.segment}:${extent.offset + index * blockBytes}`);
         }
       }
     }
     assert.equal(this.store.liveBytes, places.size * blockBytes, "what is shared stays shared");
+    this.checkLost();
     const { chunks } = { chunks: this.store.listChunks(3, 0, 1000).map(({ chunk }) => chunk) };
     assert.deepEqual(
       chunks,
@@ -169,7 +211,7 @@ class Run {
   }
 
   async step(sequence: number): Promise<void> {
-    const kind = this.below(22);
+    const kind = this.below(23);
     if (kind < 9) {
       const writes = this.someWrites();
       const results = await Promise.allSettled(writes.map((write, index) => this.write(write, sequence + index)));
@@ -192,6 +234,7 @@ class Run {
     else if (kind < 18) await this.platform.clock.advance(6_000);
     else if (kind < 19) await this.crashDuring(this.someWrites(), sequence);
     else if (kind < 21) await this.compact();
+    else if (kind < 22) await this.lose();
     else {
       await this.store.close();
       await this.open();

@@ -96,7 +96,7 @@ export class Store {
     this.#state = state;
     this.#room = room;
     const onFailure = (reason: string) => this.#fail(reason);
-    const bad = new BadBlocks(keyValue, state.index, badBlocks);
+    const bad = new BadBlocks(keyValue, state, badBlocks);
     bad.onChange = () => this.#upkeep.changed(0);
     this.badBlocks = bad;
     this.scrubs = new ScrubPasses(keyValue, bad.onChange);
@@ -249,8 +249,8 @@ export class Store {
     await this.#append({ kind: "replace", ...replace }, payload);
   }
 
-  /** Takes back what another member doesn't have. Errors: noSpace, diskFailed. */
-  async discard(record: RecordOf<"discard"> | RecordOf<"deleteEmpty">): Promise<void> {
+  /** Takes back what another member doesn't have, or marks what nobody has. Errors: noSpace, diskFailed. */
+  async discard(record: RecordOf<"discard"> | RecordOf<"deleteEmpty"> | RecordOf<"lose">): Promise<void> {
     this.#check();
     await this.#append(record);
   }

@@ -43,8 +43,8 @@ class Setup {
   readonly asked: Address[] = [];
   readonly servers = new Map<Address, FakeServer | Promise<FakeServer>>();
 
-  constructor(given: readonly Address[], term = 0) {
-    this.leaders = new KnownLeaders(given);
+  constructor(given: readonly Address[], term = 0, others: () => Address[] = () => []) {
+    this.leaders = new KnownLeaders(given, () => {}, others);
     this.known = new KnownTerm(this.platform.logger, term);
     this.search = new LeaderSearch({
       ...{ platform: this.platform, leaders: this.leaders, known: this.known },
@@ -89,7 +89,7 @@ class Setup {
   }
 }
 
-test("what a leader names takes the place of what others named; what a person said stays, as the last", () => {
+test("what a leader names comes first; what a person said stays, and the last of what leaders before it named", () => {
   const changes: (readonly Address[])[] = [];
   const leaders = new KnownLeaders(["given:1"], (addresses) => changes.push(addresses));
   assert.deepEqual(leaders.addresses, ["given:1"]);
@@ -98,14 +98,14 @@ test("what a leader names takes the place of what others named; what a person sa
   leaders.hinted(["c:1", "b:1"]);
   assert.deepEqual(leaders.addresses, ["a:1", "b:1", "c:1", "given:1"]);
   leaders.named("b:1", ["b:1", "d:1"]);
-  assert.deepEqual(leaders.addresses, ["b:1", "d:1", "given:1"]);
+  assert.deepEqual(leaders.addresses, ["b:1", "d:1", "given:1", "a:1"]);
   leaders.named("given:1", []);
-  assert.deepEqual(leaders.addresses, ["given:1"]);
+  assert.deepEqual(leaders.addresses, ["given:1", "b:1", "d:1", "a:1"]);
   assert.deepEqual(changes, [["a:1", "b:1", "given:1"], ["b:1", "d:1", "given:1"], ["given:1"]]);
   for (let count = 0; count < 20; count++) leaders.hinted([`${count}:1`]);
-  assert.equal(leaders.addresses.length, 5);
+  assert.equal(leaders.addresses.length, 8);
   for (let count = 0; count < 20; count++) leaders.named(`${count}:1`, [`${count}:1`, `${count}:2`]);
-  assert.deepEqual(leaders.addresses, ["19:1", "19:2", "given:1"]);
+  assert.deepEqual(leaders.addresses, ["19:1", "19:2", "given:1", "18:1", "18:2", "17:1", "17:2"]);
 });
 
 test("what a leader names is news also where others have hinted at it, and is bounded with what was given", () => {
@@ -171,6 +171,18 @@ test("hints of servers that don't lead are followed at once, unless they are old
   setup.server("leader:1", { term: 8 });
   assert.deepEqual(await setup.round("leader:1"), ["leader:1"]);
   assert.ok(!setup.asked.includes("other:1"));
+});
+
+test("leader and copy were replaced, and then their followers: any server that is still there knows where the leader is", async () => {
+  for (const alive of ["first:1", "store:2"]) {
+    const setup = new Setup(["given:1"], 0, () => ["store:1", "store:2"]);
+    setup.known.met(3);
+    setup.leaders.named("first:1", ["first:1", "copy:1"]);
+    setup.leaders.named("copy:1", ["copy:1", "second:1"]);
+    setup.server(alive, { asOf: 5, knows: ["third:1", "fourth:1"] });
+    setup.server("fourth:1", { term: 5 });
+    assert.deepEqual(await setup.round("fourth:1"), ["fourth:1"], alive);
+  }
 });
 
 test("when nobody looks any more, nothing is left", async () => {

@@ -3,7 +3,7 @@ import { strict as assert } from "node:assert";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { Cluster, type Context, full, runBrine, runProgram, shell, waitFor, whyNoMount } from "./cluster.ts";
+import { Cluster, type Context, freePorts, full, runBrine, runProgram, shell, waitFor, whyNoMount } from "./cluster.ts";
 import { type Place, TestNetwork, whyNoNetwork } from "./test-network.ts";
 
 const skip = whyNoMount() ?? false;
@@ -42,6 +42,8 @@ test("the server is killed and its directory deleted: the copy has it all", {
   assert.equal(lines, Array.from({ length: 60 }, (_, n) => `line ${n + 1}\n`).join(""));
   const status = await cluster.status(1);
   assert.match(status.metadata, /^ONE COPY, .*away/);
+  // A store's server names the leader to commands, too.
+  assert.equal((await cluster.status(2)).metadata, status.metadata);
   assert.ok(
     status.problems.some((problem: string) => /metadata runs on one copy/.test(problem)),
     status.problems,
@@ -201,3 +203,41 @@ test("--accept-loss: a copy that is behind leads with what it has, if the leader
   await assert.rejects(shell(`cat ${after.point}/alone`), /No such file/, "what only the lost leader had");
   await shell(`echo later > ${after.point}/later && sync ${after.point}/later`);
 });
+
+test("commands, servers that join, and a mount that was away find the leader through any server that is left", {
+  skip: skipLong,
+}, async (context) => {
+  const cluster = await Cluster.start(context, { ...withCopy, servers: 4, metadataAlone: true });
+  await waitInStep(cluster, 0);
+  const { addresses } = cluster;
+  const { point, program } = await cluster.mount("one");
+  await shell(`echo before > ${point}/file && sync ${point}/file`);
+  const throughStore = ["--join", addresses[2]!, "--roles", "metadata"];
+
+  // While the mount is away, both servers that it was told of are replaced.
+  program.signal("SIGSTOP");
+  await cluster.killServer(0);
+  await promote(cluster, 1);
+  assert.equal((await runBrine(["ledger", "forget", addresses[0]!, addresses[2]!])).code, 0);
+  const next = await addServer(cluster, throughStore);
+  await waitInStep(cluster, 2);
+  await cluster.killServer(1);
+  await promote(cluster, next);
+  program.signal("SIGCONT");
+  // Its session has ended meanwhile.
+  await waitFor("the mount to find the new leader", async () => {
+    return (await runProgram("cat", [join(point, "file")])).stdout === "before\n";
+  });
+  await shell(`echo after > ${point}/other && sync ${point}/other`);
+});
+
+async function promote(cluster: Cluster, index: number): Promise<void> {
+  const promoted = await runBrine(["ledger", "promote", cluster.addresses[index]!]);
+  assert.equal(promoted.code, 0, promoted.stderr);
+}
+
+async function addServer(cluster: Cluster, options: readonly string[]): Promise<number> {
+  const index = cluster.addresses.push(`127.0.0.1:${await freePorts(1)}`) - 1;
+  await cluster.startServer(index, options);
+  return index;
+}

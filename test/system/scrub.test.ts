@@ -3,10 +3,20 @@ import { strict as assert } from "node:assert";
 import { closeSync, fstatSync, globSync, openSync, readFileSync, readSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { Cluster, runBrine, waitFor, whyNoMount } from "./cluster.ts";
+import { Cluster, runBrine, runProgram, waitFor, whyNoMount } from "./cluster.ts";
 
 const skip = whyNoMount() ?? false;
 const blockBytes = 4096;
+
+/** Ends by SIGBUS when it touches the byte at the offset, having found what is before it good. */
+const readMapped = `
+import mmap, os, resource, sys
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+file, at = open(sys.argv[1], "rb"), int(sys.argv[2])
+memory = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+if memory[at - 4096 : at] == os.pread(file.fileno(), 4096, at - 4096): print("good", end="", flush=True)
+print(memory[at])
+`;
 
 /** Blocks that can be told from each other. */
 function content(name: string, blocks: number): Buffer {
@@ -79,6 +89,15 @@ test("a scrub repairs what has rotted; what is bad everywhere is named, and all 
       assert.ok(block.equals(content("three", 16).subarray(at * blockBytes, (at + 1) * blockBytes)), `block ${at}`);
     }
   }
+  // A read of more ends before the bad block, and fails if it begins there. Memory that is mapped has it whole or not at all.
+  const all = Buffer.alloc(16 * blockBytes);
+  assert.equal(readSync(file, all, 0, 16 * blockBytes, 0), 5 * blockBytes);
+  assert.ok(all.subarray(0, 5 * blockBytes).equals(content("three", 16).subarray(0, 5 * blockBytes)));
+  assert.equal(readSync(file, all, 0, 4 * blockBytes, 3 * blockBytes + 100), 2 * blockBytes - 100);
+  assert.throws(() => readSync(file, all, 0, 4 * blockBytes, 5 * blockBytes + 100), { code: "EIO" });
+  assert.equal(readSync(file, all, 0, 16 * blockBytes, 6 * blockBytes), 10 * blockBytes);
+  const mapped = await runProgram("python3", ["-c", readMapped, join(again.point, "three"), String(5 * blockBytes)]);
+  assert.deepEqual([mapped.stdout, mapped.code], ["good", 137], mapped.stderr);
   const found = (await cluster.status()).badRanges;
   assert.deepEqual(
     found.map(({ path, offset, length, isLost }: Record<string, unknown>) => ({ path, offset, length, isLost })),

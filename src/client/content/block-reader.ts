@@ -34,6 +34,18 @@ interface Failure {
   readonly isDamage: boolean;
 }
 
+/** The first of the blocks asked for of which no good copy is left: those before it can be read. */
+export class LostBlock extends FileError {
+  readonly chunk: number;
+  readonly block: number;
+
+  constructor(chunk: number, block: number) {
+    super("EIO", `no good copy of block ${block} of chunk ${chunk}`);
+    this.chunk = chunk;
+    this.block = block;
+  }
+}
+
 /** No member has all of the blocks, but one may have each. */
 class NoWholeCopy extends Error {}
 
@@ -50,7 +62,7 @@ export class BlockReader {
     this.#members = members;
   }
 
-  /** The blocks' bytes in order, zeros for holes. Errors: EIO (no good copy is left; the session has ended). */
+  /** The blocks' bytes in order, zeros for holes. Errors: LostBlock; EIO (the session has ended). */
   async read(chunk: number, firstBlock: number, blockCount: number, operation: Operation): Promise<Uint8Array[]> {
     try {
       const extents = await this.#readSomewhere(chunk, firstBlock, blockCount, operation);
@@ -152,7 +164,7 @@ export class BlockReader {
     const reasons = [...failed].map(([store, { reason }]) => `store ${store}: ${reason}`).join("; ");
     const where = { volume: volume.name, inode: operation.inode, chunk, block: firstBlock };
     this.#log.error("no good copy is left: EIO", { ...where, reasons });
-    throw new FileError("EIO", `no good copy of block ${firstBlock} of chunk ${chunk}`);
+    throw new LostBlock(chunk, firstBlock);
   }
 
   #reportBad(link: StoreLink, target: Parameters<typeof reportBad.request.write>[1]): void {

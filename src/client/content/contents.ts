@@ -10,6 +10,7 @@
 import { FileError } from "../../errors/file-error.ts";
 import type { OperationOf } from "../../namespace/operation.ts";
 import type { Logger } from "../../platform/logger.ts";
+import type { Address } from "../../platform/network.ts";
 import type { Platform } from "../../platform/platform.ts";
 import { type GroupView, type PlacementAnswer, readMappings } from "../../wire/catalogue/leader.ts";
 import type { Ids } from "../ids.ts";
@@ -172,6 +173,11 @@ export class Contents {
 
   learnGroups(views: readonly GroupView[]): void {
     this.#groups.learn(views);
+  }
+
+  /** Of stores that this client has heard of, also after the session's end. */
+  get storeAddresses(): Address[] {
+    return this.#groups.addresses;
   }
 
   learnPlacement({ groups, slowStores }: Pick<PlacementAnswer, "groups" | "slowStores">): void {

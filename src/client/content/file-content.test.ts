@@ -328,7 +328,7 @@ test("small random reads are kept; a sequential reader is served ahead of its re
   const { ReadPattern } = await import("./reader.ts");
   const reads = new ReadPattern();
   for (let at = 0; at < 6 << 20; at += 256 * 1024) {
-    const got = await harness.until(harness.read(content, at, 256 * 1024, reads));
+    const got = await harness.until(harness.read(content, at, 256 * 1024, { pattern: reads }));
     assert.ok(got.equals(pattern(1 << 20, at >> 20).subarray(at % (1 << 20), (at % (1 << 20)) + 256 * 1024)));
     await harness.settle();
   }

@@ -81,7 +81,7 @@ export class FileContent {
     return this.node.record.attributes.size;
   }
 
-  /** Up to `length` bytes at `offset`, fewer only at the end of the file. The lease is pinned. Errors: EIO. */
+  /** Up to `length` bytes at `offset`: see reader.ts. The lease is pinned. Errors: EIO. */
   read(request: ReadRequest, operation: Operation): Soon<readonly Uint8Array[]> {
     return this.#contents.reader.read(this, request, operation);
   }

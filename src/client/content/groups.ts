@@ -5,6 +5,7 @@
 import { BrineError } from "../../errors/brine-error.ts";
 import { inSyncCount } from "../../namespace/in-sync-min.ts";
 import type { Clock } from "../../platform/clock.ts";
+import type { Address } from "../../platform/network.ts";
 import { Sleeper } from "../../platform/sleeper.ts";
 import { type GroupView, readGroups } from "../../wire/catalogue/leader.ts";
 import type { Session } from "../session.ts";
@@ -40,6 +41,12 @@ export class Groups {
     }
     // Who waits may ask in turn: what all know already is no reason to look again.
     if (isNews) this.wake();
+  }
+
+  /** Of all stores that are in groups. */
+  get addresses(): Address[] {
+    const members = [...this.#views.values()].flatMap((view) => view.members);
+    return [...new Set(members.map(({ address }) => address))].filter((address) => address !== "");
   }
 
   /** How few members in sync each group of the volume takes writes with. */

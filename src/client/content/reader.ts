@@ -10,6 +10,7 @@ import { blockBytes, chunkBytes } from "../../namespace/model.ts";
 import { Loan } from "../loan.ts";
 import { afterwards, type Soon, whenThere } from "../soon.ts";
 import { Operation } from "../waits.ts";
+import { LostBlock } from "./block-reader.ts";
 import type { Span } from "./buffer-pool.ts";
 import type { ChunkView, Piece } from "./chunk-view.ts";
 import type { Contents } from "./contents.ts";
@@ -50,6 +51,8 @@ export interface ReadRequest {
   readonly length: number;
   /** Bytes that are not copied are lent to it. Without, they are given away for good. */
   readonly loan?: Loan | undefined;
+  /** The read may end before the first block of which no good copy is left. Without, it fails if there is one. */
+  readonly mayBeShort?: boolean | undefined;
 }
 
 type Part = Uint8Array | Promise<Uint8Array>;
@@ -58,6 +61,7 @@ type Part = Uint8Array | Promise<Uint8Array>;
 interface Reading {
   readonly loan: Loan | undefined;
   readonly operation: Operation;
+  readonly mayBeShort?: boolean | undefined;
 }
 
 export class FileReader {
@@ -67,10 +71,10 @@ export class FileReader {
     this.#contents = contents;
   }
 
-  /** Up to `length` bytes at `offset`, fewer only at the end of the file. Errors: EIO. */
+  /** Up to `length` bytes at `offset`, fewer only at the end of the file, or if it may be short. Errors: EIO. */
   read(
     content: FileContent,
-    { pattern, offset, length, loan }: ReadRequest,
+    { pattern, offset, length, loan, mayBeShort }: ReadRequest,
     operation: Operation,
   ): Soon<readonly Uint8Array[]> {
     const locking = content.lock.lock(offset, offset + length, false);
@@ -83,7 +87,7 @@ export class FileReader {
         const lastIndex = Math.floor((end - 1) / chunkBytes);
         const loading = content.map.knows(lastIndex) ? undefined : content.map.load(lastIndex);
         return whenThere<void, readonly Uint8Array[]>(loading, () =>
-          this.#readLocked(content, pattern, offset, end, { loan, operation }),
+          this.#readLocked(content, pattern, offset, end, { loan, operation, mayBeShort }),
         );
       }, unlock),
     );
@@ -97,15 +101,36 @@ export class FileReader {
     reading: Reading,
   ): Soon<Uint8Array[]> {
     const aheadBytes = pattern.note(offset, end);
+    const read = this.#readRange(content, offset, end, reading);
+    if (aheadBytes > 0) this.#readAhead(content, end, aheadBytes);
+    return read;
+  }
+
+  #readRange(content: FileContent, offset: number, end: number, reading: Reading): Soon<Uint8Array[]> {
     const parts: Part[] = [];
     for (let from = offset; from < end; ) {
       const to = Math.min(end, (Math.floor(from / chunkBytes) + 1) * chunkBytes);
       this.#gather(content, from, to, parts, reading);
       from = to;
     }
-    if (aheadBytes > 0) this.#readAhead(content, end, aheadBytes);
     const isWhole = parts.every((part) => part instanceof Uint8Array);
-    return isWhole ? (parts as Uint8Array[]) : Promise.all(parts);
+    if (isWhole) return parts as Uint8Array[];
+    return reading.mayBeShort === true ? this.#upToLost(content, offset, parts, reading) : Promise.all(parts);
+  }
+
+  /** The parts; or, if some block of them is lost, what is before the first one, read once more. Errors: EIO. */
+  async #upToLost(content: FileContent, offset: number, parts: Part[], reading: Reading): Promise<Uint8Array[]> {
+    // All of them: who is still on its way takes from the loan.
+    const outcomes = await Promise.allSettled(parts);
+    const failed = outcomes.filter((outcome) => outcome.status === "rejected").map(({ reason }) => reason);
+    if (failed.length === 0) return Promise.all(parts);
+    let lostFrom = Number.POSITIVE_INFINITY;
+    for (const reason of failed) {
+      if (!(reason instanceof LostBlock)) throw reason;
+      lostFrom = Math.min(lostFrom, offsetOf(content, offset, reason));
+    }
+    if (lostFrom <= offset) throw failed[0];
+    return this.#readRange(content, offset, lostFrom, reading);
   }
 
   /** Whole blocks of a chunk, as they are here or on the stores. The caller has them locked. */
@@ -246,6 +271,14 @@ function given({ bytes, slab }: Span, isOpen: boolean, loan: Loan | undefined): 
   if (isOpen || loan === undefined) slab.isLent = true;
   else loan.add(slab);
   return bytes;
+}
+
+/** Where a block lies in the file, at `offset` or in one of the chunks behind it; 0 if its chunk is mapped there no more. */
+function offsetOf(content: FileContent, offset: number, { chunk, block }: LostBlock): number {
+  for (let index = Math.floor(offset / chunkBytes); index * chunkBytes < content.size; index++) {
+    if (content.view(index)?.chunk === chunk) return index * chunkBytes + block * blockBytes;
+  }
+  return 0;
 }
 
 /** Some of the bytes that a load brings. */

@@ -187,21 +187,22 @@ export function readFile(context: RequestContext, request: Request): Soon<void> 
     return readPages(context, request, handle, offset, size);
   }
   if (size < lentBytesMin) {
-    return whenThere(context.fileSystem.read(handle, offset, size, request.signal), (data) => {
+    const reading = context.fileSystem.read(handle, offset, size, request.signal, { mayBeShort: true });
+    return whenThere(reading, (data) => {
       context.replies.data(request, data);
     });
   }
   const loan = new Loan();
   return afterwards(
     () =>
-      whenThere(context.fileSystem.read(handle, offset, size, request.signal, { loan }), (data) => {
+      whenThere(context.fileSystem.read(handle, offset, size, request.signal, { loan, mayBeShort: true }), (data) => {
         context.replies.data(request, data);
       }),
     () => loan.end(),
   );
 }
 
-/** For mapped memory: the kernel keeps it. While the file is open for writing, memory may be written to: see giveHandle. */
+/** For mapped memory: the kernel keeps it, and takes what is missing for zeros behind the end of the file. While the file is open for writing, memory may be written to: see giveHandle. */
 async function readPages(
   { fileSystem, nodes, openFiles, pages, replies, sizes }: RequestContext,
   request: Request,

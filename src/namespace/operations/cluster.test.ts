@@ -75,6 +75,30 @@ test("a group changes only from the generation that the leader knew", () => {
   assertFails(driver.leader({ kind: "changeGroup", group: 9, generation: 1, members: members("inSync") }), "ENOENT");
 });
 
+test("a group whose last member in sync is gone for good goes on with one heir, and knows who was in sync until when", () => {
+  driver.makeVolume();
+  const next = (kind: "changeGroup" | "acceptLoss", generation: number, ...states: MemberState[]) =>
+    driver.leader({ kind, group: 1, generation, members: members(...states) });
+  const last = (store: number) => driver.namespace.lastInSync(1, store);
+  assert.equal(next("changeGroup", 1, "behind", "inSync").kind, "done");
+  assert.deepEqual([last(1), last(2)], [1, 0]);
+  assert.equal(next("changeGroup", 2, "catchingUp", "inSync").kind, "done");
+  driver.reopen();
+  assert.deepEqual([last(1), last(2)], [1, 0]);
+
+  assertFails(next("acceptLoss", 2, "catchingUp"), "ESTALE");
+  assertFails(next("acceptLoss", 3, "behind"), "EINVAL");
+  assertFails(next("acceptLoss", 3, "catchingUp", "catchingUp"), "EINVAL");
+  assertFails(next("acceptLoss", 3, "catchingUp", "inSync"), "EINVAL");
+  assertFails(next("acceptLoss", 3, "catchingUp", "behind", "behind"), "EINVAL");
+  assert.equal(next("acceptLoss", 3, "catchingUp").kind, "done");
+  assert.deepEqual(driver.namespace.groups()[0]!.members, members("catchingUp"));
+  assert.equal(last(1), 1);
+  assertFails(next("changeGroup", 4, "behind"), "EINVAL");
+  assert.equal(next("changeGroup", 4, "inSync").kind, "done");
+  assert.equal(last(1), 0);
+});
+
 test("volumes: names, the root, errors", () => {
   const root = driver.makeVolume();
   const create = (name: string, replicas = 2) =>

@@ -55,12 +55,17 @@ function freeGroups({ tables }: Context, replicas: number, labels: readonly Labe
 
 /** Different stores that are registered, at least one in sync. Errors: EINVAL. */
 export function checkMembers(context: Context, members: readonly GroupMember[]): void {
+  checkStores(context, members);
+  if (!members.some((member) => member.state === "inSync")) throw new FileError("EINVAL", "no member is in sync");
+}
+
+/** Different ones that are registered. Errors: EINVAL. */
+export function checkStores(context: Context, members: readonly GroupMember[]): void {
   const stores = new Set(members.map((member) => member.store));
   if (stores.size !== members.length) throw new FileError("EINVAL", "a store comes twice in a group");
   for (const store of stores) {
     if (context.tables.groups.store(store) === undefined) throw new FileError("EINVAL", `no store ${store}`);
   }
-  if (!members.some((member) => member.state === "inSync")) throw new FileError("EINVAL", "no member is in sync");
 }
 
 function isWhole({ members }: GroupRecord, replicas: number): boolean {

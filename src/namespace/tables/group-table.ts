@@ -1,8 +1,8 @@
 /** Mirror groups and stores: all of them in memory. */
 import { encode } from "../../codec/schema.ts";
-import { groupKey, storeKey, table, tableEnd, tableKey, turnKey } from "../keys.ts";
+import { groupKey, lastInSyncKey, storeKey, table, tableEnd, tableKey, turnKey } from "../keys.ts";
 import { defaultFailureDomain, type GroupRecord, groupRecord, type StoreRecord, storeRecord } from "../model.ts";
-import { decodeRow, groupRow } from "../rows.ts";
+import { decodeRow, groupRow, type LastInSync, lastInSyncRow } from "../rows.ts";
 import { type CountedState, scanUpTo } from "../state.ts";
 
 export class GroupTable {
@@ -35,6 +35,18 @@ export class GroupTable {
   putGroup(record: GroupRecord): void {
     this.#groups.set(record.group, record);
     this.#state.put(groupKey(record.group), encode(groupRecord, record));
+  }
+
+  /** Members that were in sync once and are no more. */
+  lastInSync(group: number): LastInSync {
+    const key = lastInSyncKey(group);
+    const row = this.#state.get(key);
+    return row === undefined ? [] : decodeRow(lastInSyncRow, row, key).members;
+  }
+
+  putLastInSync(group: number, members: LastInSync): void {
+    if (members.length > 0) this.#state.put(lastInSyncKey(group), encode(lastInSyncRow, { members }));
+    else if (this.lastInSync(group).length > 0) this.#state.delete(lastInSyncKey(group));
   }
 
   /** By number. */

@@ -124,12 +124,20 @@ export const setCopies = method(307, "admin.setCopies", copiesChange, nothing);
 
 /**
  * add: it takes its share of the groups. drain: what it has moves to others. remove: it is taken out of the cluster for good; refused
- * while it is needed. slow: it is read only where no other has a copy, until notSlow; answered when clients know. `store` is its number or address. Answers with the groups in which it is.
+ * while it is needed. giveUp: the same for one that is dead, though it may have the last good copy of groups: these go on with what others
+ * have (`heirs`). slow: it is read only where no other has a copy, until notSlow; answered when clients know. `store` is its number or address. Answers with the groups in which it is.
  * Errors: notFound, refused, busy.
  */
-const storeChange = struct({ store: text(256), change: oneOf("add", "drain", "remove", "slow", "notSlow") });
+const storeChange = struct({ store: text(256), change: oneOf("add", "drain", "remove", "slow", "notSlow", "giveUp") });
 export type StoreChange = Infer<typeof storeChange>;
-export const changeStore = method(308, "admin.changeStore", storeChange, struct({ store: u32, groups: u32 }));
+
+/** Who goes on with groups whose last good copy is gone; `empty`: with so many of them it begins without anything. */
+const heir = struct({ store: u32, isOnline: boolean, groups: u32, empty: u32 });
+export type Heir = Infer<typeof heir>;
+
+const storeChanged = struct({ store: u32, groups: u32, heirs: list(heir, 1024) });
+export type StoreChanged = Infer<typeof storeChanged>;
+export const changeStore = method(308, "admin.changeStore", storeChange, storeChanged);
 
 /** Most bytes of rows in one answer of backupMetadata, unless a single row has more. */
 export const backupPageBytes = 512 * 1024;

@@ -154,6 +154,23 @@ export const equalize = method(
  */
 export const scrubStore = method(216, "store.scrub", struct({ groups: list(u16, 8192) }), nothing);
 
+/** Most ranges of one `loseBlocks`. */
+export const lostRangesMax = 1024;
+
+export const lostRange = struct({ chunk: u64, firstBlock: u16, blockCount: u16 });
+export type LostRange = Infer<typeof lostRange>;
+
+/**
+ * The group is to go on with what this member has, as all others who had more are gone for good. What it doesn't have of these ranges is
+ * lost: reading it is an error, until it is written anew. Durable when answered. The member is catching up, with nobody in sync.
+ */
+export const loseBlocks = method(
+  217,
+  "store.lose",
+  struct({ group: u16, generation: u32, ranges: list(lostRange, lostRangesMax) }),
+  nothing,
+);
+
 // --- between stores ---
 
 /** Chunks of a group above `after`, in order, each with a digest of its blocks' versions and checksums. */

@@ -263,11 +263,16 @@ export class ContentHarness {
     return content.write({ offset, bytes, killPrivileges: false }, this.operation("write"));
   }
 
-  async read(content: FileContent, offset: number, length: number, pattern = new ReadPattern()): Promise<Buffer> {
+  async read(
+    content: FileContent,
+    offset: number,
+    length: number,
+    { pattern = new ReadPattern(), mayBeShort = false } = {},
+  ): Promise<Buffer> {
     // Bytes that are lent, and such as are given away.
     const loan = length % 2 === 0 ? new Loan() : undefined;
     try {
-      const request = { pattern, offset, length, loan };
+      const request = { pattern, offset, length, loan, mayBeShort };
       return Buffer.concat((await content.read(request, this.operation("read"))) as Uint8Array[]);
     } finally {
       loan?.end();
