@@ -8,6 +8,7 @@ import mmap
 import os
 import signal
 import sys
+import time
 
 HERE, THERE = sys.argv[1:3]
 PAGE = mmap.PAGESIZE
@@ -108,12 +109,13 @@ def in_child(call):
     return signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else value
 
 
-def check(what, before, after, wanted, call, is_mapped=False, is_touched=False):
+def check(what, before, after, wanted, call, is_mapped=False, is_touched=False, flags=os.O_RDWR):
     global wrong
-    name = f"{what}-{before}-{after}".replace(" ", "-")
+    how = "appending-" if flags & os.O_APPEND else ""
+    name = f"{how}{what}-{before}-{after}".replace(" ", "-")
     with open(f"{HERE}/{name}", "wb") as made:
         made.write(b"a" * before)
-    descriptor = os.open(f"{HERE}/{name}", os.O_RDWR)
+    descriptor = os.open(f"{HERE}/{name}", flags)
     os.fstat(descriptor)
     memory = Memory(descriptor, -(-max(before, after) // PAGE) * PAGE + 2 * PAGE) if is_mapped else None
     if is_touched and before > 0:
@@ -127,8 +129,49 @@ def check(what, before, after, wanted, call, is_mapped=False, is_touched=False):
     found = in_child(lambda: call(memory, f"{THERE}/{name}") if is_mapped else call(descriptor, name))
     if found != (wanted if isinstance(wanted, str) else repr(wanted)):
         wrong += 1
-        print(f"{what}, {before} bytes become {after}: found {found}, wanted {wanted}", flush=True)
+        print(f"{how}{what}, {before} bytes become {after}: found {found}, wanted {wanted}", flush=True)
     os.close(descriptor)
+
+
+def positions(descriptor, name):
+    """Of a file that is open for appending: what it writes is at the end; lseek(SEEK_CUR) says so once the size was asked for."""
+    os.write(descriptor, b"first")
+    os.fstat(descriptor)
+    os.write(descriptor, b"second")
+    place = os.lseek(descriptor, 0, os.SEEK_CUR)
+    with open(f"{THERE}/{name}", "rb") as other:
+        content = other.read()
+    return content[-11:], len(content) - 11, place - 11
+
+
+def sent_in_part(descriptor, name):
+    """Not more than there is, and what there is."""
+    target = os.memfd_create("target")
+    total = until_end(lambda at: os.sendfile(target, descriptor, at, 1 << 20))
+    with open(f"{THERE}/{name}", "rb") as other:
+        content = other.read()
+    return os.pread(target, total, 0) == content[:total]
+
+
+def copied_later(descriptor, name):
+    """When nobody has it open for appending any more."""
+    reading = os.open(f"{HERE}/{name}", os.O_RDONLY)
+    os.close(descriptor)
+    total = copied(reading, name)
+    os.close(reading)
+    os.dup2(os.memfd_create("closed already"), descriptor)
+    return total
+
+
+def stored_appending(memory, there):
+    """A store behind the size that the kernel knew, after the time in which splice(2) may use it."""
+    end = os.stat(there).st_size
+    memory.bytes[0]
+    time.sleep(0.1)
+    memory.store(end - 1, b"m")
+    with open(there, "rb") as other:
+        content = other.read()
+    return content[-1:], len(content)
 
 
 def check_memory(before, after):
@@ -156,4 +199,14 @@ for before, after in SIZES:
         check(call.__name__, before, after, after, call)
     check("seek_hole", before, after, after or "ENXIO", seek_hole)
     check_memory(before, after)
+    appending = dict(flags=os.O_RDWR | os.O_APPEND)
+    for call in (read, seek_end, copied_later):
+        check(call.__name__, before, after, after, call, **appending)
+    check("positions", before, after, (b"firstsecond", after, after), positions, **appending)
+    check("sent in part", before, after, True, sent_in_part, **appending)
+    if before > 0 and after > 0:
+        check("stored", before, after, (b"m", after), stored_appending, is_mapped=True, **appending)
+for size in (1000, 4096, 10_000):
+    for call in (sent, spliced, copied):
+        check(call.__name__, size, size, size, call, flags=os.O_RDWR | os.O_APPEND)
 sys.exit(1 if wrong else 0)

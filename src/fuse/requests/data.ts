@@ -226,8 +226,10 @@ async function readPages(
     throw error;
   }
   read.answered();
-  if (use === "change" && data.length > 0) sizes.givesPages(node);
+  const endsEarly = bytesOf(data) < size;
+  if (use === "change" && !endsEarly) sizes.givesPages(node);
   replies.data(request, data);
+  if (use === "change" && endsEarly) sizes.gavePagesToEnd(node);
 }
 
 function bytesOf(parts: readonly Uint8Array[]): number {
@@ -315,6 +317,7 @@ export function release(context: RequestContext, request: Request): void {
   const { handle } = context.openFiles.get(number);
   context.lockOwners.closed(handle.inode, number!);
   context.openFiles.close(number);
+  context.sizes.closed(context.nodes.nodeOf(handle.inode));
   context.replies.done(request);
 }
 
