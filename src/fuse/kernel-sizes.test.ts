@@ -144,6 +144,12 @@ test("a write at the enormous size is one at the end; each such size is larger t
       [sizes.isEnd(node, end), sizes.isEnd(node, end - 1n), sizes.isEnd(node + 1, end)],
       [true, false, false],
     );
+    assert.deepEqual(
+      [end, end - 10n, end + 2n ** 31n].map((one) => sizes.fromEnd(node, one)),
+      [0, -10, 2 ** 31],
+    );
+    assert.equal(sizes.fromEnd(node, before), undefined, "counted from a size before this one");
+    assert.equal(sizes.fromEnd(node, 6000n), undefined);
     sizes.appended(node, 5000);
     assert.deepEqual([sizes.isEnd(node, end), sizes.isEnd(node, end + 5000n)], [false, true]);
     before = end + 5000n;

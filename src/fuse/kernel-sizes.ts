@@ -13,7 +13,8 @@
  *
  * Both wait for a page that somebody has locked. So the page is a random one of many: nobody can have asked for it.
  *
- * A write with RWF_APPEND (pwritev2) comes with that size as its offset, and nothing else that says so. So it is remembered.
+ * A write with RWF_APPEND (pwritev2) comes with that size as its offset, a lock (fcntl(2)) from SEEK_END with an offset that is
+ * counted from it, and nothing else that says so. So it is remembered.
  *
  * The kernel takes the file position after a write with O_APPEND from its own size, and compares that with RLIMIT_FSIZE. So the size
  * stays as it was while a file is open for appending here: it is *old* then. It becomes enormous after all when memory of the file
@@ -38,6 +39,9 @@ const firstBytes = 2n ** 62n;
 const endBytes = 2n ** 63n - 2n ** 40n;
 const firstPagesMax = 2 ** 32;
 const stepPagesMax = 2 ** 26;
+/** So far from the end of a file locks are told from others. Enormous sizes are further apart than that on both sides. */
+const nearBytes = 2n ** 31n;
+const stepPagesMin = 2 ** 21;
 /** A task that was answered runs within microseconds, and copies what it has got by splice(2). */
 const splicedWithinMs = 2;
 
@@ -102,6 +106,13 @@ export class KernelSizes {
     return this.#ends.get(node) === offset;
   }
 
+  /** What the kernel has counted from the end of the file, wherever that is: how far from it. Undefined: it has not. */
+  fromEnd(node: number, offset: bigint): number | undefined {
+    const end = this.#ends.get(node);
+    if (end === undefined || offset < end - nearBytes || offset > end + nearBytes) return undefined;
+    return Number(offset - end);
+  }
+
   /** So much has been written at the end: the kernel has added it to its size. */
   appended(node: number, bytes: number): void {
     const end = this.#ends.get(node);
@@ -135,7 +146,7 @@ export class KernelSizes {
   #farOffset(node: number): bigint {
     const { random } = this.#parts;
     const before = this.#ends.get(node) ?? 0n;
-    const step = pageBytes * BigInt(1 + random.below(stepPagesMax));
+    const step = pageBytes * BigInt(stepPagesMin + random.below(stepPagesMax));
     const next = (before / pageBytes) * pageBytes + step;
     if (next > firstBytes && next < endBytes) return next;
     return firstBytes + pageBytes * BigInt(random.below(firstPagesMax));

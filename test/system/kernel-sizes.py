@@ -4,9 +4,11 @@ and the call must find the size as it is. Two directories that are mounts of one
 """
 import ctypes
 import errno
+import fcntl
 import mmap
 import os
 import signal
+import struct
 import sys
 import time
 
@@ -17,6 +19,8 @@ libc.mmap.restype = ctypes.c_void_p
 libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
 libc.msync.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 MS_SYNC = 4
+"""struct flock of 64-bit machines: l_type, l_whence, l_start, l_len, l_pid."""
+LOCK = "hhqqi4x"
 wrong = 0
 
 
@@ -89,6 +93,17 @@ def appended_by_flag(descriptor, name):
     with open(f"{THERE}/{name}", "rb") as other:
         content = other.read()
     return len(content) - 3 if content.endswith(b"xyz") else content[-10:]
+
+
+def locked(descriptor, name):
+    """A lock that begins two bytes before the end is there for the other mount, which is another owner; and goes."""
+    last_two = struct.pack(LOCK, fcntl.F_WRLCK, os.SEEK_END, -2, 2, 0)
+    other = os.open(f"{THERE}/{name}", os.O_RDWR)
+    seen = lambda: struct.unpack(LOCK, fcntl.fcntl(other, fcntl.F_GETLK, struct.pack(LOCK, fcntl.F_WRLCK, 0, 0, 0, 0)))
+    fcntl.fcntl(descriptor, fcntl.F_SETLK, last_two)
+    _mode, _whence, start, length, _process = seen()
+    fcntl.fcntl(descriptor, fcntl.F_SETLK, struct.pack(LOCK, fcntl.F_UNLCK, os.SEEK_END, -2, 2, 0))
+    return start, length, seen()[0] == fcntl.F_UNLCK
 
 
 def in_child(call):
@@ -198,6 +213,7 @@ for before, after in SIZES:
     for call in (copied, sent, spliced, read, seek_end, appended, appended_by_flag):
         check(call.__name__, before, after, after, call)
     check("seek_hole", before, after, after or "ENXIO", seek_hole)
+    check("locked", before, after, (after - 2, 2, True) if after > 1 else "EINVAL", locked)
     check_memory(before, after)
     appending = dict(flags=os.O_RDWR | os.O_APPEND)
     for call in (read, seek_end, copied_later):
