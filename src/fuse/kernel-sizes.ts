@@ -56,7 +56,8 @@ export interface KernelSizesParts {
 
 export class KernelSizes {
   readonly #parts: KernelSizesParts;
-  /** The enormous sizes that the kernel has for nodes, if it has not been told the true ones since. At most as many as it knows. */
+  /** The enormous sizes that the kernel has had for nodes: the first, and the last. At most as many as it knows nodes. */
+  readonly #firstEnds = new Map<number, bigint>();
   readonly #ends = new Map<number, bigint>();
   /** Nodes whose size may be an old one, since their lease went while they were open for appending. */
   readonly #old = new Set<number>();
@@ -101,9 +102,13 @@ export class KernelSizes {
     this.#old.delete(node);
   }
 
-  /** A write at this offset is one at the end of the file, wherever that is. */
+  /**
+   * A write at this offset is one at the end of the file, wherever that is. It may come with an earlier enormous size, which has changed
+   * since the kernel looked at it; nobody else asks for an offset between them, since none can be guessed.
+   */
   isEnd(node: number, offset: bigint): boolean {
-    return this.#ends.get(node) === offset;
+    const first = this.#firstEnds.get(node);
+    return first !== undefined && offset >= first && offset <= this.#ends.get(node)!;
   }
 
   /** What the kernel has counted from the end of the file, wherever that is: how far from it. Undefined: it has not. */
@@ -122,6 +127,7 @@ export class KernelSizes {
   /** The kernel has forgotten the node. */
   gone(node: number): void {
     this.#ends.delete(node);
+    this.#firstEnds.delete(node);
     this.#old.delete(node);
     this.#soon.get(node)?.cancel();
     this.#soon.delete(node);
@@ -137,6 +143,7 @@ export class KernelSizes {
     const { transport } = this.#parts;
     const offset = this.#farOffset(node);
     if (transport.notify(store(node, offset, 1)) !== "done") return false;
+    if (!this.#firstEnds.has(node) || offset < this.#ends.get(node)!) this.#firstEnds.set(node, offset + 1n);
     this.#ends.set(node, offset + 1n);
     this.#old.delete(node);
     return transport.notify(pageInvalidation(node, offset, Number(pageBytes))) === "done";

@@ -189,6 +189,33 @@ def stored_appending(memory, there):
     return content[-1:], len(content)
 
 
+def check_appends_beside_sendfile(flags):
+    """Appends of both mounts are all there, once and whole, while pages of the file come and go here with its lease."""
+    global wrong
+    name, count = f"appended-beside-{flags}", 200
+    open(f"{HERE}/{name}", "wb").close()
+    children = []
+    for writer, mount in enumerate((HERE, THERE, HERE, THERE)):
+        child = os.fork()
+        if child == 0:
+            appending = os.open(f"{mount}/{name}", os.O_RDWR | os.O_APPEND)
+            for number in range(count):
+                os.write(appending, b"%d %d %s\n" % (writer, number, b"." * (writer * 311)))
+            os._exit(0)
+        children.append(child)
+    descriptor = os.open(f"{HERE}/{name}", flags)
+    for _ in range(30):
+        sent(descriptor, name)
+        time.sleep(0.01)
+    ends = [os.waitpid(child, 0)[1] for child in children]
+    with open(f"{THERE}/{name}", "rb") as other:
+        lines = other.read().splitlines()
+    wanted = [b"%d %d %s" % (writer, number, b"." * (writer * 311)) for writer in range(4) for number in range(count)]
+    if any(ends) or sorted(lines) != sorted(wanted):
+        wrong += 1
+        print(f"appends beside sendfile, {flags}: the writers ended with {ends}, {len(lines)} lines", flush=True)
+
+
 def check_memory(before, after):
     last = b"b" if after > before else b"a"
     behind = -(-after // PAGE) * PAGE
@@ -225,4 +252,6 @@ for before, after in SIZES:
 for size in (1000, 4096, 10_000):
     for call in (sent, spliced, copied):
         check(call.__name__, size, size, size, call, flags=os.O_RDWR | os.O_APPEND)
+for flags in (os.O_RDONLY, os.O_RDWR | os.O_APPEND):
+    check_appends_beside_sendfile(flags)
 sys.exit(1 if wrong else 0)
