@@ -18,7 +18,7 @@ import { isEmpty } from "../namespace/inodes.ts";
 import type { InodeRecord } from "../namespace/model.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Platform } from "../platform/platform.ts";
-import { groupsChanged, placementChanged, recallLeases, sessionEnded } from "../wire/catalogue/leader.ts";
+import { commitInode, groupsChanged, placementChanged, recallLeases, sessionEnded } from "../wire/catalogue/leader.ts";
 import { lockGranted } from "../wire/catalogue/locks.ts";
 import { recallQuota } from "../wire/catalogue/quotas.ts";
 import type { Peer } from "../wire/peer.ts";
@@ -160,6 +160,10 @@ export class MountSession {
         if (space) living()?.contents.returnSpace();
         return {};
       })
+      .handle(commitInode, async ({ inode }) => {
+        await living()?.commitInode(inode);
+        return {};
+      })
       .handle(recallQuota, async ({ version }) => ({ held: (await living()?.quotas.recall(version)) ?? [] }))
       .handle(groupsChanged, ({ views }) => {
         living()?.contents.learnGroups(views);
@@ -206,6 +210,12 @@ export class MountSession {
   journalPositions(): { session: number; answered: number; durable: number } {
     const { position, committedPosition } = this.journal;
     return { session: this.session.id, answered: position, durable: committedPosition };
+  }
+
+  /** Resolves when all that was done to the inode here so far is committed, its creation too. Errors: EIO (the session has ended). */
+  async commitInode(inode: number): Promise<void> {
+    const node = this.leases.get(inode);
+    if (node !== undefined) await this.journal.committed(node.lastPosition);
   }
 
   /** Records under a lease in which nothing is uncommitted. */

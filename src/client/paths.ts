@@ -6,7 +6,7 @@ import { FileError } from "../errors/file-error.ts";
 import { byteStringOf } from "../namespace/byte-strings.ts";
 import { type Attributes, nameBytesMax } from "../namespace/model.ts";
 import type { FileSystem } from "./file-system.ts";
-import { type Credentials, mayAccess } from "./permissions.ts";
+import type { Permissions } from "./permissions.ts";
 
 /** As Linux (MAXSYMLINKS). */
 const symlinksMax = 40;
@@ -28,11 +28,11 @@ function nameOfText(text: string): string {
 
 export class Paths {
   readonly #fileSystem: FileSystem;
-  readonly #who: Credentials;
+  readonly #permissions: Permissions;
 
-  constructor(fileSystem: FileSystem, who: Credentials) {
+  constructor(fileSystem: FileSystem, permissions: Permissions) {
     this.#fileSystem = fileSystem;
-    this.#who = who;
+    this.#permissions = permissions;
   }
 
   /** What is at the path; `follow`: where a symlink there leads. Errors: ENOENT, ENOTDIR, EACCES, ELOOP, ENAMETOOLONG. */
@@ -62,7 +62,7 @@ export class Paths {
       const directory = place.found;
       if (directory === undefined) throw new FileError("ENOENT");
       if (directory.type !== "directory") throw new FileError("ENOTDIR");
-      if (!mayAccess(this.#who, directory, "execute")) throw new FileError("EACCES");
+      if (!(await this.#permissions.mayAccess(directory, "execute"))) throw new FileError("EACCES");
       if (name === "..") {
         const { parent } = await this.#fileSystem.getAttributes(directory.inode);
         const above = await this.#attributes(parent);

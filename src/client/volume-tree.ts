@@ -9,8 +9,7 @@ import { type FileTree, pieceBytes, type TreeEntry } from "../platform/file-tree
 import { directoryEntries } from "./directory-entries.ts";
 import type { DirectoryEntry, FileSystem, Handle } from "./file-system.ts";
 import { Paths, type Place } from "./paths.ts";
-import { type Access, type Credentials, isOwner, mayAccess, mayRemove } from "./permissions.ts";
-import type { Soon } from "./soon.ts";
+import { type Access, type Credentials, isOwner, modeToGive, Permissions } from "./permissions.ts";
 
 /** Of what is being made: nobody else may use it before its own mode is set. */
 const unfinishedFileMode = 0o600;
@@ -19,12 +18,14 @@ const unfinishedDirectoryMode = 0o700;
 export class VolumeTree implements FileTree {
   readonly #fileSystem: FileSystem;
   readonly #who: Credentials;
+  readonly #permissions: Permissions;
   readonly #paths: Paths;
 
   constructor(fileSystem: FileSystem, who: Credentials) {
     this.#fileSystem = fileSystem;
     this.#who = who;
-    this.#paths = new Paths(fileSystem, who);
+    this.#permissions = new Permissions(fileSystem, who);
+    this.#paths = new Paths(fileSystem, this.#permissions);
   }
 
   async attributes(path: string, follow: boolean): Promise<Attributes | undefined> {
@@ -141,7 +142,7 @@ export class VolumeTree implements FileTree {
     if ((await this.attributes(path, true))?.type === "directory") return;
     const place = await this.#paths.place(path, false);
     if (place.found !== undefined) throw new FileError("EEXIST");
-    this.#mayAdd(place.directory);
+    await this.#mayAdd(place.directory);
     const { uid, gid } = this.#who;
     const node = { type: "directory", mode: unfinishedDirectoryMode, uid, gid } as const;
     await this.#fileSystem.create(place.directory.inode, place.name, node);
@@ -154,7 +155,7 @@ export class VolumeTree implements FileTree {
   async makeSymlink(path: string, target: string): Promise<void> {
     const place = await this.#paths.place(path, false);
     if (place.found !== undefined) await this.#remove(place, place.found);
-    this.#mayAdd(place.directory);
+    await this.#mayAdd(place.directory);
     const { uid, gid } = this.#who;
     await this.#fileSystem.create(place.directory.inode, place.name, {
       type: "symlink",
@@ -182,40 +183,40 @@ export class VolumeTree implements FileTree {
   }
 
   async #remove({ directory, name }: Place, found: Attributes): Promise<void> {
-    if (!mayRemove(this.#who, directory, found)) throw new FileError("EACCES");
+    if (!(await this.#permissions.mayRemove(directory, found))) throw new FileError("EACCES");
     if (found.type === "directory") await this.#fileSystem.removeDirectory(directory.inode, name);
     else await this.#fileSystem.unlink(directory.inode, name);
   }
 
   async #makeFile({ directory, name }: Place): Promise<Handle> {
-    this.#mayAdd(directory);
+    await this.#mayAdd(directory);
     const { uid, gid } = this.#who;
     const node = { type: "file", mode: unfinishedFileMode, uid, gid } as const;
     return (await this.#fileSystem.createAndOpen(directory.inode, name, node, {})).handle;
   }
 
-  #overwrite(found: Attributes): Soon<Handle> {
+  async #overwrite(found: Attributes): Promise<Handle> {
     if (found.type === "directory") throw new FileError("EISDIR");
     if (found.type !== "file") throw new FileError("EINVAL");
-    if (!mayAccess(this.#who, found, "write")) throw new FileError("EACCES");
-    return this.#fileSystem.open(found.inode, { truncate: true });
+    if (!(await this.#permissions.mayAccess(found, "write"))) throw new FileError("EACCES");
+    return await this.#fileSystem.open(found.inode, { truncate: true });
   }
 
   /** Somebody else's file that was only overwritten keeps its mode. */
   async #finish(inode: number, { mode, mtimeNs }: TreeEntry): Promise<void> {
     const { attributes } = await this.#fileSystem.getAttributes(inode);
     if (!isOwner(this.#who, attributes)) return;
-    await this.#fileSystem.setAttributes(inode, { mode, mtime: { kind: "at", ns: mtimeNs } });
+    const given = modeToGive(this.#who, attributes, mode);
+    await this.#fileSystem.setAttributes(inode, { mode: given, mtime: { kind: "at", ns: mtimeNs } });
   }
 
-  #mayAdd(directory: Attributes): void {
-    if (mayAccess(this.#who, directory, "write") && mayAccess(this.#who, directory, "execute")) return;
-    throw new FileError("EACCES");
+  async #mayAdd(directory: Attributes): Promise<void> {
+    if (!(await this.#permissions.mayAdd(directory))) throw new FileError("EACCES");
   }
 
   async #allowed(path: string, access: Access): Promise<Attributes> {
     const found = await this.#paths.resolve(path, true);
-    if (!mayAccess(this.#who, found, access)) throw new FileError("EACCES");
+    if (!(await this.#permissions.mayAccess(found, access))) throw new FileError("EACCES");
     return found;
   }
 }

@@ -102,7 +102,7 @@ class Server implements FuseServer {
     this.#transport = transport;
     const pages = new MappedPages({ transport, clock, logger: this.#logger });
     const openFiles = new OpenFiles();
-    const sizes = new KernelSizes({ transport, random, numbers: nodes, openFiles, pages });
+    const sizes = new KernelSizes({ transport, random, clock, numbers: nodes, openFiles, pages });
     const caches = new Notifications({ transport, clock, pages, sizes, numbers: nodes, known: this.#known });
     this.#context = {
       fileSystem,
@@ -298,6 +298,7 @@ class Server implements FuseServer {
     this.#interrupts.stop();
     this.#context.caches.stop();
     this.#context.pages.stop();
+    this.#context.sizes.stop();
     for (const request of this.#inFlight.values()) request.abort();
     this.#context.openFiles.closeAll();
     this.#failReady(new BrineError("closed", `the connection to the kernel ended: ${reason}`));

@@ -21,8 +21,21 @@ async function setup(answer: ReturnType<FuseTransport["notify"]> = "done") {
     told.push(Buffer.from(message));
     return answer;
   };
+  const timers = new Set<() => void>();
+  const startTimer = (_delayMs: number, callback: () => void) => {
+    timers.add(callback);
+    return { cancel: () => timers.delete(callback) };
+  };
+  /** All timers run out. */
+  const later = () => {
+    for (const callback of timers) {
+      timers.delete(callback);
+      callback();
+    }
+  };
   const sizes = new KernelSizes({
     transport: { notify },
+    clock: { startTimer },
     random: realRandom,
     numbers: new NodeNumbers(files.root),
     openFiles,
@@ -30,7 +43,7 @@ async function setup(answer: ReturnType<FuseTransport["notify"]> = "done") {
   });
   const open = async (mode: { append: boolean; write: boolean }) =>
     openFiles.add(new OpenFile(files, await files.open(node, {}), mode));
-  return { node, sizes, openFiles, told, withPages, open };
+  return { node, sizes, openFiles, told, withPages, open, later, timers };
 }
 
 test("a byte far behind the end of any file is stored, and its page dropped", async () => {
@@ -67,18 +80,55 @@ test("nothing is said of a file that nobody has open, and what the kernel doesn'
 test("a file that is open for appending keeps its size, unless its memory is mapped", async () => {
   const { node, sizes, openFiles, told, withPages, open } = await setup();
   await open({ append: false, write: true });
-  sizes.givesPages(node);
-  assert.equal(told.length, 0);
   const appending = await open({ append: true, write: true });
+  sizes.givesPages(node);
+  assert.equal(told.length, 0, "a size that isn't old stays");
   assert.equal(sizes.leaseGoes(node), false);
   assert.equal(told.length, 0);
   sizes.givesPages(node);
   assert.equal(told.length, 2);
+  sizes.givesPages(node);
+  assert.equal(told.length, 2, "once is enough: the next READ that ends early tells the end");
   withPages.add(node);
   assert.equal(sizes.leaseGoes(node), true);
   withPages.clear();
   openFiles.close(appending);
   assert.equal(sizes.leaseGoes(node), true);
+});
+
+test("after a READ that ends early an old size goes a little later: the READ has told the end", async () => {
+  const { node, sizes, told, open, later, timers } = await setup();
+  await open({ append: true, write: true });
+  sizes.gavePagesToEnd(node);
+  assert.equal(timers.size, 0);
+  sizes.leaseGoes(node);
+  sizes.gavePagesToEnd(node);
+  sizes.gavePagesToEnd(node);
+  assert.deepEqual([told.length, timers.size], [0, 1]);
+  later();
+  assert.equal(told.length, 2);
+  for (const end of [() => sizes.gone(node), () => sizes.stop()]) {
+    sizes.leaseGoes(node);
+    sizes.gavePagesToEnd(node);
+    end();
+    assert.equal(timers.size, 0);
+  }
+});
+
+test("an old size goes with the last handle that appends", async () => {
+  const { node, sizes, openFiles, told, open } = await setup();
+  const [first, second] = [await open({ append: true, write: true }), await open({ append: true, write: true })];
+  const reading = await open({ append: false, write: false });
+  sizes.leaseGoes(node);
+  openFiles.close(first);
+  sizes.closed(node);
+  assert.equal(told.length, 0);
+  openFiles.close(second);
+  sizes.closed(node);
+  assert.equal(told.length, 2);
+  openFiles.close(reading);
+  sizes.closed(node);
+  assert.equal(told.length, 2);
 });
 
 test("a write at the enormous size is one at the end; each such size is larger than the one before", async () => {
@@ -91,11 +141,22 @@ test("a write at the enormous size is one at the end; each such size is larger t
     const end = told[0]!.readBigInt64LE(24) + 1n;
     assert.ok(end > before);
     assert.deepEqual(
-      [sizes.isEnd(node, end), sizes.isEnd(node, end - 1n), sizes.isEnd(node + 1, end)],
+      [sizes.isEnd(node, end), sizes.isEnd(node, 2n ** 62n), sizes.isEnd(node + 1, end)],
       [true, false, false],
     );
+    assert.deepEqual(
+      [end, end - 10n, end + 2n ** 31n].map((one) => sizes.fromEnd(node, one)),
+      [0, -10, 2 ** 31],
+    );
+    assert.equal(sizes.fromEnd(node, before), undefined, "counted from a size before this one");
+    assert.equal(sizes.fromEnd(node, 6000n), undefined);
     sizes.appended(node, 5000);
-    assert.deepEqual([sizes.isEnd(node, end), sizes.isEnd(node, end + 5000n)], [false, true]);
+    // A write that is on its way may have the size from before the last one, or before the lease went.
+    assert.deepEqual(
+      [end, end + 5000n, end + 5001n].map((one) => sizes.isEnd(node, one)),
+      [true, true, false],
+    );
+    assert.equal(sizes.isEnd(node, before), round > 0);
     before = end + 5000n;
   }
   sizes.gone(node);

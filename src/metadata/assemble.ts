@@ -33,6 +33,7 @@ import { StoreChanges } from "./store-changes.ts";
 import { StoreReports } from "./store-reports.ts";
 import { Stores } from "./stores.ts";
 import { Transactions } from "./transactions.ts";
+import { UnbornInodes } from "./unborn-inodes.ts";
 
 /** @param options.term the ledger's, which is higher with every start */
 export function assemble(
@@ -91,7 +92,8 @@ export function assemble(
   const quotaGrants: QuotaGrants = new QuotaGrants({ leader, sessions, reaper });
   const quotas = new Quotas({ leader, sessions, holdings, quotaGrants });
   const transactions: Transactions = new Transactions(leader, holdings, () => reaper.look());
-  const answers = new LeaseAnswers({ leader, sessions, holdings, onFreed: () => reaper.lookAtRest() });
+  const unborn = new UnbornInodes(leader, sessions);
+  const answers = new LeaseAnswers({ leader, sessions, holdings, unborn, onFreed: () => reaper.lookAtRest() });
   const lockAnswers = new LockAnswers({ leader, sessions, holdings });
   const queries = new Queries(leader, stores);
   const reports = new StoreReports(leader, stores, groups);

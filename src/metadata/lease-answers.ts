@@ -23,6 +23,7 @@ import type { Leader } from "./leader.ts";
 import { takeSoon } from "./lease-batch.ts";
 import type { Leases } from "./leases.ts";
 import type { Session, Sessions } from "./sessions.ts";
+import type { UnbornInodes } from "./unborn-inodes.ts";
 
 /** So long acquireLeases waits for what others have: a recall, a commit, a release over a network. */
 const soonMs = 50;
@@ -35,6 +36,7 @@ export interface LeaseAnswersParts {
   readonly leader: Leader;
   readonly sessions: Sessions;
   readonly holdings: Holdings;
+  readonly unborn: UnbornInodes;
   /** Leases or holds on something that may have no name any more are gone. */
   readonly onFreed: () => void;
 }
@@ -80,7 +82,7 @@ export class LeaseAnswers {
     return this.#served(session, () =>
       isChunkKey(inode)
         ? this.#acquireChunk(session, inode, mode, held)
-        : this.#acquire(session, inode, mode, held, forData),
+        : this.#acquireMade(session, inode, () => this.#acquire(session, inode, mode, held, forData)),
     );
   }
 
@@ -156,6 +158,19 @@ export class LeaseAnswers {
   }
 
   // --- one inode ---
+
+  /** The answer, when an inode that somebody may be making is there. */
+  #acquireMade(session: Session, inode: number, answer: () => Answer<LeasedInode>): Answer<LeasedInode> {
+    const made = this.#record(session, inode) === undefined ? this.#parts.unborn.whenMade(session, inode) : undefined;
+    if (made === undefined) return answer();
+    const { peer } = session;
+    return made.then(() => {
+      if (session.peer !== peer || session.ending !== undefined) {
+        throw new BrineError("closed", "the connection was replaced");
+      }
+      return answer();
+    });
+  }
 
   #acquire(session: Session, inode: number, mode: LeaseMode, held: number, forData: boolean): Answer<LeasedInode> {
     const record = this.#reachable(session, inode);

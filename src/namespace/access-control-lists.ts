@@ -28,6 +28,14 @@ interface Entry {
 }
 export type AccessControlList = readonly Entry[];
 
+/** Who wants to do something. */
+export interface Asker {
+  readonly uid: number;
+  readonly gid: number;
+  /** Supplementary groups. */
+  readonly groups: readonly number[];
+}
+
 /** Errors: EINVAL for what posix_acl_valid(9) refuses. */
 export function parseList(value: Uint8Array): AccessControlList {
   const buffer = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
@@ -69,6 +77,31 @@ function encodeList(list: AccessControlList): Buffer {
     buffer.writeUInt32LE(id, at + 4);
   }
   return buffer;
+}
+
+/**
+ * Whether a list allows all the `wanted` bits, in the order of acl(5): the owner's entry; one of the user's own; those of his groups,
+ * of which one is enough; else, if he is in none of them, the others'. All but the first and the last go through the mask.
+ */
+export function allows(
+  list: AccessControlList,
+  who: Asker,
+  { uid, gid }: { readonly uid: number; readonly gid: number },
+  wanted: number,
+): boolean {
+  const has = ({ bits }: Entry): boolean => (bits & wanted) === wanted;
+  const entry = (one: number): Entry | undefined => list.find(({ tag }) => tag === one);
+  const mask = entry(tag.mask);
+  const passesMask = mask === undefined || has(mask);
+  if (who.uid === uid) return has(entry(tag.userObject)!);
+  const own = list.find((one) => one.tag === tag.user && one.id === who.uid);
+  if (own !== undefined) return has(own) && passesMask;
+  const isIn = (group: number): boolean => who.gid === group || who.groups.includes(group);
+  const ofGroups = list.filter((one) =>
+    one.tag === tag.groupObject ? isIn(gid) : one.tag === tag.group && isIn(one.id),
+  );
+  if (ofGroups.length > 0) return ofGroups.some(has) && passesMask;
+  return has(entry(tag.other)!);
 }
 
 /** True if a mode says all of it. */

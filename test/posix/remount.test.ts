@@ -33,6 +33,30 @@ except OSError as error:
   assert.equal(gone.trim(), "116"); // ESTALE
 });
 
+test("a handle of what was just made opens it on another mount", { skip }, async (context) => {
+  const cluster = await Cluster.start(context);
+  const [one, two] = [await cluster.mount("one"), await cluster.mount("two")];
+  await shell(`PYTHONPATH='${root}/test/posix' python3 -B - <<'EOS'
+import os
+from calls import *
+from suite import fails, write
+top = os.open('${two.point}', os.O_RDONLY)
+for round in range(50):
+    os.makedirs(f'${one.point}/{round}/d')
+    write(f'${one.point}/{round}/d/f', b'content')
+    file, directory = (name_to_handle_at(f'${one.point}/{round}/d{rest}')[0] for rest in ('/f', ''))
+    os.rename(f'${one.point}/{round}', f'${one.point}/moved {round}')
+    assert os.listdir(open_by_handle_at(top, directory, os.O_RDONLY | os.O_DIRECTORY)) == ['f']
+    opened = open_by_handle_at(top, file, os.O_RDWR)
+    assert os.read(opened, 100) == b'content'
+    os.write(opened, b'!')
+    write(f'${one.point}/{round}', b'')
+    gone = name_to_handle_at(f'${one.point}/{round}')[0]
+    os.unlink(f'${one.point}/{round}')
+    fails('ESTALE', open_by_handle_at, top, gone, os.O_RDONLY)
+EOS`);
+});
+
 test("a file that another mount has open outlives its names, and the client that removed it", {
   skip,
 }, async (context) => {

@@ -21,7 +21,7 @@ figures = []
 def told(what, number=1):
     global began
     seconds = time.monotonic() - began
-    figures.append(f"{what} {seconds:.1f} s" + (f" ({number / seconds:.0f}/s)" if number > 1 else ""))
+    figures.append(f"{what} {seconds:.3g} s" + (f" ({number / seconds:.0f}/s)" if number > 1 else ""))
     began = time.monotonic()
 
 
@@ -49,6 +49,8 @@ def large_directory():
     told("create", count)
     sync(here)
     told("sync")
+    assert os.stat(f"{there}/large/file-{count // 2:07}").st_nlink == 1
+    told("first look elsewhere")
     assert sum(1 for _ in os.scandir(f"{there}/large")) == count
     told("list elsewhere", count)
     names = os.listdir(directory)

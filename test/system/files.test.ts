@@ -1,9 +1,9 @@
 /** Files without a mount: what `brine put`, `get`, `cp`, `cat`, `ls` and `rm` do is what a mount shows. */
 import { strict as assert } from "node:assert";
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { Cluster, full, root, runBrine, shell, whyNoMount } from "./cluster.ts";
+import { brine, Cluster, full, hasProgram, root, runBrine, runProgram, shell, whyNoMount } from "./cluster.ts";
 
 test("files go to a volume and come back without a mount", { skip: whyNoMount() ?? false }, async (context) => {
   const cluster = await Cluster.start(context);
@@ -35,6 +35,25 @@ test("files go to a volume and come back without a mount", { skip: whyNoMount() 
 
   const missing = await runBrine(["cat", `${volume}/nothing`]);
   assert.deepEqual([missing.code, missing.stderr], [1, "brine: nothing: no such file or directory\n"]);
+});
+
+test("permissions without a mount are those on a mount", {
+  skip: whyNoMount() ?? (!hasProgram("setfacl") && "no setfacl"),
+}, async (context) => {
+  const cluster = await Cluster.start(context);
+  chmodSync(cluster.directory, 0o755);
+  const { point } = await cluster.mount("rules");
+  await shell(`cd ${point} && for name in mode denied group allowed; do echo $name > $name; done
+    chmod 640 mode group allowed && chgrp 42001 group && chmod 644 denied
+    setfacl -m u:41001:--- denied && setfacl -m g::---,u:41002:r group && setfacl -m u:41001:r allowed`);
+  for (const [name, isAllowed] of Object.entries({ mode: false, denied: false, group: false, allowed: true })) {
+    const as = ["--reuid", "41001", "--regid", "42001", "--clear-groups"];
+    const onMount = await runProgram("setpriv", [...as, "cat", join(point, name)]);
+    const without = await runProgram("setpriv", [...as, brine, "cat", `${cluster.source}/${name}`]);
+    const wanted = isAllowed ? `${name}\n` : "";
+    assert.deepEqual([onMount.stdout, without.stdout], [wanted, wanted], name);
+    if (!isAllowed) assert.match(without.stderr, /permission denied/);
+  }
 });
 
 test("copies that share: the servers write next to nothing", { skip: whyNoMount() ?? false }, async (context) => {

@@ -4,10 +4,13 @@ and the call must find the size as it is. Two directories that are mounts of one
 """
 import ctypes
 import errno
+import fcntl
 import mmap
 import os
 import signal
+import struct
 import sys
+import time
 
 HERE, THERE = sys.argv[1:3]
 PAGE = mmap.PAGESIZE
@@ -16,6 +19,8 @@ libc.mmap.restype = ctypes.c_void_p
 libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
 libc.msync.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 MS_SYNC = 4
+"""struct flock of 64-bit machines: l_type, l_whence, l_start, l_len, l_pid."""
+LOCK = "hhqqi4x"
 wrong = 0
 
 
@@ -90,6 +95,17 @@ def appended_by_flag(descriptor, name):
     return len(content) - 3 if content.endswith(b"xyz") else content[-10:]
 
 
+def locked(descriptor, name):
+    """A lock that begins two bytes before the end is there for the other mount, which is another owner; and goes."""
+    last_two = struct.pack(LOCK, fcntl.F_WRLCK, os.SEEK_END, -2, 2, 0)
+    other = os.open(f"{THERE}/{name}", os.O_RDWR)
+    seen = lambda: struct.unpack(LOCK, fcntl.fcntl(other, fcntl.F_GETLK, struct.pack(LOCK, fcntl.F_WRLCK, 0, 0, 0, 0)))
+    fcntl.fcntl(descriptor, fcntl.F_SETLK, last_two)
+    _mode, _whence, start, length, _process = seen()
+    fcntl.fcntl(descriptor, fcntl.F_SETLK, struct.pack(LOCK, fcntl.F_UNLCK, os.SEEK_END, -2, 2, 0))
+    return start, length, seen()[0] == fcntl.F_UNLCK
+
+
 def in_child(call):
     """Its value, the name of its error, or the signal that it got: a load behind the end of a file ends the process."""
     reader, writer = os.pipe()
@@ -108,12 +124,13 @@ def in_child(call):
     return signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else value
 
 
-def check(what, before, after, wanted, call, is_mapped=False, is_touched=False):
+def check(what, before, after, wanted, call, is_mapped=False, is_touched=False, flags=os.O_RDWR):
     global wrong
-    name = f"{what}-{before}-{after}".replace(" ", "-")
+    how = "appending-" if flags & os.O_APPEND else ""
+    name = f"{how}{what}-{before}-{after}".replace(" ", "-")
     with open(f"{HERE}/{name}", "wb") as made:
         made.write(b"a" * before)
-    descriptor = os.open(f"{HERE}/{name}", os.O_RDWR)
+    descriptor = os.open(f"{HERE}/{name}", flags)
     os.fstat(descriptor)
     memory = Memory(descriptor, -(-max(before, after) // PAGE) * PAGE + 2 * PAGE) if is_mapped else None
     if is_touched and before > 0:
@@ -127,8 +144,76 @@ def check(what, before, after, wanted, call, is_mapped=False, is_touched=False):
     found = in_child(lambda: call(memory, f"{THERE}/{name}") if is_mapped else call(descriptor, name))
     if found != (wanted if isinstance(wanted, str) else repr(wanted)):
         wrong += 1
-        print(f"{what}, {before} bytes become {after}: found {found}, wanted {wanted}", flush=True)
+        print(f"{how}{what}, {before} bytes become {after}: found {found}, wanted {wanted}", flush=True)
     os.close(descriptor)
+
+
+def positions(descriptor, name):
+    """Of a file that is open for appending: what it writes is at the end; lseek(SEEK_CUR) says so once the size was asked for."""
+    os.write(descriptor, b"first")
+    os.fstat(descriptor)
+    os.write(descriptor, b"second")
+    place = os.lseek(descriptor, 0, os.SEEK_CUR)
+    with open(f"{THERE}/{name}", "rb") as other:
+        content = other.read()
+    return content[-11:], len(content) - 11, place - 11
+
+
+def sent_in_part(descriptor, name):
+    """Not more than there is, and what there is."""
+    target = os.memfd_create("target")
+    total = until_end(lambda at: os.sendfile(target, descriptor, at, 1 << 20))
+    with open(f"{THERE}/{name}", "rb") as other:
+        content = other.read()
+    return os.pread(target, total, 0) == content[:total]
+
+
+def copied_later(descriptor, name):
+    """When nobody has it open for appending any more."""
+    reading = os.open(f"{HERE}/{name}", os.O_RDONLY)
+    os.close(descriptor)
+    total = copied(reading, name)
+    os.close(reading)
+    os.dup2(os.memfd_create("closed already"), descriptor)
+    return total
+
+
+def stored_appending(memory, there):
+    """A store behind the size that the kernel knew, after the time in which splice(2) may use it."""
+    end = os.stat(there).st_size
+    memory.bytes[0]
+    time.sleep(0.1)
+    memory.store(end - 1, b"m")
+    with open(there, "rb") as other:
+        content = other.read()
+    return content[-1:], len(content)
+
+
+def check_appends_beside_sendfile(flags):
+    """Appends of both mounts are all there, once and whole, while pages of the file come and go here with its lease."""
+    global wrong
+    name, count = f"appended-beside-{flags}", 200
+    open(f"{HERE}/{name}", "wb").close()
+    children = []
+    for writer, mount in enumerate((HERE, THERE, HERE, THERE)):
+        child = os.fork()
+        if child == 0:
+            appending = os.open(f"{mount}/{name}", os.O_RDWR | os.O_APPEND)
+            for number in range(count):
+                os.write(appending, b"%d %d %s\n" % (writer, number, b"." * (writer * 311)))
+            os._exit(0)
+        children.append(child)
+    descriptor = os.open(f"{HERE}/{name}", flags)
+    for _ in range(30):
+        sent(descriptor, name)
+        time.sleep(0.01)
+    ends = [os.waitpid(child, 0)[1] for child in children]
+    with open(f"{THERE}/{name}", "rb") as other:
+        lines = other.read().splitlines()
+    wanted = [b"%d %d %s" % (writer, number, b"." * (writer * 311)) for writer in range(4) for number in range(count)]
+    if any(ends) or sorted(lines) != sorted(wanted):
+        wrong += 1
+        print(f"appends beside sendfile, {flags}: the writers ended with {ends}, {len(lines)} lines", flush=True)
 
 
 def check_memory(before, after):
@@ -155,5 +240,18 @@ for before, after in SIZES:
     for call in (copied, sent, spliced, read, seek_end, appended, appended_by_flag):
         check(call.__name__, before, after, after, call)
     check("seek_hole", before, after, after or "ENXIO", seek_hole)
+    check("locked", before, after, (after - 2, 2, True) if after > 1 else "EINVAL", locked)
     check_memory(before, after)
+    appending = dict(flags=os.O_RDWR | os.O_APPEND)
+    for call in (read, seek_end, copied_later):
+        check(call.__name__, before, after, after, call, **appending)
+    check("positions", before, after, (b"firstsecond", after, after), positions, **appending)
+    check("sent in part", before, after, True, sent_in_part, **appending)
+    if before > 0 and after > 0:
+        check("stored", before, after, (b"m", after), stored_appending, is_mapped=True, **appending)
+for size in (1000, 4096, 10_000):
+    for call in (sent, spliced, copied):
+        check(call.__name__, size, size, size, call, flags=os.O_RDWR | os.O_APPEND)
+for flags in (os.O_RDONLY, os.O_RDWR | os.O_APPEND):
+    check_appends_beside_sendfile(flags)
 sys.exit(1 if wrong else 0)

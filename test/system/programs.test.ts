@@ -3,7 +3,7 @@
  * they come with Debian. What they check stands in their manuals; here they must only end well.
  */
 import { strict as assert } from "node:assert";
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { Cluster, full, hasProgram, runProgram, shell, whyNoMount } from "./cluster.ts";
@@ -19,6 +19,16 @@ function missing(...programs: string[]): string | false {
   if (!isChosen) return "not chosen";
   const absent = programs.filter((name) => !hasProgram(name));
   return absent.length === 0 ? false : `not installed: ${absent.join(", ")}`;
+}
+
+/** Why fio can't use this engine here. */
+function noEngine(engine: string): string | false {
+  const absent = missing("fio");
+  if (absent !== false || engine !== "io_uring") return absent;
+  const setting = "/proc/sys/kernel/io_uring_disabled";
+  // Since Linux 6.6. 1: only for a group; 2: for nobody.
+  const isDisabled = existsSync(setting) && readFileSync(setting, "utf8").trim() === "2";
+  return isDisabled && "the kernel has io_uring disabled";
 }
 
 function isStressor(one: string, programs: readonly string[]): boolean {
@@ -91,6 +101,38 @@ test("programs on a mount", { skip: whyNoMount() ?? false }, async (context) => 
     const size = `--size=${full ? "512m" : "8m"}`;
     await run("fio", [`--directory=${directory("fio")}`, size, ...checked, ...jobs.flat()]);
   });
+
+  for (const engine of ["libaio", "io_uring"]) {
+    await context.test(`fio --ioengine=${engine}, and the other mount`, { skip: noEngine(engine) }, async () => {
+      const home = `fio-${engine}`;
+      directory(home);
+      for (const [direct, pattern] of [0, 1].flatMap((one) => [
+        [one, "randwrite"] as const,
+        [one, "randrw"] as const,
+      ])) {
+        const job = (point: string, ...more: string[]) => [
+          `--directory=${join(point, home)}`,
+          `--name=${pattern}-${direct}`,
+          `--filename=${pattern}-${direct}`,
+          `--rw=${pattern}`,
+          `--ioengine=${engine}`,
+          `--direct=${direct}`,
+          "--iodepth=16",
+          "--bsrange=4k-64k",
+          `--size=${full ? "512m" : "8m"}`,
+          "--verify=crc32c",
+          "--verify_fatal=1",
+          "--verify_state_save=0",
+          ...more,
+        ];
+        await run("fio", job(point, "--do_verify=1"));
+        const [here, there] = [point, other.point].map((one) => join(one, home, `${pattern}-${direct}`));
+        await shell(`cmp ${here} ${there}`, { timeoutMs });
+        // What was written is known by the seed, which is the same each time.
+        await run("fio", job(other.point, "--verify_only"));
+      }
+    });
+  }
 
   await context.test("stress-ng", { skip: missing("stress-ng") }, (context) =>
     stress(context, directory("stress"), run),

@@ -227,8 +227,10 @@ async function readPages(
     throw error;
   }
   read.answered();
-  if (use === "change" && data.length > 0) sizes.givesPages(node);
+  const endsEarly = bytesOf(data) < size;
+  if (use === "change" && !endsEarly) sizes.givesPages(node);
   replies.data(request, data);
+  if (use === "change" && endsEarly) sizes.gavePagesToEnd(node);
 }
 
 function bytesOf(parts: readonly Uint8Array[]): number {
@@ -242,7 +244,6 @@ export function writeFile(context: RequestContext, request: Request): Soon<void>
   const node = nodes.nodeOf(file.handle.inode);
   // RWF_APPEND: the kernel says where it believes the end of the file to be.
   const atEnd = sizes.isEnd(node, request.u64Exact(writeIn.offset));
-  const offset = atEnd ? 0 : request.u64(writeIn.offset);
   const size = request.u32(writeIn.size);
   const writeFlags = request.u32(writeIn.writeFlags);
   const flags = request.u32(writeIn.flags);
@@ -250,6 +251,8 @@ export function writeFile(context: RequestContext, request: Request): Soon<void>
   const withinSize = (writeFlags & writeFlag.CACHE) !== 0;
   const append = ((flags & openFlag.APPEND) !== 0 || atEnd) && !withinSize;
   const killPrivileges = (writeFlags & writeFlag.KILL_PRIVILEGES) !== 0;
+  // An append goes to the end, whatever the kernel takes that for.
+  const offset = append ? 0 : request.u64(writeIn.offset);
   if (offset === undefined) throw new FileError("EFBIG");
   const data = request.takeData(writeIn.bytes, size, context.scratch);
   const writing = whenThere(file.handleFor(append) ?? file.openOther(), (handle) =>
@@ -316,6 +319,7 @@ export function release(context: RequestContext, request: Request): void {
   const { handle } = context.openFiles.get(number);
   context.lockOwners.closed(handle.inode, number!);
   context.openFiles.close(number);
+  context.sizes.closed(context.nodes.nodeOf(handle.inode));
   context.replies.done(request);
 }
 

@@ -2,9 +2,13 @@
  * Advisory locks: GETLK, SETLK, SETLKW, for fcntl(2) (of processes and of open file descriptions) and flock(2). The kernel
  * says who owns a lock by a number of its own.
  *
+ * A range that begins at the end of the file (`l_whence` SEEK_END) the kernel counts from the size that it knows. Where we have made
+ * that enormous (kernel-sizes.ts), it is counted from the true one here.
+ *
  * Unlocking at close: POSIX locks at FLUSH (data.ts); the others when the file system closes the handle.
  */
-import { type LockRange, lockEnd } from "../../client/file-system.ts";
+import { type Handle, type LockRange, lockEnd } from "../../client/file-system.ts";
+import { type Soon, whenThere } from "../../client/soon.ts";
 import { FileError } from "../../errors/file-error.ts";
 import { lockFlag, lockIn, lockType } from "../protocol.ts";
 import type { Request } from "../request.ts";
@@ -14,8 +18,9 @@ import type { RequestContext } from "./context.ts";
 export async function testLock(context: RequestContext, request: Request): Promise<void> {
   request.expect(lockIn.bytes);
   const { handle } = context.openFiles.get(request.u64(lockIn.handle));
-  const lock = { ...lockRange(request), mode: lockMode(request) };
-  context.replies.lock(request, await context.fileSystem.testLock(handle, lock, request.signal));
+  const mode = lockMode(request);
+  const range = await whereItIs(context, request, handle, lockRange(request));
+  context.replies.lock(request, await context.fileSystem.testLock(handle, { ...range, mode }, request.signal));
 }
 
 /** F_SETLK, F_OFD_SETLK, flock(2) with LOCK_NB; and unlocking. */
@@ -33,8 +38,10 @@ async function changeLock(context: RequestContext, request: Request, wait: boole
   const { fileSystem, lockOwners, openFiles, replies } = context;
   const number = request.u64(lockIn.handle);
   const { handle } = openFiles.get(number);
-  const range = lockRange(request);
-  if (request.u32(lockIn.type) === lockType.UNLOCK) {
+  const type = request.u32(lockIn.type);
+  const mode = type === lockType.UNLOCK ? undefined : lockMode(request);
+  const range = await whereItIs(context, request, handle, lockRange(request));
+  if (mode === undefined) {
     await fileSystem.unlock(handle, range);
     replies.done(request);
     return;
@@ -43,7 +50,7 @@ async function changeLock(context: RequestContext, request: Request, wait: boole
   if (range.start >= lockEnd) throw new FileError("EOVERFLOW");
   if (range.kind === "posix") lockOwners.add(handle.inode, range.owner, number!);
   request.endsOnSignal = wait;
-  await fileSystem.setLock(handle, { ...range, mode: lockMode(request) }, wait, request.signal);
+  await fileSystem.setLock(handle, { ...range, mode }, wait, request.signal);
   // Nobody learns that it was granted: the task was killed, or the connection has ended, which has closed the handle.
   if (!replies.done(request) && openFiles.has(number)) await fileSystem.unlock(handle, range);
 }
@@ -57,6 +64,23 @@ function lockRange(request: Request): Omit<LockRange, "mode"> {
     end: Math.min(request.u64(lockIn.end) ?? lockEnd, lockEnd),
     pid: request.u32(lockIn.pid),
   };
+}
+
+/** Errors: EINVAL for a range that would begin before the file. */
+function whereItIs(
+  { fileSystem, nodes, sizes }: RequestContext,
+  request: Request,
+  { inode }: Handle,
+  range: Omit<LockRange, "mode">,
+): Soon<Omit<LockRange, "mode">> {
+  const node = nodes.nodeOf(inode);
+  const start = sizes.fromEnd(node, request.u64Exact(lockIn.start));
+  const end = sizes.fromEnd(node, request.u64Exact(lockIn.end));
+  if (start === undefined) return range;
+  return whenThere(fileSystem.getAttributes(inode, request.signal), ({ attributes: { size } }) => {
+    if (size + start < 0) throw new FileError("EINVAL");
+    return { ...range, start: size + start, end: end === undefined ? range.end : size + end };
+  });
 }
 
 function lockMode(request: Request): LockRange["mode"] {

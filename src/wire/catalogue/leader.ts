@@ -360,6 +360,12 @@ export const readPath = method(
 // --- what the leader asks of clients ---
 
 /**
+ * Somebody has a handle of an inode that the leader doesn't know, and that the client may have made. Answered when what it has made
+ * of it is committed; at once if it has not.
+ */
+export const commitInode = method(145, "client.commitInode", struct({ inode: u64 }), nothing);
+
+/**
  * The client must give these leases back, or down to shared where others want that much, once what is under way is
  * finished and what was changed under them is committed. Answered at once; sent again each second until it has happened.
  *
