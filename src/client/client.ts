@@ -110,6 +110,11 @@ export class Client implements FileSystem {
     return this.#sessions.current.holdings().leases;
   }
 
+  /** How many leases are kept, for the same. */
+  leaseCounts(): { kept: number; sparedMost: number } {
+    return this.#sessions.current.leases.unused;
+  }
+
   /** Records under a lease in which nothing is uncommitted: they are the leader's. */
   cachedRecords(): InodeRecord[] {
     return this.#sessions.current.cleanRecords();

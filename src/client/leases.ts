@@ -28,7 +28,7 @@ import { isSplitUnder, satisfies, serves, servesNow, type Waiter } from "./lease
 import { Node } from "./node.ts";
 import type { Session } from "./session.ts";
 import type { Soon } from "./soon.ts";
-import { UnusedLeases } from "./unused-leases.ts";
+import { type UnusedLeaseLimits, UnusedLeases } from "./unused-leases.ts";
 import type { Operation } from "./waits.ts";
 
 /** Recalling it from a client that has died takes as long as a session lives, and its fencing. */
@@ -43,6 +43,7 @@ interface Queue {
 export interface LeasesParts {
   readonly platform: Platform;
   readonly session: Session;
+  readonly limits: UnusedLeaseLimits;
   /** The node is leaving and nobody uses it. Called once for each leaving; answers with `given` or `goOn`. */
   readonly giveBack: (node: Node) => void;
   /** Only the leader knows of this lease. */
@@ -60,13 +61,14 @@ export class Leases {
   /** Under the split leases of these files. */
   readonly #chunks = new Map<Node, Set<Node>>();
   readonly #earlyRecalls: EarlyRecalls;
-  readonly #unused: UnusedLeases;
+  readonly unused: UnusedLeases;
 
   constructor(parts: LeasesParts) {
     this.#parts = parts;
     this.#session = parts.session;
     this.#earlyRecalls = new EarlyRecalls(parts.platform.clock, (inode, grant) => this.#lost(inode, grant));
-    this.#unused = new UnusedLeases(parts.platform.clock, this.#nodes, (node) => this.#leave(node, "exclusive"));
+    const leave = (node: Node) => this.#leave(node, "exclusive");
+    this.unused = new UnusedLeases(parts.platform.clock, this.#nodes, leave, parts.limits);
   }
 
   /** Whatever is known of the inode, under a lease or not. */
@@ -164,7 +166,7 @@ export class Leases {
     }
     const recalled = this.#earlyRecalls.take(inode, grant);
     if (recalled !== undefined) this.#leave(node, recalled);
-    this.#unused.added();
+    this.unused.added();
     return node;
   }
 
@@ -175,7 +177,7 @@ export class Leases {
     node.grant = node.versionGrant = this.#session.coverGrant;
     node.isRecent = true;
     this.#nodes.set(node.inode, node);
-    this.#unused.added();
+    this.unused.added();
     return node;
   }
 
@@ -257,7 +259,7 @@ export class Leases {
 
   /** The session has ended: nothing is held any more, and who waits gets EIO. */
   lost(failure: FileError): void {
-    this.#unused.stop();
+    this.unused.stop();
     const queues = [...this.#queues.values()];
     this.#queues.clear();
     this.#earlyRecalls.clear();

@@ -47,6 +47,7 @@ import { QuotaGrants } from "./quota-grants.ts";
 import { Session } from "./session.ts";
 import type { SessionOptions } from "./session-options.ts";
 import { Transactions } from "./transactions.ts";
+import { type UnusedLeaseLimits, unusedLeaseLimits } from "./unused-leases.ts";
 import type { WaitView } from "./waits.ts";
 import { type WriteBackLimits, writeBackLimits } from "./write-back-limits.ts";
 
@@ -63,6 +64,8 @@ export interface MountSessionOptions extends Omit<SessionOptions, "service"> {
   /** Operations under way, for `brine waits`; the session adds what it does itself. */
   readonly waits: () => readonly WaitView[];
   readonly limits?: WriteBackLimits | undefined;
+  /** Default: `unusedLeaseLimits`. */
+  readonly leaseLimits?: UnusedLeaseLimits | undefined;
   /** Default: `none`. */
   readonly accessTimes?: AccessTimes | undefined;
 }
@@ -86,12 +89,8 @@ export class MountSession {
   readonly #caches: () => KernelCaches | undefined;
   #isLost = false;
 
-  private constructor(
-    platform: Platform,
-    log: Logger,
-    session: Session,
-    { caches, limits = writeBackLimits, accessTimes = "none" }: MountSessionOptions,
-  ) {
+  private constructor(platform: Platform, log: Logger, session: Session, options: MountSessionOptions) {
+    const { caches, limits = writeBackLimits, leaseLimits = unusedLeaseLimits, accessTimes = "none" } = options;
     this.#platform = platform;
     this.#log = log;
     this.session = session;
@@ -114,6 +113,7 @@ export class MountSession {
     this.leases = new Leases({
       platform,
       session,
+      limits: leaseLimits,
       giveBack: (node) => this.#givingBack.begin(node),
       giveBackUnknown: (inode, grant) => this.#givingBack.giveBackUnknown(inode, grant),
       fresh: (node, { mappings, mappedBelow }) => this.#equip(node, false, { mappings, mappedBelow }),

@@ -5,6 +5,7 @@ import { KnownLeaders } from "../wire/known-leaders.ts";
 import type { AccessTimes } from "./access-times.ts";
 import type { KernelCaches } from "./file-system.ts";
 import { MountSession } from "./mount-session.ts";
+import type { UnusedLeaseLimits } from "./unused-leases.ts";
 import type { Operation, Waits } from "./waits.ts";
 import type { WriteBackLimits } from "./write-back-limits.ts";
 
@@ -18,6 +19,8 @@ export interface MountTarget {
   readonly host: string;
   /** Default: `writeBackLimits`. */
   readonly limits?: WriteBackLimits | undefined;
+  /** Default: `unusedLeaseLimits`. */
+  readonly leaseLimits?: UnusedLeaseLimits | undefined;
   /** Default: `none`. */
   readonly accessTimes?: AccessTimes | undefined;
 }

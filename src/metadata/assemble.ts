@@ -54,12 +54,13 @@ export function assemble(
     session === ownSession ? "the leader, for a quota" : `${sessions.get(session)?.host ?? "?"} (session ${session})`;
   const grants = new Grants(term);
   const { recallAgainMs } = timeouts;
+  const { leaseBounds: bounds } = leader;
   const granted = (session: number, wait: number, grant: number): void => {
     const timeoutMs = timeouts.clientAnswerMs;
     const { peer } = sessions.get(session) ?? {};
     peer?.request(lockGranted, { wait, grant }, { timeoutMs, urgent: true }).catch(() => {});
   };
-  const holdings = new Holdings({ lifetime, waits, grants, recalls, recallAgainMs, nameOf, granted });
+  const holdings = new Holdings({ lifetime, waits, grants, recalls, recallAgainMs, bounds, nameOf, granted });
   const stores: Stores = new Stores(leader, {
     onChange: () => groups.look(),
     settled: () => groups.settled(),

@@ -26,7 +26,7 @@ export function takeSoon(leases: Leases, lifetime: Lifetime, request: BatchReque
   const waiting = new Set<Waiter>();
   const grant = leases.nextGrant();
   for (const [index, inode] of inodes.entries()) {
-    if (leases.isFull(session)) break;
+    if (leases.limits.isFull(session)) break;
     // A split lease is never converted.
     if (leases.isConcerned(session, inode, mode) || leases.split.grantOf(session, inode) !== 0) continue;
     if (leases.takeNow(session, inode, mode, grant)) {

@@ -1,54 +1,68 @@
-/** How many leases a session may have: above it, its oldest are recalled. */
+/**
+ * How many leases a session may have, in three steps:
+ *
+ * 1. At `keptMax` its oldest are recalled. So always fewer than that are not recalled, however slowly it gives back.
+ * 2. While it has `keptMax`, recalled ones among them, it gets none on the side, and creates nothing: it waits.
+ *    Since some are recalled then, that has an end.
+ * 3. At twice as many, with those that it waits for, it gets none that it asks for either.
+ */
 import { BrineError } from "../errors/brine-error.ts";
 import type { LeaseRecalls } from "./lease-recalls.ts";
 import type { LeaseTable } from "./lease-table.ts";
 
-/** Leases of one session. Clients keep at most 200,000 (and what is on its way); beyond it the oldest are recalled. */
-export const leasesPerSessionMax = 262_144;
-/** Recalled at once from a session that has too many. */
-const recalledAtOnce = 4_096;
-/** Where a session that gives nothing back gets nothing more: 20 MB. */
-const leasesPerSessionLimit = 2 * leasesPerSessionMax;
+export interface LeaseBounds {
+  /** Leases of one session: at so many the oldest are recalled. */
+  readonly keptMax: number;
+  /** Recalled at once from a session that has too many. */
+  readonly recalledAtOnce: number;
+}
+
+export const leaseBounds: LeaseBounds = {
+  // Clients keep at most 200,000, and what is on its way: 10 MB.
+  keptMax: 262_144,
+  recalledAtOnce: 4_096,
+};
 
 export class LeaseLimits {
   readonly #table: LeaseTable;
   readonly #recalls: LeaseRecalls;
-  /** Of sessions with too many leases: with how many the next ones are recalled. */
-  readonly #nextTrim = new Map<number, number>();
+  readonly #bounds: LeaseBounds;
+  /** For how many leases the session waits. */
+  readonly #waitingOf: (session: number) => number;
 
-  constructor(table: LeaseTable, recalls: LeaseRecalls) {
+  constructor(table: LeaseTable, recalls: LeaseRecalls, bounds: LeaseBounds, waitingOf: (session: number) => number) {
     this.#table = table;
     this.#recalls = recalls;
+    this.#bounds = bounds;
+    this.#waitingOf = waitingOf;
   }
 
   /** The session has so many leases that it gets none but those for which somebody waits. */
   isFull(session: number): boolean {
-    return this.#table.count(session) >= leasesPerSessionMax;
+    return this.#table.count(session) >= this.#bounds.keptMax;
+  }
+
+  /** Leases that the session was not told to give back. */
+  keptCount(session: number): number {
+    return this.#table.keptCount(session);
   }
 
   /** Before it gets another. Error: busy. */
   check(session: number): void {
-    if (this.#table.count(session) < leasesPerSessionLimit) return;
-    throw new BrineError("busy", `session ${session} has ${leasesPerSessionLimit} leases and gives none back`);
+    const limit = 2 * this.#bounds.keptMax;
+    if (this.#table.count(session) + this.#waitingOf(session) < limit) return;
+    throw new BrineError("busy", `session ${session} has ${limit} leases and gives none back`);
   }
 
+  /** One has come, or one that was recalled goes on. */
   added(session: number): void {
-    const count = this.#table.count(session);
-    if (count > (this.#nextTrim.get(session) ?? leasesPerSessionMax)) this.#trim(session, count);
-  }
-
-  removed(session: number): void {
-    if (this.#nextTrim.size > 0 && this.#table.count(session) < leasesPerSessionMax) this.#nextTrim.delete(session);
-  }
-
-  #trim(session: number, count: number): void {
-    this.#nextTrim.set(session, count + recalledAtOnce);
+    if (this.keptCount(session) < this.#bounds.keptMax) return;
     let recalled = 0;
     for (const slot of this.#table.ofSession(session)) {
-      if (this.#table.recalledFor(slot) !== undefined) continue;
+      if (this.#table.recalledFor(slot) === "exclusive") continue;
       this.#recalls.recall(slot, "exclusive");
       recalled += 1;
-      if (recalled === recalledAtOnce) return;
+      if (recalled === this.#bounds.recalledAtOnce) return;
     }
   }
 }

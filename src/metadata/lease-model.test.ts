@@ -4,6 +4,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import type { LeaseMode } from "../wire/catalogue/leader.ts";
 import { Grants } from "./grants.ts";
+import { leaseBounds } from "./lease-limits.ts";
 import { LeaseTable, none } from "./lease-table.ts";
 import { Leases } from "./leases.ts";
 import { Lifetime } from "./lifetime.ts";
@@ -54,6 +55,7 @@ class World {
       grants: new Grants(1),
       recalls: new Recalls(lifetime, send),
       recallAgainMs: 1_000,
+      bounds: leaseBounds,
       nameOf: String,
     });
     this.clients = [1, 2, 3].map((session) => new ModelClient(session));

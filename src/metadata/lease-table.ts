@@ -35,6 +35,8 @@ interface SessionChain {
   first: number;
   last: number;
   count: number;
+  /** Of them: those that were recalled entirely. */
+  recalledCount: number;
 }
 
 export class LeaseTable {
@@ -93,7 +95,7 @@ export class LeaseTable {
 
   setRecalled(slot: number, wanted: LeaseMode | undefined): void {
     const flag = wanted === undefined ? 0 : wanted === "shared" ? recalledToSharedFlag : recalledFlag;
-    this.#flags[slot] = (this.#flags[slot]! & ~recallFlags) | flag;
+    this.#setFlags(slot, (this.#flags[slot]! & ~recallFlags) | flag);
   }
 
   /** A mark for whoever goes through the table. */
@@ -118,7 +120,7 @@ export class LeaseTable {
   replace(slot: number, grant: number, mode: LeaseMode): void {
     if (this.mode(slot) !== mode) this.#sinceMs[slot] = this.#nowMs();
     this.#grants[slot] = grant;
-    this.#flags[slot] = mode === "exclusive" ? isExclusiveFlag : mode === "split" ? isSplitFlag : 0;
+    this.#setFlags(slot, mode === "exclusive" ? isExclusiveFlag : mode === "split" ? isSplitFlag : 0);
   }
 
   // --- finding ---
@@ -154,6 +156,12 @@ export class LeaseTable {
     return this.#sessions.get(session)?.count ?? 0;
   }
 
+  /** Without those that were recalled entirely. */
+  keptCount(session: number): number {
+    const chain = this.#sessions.get(session);
+    return chain === undefined ? 0 : chain.count - chain.recalledCount;
+  }
+
   /** Of all sessions. */
   get totalCount(): number {
     let total = 0;
@@ -179,11 +187,12 @@ export class LeaseTable {
     const bucket = this.#bucketOf(inode);
     this.#inodes[slot] = inode;
     this.#sessionIds[slot] = session;
+    this.#flags[slot] = 0;
+    this.#link(slot, session);
     this.replace(slot, grant, mode);
     this.#sinceMs[slot] = this.#nowMs();
     this.#nextInBucket[slot] = this.#buckets[bucket]!;
     this.#buckets[bucket] = slot;
-    this.#link(slot, session);
     return slot;
   }
 
@@ -201,6 +210,13 @@ export class LeaseTable {
     this.#firstFree = slot;
   }
 
+  #setFlags(slot: number, flags: number): void {
+    const changed = this.#flags[slot]! ^ flags;
+    this.#flags[slot] = flags;
+    if ((changed & recalledFlag) === 0) return;
+    this.#sessions.get(this.#sessionIds[slot]!)!.recalledCount += (flags & recalledFlag) === 0 ? -1 : 1;
+  }
+
   #skip(from: number, inode: number): number {
     let slot = from;
     while (slot !== none && this.#inodes[slot] !== inode) slot = this.#nextInBucket[slot]!;
@@ -212,7 +228,7 @@ export class LeaseTable {
     this.#nextOfSession[slot] = none;
     this.#previousOfSession[slot] = chain?.last ?? none;
     if (chain === undefined) {
-      this.#sessions.set(session, { first: slot, last: slot, count: 1 });
+      this.#sessions.set(session, { first: slot, last: slot, count: 1, recalledCount: 0 });
       return;
     }
     this.#nextOfSession[chain.last] = slot;
@@ -229,6 +245,7 @@ export class LeaseTable {
     if (next === none) chain.last = previous;
     else this.#previousOfSession[next] = previous;
     chain.count -= 1;
+    if ((this.#flags[slot]! & recalledFlag) !== 0) chain.recalledCount -= 1;
     if (chain.count === 0) this.#sessions.delete(session);
   }
 

@@ -36,6 +36,10 @@ export class LeaseWaiters {
     return [...(this.#bySession.get(session) ?? [])];
   }
 
+  countOf(session: number): number {
+    return this.#bySession.get(session)?.size ?? 0;
+  }
+
   add(waiter: Waiter): void {
     const queue = this.#queues.get(waiter.inode);
     if (queue === undefined) this.#queues.set(waiter.inode, [waiter]);

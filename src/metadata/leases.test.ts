@@ -4,14 +4,14 @@ import { hasCode } from "../errors/brine-error.ts";
 import type { LeaseMode } from "../wire/catalogue/leader.ts";
 import { coverGrant, Grants } from "./grants.ts";
 import { takeSoon } from "./lease-batch.ts";
-import { leasesPerSessionMax } from "./lease-limits.ts";
+import { leaseBounds } from "./lease-limits.ts";
 import { Leases } from "./leases.ts";
 import { Lifetime } from "./lifetime.ts";
 import { Recalls } from "./recalls.ts";
 import { drain, ManualClock } from "./testing/manual-clock.ts";
 import { Waits } from "./waits.ts";
 
-function makeLeases(term = 1) {
+function makeLeases(term = 1, bounds = leaseBounds) {
   const clock = new ManualClock();
   const log = { debug() {}, info() {}, warn() {}, error() {}, for: () => log };
   const lifetime = new Lifetime(clock, log);
@@ -23,7 +23,7 @@ function makeLeases(term = 1) {
   });
   const nameOf = (session: number) => `host${session}`;
   const grants = new Grants(term);
-  const leases = new Leases({ lifetime, waits, grants, recalls, recallAgainMs: 1_000, nameOf });
+  const leases = new Leases({ lifetime, waits, grants, recalls, recallAgainMs: 1_000, bounds, nameOf });
   return { leases, messages, waits, clock, lifetime };
 }
 
@@ -385,13 +385,49 @@ test("a new leader believes what it is told; of two claims the later grant stand
 test("a session with too many leases has its oldest recalled, and gets no more on the side", async () => {
   const { leases, messages, clock } = makeLeases();
   const grant = leases.nextGrant();
-  for (let inode = 1; inode <= leasesPerSessionMax; inode++) leases.takeNow(1, inode, "shared", grant);
-  assert.ok(!leases.takeNow(1, leasesPerSessionMax + 1, "shared", grant));
-  take(leases, 1, leasesPerSessionMax + 1, "shared");
+  for (let inode = 1; inode <= leaseBounds.keptMax; inode++) leases.takeNow(1, inode, "shared", grant);
+  assert.ok(!leases.takeNow(1, leaseBounds.keptMax + 1, "shared", grant));
+  take(leases, 1, leaseBounds.keptMax + 1, "shared");
   await clock.advance(0);
   assert.equal(messages.length, 1);
   assert.equal(messages[0]!.split(", ").length, 4096);
   assert.match(messages[0]!, /^1 1 exclusive, 1 2 exclusive/);
+});
+
+test("of a session that takes as fast as it gives back always fewer than the bound are kept", async () => {
+  const { leases } = makeLeases(1, { keptMax: 10, recalledAtOnce: 2 });
+  const has: { inode: number; grant: number }[] = [];
+  for (let inode = 1; inode <= 100; inode++) {
+    has.push({ inode, grant: take(leases, 1, inode, "shared") });
+    assert.ok(leases.limits.keptCount(1) < 10, `${leases.limits.keptCount(1)}`);
+    if (leases.count(1) > 12) {
+      const oldest = has.shift()!;
+      assert.ok(leases.release(1, oldest.inode, oldest.grant));
+    }
+    // One that was recalled is asked for once more, and goes on.
+    if (inode % 7 === 0) has[0]!.grant = leases.renew(1, has[0]!.inode)!;
+    assert.ok(leases.limits.keptCount(1) < 10);
+  }
+});
+
+test("a session that is full waits for some of its own leases, which are recalled", async () => {
+  const { leases, messages, clock } = makeLeases(1, { keptMax: 4, recalledAtOnce: 2 });
+  for (let inode = 1; inode <= 4; inode++) leases.cover(1, inode);
+  assert.ok(leases.limits.isFull(1));
+  await clock.advance(0);
+  assert.deepEqual(messages, ["1 1 exclusive, 1 2 exclusive"]);
+  leases.release(1, 1, coverGrant);
+  assert.ok(!leases.limits.isFull(1));
+});
+
+test("a session that gives nothing back gets nothing more, and what it waits for counts", async () => {
+  const { leases } = makeLeases(1, { keptMax: 4, recalledAtOnce: 2 });
+  take(leases, 2, 100, "exclusive");
+  take(leases, 2, 101, "exclusive");
+  for (let inode = 1; inode <= 6; inode++) take(leases, 1, inode, "shared");
+  for (const inode of [100, 101]) assert.ok(leases.acquire(1, inode, "shared", 0) instanceof Promise);
+  assert.throws(() => leases.acquire(1, 7, "shared", 0), { code: "busy" });
+  assert.equal(leases.count(1), 6);
 });
 
 test("grants grow, and those of a later term are above all of an earlier one", () => {

@@ -34,7 +34,7 @@ import { BrineError } from "../errors/brine-error.ts";
 import { fileOfKey, indexOfKey, isChunkKey } from "../namespace/chunk-leases.ts";
 import type { LeaseMode } from "../wire/catalogue/leader.ts";
 import { coverGrant, type Grants } from "./grants.ts";
-import { LeaseLimits } from "./lease-limits.ts";
+import { type LeaseBounds, LeaseLimits } from "./lease-limits.ts";
 import { LeaseRecalls } from "./lease-recalls.ts";
 import { type Holder, LeaseTable, none } from "./lease-table.ts";
 import { LeaseWaiters, type Waiter } from "./lease-waiters.ts";
@@ -55,6 +55,7 @@ export interface LeasesParts {
   readonly grants: Grants;
   readonly recalls: Recalls;
   readonly recallAgainMs: number;
+  readonly bounds: LeaseBounds;
   /** Of a session, for people. */
   readonly nameOf: (session: number) => string;
 }
@@ -65,7 +66,7 @@ export class Leases {
   readonly #table: LeaseTable;
   readonly #waiters = new LeaseWaiters();
   readonly #recalls: LeaseRecalls;
-  readonly #limits: LeaseLimits;
+  readonly limits: LeaseLimits;
   /** What of it concerns files on which several work at once. */
   readonly split: SplitFiles;
 
@@ -73,7 +74,8 @@ export class Leases {
     this.#parts = parts;
     this.#table = new LeaseTable(() => parts.lifetime.nowMs());
     this.#recalls = new LeaseRecalls(this.#table, parts.recalls);
-    this.#limits = new LeaseLimits(this.#table, this.#recalls);
+    const waitingOf = (session: number) => this.#waiters.countOf(session);
+    this.limits = new LeaseLimits(this.#table, this.#recalls, parts.bounds, waitingOf);
     this.split = new SplitFiles(this.#table, () => parts.lifetime.nowMs());
     parts.lifetime.repeat(parts.recallAgainMs, () => {
       this.#recalls.again();
@@ -95,7 +97,7 @@ export class Leases {
       if (mode === "shared" && this.#table.mode(slot) !== "split") return held;
       // It would not ask if it had the exclusive one: it has gone down to shared, and says so in a moment.
       if (this.#table.isExclusive(slot)) this.#goDown(slot);
-    } else if (slot === none) this.#limits.check(session);
+    } else if (slot === none) this.limits.check(session);
     const waiter = this.#waiters.find(session, inode);
     if (waiter?.promise !== undefined) {
       // Its client asks again, or for something else as well: it keeps its place. Two answers never bring the same grant.
@@ -120,7 +122,7 @@ export class Leases {
   renew(session: number, inode: number): number | undefined {
     const slot = this.#table.find(session, inode);
     if (slot === none) return undefined;
-    this.#table.replace(slot, this.#parts.grants.next(), this.#table.mode(slot));
+    this.#replace(slot, this.#parts.grants.next(), this.#table.mode(slot));
     this.#serve(inode);
     return this.#table.grant(slot);
   }
@@ -135,8 +137,8 @@ export class Leases {
     if (this.split.grantOf(session, inode) !== 0) return false;
     if (this.#waiters.has(inode) || !this.#fits(session, inode, mode) || this.has(session, inode, mode)) return false;
     const slot = this.#table.find(session, inode);
-    if (slot !== none) this.#table.replace(slot, grant, mode);
-    else if (this.isFull(session)) return false;
+    if (slot !== none) this.#replace(slot, grant, mode);
+    else if (this.limits.isFull(session)) return false;
     else this.#add(session, inode, grant, mode);
     return true;
   }
@@ -157,11 +159,6 @@ export class Leases {
     if (!this.#waiters.remove(waiter)) return;
     waiter.granted(0);
     this.#serve(waiter.inode);
-  }
-
-  /** The session has so many leases that it gets none but those for which somebody waits. */
-  isFull(session: number): boolean {
-    return this.#limits.isFull(session);
   }
 
   /** The session creates this inode: nobody else can know of it. */
@@ -205,7 +202,7 @@ export class Leases {
         // The split lease comes from nothing, and goes as a whole.
         if ((mode === "split") !== (this.#table.mode(slot) === "split")) continue;
         const isStill = mode === "exclusive" && this.#table.isExclusive(slot);
-        this.#table.replace(slot, grant, mode === "split" || isStill ? mode : "shared");
+        this.#replace(slot, grant, mode === "split" || isStill ? mode : "shared");
         this.#serve(inode);
       } else if (!isKnown) this.#believe(session, inode, grant, mode);
       else if (grant === coverGrant && isUnborn(inode)) this.cover(session, inode);
@@ -299,7 +296,7 @@ export class Leases {
     const grant = this.#parts.grants.next();
     const slot = this.#table.find(session, inode);
     if (slot === none) this.#add(session, inode, grant, mode);
-    else this.#table.replace(slot, grant, this.#table.isExclusive(slot) ? "exclusive" : mode);
+    else this.#replace(slot, grant, this.#table.isExclusive(slot) ? "exclusive" : mode);
     return grant;
   }
 
@@ -307,7 +304,13 @@ export class Leases {
     if (!this.#fits(session, inode, mode)) throw new Error(`inode ${inode}: a ${mode} lease that is in another's way`);
     this.#table.add(session, inode, grant, mode);
     if (isChunkKey(inode)) this.split.add(inode);
-    this.#limits.added(session);
+    this.limits.added(session);
+  }
+
+  /** It is not recalled any more. */
+  #replace(slot: number, grant: number, mode: LeaseMode): void {
+    this.#table.replace(slot, grant, mode);
+    this.limits.added(this.#table.session(slot));
   }
 
   #remove(slot: number): void {
@@ -315,7 +318,6 @@ export class Leases {
     this.#table.remove(slot);
     if (isChunkKey(inode)) this.split.remove(inode);
     else if (mode === "split") this.#removeChunksOf(session, inode);
-    this.#limits.removed(session);
   }
 
   /** The split lease has gone, and what stood under it goes with it. */
@@ -337,7 +339,7 @@ export class Leases {
   }
 
   #goDown(slot: number): void {
-    this.#table.replace(slot, this.#table.grant(slot), "shared");
+    this.#replace(slot, this.#table.grant(slot), "shared");
     this.#serve(this.#table.inode(slot));
   }
 

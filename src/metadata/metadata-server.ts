@@ -23,6 +23,7 @@ import { Backups } from "./backups.ts";
 import { Committer } from "./committer.ts";
 import { type CopiesReport, oneCopy } from "./copies-report.ts";
 import type { Leader } from "./leader.ts";
+import { type LeaseBounds, leaseBounds } from "./lease-limits.ts";
 import type { Holder } from "./lease-table.ts";
 import { Lifetime } from "./lifetime.ts";
 import { type Parts, registerMethods } from "./methods.ts";
@@ -47,6 +48,8 @@ export interface MetadataServerOptions {
   /** False if the cluster has been served from this directory before: an empty one is then reported. */
   readonly createCluster: boolean;
   readonly timeouts?: Partial<Timeouts>;
+  /** Default: `leaseBounds`. */
+  readonly leaseBounds?: LeaseBounds;
   /** Under which it leads; it is closed with the server. Default: the one in `directory` alone. */
   readonly ledger?: Ledger;
   /** Of the ledger's copies, for the status. */
@@ -152,6 +155,14 @@ export class MetadataServer {
     };
   }
 
+  /** Leases of each session that it wasn't told to give back, for the same. */
+  inspectLeaseCounts(volume: number): { session: number; kept: number }[] {
+    const parts = this.#parts;
+    if (parts === undefined) return [];
+    const { leases } = parts.holdings.of(volume);
+    return parts.sessions.all().map(({ id }) => ({ session: id, kept: leases.limits.keptCount(id) }));
+  }
+
   /** All groups as they are committed, for the same; undefined: not serving. */
   inspectGroups(): readonly GroupRecord[] | undefined {
     return this.#parts?.leader.namespace.groups();
@@ -207,7 +218,8 @@ export class MetadataServer {
     });
     await committer.replay();
     if (!createCluster && namespace.appliedIndex === 0) log.warn("there is no metadata yet: a new cluster begins");
-    const leader: Leader = { platform, log, timeouts, lifetime, namespace, committer, waits };
+    const { leaseBounds: bounds = leaseBounds } = this.#options;
+    const leader: Leader = { platform, log, timeouts, leaseBounds: bounds, lifetime, namespace, committer, waits };
     const { clusterId, serverId, address, pid } = this.#options;
     const own = { clusterId, serverId, address, pid };
     this.#parts = assemble(leader, { own, term: ledger.term, space, copies: this.#options.copies ?? oneCopy });

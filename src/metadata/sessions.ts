@@ -30,7 +30,7 @@ import type { Peer } from "../wire/peer.ts";
 import { coverGrant } from "./grants.ts";
 import { type Holdings, isInUse } from "./holdings.ts";
 import type { Leader } from "./leader.ts";
-import { leasesPerSessionMax } from "./lease-limits.ts";
+import { leaseBounds } from "./lease-limits.ts";
 import type { StatedLease } from "./leases.ts";
 import { volumeNamed } from "./named.ts";
 
@@ -80,7 +80,7 @@ export interface HoldingsMessage {
 }
 
 /** Leases, holds, and locks, that one client can state: as many leases as a session is ever given. */
-const statedMax = 2 * leasesPerSessionMax;
+const statedMax = 2 * leaseBounds.keptMax;
 
 export interface OpenedSession {
   readonly session: number;

@@ -19,7 +19,7 @@ import { checkHealthy } from "./checkers/healthy.ts";
 import { Violation } from "./checkers/violation.ts";
 import type { Hooks } from "./hooks.ts";
 import { owner } from "./model-operations.ts";
-import { type ClientEvents, SimulatedClient } from "./simulated-mount.ts";
+import { type ClientEvents, type ClientMount, SimulatedClient } from "./simulated-mount.ts";
 import type { World } from "./simulated-platform.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 import { addressOf, clusterId, type ServerPlan, SimulatedServer } from "./simulated-server.ts";
@@ -114,6 +114,10 @@ export class SimulatedCluster {
     const known = this.metadataServers;
     this.#leader = known.find(({ metadata }) => metadata?.serving === true) ?? this.#leader;
     return this.#leader !== undefined && known.includes(this.#leader) ? this.#leader : known[0]!;
+  }
+
+  get mounts(): ClientMount[] {
+    return this.clients.flatMap(({ current }) => current ?? []);
   }
 
   get metadataServers(): readonly SimulatedServer[] {

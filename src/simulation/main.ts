@@ -24,6 +24,7 @@ interface Options {
   readonly quotas: boolean;
   readonly copies: boolean;
   readonly full: boolean;
+  readonly fewLeases: boolean;
   readonly verbose: boolean;
 }
 
@@ -55,6 +56,7 @@ const program = new Command("simulate")
   .option("--members", "stores come and go for good, and the number of copies changes", false)
   .option("--rules", "placement rules and labels of stores change, and rules are applied to what is there", false)
   .option("--quotas", "quotas come, change and go", false)
+  .option("--few-leases", "so few leases may be kept that some are given back all the time", false)
   .option("--full", "stores are so small that clients fill them", false)
   .addOption(
     new Option("--copies", "the ledger has two copies; leaders are lost, and their copies promoted")
@@ -109,8 +111,8 @@ function report({ failure, seed, history, log }: SimulationResult, options: Opti
   );
 }
 
-function mode({ members, rules, quotas, copies, full }: Options): string {
-  return `${quotas ? " --quotas" : ""}${members ? " --members" : ""}${rules ? " --rules" : ""}${copies ? " --copies" : ""}${full ? " --full" : ""}`;
+function mode({ members, rules, quotas, copies, full, fewLeases }: Options): string {
+  return `${fewLeases ? " --few-leases" : ""}${quotas ? " --quotas" : ""}${members ? " --members" : ""}${rules ? " --rules" : ""}${copies ? " --copies" : ""}${full ? " --full" : ""}`;
 }
 
 async function main(): Promise<void> {
@@ -127,9 +129,10 @@ async function main(): Promise<void> {
   const faultsInAll = new Map<FaultKind, number>();
   const ledgerChanges = new Map<string, number>();
   const without = { some: 0, all: 0 };
+  const leasesKeptMost = { client: 0, leader: 0 };
   const failed: number[] = [];
   for (current = first; current <= last; current++) {
-    const { operations, faults, logLevel, more, members, rules, quotas, copies, full } = options;
+    const { operations, faults, logLevel, more, members, rules, quotas, copies, full, fewLeases } = options;
     const result = await simulate({
       seed: current,
       operations,
@@ -140,6 +143,7 @@ async function main(): Promise<void> {
       quotas,
       copies,
       full,
+      fewLeases,
       ...(more && { more }),
     });
     const verdict = result.failure !== undefined ? "FAILED" : result.undecided ? "open" : "ok";
@@ -147,6 +151,9 @@ async function main(): Promise<void> {
     console.log(`${verdict.padEnd(6)} ${describe(result)}`);
     if (options.verbose) console.log(`faults: ${kindsOf(result.faults) || "none"}`);
     if (result.withoutSpace.size > 0) without[result.withoutSpace.size === 1 ? "some" : "all"] += 1;
+    for (const side of ["client", "leader"] as const) {
+      leasesKeptMost[side] = Math.max(leasesKeptMost[side], result.leasesKeptMost[side]);
+    }
     for (const [kind, count] of result.ledgerChanges) ledgerChanges.set(kind, (ledgerChanges.get(kind) ?? 0) + count);
     for (const [kind, count] of result.faults) faultsInAll.set(kind, (faultsInAll.get(kind) ?? 0) + count);
     report(result, options);
@@ -156,6 +163,9 @@ async function main(): Promise<void> {
   console.log(`${seeds.ok} ok, ${seeds.open} open (too many possible states to go on), ${seeds.FAILED} failed`);
   console.log(`${sum(faultsInAll)} faults: ${kindsOf(faultsInAll) || "none"}`);
   if (options.full) console.log(`without space: both clients in ${without.all}, one of them in ${without.some}`);
+  console.log(
+    `leases at most: ${leasesKeptMost.client} kept by a client, ${leasesKeptMost.leader} not recalled from one`,
+  );
   if (ledgerChanges.size > 0) console.log(`ledger: ${kindsOf(ledgerChanges)}`);
   if (failed.length > 0) console.log(`${failed.length} failed: ${failed.join(" ")}`);
   console.log(`digest ${digests.digest("hex").slice(0, 16)}`);

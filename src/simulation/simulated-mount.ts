@@ -2,6 +2,7 @@
 import { Client } from "../client/client.ts";
 import type { FileSystem } from "../client/file-system.ts";
 import type { Address } from "../platform/network.ts";
+import { usualLeaseLimits } from "./checkers/lease-bounds.ts";
 import type { Hooks } from "./hooks.ts";
 import { SimulatedKernel } from "./kernel.ts";
 import { type Mount, MountDied, type MountPoint } from "./mount.ts";
@@ -107,6 +108,7 @@ export class SimulatedClient implements MountPoint {
         volume: "home",
         host: incarnation.name,
         accessTimes: "relative",
+        leaseLimits: this.#hooks.leaseLimits?.(usualLeaseLimits).client,
       }).then(
         (client) => {
           const fileSystem: FileSystem = this.#hooks.fileSystem?.(this.name, client) ?? client;

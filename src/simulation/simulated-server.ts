@@ -15,6 +15,7 @@ import type { LedgerRule } from "../wire/catalogue/ledger.ts";
 import { laterKeepers } from "../wire/handshake.ts";
 import { listenPeers } from "../wire/listen.ts";
 import { Service } from "../wire/service.ts";
+import { usualLeaseLimits } from "./checkers/lease-bounds.ts";
 import type { Hooks } from "./hooks.ts";
 import type { Incarnation } from "./incarnation.ts";
 import type { SimulatedHost, World } from "./simulated-platform.ts";
@@ -212,6 +213,7 @@ export class SimulatedServer {
         rule: this.plan.copies ?? "preferred",
         onEnd: (error) => this.#roleEnded(incarnation, error),
         ...(this.plan.timeouts && { timeouts: this.plan.timeouts }),
+        leaseBounds: (this.#hooks.leaseLimits?.(usualLeaseLimits) ?? usualLeaseLimits).leader,
       });
       this.#parts.push(metadata);
       this.#metadata = metadata;

@@ -17,6 +17,8 @@ export interface SimulationOptions {
   readonly rules?: boolean;
   /** Quotas come, change and go. */
   readonly quotas?: boolean;
+  /** So few leases may be kept that some are given back all the time: by the clients, or because the leader recalls them. */
+  readonly fewLeases?: boolean;
   /** Stores are so small that clients fill them. */
   readonly full?: boolean;
   /** The ledger has two copies; leaders are lost, and their copies promoted. Alone. */
@@ -45,6 +47,8 @@ export interface SimulationResult {
   readonly withoutSpace: ReadonlySet<string>;
   /** How often a disk was seen that had not answered for longer than its store may stay in its groups. */
   readonly stalledDisksSeen: number;
+  /** The most leases that a client kept at one time, and that the leader knew of one. */
+  readonly leasesKeptMost: Readonly<{ client: number; leader: number }>;
   /** The checker had to give up: what was checked until then is right. */
   readonly undecided: boolean;
   readonly failure: { readonly error: Error } | undefined;

@@ -1,5 +1,6 @@
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
+import { fewLeases as few } from "./checkers/lease-bounds.ts";
 import { type FaultKind, type FaultLevel, faultKinds, faultLevels } from "./fault-kinds.ts";
 import { type SimulationResult, simulate } from "./simulation.ts";
 
@@ -60,6 +61,19 @@ test("simulations in which leaders are lost and the ledger's copies promoted", a
     if (failure !== undefined) assert.fail(`${failure.error.stack}\n${history.slice(-10).join("\n")}\nagain: ${again}`);
   }
   assert.ok((done.get("promoted") ?? 0) > 0, "something was promoted");
+});
+
+test("simulations in which clients may keep few leases", async () => {
+  const most = { client: 0, leader: 0 };
+  for (let seed = 1; seed <= 4; seed++) {
+    const { failure, leasesKeptMost, history } = await simulate({ seed, operations, faults: "some", fewLeases: true });
+    for (const side of ["client", "leader"] as const) most[side] = Math.max(most[side], leasesKeptMost[side]);
+    const again = `npm run simulate -- --seed ${seed} --operations ${operations} --faults some --few-leases`;
+    if (failure !== undefined) assert.fail(`${failure.error.stack}\n${history.slice(-10).join("\n")}\nagain: ${again}`);
+  }
+  const { client, leader } = few;
+  assert.ok(most.client > client.client.leasesMax, `no client had too many: ${most.client}`);
+  assert.ok(most.leader >= leader.leader.keptMax - leader.leader.recalledAtOnce, `none was recalled: ${most.leader}`);
 });
 
 test("simulations in which both clients fill the stores", async () => {

@@ -15,12 +15,12 @@ import { makeApplications } from "./applications.ts";
 import { audit } from "./audit.ts";
 import { keepChecking } from "./checkers/chunks.ts";
 import { CopiesWatch } from "./checkers/copies.ts";
-import { checkCopiesEqual, checkOneLeader } from "./checkers/leaders.ts";
-import { checkCaches, checkExclusive } from "./checkers/leases.ts";
+import { checkCopiesEqual } from "./checkers/leaders.ts";
+import { LeaseBoundsWatch, type LeaseLimits, leaseLimitsFor } from "./checkers/lease-bounds.ts";
+import { checkCaches } from "./checkers/leases.ts";
 import { LinearizabilityChecker } from "./checkers/linearizability.ts";
 import { type ChunkPlaces, whenMembersEqual } from "./checkers/members.ts";
 import { checkMetadata } from "./checkers/metadata.ts";
-import { checkServing } from "./checkers/serving.ts";
 import { StalledDisks } from "./checkers/stalled-disks.ts";
 import { Undecided, Violation } from "./checkers/violation.ts";
 import { layoutFor, rootMode, SimulatedCluster } from "./cluster.ts";
@@ -35,10 +35,11 @@ import { type Mount, MountDied } from "./mount.ts";
 import { Operator } from "./operator.ts";
 import { Recorder, type Tolerance } from "./recorder.ts";
 import { checkScrubbed } from "./rot.ts";
-import type { ClientMount, SimulatedClient } from "./simulated-mount.ts";
+import type { SimulatedClient } from "./simulated-mount.ts";
 import { World } from "./simulated-platform.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 import type { SimulationOptions, SimulationResult } from "./simulation-result.ts";
+import { StepChecks } from "./step-checks.ts";
 
 export type { SimulationOptions, SimulationResult };
 
@@ -49,8 +50,6 @@ const workMsMax = 300_000;
 /** No simulation lasts so long, unless it runs in circles. */
 const virtualMsMax = 3_600_000;
 const pollMs = 500;
-/** Leases are looked at after so many events. */
-const stepsBetweenLooks = 20;
 /** After the last operation, until everything is written back and given back. */
 const quietMs = 3_000;
 /** Where some servers with metadata are gone for good: each costs a client seconds on its way to the leader. */
@@ -75,6 +74,7 @@ class Simulation {
   readonly #faults: Faults;
   readonly #copiesWatch: CopiesWatch;
   readonly #stalledDisks: StalledDisks;
+  readonly #leaseBounds: LeaseBoundsWatch;
   /** Somebody changes the cluster meanwhile. */
   readonly #isOperated: boolean;
   readonly #deadMounts = new Set<string>();
@@ -99,7 +99,9 @@ class Simulation {
     this.#isOperated = options.members === true || options.rules === true || options.copies === true;
     const layout = layoutFor(options, this.#random);
     this.#copiesWatch = new CopiesWatch(() => this.#world.scheduler.nowUs);
-    this.#cluster = new SimulatedCluster(this.#world, layout, ["one", "two"], this.#hooks(), {
+    const limits = leaseLimitsFor(options, this.#random);
+    this.#leaseBounds = new LeaseBoundsWatch(limits);
+    this.#cluster = new SimulatedCluster(this.#world, layout, ["one", "two"], this.#hooks(limits), {
       onClientDeath: (mount) => {
         this.#deadMounts.add(mount);
         this.#riskyMounts.delete(mount);
@@ -155,6 +157,7 @@ class Simulation {
       leftBehind: this.#leftBehind,
       withoutSpace: this.#withoutSpace,
       stalledDisksSeen: this.#stalledDisks.seen,
+      leasesKeptMost: this.#leaseBounds.keptMost,
       undecided: this.#failure instanceof Undecided,
       failure: this.#failure === undefined || this.#failure instanceof Undecided ? undefined : { error: this.#failure },
       history: this.#recorder?.tail() ?? [],
@@ -187,7 +190,7 @@ class Simulation {
     this.#operator = operator;
     await operator.start();
     const changes = this.#watched(operator.run(enough));
-    this.#watchLeases();
+    this.#watchSteps(operator);
     this.#phase = "work";
     while (!enough()) await this.#wait(pollMs);
     await this.#faults.stop();
@@ -214,9 +217,21 @@ class Simulation {
     operator.check(state);
   }
 
+  #watchSteps(operator: Operator): void {
+    new StepChecks({
+      ...{ cluster: this.#cluster, volume: firstVolume, faults: this.#faults, operator, isOperated: this.#isOperated },
+      ...{ copiesWatch: this.#copiesWatch, stalledDisks: this.#stalledDisks, leaseBounds: this.#leaseBounds },
+      onFailure: (error) => {
+        this.#failure ??= error;
+      },
+    }).start();
+  }
+
   /** Those of the test, around which what servers answer is watched. */
-  #hooks(): Hooks {
-    const { members, rules, hooks = {} } = this.#options;
+  #hooks(limits: LeaseLimits): Hooks {
+    const { members, rules } = this.#options;
+    const { leaseLimits = (meant: LeaseLimits) => meant, ...others } = this.#options.hooks ?? {};
+    const hooks: Hooks = { ...others, leaseLimits: () => leaseLimits(limits) };
     // Rules make groups with copies of their own.
     if (!members || rules) return hooks;
     const service = (server: string) => this.#copiesWatch.observe(server, hooks.service?.(server) ?? new Service());
@@ -306,35 +321,12 @@ class Simulation {
     }
   }
 
-  /** Every so many events, without an event of its own. */
-  #watchLeases(): void {
-    if (this.#failure !== undefined) return;
-    try {
-      checkExclusive(this.#mounts());
-      this.#operator?.look();
-      this.#copiesWatch.look();
-      checkOneLeader(this.#cluster.metadataServers);
-      const groups = this.#cluster.leader.metadata?.inspectGroups();
-      if (groups !== undefined) {
-        checkServing(groups, this.#cluster.stores);
-        if (!this.#isOperated) this.#stalledDisks.look(groups, this.#faults.onlyStallsSinceUs);
-      }
-    } catch (error) {
-      this.#failure = error as Error;
-    }
-    this.#world.scheduler.afterSteps(stepsBetweenLooks, () => this.#watchLeases());
-  }
-
-  #mounts(): ClientMount[] {
-    return this.#cluster.clients.flatMap(({ current }) => current ?? []);
-  }
-
   async #auditAll(): Promise<void> {
     for (const client of this.#cluster.clients) await this.#audit(client);
     await this.#mourn(() => true);
     await this.#wait(this.#options.copies ? quietWithCopiesMs : quietMs);
     const { metadata } = this.#cluster.leader;
-    if (metadata !== undefined) checkCaches(this.#mounts(), metadata, firstVolume);
+    if (metadata !== undefined) checkCaches(this.#cluster.mounts, metadata, firstVolume);
   }
 
   async #audit(client: SimulatedClient): Promise<void> {

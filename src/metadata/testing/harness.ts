@@ -15,6 +15,7 @@ import { Committer } from "../committer.ts";
 import { oneCopy } from "../copies-report.ts";
 import { coverGrant } from "../grants.ts";
 import type { Leader } from "../leader.ts";
+import { leaseBounds } from "../lease-limits.ts";
 import type { Leases, StatedLease } from "../leases.ts";
 import { Lifetime } from "../lifetime.ts";
 import type { Parts } from "../methods.ts";
@@ -113,7 +114,7 @@ export class Harness {
       onFailure,
     });
     await committer.replay();
-    const leader: Leader = { platform, log, timeouts, lifetime, namespace, committer, waits };
+    const leader: Leader = { platform, log, timeouts, leaseBounds, lifetime, namespace, committer, waits };
     const own = { clusterId: "c", serverId: "meta", address: "meta:1", pid: 1 };
     this.#parts = assemble(leader, { own, term: ledger.term, space, copies: this.copies });
     space.start();

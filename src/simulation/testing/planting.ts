@@ -27,6 +27,8 @@ export interface Search {
   readonly copies?: boolean;
   /** Stores are small. */
   readonly full?: boolean;
+  /** Few leases may be kept. */
+  readonly fewLeases?: boolean;
   /** Quotas come, change and go. */
   readonly quotas?: boolean;
   /** What the applications do more of. */
@@ -37,9 +39,9 @@ export interface Search {
 
 export async function mustBeFound(hooks: () => Hooks, expected: RegExp, search: Search = {}): Promise<void> {
   const { faults = "none", seeds = 40, firstSeed = 1, operations = 150, more, only } = search;
-  const { members = false, rules = false, copies = false, quotas = false, full = false } = search;
+  const { members = false, rules = false, copies = false, quotas = false, full = false, fewLeases = false } = search;
   for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {
-    const options = { seed, operations, faults, hooks: hooks(), members, rules, copies, quotas, full };
+    const options = { seed, operations, faults, hooks: hooks(), members, rules, copies, quotas, full, fewLeases };
     const { failure } = await simulate({ ...options, ...(more && { more }), ...(only && { only }) });
     if (failure === undefined) continue;
     assert.match(failure.error.message, expected);
