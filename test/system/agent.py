@@ -130,20 +130,29 @@ def raise_it(error):
 
 
 def fill(path, piece_bytes, most):
-    """Writes pieces, each with its number in it, until one fails: how many whole bytes were taken, and the error."""
+    """
+    Writes pieces, each with its number in it, until one fails: how many whole bytes were taken, how many calls took only a
+    part, and the error.
+    """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     written = 0
+    short = 0
     failure = None
     try:
         for number in range(most):
-            written += os.write(descriptor, piece(number, piece_bytes))
+            left = piece(number, piece_bytes)
+            while left:
+                count = os.write(descriptor, left)
+                written += count
+                left = left[count:]
+                short += 1 if left else 0
     except OSError as error:
         failure = errno.errorcode[error.errno]
     try:
         os.close(descriptor)
     except OSError as error:
         failure = "close: " + errno.errorcode[error.errno]
-    return {"written": written, "failure": failure}
+    return {"written": written, "short": short, "failure": failure}
 
 
 def piece(number, length):
@@ -151,13 +160,14 @@ def piece(number, length):
 
 
 def check_filled(path, piece_bytes, written):
-    """Where the first byte is that `fill` didn't write, or None."""
+    """The first piece that isn't as `fill` wrote it, in words, or None."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         for number in range(-(-written // piece_bytes)):
             length = min(piece_bytes, written - number * piece_bytes)
-            if os.pread(descriptor, length, number * piece_bytes) != piece(number, piece_bytes)[:length]:
-                return number * piece_bytes
+            found = os.pread(descriptor, length, number * piece_bytes)
+            if found != piece(number, piece_bytes)[:length]:
+                return "%d bytes of %d at %d, beginning with %r" % (len(found), length, number * piece_bytes, found[:16])
         return None
     finally:
         os.close(descriptor)

@@ -30,8 +30,15 @@ for (const pieceBytes of [1 << 20, 64 << 10]) {
     const mount = await cluster.mount("mnt");
     const agent = new Agent(context, "filler");
     const path = join(mount.point, "big");
-    const { written, failure } = await agent.do("fill", path, pieceBytes, ((2 * storeMebibytes) << 20) / pieceBytes);
-    context.diagnostic(`${(written / 2 ** 20).toFixed(0)} of ${storeMebibytes} MiB fitted, then ${failure}`);
+    const { written, short, failure } = await agent.do(
+      "fill",
+      path,
+      pieceBytes,
+      ((2 * storeMebibytes) << 20) / pieceBytes,
+    );
+    context.diagnostic(
+      `${(written / 2 ** 20).toFixed(0)} of ${storeMebibytes} MiB fitted, then ${failure}; ${short} writes were short`,
+    );
     assert.equal(failure, "ENOSPC", "the write that doesn't fit says so");
     assert.ok(written > (storeMebibytes << 20) / 8, "a fair part of the disk can be used");
     const handle = await agent.do("open", path);
