@@ -1,7 +1,10 @@
 /** One simulated application: does what the workload chooses, one operation after the other, on one of its mounts. */
+
+import type { Handle } from "../client/file-system.ts";
 import { observe } from "./audit.ts";
 import type { LinearizabilityChecker } from "./checkers/linearizability.ts";
 import type { FileOperation } from "./file-operation.ts";
+import type { SimulatedKernel } from "./kernel.ts";
 import type { ModelLock } from "./model.ts";
 import { type Mount, MountDied, type MountPoint } from "./mount.ts";
 import type { OpenHandle, Recorder } from "./recorder.ts";
@@ -28,8 +31,8 @@ export class Application {
   readonly #scheduler: Scheduler;
   readonly #random: SimulatedRandom;
   readonly #thinkUsMax: number;
-  /** Open files by mount. */
-  readonly #open = new Map<string, HeldFile[]>();
+  /** Open files by mount: what was open on one that was cut off is not on the next of the same process. */
+  readonly #open = new Map<SimulatedKernel, HeldFile[]>();
 
   constructor(
     clients: readonly MountPoint[],
@@ -57,13 +60,13 @@ export class Application {
       const client = this.#random.pick(this.#clients);
       const mount = await client.mount();
       if (enough()) break;
-      await this.#on(client, mount, () => this.#step(mount));
+      await this.#on(client, mount, () => this.#step(client, mount));
       if (this.#random.chance(0.3)) await this.#think();
     }
     for (const client of this.#clients) {
       const mount = await client.mount();
       await this.#on(client, mount, async () => {
-        for (const file of this.#open.get(mount.name)?.splice(0) ?? []) await this.#close(mount, file);
+        for (const file of this.#open.get(mount.kernel)?.splice(0) ?? []) await this.#close(mount, file);
       });
     }
   }
@@ -73,7 +76,7 @@ export class Application {
       await body();
     } catch (error) {
       if (!(error instanceof MountDied)) throw error;
-      this.#open.delete(mount.name);
+      this.#open.delete(mount.kernel);
       client.replace(mount);
     }
   }
@@ -85,10 +88,10 @@ export class Application {
     }
   }
 
-  async #step(mount: Mount): Promise<void> {
+  async #step(client: MountPoint, mount: Mount): Promise<void> {
     await this.#whileCrowded();
-    const open = this.#open.get(mount.name) ?? [];
-    this.#open.set(mount.name, open);
+    const open = this.#open.get(mount.kernel) ?? [];
+    this.#open.set(mount.kernel, open);
     const isKnown = (inode: number) => mount.kernel.knows(inode);
     const choice = this.#workload.next(this.#checker.possibleModels[0], open, this.#recorder.nextId, isKnown);
     const { operation, file, source } = choice;
@@ -102,10 +105,22 @@ export class Application {
       return;
     }
     const { outcome, opened, doubtful } = await this.#recorder.perform(mount, operation, file?.handle, source?.handle);
+    if (mount.kernel.isCut) {
+      await this.#leaveCut(client, mount);
+      return;
+    }
     if (doubtful) await this.#lookAgain(mount, operation, file, open);
     if (opened === undefined) return;
     const inode = outcome.kind === "attributes" ? outcome.attributes.inode : opened.handle.inode;
     open.push({ inode, append: operation.kind === "open" && operation.append, ...opened });
+  }
+
+  /** The mount was cut off, and what was open on it is no more. Locks are taken off by whoever had them, on the next one. */
+  async #leaveCut(client: MountPoint, mount: Mount): Promise<void> {
+    const lost = this.#open.get(mount.kernel) ?? [];
+    this.#open.delete(mount.kernel);
+    const next = await client.mount();
+    for (const inode of new Set(lost.map((file) => file.inode))) await this.#unlock(next, inode);
   }
 
   /** After an error that says nothing: what has it done? A handle that has failed is of no use any more. */
@@ -124,14 +139,18 @@ export class Application {
 
   /** Locks of this application go with the first close of the file (fcntl(2)). */
   async #close(mount: Mount, { inode, handle }: HeldFile): Promise<void> {
+    await this.#unlock(mount, inode, handle);
+    await this.#recorder.perform(mount, { kind: "close", inode }, handle);
+  }
+
+  /** All that this application has. */
+  async #unlock(mount: Mount, inode: number, handle?: Handle): Promise<void> {
     const owner = this.#workload.lockOwner;
     const isOwn = (lock: ModelLock) => lock.client === mount.name && lock.owner === owner;
     // Whether the session has ended, and the lock with it, may be open.
-    if (this.#checker.possibleModels.some((model) => model.numbered(inode)?.locks.some(isOwn))) {
-      const everything = { start: 0, end: Number.MAX_SAFE_INTEGER };
-      await this.#recorder.perform(mount, { kind: "unlock", inode, owner, ...everything }, handle);
-    }
-    await this.#recorder.perform(mount, { kind: "close", inode }, handle);
+    if (!this.#checker.possibleModels.some((model) => model.numbered(inode)?.locks.some(isOwn))) return;
+    const everything = { start: 0, end: Number.MAX_SAFE_INTEGER };
+    await this.#recorder.perform(mount, { kind: "unlock", inode, owner, ...everything }, handle);
   }
 
   #think(): Promise<void> {

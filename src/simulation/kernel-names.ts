@@ -1,9 +1,10 @@
 /** System calls on names, as the kernel makes them: what it has in its caches it answers itself, under its own locks. */
-import type { Attributes, FileSystem, Handle } from "../client/file-system.ts";
+import type { Attributes, FileSystem, Handle, NewNode } from "../client/file-system.ts";
 import { FileError } from "../errors/file-error.ts";
 import type { FileOperation, Outcome } from "./file-operation.ts";
 import type { KernelCachesModel, Moment } from "./kernel-caches.ts";
 import type { KernelDevice } from "./kernel-device.ts";
+import type { KernelHandles } from "./kernel-handles.ts";
 import type { KernelLocks } from "./kernel-locks.ts";
 import { owner } from "./model-operations.ts";
 
@@ -15,6 +16,7 @@ export interface KernelParts {
   readonly device: KernelDevice;
   readonly caches: KernelCachesModel;
   readonly locks: KernelLocks;
+  readonly handles: KernelHandles;
 }
 
 /** What a name stands for. */
@@ -47,9 +49,7 @@ export class KernelNames {
       const node = { type, mode, ...owner, ...(type === "symlink" && { target }) };
       const asked = this.#parts.caches.moment();
       const serve = async (): Promise<{ attributes: Attributes; handle?: Handle }> =>
-        open
-          ? fileSystem.createAndOpen(parent, name, node, {})
-          : { attributes: await fileSystem.create(parent, name, node) };
+        open ? this.#createAndOpen(parent, name, node) : { attributes: await fileSystem.create(parent, name, node) };
       try {
         return await caches.changing({ names: [[parent, name]], inodes: [parent] }, async () => {
           const { attributes, handle, keep } = await device.ask("create", serve, (answer) => ({
@@ -69,9 +69,9 @@ export class KernelNames {
 
   /** O_TMPFILE (fuse_tmpfile): nothing of the directory changes, so its lock is not taken. */
   async createUnnamed({ parent, mode }: Operation<"createUnnamed">): Promise<Result> {
-    const { fileSystem, device, caches } = this.#parts;
+    const { device, caches } = this.#parts;
     const node = { type: "file", mode, ...owner } as const;
-    const serve = () => fileSystem.createAndOpen(parent, undefined, node, {});
+    const serve = () => this.#createAndOpen(parent, undefined, node);
     const { attributes, handle } = await device.ask("tmpfile", serve, (answer) => answer);
     caches.keepAttributes(attributes, 0, undefined);
     return { outcome: { kind: "attributes", attributes }, handle };
@@ -155,11 +155,11 @@ export class KernelNames {
 
   /** All entries; the model's directories fit into one batch, so this is one moment. */
   readDirectory({ inode }: Operation<"readDirectory">, withAttributes: boolean): Promise<Result> {
-    const { fileSystem, device, locks } = this.#parts;
+    const { fileSystem, device, locks, handles } = this.#parts;
     return locks.locked(inode, "shared", async () => {
       const handle = await device.ask(
         "opendir",
-        () => fileSystem.open(inode, {}),
+        async () => handles.opened(await fileSystem.open(inode, {})),
         (answer) => answer,
       );
       try {
@@ -186,9 +186,15 @@ export class KernelNames {
           };
         }
       } finally {
-        fileSystem.close(handle);
+        if (!device.isCut) handles.close(handle);
       }
     });
+  }
+
+  async #createAndOpen(parent: number, name: string | undefined, node: NewNode) {
+    const made = await this.#parts.fileSystem.createAndOpen(parent, name, node, {});
+    this.#parts.handles.opened(made.handle);
+    return made;
   }
 
   /** From the cache, or asked for. With the directory's lock. */

@@ -79,6 +79,11 @@ export class KernelPages {
     }
   }
 
+  /** The connection has ended: what was changed and not written back is lost. */
+  cut(): void {
+    this.#files.clear();
+  }
+
   /** Whether it has pages of the file, or waits for some. */
   has(inode: number): boolean {
     return this.#numbers(inode, 0, Number.POSITIVE_INFINITY).length > 0;

@@ -11,21 +11,32 @@
  * 3. Dropping a file's pages waits for reads and write-backs of pages, one page after the other. Direct reads and writes lock
  *    no page.
  * 4. O_APPEND: the kernel says at which offset, by the size that it knows. It may be wrong.
+ * 5. When the session's time is over, a guard takes pages from it, or cuts it off (kernel-guard.ts): every call then fails with
+ *    ENOTCONN, and the process that serves it makes another.
  */
-import type { AttributeChange, Attributes, FileSystem, Handle, KernelCaches } from "../client/file-system.ts";
+import type {
+  AttributeChange,
+  Attributes,
+  FileSystem,
+  Handle,
+  KernelCaches,
+  OpenFlags,
+} from "../client/file-system.ts";
 import { Loan } from "../client/loan.ts";
 import type { Soon } from "../client/soon.ts";
-import { FileError } from "../errors/file-error.ts";
+import type { Clock } from "../platform/clock.ts";
 import type { FileOperation, Outcome } from "./file-operation.ts";
 import type { Incarnation } from "./incarnation.ts";
 import { KernelCachesModel } from "./kernel-caches.ts";
-import { KernelDevice } from "./kernel-device.ts";
+import { KernelDevice, notConnected } from "./kernel-device.ts";
 import { KernelExtendedAttributes } from "./kernel-extended-attributes.ts";
+import { KernelGuard } from "./kernel-guard.ts";
+import { KernelHandles } from "./kernel-handles.ts";
 import { KernelLocks } from "./kernel-locks.ts";
+import { KernelMemory } from "./kernel-memory.ts";
 import { KernelNames } from "./kernel-names.ts";
-import { KernelPages, pageBytes, pageRange } from "./kernel-pages.ts";
+import { pageBytes } from "./kernel-pages.ts";
 import { KernelRanges } from "./kernel-ranges.ts";
-import { ServedPages } from "./served-pages.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 import { taggedBytes } from "./tagged-data.ts";
 
@@ -43,8 +54,6 @@ export interface SystemCallResult {
 }
 
 const done: SystemCallResult = { outcome: { kind: "done" } };
-/** Attempts to have a page and valid attributes at the same time. */
-const storeAttemptsMax = 8;
 /** Calls that change what is kept of the inode. */
 const changesOfInode: ReadonlySet<string> = new Set([
   "setAttributes",
@@ -55,8 +64,6 @@ const changesOfInode: ReadonlySet<string> = new Set([
   "removeExtended",
   "setAccessList",
 ]);
-/** Between a store and its msync. */
-const dirtyUsMax = 60_000;
 /** Listings that bring attributes along. */
 const readDirectoryPlusChance = 0.5;
 
@@ -68,35 +75,66 @@ export class SimulatedKernel implements KernelCaches {
   readonly #names: KernelNames;
   readonly #extended: KernelExtendedAttributes;
   readonly #ranges: KernelRanges;
-  readonly #pages: KernelPages;
-  readonly #mappings: ServedPages;
+  readonly #memory: KernelMemory;
+  readonly #handles: KernelHandles;
+  readonly #guard: KernelGuard;
   readonly #random: SimulatedRandom;
-  /** Handles through which pages are read and written. */
-  readonly #mappedThrough = new Map<number, Set<Handle>>();
-  /** By inode: loads and stores under way in mapped memory. */
-  readonly #accesses = new Map<number, Set<Promise<unknown>>>();
+  readonly #onCut: () => void;
 
-  constructor(fileSystem: FileSystem, incarnation: Incarnation, nowMs: () => number, random: SimulatedRandom) {
+  /** `onCut`: the guard has cut it off, and nothing works any more; the process that serves it may not know yet. */
+  constructor(
+    fileSystem: FileSystem,
+    incarnation: Incarnation,
+    clock: Clock,
+    random: SimulatedRandom,
+    onCut: () => void = () => {},
+  ) {
+    this.#onCut = onCut;
     this.#fileSystem = fileSystem;
     this.#random = random;
     this.#device = new KernelDevice(incarnation, random.fork("device"));
-    this.#caches = new KernelCachesModel(nowMs);
-    const parts = { fileSystem, device: this.#device, caches: this.#caches, locks: this.#locks };
+    this.#caches = new KernelCachesModel(() => clock.nowMs());
+    this.#handles = new KernelHandles(fileSystem);
+    const { handles, device, caches, locks } = {
+      handles: this.#handles,
+      device: this.#device,
+      caches: this.#caches,
+      locks: this.#locks,
+    };
+    const parts = { fileSystem, device, caches, locks, handles };
     this.#names = new KernelNames(parts);
     this.#extended = new KernelExtendedAttributes(parts);
-    this.#pages = new KernelPages({
-      readPage: (inode, page) => this.#readPage(inode, page),
-      writePage: (inode, page, bytes) => this.#writePage(inode, page, bytes),
-      sizeOf: (inode) => this.#caches.size(inode),
+    const attributes = (inode: number) => this.#attributes(inode);
+    this.#memory = new KernelMemory({ ...parts, incarnation, random, attributes });
+    this.#ranges = new KernelRanges(parts, this.#memory.pages);
+    this.#guard = new KernelGuard({
+      ...{ incarnation, clock, random: random.fork("guard") },
+      filesWithPages: () => this.#memory.given,
+      forgetNames: () => this.forgetNames(),
+      forget: (inode) => this.#memory.forget(inode),
+      drop: (inode) => this.#memory.pages.drop(inode),
+      cut: () => this.#cut(),
     });
-    this.#ranges = new KernelRanges(parts, this.#pages);
-    this.#mappings = new ServedPages(incarnation, (inode, page) => this.#pages.drop(inode, pageRange(page)));
     fileSystem.attach(this);
   }
 
   /** True if some answer has told of the inode: nobody can ask for another. */
   knows(inode: number): boolean {
     return inode === this.#fileSystem.root || this.#caches.type(inode) !== undefined;
+  }
+
+  /** The guard has cut it off. */
+  get isCut(): boolean {
+    return this.#device.isCut;
+  }
+
+  /** The process that serves it has found it cut: what was open is closed, and nothing is waited for any more. */
+  end(): void {
+    this.#handles.end();
+  }
+
+  standsUntil(untilMs: number): void {
+    this.#guard.standsUntil(untilMs);
   }
 
   forgetNames(): void {
@@ -106,22 +144,34 @@ export class SimulatedKernel implements KernelCaches {
   /** With the size of a file that is open: what is written back of its pages is whole, and cut by the file system (fuse/kernel-sizes.ts). */
   forgetAttributes(inode: number): void {
     this.#caches.forgetAttributes(inode);
-    if ((this.#mappedThrough.get(inode)?.size ?? 0) > 0) this.#caches.forgetSize(inode);
+    if (this.#memory.isMapped(inode)) this.#caches.forgetSize(inode);
   }
 
   forgetPages(inode: number): Promise<void> {
-    return this.#mappings.forget(inode);
+    return this.#memory.forget(inode);
   }
 
   mayHavePages(inode: number): boolean {
-    return this.#pages.has(inode);
+    return this.#memory.pages.has(inode);
   }
 
   /** One system call. `handle` is that of calls on open files, `source` that of a file to copy from. Errors: FileError. */
   async perform(operation: FileOperation, handle?: Handle, source?: Handle): Promise<SystemCallResult> {
+    if (this.isCut) throw notConnected();
     const { inode, kind } = operation as { inode?: number; kind: string };
-    if (inode === undefined || !changesOfInode.has(kind)) return this.#perform(operation, handle, source);
-    return this.#caches.changing({ inodes: [inode] }, () => this.#perform(operation, handle, source));
+    const perform = () => this.#perform(operation, handle, source);
+    const changes = inode !== undefined && changesOfInode.has(kind);
+    const result = await (changes ? this.#caches.changing({ inodes: [inode] }, perform) : perform());
+    // What it was done on is gone, and pages that it has changed with it.
+    if (this.isCut) throw notConnected();
+    return result;
+  }
+
+  #cut(): void {
+    this.#guard.end();
+    this.#memory.pages.cut();
+    this.#device.cut();
+    this.#onCut();
   }
 
   async #perform(operation: FileOperation, handle?: Handle, source?: Handle): Promise<SystemCallResult> {
@@ -168,7 +218,7 @@ export class SimulatedKernel implements KernelCaches {
 
   /** Opens the file for this call only. */
   async #onInode(operation: OpenFileOperation): Promise<SystemCallResult> {
-    const handle = await this.#ask("open", () => this.#fileSystem.open(operation.inode, {}));
+    const handle = await this.#ask("open", () => this.#openHandle(operation.inode, {}));
     try {
       return await this.#onHandle(operation, handle);
     } finally {
@@ -187,9 +237,9 @@ export class SimulatedKernel implements KernelCaches {
       case "copyRange":
         return this.#ranges.copy(operation, source!, handle);
       case "load":
-        return this.#load(operation, handle);
+        return this.#memory.load(operation, handle);
       case "store":
-        return this.#store(operation, handle);
+        return this.#memory.store(operation, handle);
       case "sync":
         await this.#sync(handle);
         return done;
@@ -223,7 +273,7 @@ export class SimulatedKernel implements KernelCaches {
   #setAttributes(inode: number, change: AttributeChange): Promise<Attributes> {
     return this.#locks.locked(inode, "exclusive", async () => {
       if (change.size !== undefined)
-        await this.#pages.drop(inode, {
+        await this.#memory.pages.drop(inode, {
           start: Math.floor(change.size / pageBytes) * pageBytes,
           end: Number.POSITIVE_INFINITY,
         });
@@ -236,34 +286,32 @@ export class SimulatedKernel implements KernelCaches {
   // --- open files ---
 
   async #open({ inode, truncate, append }: Operation<"open">): Promise<SystemCallResult> {
-    const open = () => this.#ask("open", () => this.#fileSystem.open(inode, { truncate, append }));
+    const open = () => this.#ask("open", () => this.#openHandle(inode, { truncate, append }));
     if (!truncate) return { ...done, handle: await open() };
     return this.#locks.locked(inode, "exclusive", async () => {
-      await this.#pages.drop(inode);
+      await this.#memory.pages.drop(inode);
       const handle = await open();
       this.#caches.forgetAttributes(inode);
       return { ...done, handle };
     });
   }
 
+  async #openHandle(inode: number, flags: OpenFlags): Promise<Handle> {
+    return this.#handles.opened(await this.#fileSystem.open(inode, flags));
+  }
+
   async #close(inode: number, handle: Handle): Promise<SystemCallResult> {
-    const mapping = this.#mappedThrough.get(inode);
-    if (mapping?.has(handle)) {
-      // A mapping goes when nobody is in it any more, and the file stays open until then.
-      await Promise.allSettled(this.#accesses.get(inode) ?? []);
-      if (mapping.size === 1) await this.#pages.drop(inode);
-      mapping.delete(handle);
-    }
+    await this.#memory.unmap(inode, handle);
     try {
       await this.#ask("flush", async () => this.#fileSystem.flush(handle));
     } finally {
-      this.#fileSystem.close(handle);
+      if (!this.isCut) this.#handles.close(handle);
     }
     return done;
   }
 
   async #read({ inode, offset, length }: Operation<"read">, handle: Handle): Promise<SystemCallResult> {
-    await this.#pages.writeBack(inode, offset, offset + length);
+    await this.#memory.pages.writeBack(inode, offset, offset + length);
     const loan = new Loan();
     try {
       const buffers = await this.#ask("read", () => this.#fileSystem.read(handle, offset, length, undefined, { loan }));
@@ -276,7 +324,7 @@ export class SimulatedKernel implements KernelCaches {
   #write({ inode, offset, length, tag, durableBy }: Operation<"write">, handle: Handle): Promise<SystemCallResult> {
     return this.#locks.locked(inode, "exclusive", async () => {
       const at = offset ?? this.#caches.size(inode);
-      await this.#pages.drop(inode, { start: at, end: at + length });
+      await this.#memory.pages.drop(inode, { start: at, end: at + length });
       const data = taggedBytes(tag, 0, length);
       const write = () => this.#fileSystem.write(handle, at, data, { killPrivileges: false });
       // With direct I/O the kernel leaves O_SYNC to the file system, in the same request (fuse/requests/data.ts).
@@ -293,7 +341,7 @@ export class SimulatedKernel implements KernelCaches {
         this.#caches.forgetAttributes(inode);
         this.#caches.written(inode, at + length);
         // Pages that came in meanwhile are older than the write.
-        await this.#pages.drop(inode, { start: at, end: at + length });
+        await this.#memory.pages.drop(inode, { start: at, end: at + length });
       }
     });
   }
@@ -301,7 +349,7 @@ export class SimulatedKernel implements KernelCaches {
   #sync(handle: Handle): Promise<void> {
     const { inode } = handle;
     return this.#locks.locked(inode, "exclusive", async () => {
-      await this.#pages.writeBack(inode);
+      await this.#memory.pages.writeBack(inode);
       await this.#ask("fsync", () => this.#fileSystem.sync(handle));
     });
   }
@@ -313,76 +361,11 @@ export class SimulatedKernel implements KernelCaches {
       await this.#ask("unlock", () => this.#fileSystem.unlock(handle, range));
     } else {
       const { mode, wait } = operation;
-      await this.#ask("lock", () => this.#fileSystem.setLock(handle, { ...range, mode, pid: owner }, wait));
+      await this.#ask("lock", () =>
+        this.#fileSystem.setLock(handle, { ...range, mode, pid: owner }, wait, this.#handles.signal),
+      );
     }
     return done;
-  }
-
-  // --- mapped files ---
-
-  async #load({ inode, offset, length }: Operation<"load">, handle: Handle): Promise<SystemCallResult> {
-    this.#maps(inode, handle);
-    const bytes = await this.#accessing(inode, this.#pages.load(inode, offset, length));
-    return { outcome: bytes && { kind: "data", bytes } };
-  }
-
-  /**
-   * Stores, and some time later msync(2): until that has returned, the bytes are on their way. Meanwhile nobody on this
-   * machine writes the file directly: the page would come back with what it had before, as on every file system.
-   */
-  #store(operation: Operation<"store">, handle: Handle): Promise<SystemCallResult> {
-    this.#maps(operation.inode, handle);
-    const stored = this.#locks.locked(operation.inode, "exclusive", () => this.#storeAlone(operation));
-    return this.#accessing(operation.inode, stored);
-  }
-
-  async #storeAlone({ inode, offset, length, tag }: Operation<"store">): Promise<SystemCallResult> {
-    const bytes = taggedBytes(tag, 0, length);
-    // Who stores has looked at the size before: what lies behind the end that the kernel knows never reaches the file.
-    const mayStore = () => this.#caches.attributes(inode) !== undefined;
-    for (let attempt = 0; ; attempt++) {
-      if (attempt === storeAttemptsMax) return { outcome: undefined };
-      await this.#attributes(inode);
-      if (await this.#pages.store(inode, offset, bytes, mayStore)) break;
-    }
-    if (this.#random.chance(0.5)) await this.#device.idle(this.#random.below(dirtyUsMax));
-    await this.#pages.writeBack(inode, offset, offset + length);
-    return done;
-  }
-
-  async #readPage(inode: number, page: number): Promise<Uint8Array> {
-    const handle = this.#mapping(inode);
-    const read = async () => this.#fileSystem.read(handle, page * pageBytes, pageBytes, undefined, { pages: "change" });
-    return Buffer.concat(await this.#ask("read page", () => this.#mappings.read(inode, page, read)));
-  }
-
-  async #writePage(inode: number, page: number, bytes: Uint8Array): Promise<void> {
-    const handle = this.#mapping(inode);
-    const serve = () =>
-      this.#fileSystem.write(handle, page * pageBytes, bytes, { killPrivileges: false, withinSize: true });
-    await this.#ask("write page", serve);
-    this.#caches.forgetAttributes(inode);
-  }
-
-  #maps(inode: number, handle: Handle): void {
-    const handles = this.#mappedThrough.get(inode) ?? new Set();
-    this.#mappedThrough.set(inode, handles.add(handle));
-  }
-
-  async #accessing<T>(inode: number, access: Promise<T>): Promise<T> {
-    const accesses = this.#accesses.get(inode) ?? new Set();
-    this.#accesses.set(inode, accesses.add(access));
-    try {
-      return await access;
-    } finally {
-      accesses.delete(access);
-    }
-  }
-
-  #mapping(inode: number): Handle {
-    const [handle] = this.#mappedThrough.get(inode) ?? [];
-    if (handle === undefined) throw new FileError("EBADF", "nothing is mapped");
-    return handle;
   }
 }
 

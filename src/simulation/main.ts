@@ -129,6 +129,7 @@ async function main(): Promise<void> {
   const faultsInAll = new Map<FaultKind, number>();
   const ledgerChanges = new Map<string, number>();
   const without = { some: 0, all: 0 };
+  let cutByGuard = 0;
   const leasesKeptMost = { client: 0, leader: 0 };
   const failed: number[] = [];
   for (current = first; current <= last; current++) {
@@ -151,6 +152,7 @@ async function main(): Promise<void> {
     console.log(`${verdict.padEnd(6)} ${describe(result)}`);
     if (options.verbose) console.log(`faults: ${kindsOf(result.faults) || "none"}`);
     if (result.withoutSpace.size > 0) without[result.withoutSpace.size === 1 ? "some" : "all"] += 1;
+    cutByGuard += result.cutByGuard;
     for (const side of ["client", "leader"] as const) {
       leasesKeptMost[side] = Math.max(leasesKeptMost[side], result.leasesKeptMost[side]);
     }
@@ -166,6 +168,7 @@ async function main(): Promise<void> {
   console.log(
     `leases at most: ${leasesKeptMost.client} kept by a client, ${leasesKeptMost.leader} not recalled from one`,
   );
+  if (cutByGuard > 0) console.log(`cut off by their guards: ${cutByGuard} mounts`);
   if (ledgerChanges.size > 0) console.log(`ledger: ${kindsOf(ledgerChanges)}`);
   if (failed.length > 0) console.log(`${failed.length} failed: ${failed.join(" ")}`);
   console.log(`digest ${digests.digest("hex").slice(0, 16)}`);

@@ -42,6 +42,11 @@ export class ServedPages {
     }
   }
 
+  /** Files of which pages were given and not taken back. */
+  get given(): number[] {
+    return [...new Set([...this.#given.keys(), ...this.#forgetting.keys()])];
+  }
+
   forget(inode: number): Promise<void> {
     const underWay = this.#forgetting.get(inode);
     if (underWay !== undefined) return underWay.done;

@@ -1,9 +1,11 @@
 /** A mount on a simulated client host: the client of one incarnation, and the end of that incarnation. */
 import { Client } from "../client/client.ts";
 import type { FileSystem } from "../client/file-system.ts";
+import type { Clock } from "../platform/clock.ts";
 import type { Address } from "../platform/network.ts";
 import { usualLeaseLimits } from "./checkers/lease-bounds.ts";
 import type { Hooks } from "./hooks.ts";
+import type { Incarnation } from "./incarnation.ts";
 import { SimulatedKernel } from "./kernel.ts";
 import { type Mount, MountDied, type MountPoint } from "./mount.ts";
 import type { SimulatedHost, World } from "./simulated-platform.ts";
@@ -26,6 +28,15 @@ export interface ClientMount extends Mount {
   readonly client: Client;
 }
 
+interface MountingProcess {
+  readonly client: Client;
+  readonly incarnation: Incarnation;
+  readonly clock: Clock;
+  readonly death: Promise<never>;
+  /** Of the kernel's mounts that it serves, one after the other. */
+  readonly number: number;
+}
+
 export class SimulatedClient implements MountPoint {
   readonly name: string;
   readonly host: SimulatedHost;
@@ -40,6 +51,7 @@ export class SimulatedClient implements MountPoint {
   #mounted = Promise.withResolvers<ClientMount>();
   #die: (() => void) | undefined;
   #sessionAtRisk = false;
+  #cutCount = 0;
 
   constructor(world: World, name: string, leaders: () => readonly Address[], hooks: Hooks, events: ClientEvents) {
     this.#world = world;
@@ -56,7 +68,11 @@ export class SimulatedClient implements MountPoint {
     this.#silences = this.#silences.filter(({ fromUs }) => fromUs > nowUs - 1_000 * silenceWindowMs);
     this.#silences.push({ fromUs: nowUs, forMs });
     const silentMs = this.#silences.reduce((sum, silence) => sum + silence.forMs, 0);
-    if (silentMs <= sessionRiskMs || this.#sessionAtRisk) return;
+    if (silentMs > sessionRiskMs) this.#isAtRisk();
+  }
+
+  #isAtRisk(): void {
+    if (this.#sessionAtRisk) return;
     this.#sessionAtRisk = true;
     if (this.#mount !== undefined) this.#events.onSessionAtRisk(this.#mount.name, this.#mount.client.sessionId);
   }
@@ -85,6 +101,11 @@ export class SimulatedClient implements MountPoint {
     return this.#mount;
   }
 
+  /** How often its guard has cut the mount off. */
+  get cutCount(): number {
+    return this.#cutCount;
+  }
+
   get mounted(): boolean {
     return this.#mount !== undefined;
   }
@@ -111,13 +132,8 @@ export class SimulatedClient implements MountPoint {
         leaseLimits: this.#hooks.leaseLimits?.(usualLeaseLimits).client,
       }).then(
         (client) => {
-          const fileSystem: FileSystem = this.#hooks.fileSystem?.(this.name, client) ?? client;
-          const random = this.#world.scheduler.random.fork(`kernel ${incarnation.name}`);
-          const kernel = new SimulatedKernel(fileSystem, incarnation, () => platform.clock.nowMs(), random);
-          const positions = () => client.journalPositions;
-          this.#mount = { name: incarnation.name, kernel, client, root: client.root, positions, death: death.promise };
+          this.#attach({ client, incarnation, clock: platform.clock, death: death.promise, number: 1 });
           if (this.#sessionAtRisk) this.#events.onSessionAtRisk(incarnation.name, client.sessionId);
-          this.#mounted.resolve(this.#mount);
         },
         (error: Error) => {
           this.#world.log.add("info", `${incarnation.name} did not mount`, { error: error.message });
@@ -126,6 +142,27 @@ export class SimulatedClient implements MountPoint {
       );
     };
     attempt();
+  }
+
+  /** The kernel's side of the mount; another one when the guard has cut it off, as soon as the process finds that. */
+  #attach(process: MountingProcess): void {
+    const { client, incarnation, clock, death, number } = process;
+    const fileSystem: FileSystem = this.#hooks.fileSystem?.(this.name, client) ?? client;
+    const random = this.#world.scheduler.random.fork(`kernel ${incarnation.name}${number === 1 ? "" : ` ${number}`}`);
+    const kernel: SimulatedKernel = new SimulatedKernel(fileSystem, incarnation, clock, random, () => {
+      this.#world.log.add("info", `${incarnation.name} is cut off by its guard`);
+      this.#cutCount += 1;
+      this.#mounted = Promise.withResolvers();
+      // What it has is not its own any more, whatever its session becomes.
+      this.#isAtRisk();
+      incarnation.after(0, "finds the mount cut", () => {
+        kernel.end();
+        this.#attach({ ...process, number: number + 1 });
+      });
+    });
+    const positions = () => client.journalPositions;
+    this.#mount = { name: incarnation.name, kernel, client, root: client.root, positions, death };
+    this.#mounted.resolve(this.#mount);
   }
 
   kill(options: { power: boolean }): void {
@@ -141,6 +178,7 @@ export class SimulatedClient implements MountPoint {
   }
 
   replace(mount: Mount): void {
+    if (mount.kernel.isCut) return; // it makes itself anew
     if (this.host.incarnation?.name !== mount.name) return;
     this.kill({ power: false });
     this.start();

@@ -157,6 +157,7 @@ class Simulation {
       leftBehind: this.#leftBehind,
       withoutSpace: this.#withoutSpace,
       stalledDisksSeen: this.#stalledDisks.seen,
+      cutByGuard: this.#cluster.clients.reduce((sum, { cutCount }) => sum + cutCount, 0),
       leasesKeptMost: this.#leaseBounds.keptMost,
       undecided: this.#failure instanceof Undecided,
       failure: this.#failure === undefined || this.#failure instanceof Undecided ? undefined : { error: this.#failure },
@@ -239,6 +240,7 @@ class Simulation {
   }
 
   #tolerance(mount: Mount, errno: string, calledUs: number, operation: FileOperation): Tolerance {
+    if (errno === "ENOTCONN" && mount.kernel.isCut) return "mayHaveHappened";
     // What fails because a session ended is not part of the file system's answers; the mount goes on with the next one.
     if (this.#hadRisk(mount) && ["EIO", "ESTALE"].includes(errno)) return "mayHaveHappened";
     if (this.#operator?.refuses(errno) === true) return "refused";

@@ -1,4 +1,6 @@
 /** Applications on mounts of the twin, some of which die; everything is checked as in a simulation of the real thing. */
+
+import type { Clock } from "../../platform/clock.ts";
 import { Application } from "../application.ts";
 import { audit } from "../audit.ts";
 import { LinearizabilityChecker } from "../checkers/linearizability.ts";
@@ -60,8 +62,12 @@ class TwinMountPoint implements MountPoint {
     death.promise.catch(() => {});
     this.#die = () => death.reject(new MountDied(incarnation.name));
     const fileSystem = this.#server.mount(incarnation.name);
-    const nowMs = () => scheduler.nowUs / 1_000;
-    const kernel = new SimulatedKernel(fileSystem, incarnation, nowMs, random.fork(`kernel ${incarnation.name}`));
+    const clock: Clock = {
+      nowMs: () => scheduler.nowUs / 1_000,
+      wallNs: () => BigInt(scheduler.nowUs) * 1_000n,
+      startTimer: (delayMs, callback) => incarnation.after(delayMs * 1_000, "timer", callback),
+    };
+    const kernel = new SimulatedKernel(fileSystem, incarnation, clock, random.fork(`kernel ${incarnation.name}`));
     return { name: incarnation.name, kernel, root: fileSystem.root, death: death.promise };
   }
 }
