@@ -8,6 +8,7 @@ export const faultKinds = [
   "slowLink",
   "cutLink",
   "resetConnections",
+  "lateBytes",
   "storeCrash",
   "leaderCrash",
   "serversCrash",
@@ -33,11 +34,21 @@ export type FaultWeights = Readonly<Partial<Record<FaultKind, number>>>;
 /** Of each level: how often which fault. `some` is what a well-kept cluster meets: networks and single crashes. */
 export const weightsOf: Readonly<Record<FaultLevel, FaultWeights>> = {
   none: {},
-  some: { slowLink: 3, resetConnections: 3, cutLink: 2, storeCrash: 2, leaderCrash: 2, clientPause: 1, diskStall: 1 },
+  some: {
+    slowLink: 3,
+    resetConnections: 3,
+    lateBytes: 1,
+    cutLink: 2,
+    storeCrash: 2,
+    leaderCrash: 2,
+    clientPause: 1,
+    diskStall: 1,
+  },
   all: {
     slowLink: 3,
     cutLink: 3,
     resetConnections: 3,
+    lateBytes: 2,
     storeCrash: 3,
     leaderCrash: 3,
     serversCrash: 1,

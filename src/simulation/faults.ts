@@ -21,6 +21,10 @@ const calmMs = [5_000, 20_000] as const;
 const longPauseMs = [9_000, 16_000] as const;
 /** A store gives a disk up that has not answered for 2 s. */
 const longStallMs = [3_000, 12_000] as const;
+/** So long requests of an old connection gather on their way, before the sender gives it up. */
+const gatherMs = [5, 600] as const;
+/** They arrive so long after that: behind what was sent again, or after the session of a client that has died. */
+const lateMs = [50, 4_000] as const;
 const slowDiskMs = [1_000, 10_000] as const;
 const usPerMs = 1_000;
 /** Servers look at their free space every second, and tell others with the next heartbeat. */
@@ -163,6 +167,7 @@ export class Faults {
       slowLink: () => this.#disturbNetwork("slowLink"),
       cutLink: () => this.#disturbNetwork("cutLink"),
       resetConnections: () => this.#disturbNetwork("resetConnections"),
+      lateBytes: () => this.#holdUp(pick(clients), pick(servers)),
       diskStall: () => this.#disturbDisk("diskStall"),
       longDiskStall: () => this.#stallForLong(pick(stores)),
       slowDisk: () => this.#slowDown(pick(servers)),
@@ -259,6 +264,22 @@ export class Faults {
     this.#lasts(forMs, () => {
       for (const link of links) link.setCut(false);
     });
+  }
+
+  /** Of a client that then reconnects; or that dies, and has a session no more when its last requests arrive. */
+  #holdUp(client: SimulatedClient, server: SimulatedServer): void {
+    const { fabric, scheduler } = this.#cluster.world;
+    const dies = this.#openCount() === 0 && this.#random.chance(0.3);
+    const gathering = this.#random.between(...gatherMs);
+    const forMs =
+      gathering + (this.#random.chance(0.2) ? this.#random.between(...longPauseMs) : this.#random.between(...lateMs));
+    this.#log("lateBytes", { from: client.name, to: server.host.name, forMs, dies });
+    const giveUp = fabric.holdUp(client.name, server.host.name, scheduler.nowUs + forMs * usPerMs);
+    this.#lasts(gathering, () => {
+      if (dies) this.#crash([], [client]);
+      else giveUp();
+    });
+    this.#lasts(forMs, () => {});
   }
 
   /** Beyond the time after which a store gives its disk up. */

@@ -98,6 +98,20 @@ export class NetworkFabric {
     }
   }
 
+  /**
+   * What the one host sends to the other on the connections that it has now is held up until `untilUs`. Returns what makes it
+   * give these connections up meanwhile: then it has reconnected, and sent all again, long before these bytes arrive.
+   */
+  holdUp(from: string, to: string, untilUs: number): () => void {
+    const ends = this.#connections
+      .flatMap(({ client, server }) => [client, server])
+      .filter((end) => end.incarnation.host === from && end.otherEnd.incarnation.host === to);
+    for (const end of ends) end.holdUntil(untilUs);
+    return () => {
+      for (const end of ends) end.giveUp();
+    };
+  }
+
   /** Frees what the incarnation had. `silent`: its machine is without power and tells nobody. */
   died(incarnation: Incarnation, silent: boolean): void {
     for (const [address, listening] of [...this.listeners]) {

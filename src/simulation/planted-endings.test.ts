@@ -6,10 +6,15 @@ import { mustBeFound, withClocks, withService } from "./testing/planting.ts";
 
 const found = /in-sync members are equal|not linearizable|a mapped chunk/;
 
+const withoutFences = () => withService((service) => service.plant(fenceSession, () => async () => ({})));
+const overwrites = { overwrite: 10, read: 10, open: 3, createFile: 2, close: 1 };
+
 test("a write after fencing: what a client sent before it was cut off still gets in", () => {
-  const hooks = () => withService((service) => service.plant(fenceSession, () => async () => ({})));
-  const only = { overwrite: 10, read: 10, open: 3, createFile: 2, close: 1 };
-  return mustBeFound(hooks, found, { faults: { longClientIsolation: 1 }, only, firstSeed: 2 });
+  return mustBeFound(withoutFences, found, { faults: { longClientIsolation: 1 }, only: overwrites, firstSeed: 2 });
+});
+
+test("a write after fencing: the last bytes of a client that has died arrive when others have its leases", () => {
+  return mustBeFound(withoutFences, found, { faults: { lateBytes: 1 }, only: overwrites });
 });
 
 test("a client that is killed between its two member writes leaves different copies", () => {

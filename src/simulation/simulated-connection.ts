@@ -71,6 +71,18 @@ export class SimulatedConnection implements Connection {
     this.#close("ECONNRESET");
   }
 
+  /** What this end sends reaches the other after this time only. */
+  holdUntil(timeUs: number): void {
+    this.#outgoing!.holdUntil(timeUs);
+  }
+
+  /** This end takes the connection for lost, and goes on with another. The other end gets all that is in flight before it learns. */
+  giveUp(): void {
+    if (this.#ended) return;
+    this.#outgoing!.end("ECONNRESET", false);
+    this.#close("ECONNRESET");
+  }
+
   ownerDied(silent: boolean): void {
     if (silent) {
       this.#halfOpen = true;

@@ -47,6 +47,8 @@ export class SimulatedStream {
   readonly #inFlight: Piece[] = [];
   #inFlightBytes = 0;
   #lastArrivalUs: number;
+  /** Nothing arrives before. */
+  #heldUntilUs = 0;
   #ended = false;
 
   /** `notBeforeUs`: when the other end can have been given to its owner. */
@@ -88,6 +90,11 @@ export class SimulatedStream {
     this.#outgoingBytes = 0;
     if (lost) this.#inFlight.length = 0;
     this.#launch({ bytes: undefined, reason });
+  }
+
+  /** What is in flight, and what sets out until then, arrives after this time only. */
+  holdUntil(timeUs: number): void {
+    this.#heldUntilUs = timeUs;
   }
 
   /** The sender's machine is dark: what its kernel had not brought onto the wire will never come, nor will an end. */
@@ -145,6 +152,11 @@ export class SimulatedStream {
       this.#link.whenHealed(() => {
         this.#to.incarnation.after(this.#link.retransmitUs(), "late arrival", () => this.#arrive());
       });
+      return;
+    }
+    const heldForUs = this.#heldUntilUs - this.#to.incarnation.scheduler.nowUs;
+    if (heldForUs > 0) {
+      this.#to.incarnation.after(heldForUs, "late arrival", () => this.#arrive());
       return;
     }
     const piece = this.#inFlight.shift();
