@@ -41,6 +41,7 @@ function access(name: string, what: string, target: number, options: Access): Fi
 const read = { kind: "randread", direct: true, extra: "" } as const;
 const write = { kind: "randwrite", direct: true, extra: "--end_fsync=1" } as const;
 const synced = { kind: "randwrite", direct: false, extra: "--fsync=1" } as const;
+const dataSynced = { kind: "randwrite", direct: false, extra: "--fdatasync=1" } as const;
 
 export const randomAccess: readonly Figure[] = [
   access("random-read-1", "random read 4 KiB direct, 1 at once", 20_000, { ...read, jobs: 1, operations: 40_000 }),
@@ -56,5 +57,10 @@ export const randomAccess: readonly Figure[] = [
     operations: 60_000,
   }),
   access("write-fsync-1", "write 4 KiB + fsync each, 1 at once", 4_000, { ...synced, jobs: 1, operations: 8_000 }),
+  access("write-fdatasync-1", "write 4 KiB + fdatasync each, 1 at once", 4_000, {
+    ...dataSynced,
+    jobs: 1,
+    operations: 8_000,
+  }),
   access("write-fsync-16", "write 4 KiB + fsync each, 16 at once", 12_000, { ...synced, jobs: 16, operations: 24_000 }),
 ];

@@ -3,6 +3,7 @@ import { strict as assert } from "node:assert";
 import { test } from "node:test";
 import { FileError } from "../errors/file-error.ts";
 import { directory, file, keepPrivileges, makeFile, pattern, readAll, TestCluster } from "./testing/test-cluster.ts";
+import { writeBackLimits } from "./write-back-limits.ts";
 
 function fails(code: string) {
   return (error: unknown) => error instanceof FileError && error.code === code;
@@ -140,6 +141,33 @@ test("what was synced is committed, what was not is soon", async (context) => {
   client.flush(all);
   const committed = new Set(client.cachedRecords().map(({ attributes }) => attributes.inode));
   for (const { inode } of client.leasesHeld()) assert.ok(committed.has(inode));
+});
+
+test("fdatasync waits for data and what is needed to find it, not for the times of overwrites", async (context) => {
+  const cluster = await TestCluster.start(context);
+  const client = await cluster.mount({ limits: { ...writeBackLimits, dirtyAgeMs: 60_000 } });
+  const handle = await makeFile(client, "f");
+  await client.write(handle, 0, pattern(20_000, 1), keepPrivileges);
+  await client.syncData(handle);
+  const { answered } = client.journalPositions;
+  assert.equal(client.journalPositions.durable, answered);
+  for (const seed of [2, 3]) {
+    await client.write(handle, 4_096 * seed, pattern(4_096, seed), keepPrivileges);
+    await client.syncData(handle);
+    const { answered: now, durable } = client.journalPositions;
+    assert.deepEqual([now, durable], [answered + 1, answered]);
+  }
+  const changes = [
+    () => client.write(handle, 0, pattern(10, 4), { killPrivileges: true }),
+    () => client.write(handle, 30_000, pattern(10, 5), keepPrivileges),
+    () => client.setAttributes(handle.inode, { mode: 0o600, killPrivileges: false }),
+    () => client.setAttributes(handle.inode, { size: 25_000, killPrivileges: false }),
+  ];
+  for (const change of changes) {
+    await change();
+    await client.syncData(handle);
+    assert.equal(client.journalPositions.durable, client.journalPositions.answered, String(change));
+  }
 });
 
 test("a large directory is listed whole, also by a client that changes it meanwhile", async (context) => {

@@ -272,6 +272,12 @@ export class Client implements FileSystem {
     );
   }
 
+  syncData(handle: Handle, signal?: StopSignal): Promise<void> {
+    return this.#waits.run("sync", handle.inode, signal, async (operation) =>
+      files.syncData(this.#open(handle), operation),
+    );
+  }
+
   readDirectory(
     handle: Handle,
     after: number,

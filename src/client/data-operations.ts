@@ -201,3 +201,15 @@ export async function sync(handle: OpenHandle, operation: Operation): Promise<vo
   await journal.committed(isRoot ? journal.position : handle.node.lastPosition, operation);
   handle.checkErrors();
 }
+
+/**
+ * fdatasync(2): resolves when the inode's data, and what is needed to find it, is on all members' disks. Times that overwrites
+ * have set are not waited for. Under a split lease, and for what has no data, it is `sync`.
+ */
+export async function syncData(handle: OpenHandle, operation: Operation): Promise<void> {
+  const { content, mode, dataSyncPosition } = handle.node;
+  if (content === undefined || mode === "split") return sync(handle, operation);
+  await handle.mount.journal.committed(dataSyncPosition, operation);
+  await content.durable(operation);
+  handle.checkErrors();
+}

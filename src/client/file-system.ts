@@ -220,6 +220,8 @@ export interface FileSystem {
    * the root everything that was done in the mount. Rejects with an error of write-back that the handle has not been told of.
    */
   sync(handle: Handle, signal?: StopSignal): Promise<void>;
+  /** fdatasync(2): the same of the inode's data and what is needed to find it, which the times are not. */
+  syncData(handle: Handle, signal?: StopSignal): Promise<void>;
   /** Entries behind `after` (0: from the start) in cookie order, without `.` and `..`; an empty list is the end. */
   readDirectory(
     handle: Handle,

@@ -142,9 +142,11 @@ export class Journal implements OutgoingSource {
    * @param nodes changed by it; first the one that it is about
    */
   append(operation: NamespaceOperation, timeNs: bigint, nodes: readonly Node[], data?: EntryData): number {
-    if (this.#join(operation, nodes, data)) return this.#position;
-    const entry = this.#add({ operation, timeNs, nodes, data, answered: (result) => this.#committed(entry, result) });
-    return entry.position;
+    if (!this.#join(operation, nodes, data)) {
+      const entry = this.#add({ operation, timeNs, nodes, data, answered: (result) => this.#committed(entry, result) });
+    }
+    if (!onlyOverwrites(operation, data)) for (const node of nodes) node.dataSyncPosition = this.#position;
+    return this.#position;
   }
 
   /** Takes an operation that the leader has to decide; resolves with its result. */
@@ -156,6 +158,7 @@ export class Journal implements OutgoingSource {
         resolve(result);
       };
       const entry = this.#add({ operation, timeNs: undefined, nodes, data: undefined, answered });
+      for (const node of nodes) node.dataSyncPosition = entry.position;
       this.#addWaiter({ position: entry.position, resolve: () => {}, reject });
       this.#release(entry.position);
     });
@@ -344,6 +347,11 @@ export class Journal implements OutgoingSource {
       data?.content.flush(data.mark);
     }
   }
+}
+
+/** Without it the bytes are found all the same, in a file of the same size and mode. */
+function onlyOverwrites(operation: NamespaceOperation, data: EntryData | undefined): boolean {
+  return data?.effect === "overwrites" && !(operation.kind === "write" && operation.killPrivileges);
 }
 
 function mayJoin(first: EntryData, second: EntryData): boolean {

@@ -44,6 +44,8 @@ export class Node {
   isHeldAtLeader = false;
   /** The last journal entry that changes it; 0: none. */
   lastPosition = 0;
+  /** The last one that changes more than bytes which were there, and times: fdatasync(2) waits for it. */
+  dataSyncPosition = 0;
   /** Operations that rely on the lease right now. */
   uses = 0;
   /** The lease is going, or going down to shared: nobody new relies on it. */

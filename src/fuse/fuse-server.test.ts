@@ -49,7 +49,7 @@ const readBody = (handle: number, offset: number | bigint, size: number) =>
   join(u64(handle), u64(offset), u32(size), u32(0), u64(0), u32(0), u32(0));
 const writeBody = (handle: number, offset: number | bigint, data: Uint8Array, flags = 0, writeFlags = 0) =>
   join(u64(handle), u64(offset), u32(data.byteLength), u32(writeFlags), u64(0), u32(flags), u32(0), data);
-const fsyncBody = (handle: number) => join(u64(handle), Buffer.alloc(8));
+const fsyncBody = (handle: number, flags = 0) => join(u64(handle), u32(flags), u32(0));
 const initBody = (minor: number, features: bigint) =>
   join(
     u32(7),
@@ -184,7 +184,7 @@ test("appending is decided by the write's flags; mapped pages go where they belo
   assert.equal(files.openCount, 0);
 });
 
-test("a write with O_DSYNC is synced before it is answered, another is not", async () => {
+test("a write with O_SYNC or O_DSYNC is synced before it is answered, another is not; fdatasync is for data", async () => {
   const calls: string[] = [];
   const { kernel } = setup(() => ({
     write: async (_handle, _offset, data) => {
@@ -192,6 +192,7 @@ test("a write with O_DSYNC is synced before it is answered, another is not", asy
       return data.byteLength;
     },
     sync: async () => void calls.push("sync"),
+    syncData: async () => void calls.push("syncData"),
   }));
   const { handle, node } = await createFile(kernel, "f");
   for (const flags of [0, 0o10000, 0o4010000, 0o4000]) {
@@ -199,8 +200,11 @@ test("a write with O_DSYNC is synced before it is answered, another is not", asy
     assert.equal(body.readUInt32LE(0), 3);
     calls.push("answer");
   }
-  const synced = ["write", "sync", "answer"];
-  assert.deepEqual(calls, ["write", "answer", ...synced, ...synced, "write", "answer"]);
+  const dataSynced = ["write", "syncData", "answer"];
+  assert.deepEqual(calls, ["write", "answer", ...dataSynced, "write", "sync", "answer", "write", "answer"]);
+  calls.length = 0;
+  for (const flags of [0, 1]) await kernel.ask("FSYNC", { node, body: fsyncBody(handle, flags) });
+  assert.deepEqual(calls, ["sync", "syncData"]);
 });
 
 test("an OPEN that nobody waits for any more is closed again", async () => {

@@ -122,6 +122,7 @@ export const openFlag = {
   APPEND: 0o2000,
   /** O_SYNC has this bit, too. */
   DSYNC: 0o10000,
+  SYNC: 0o4010000,
   NOATIME: 0o1000000,
 } as const;
 /** statx(2): basic attributes and birth time. */
@@ -260,7 +261,9 @@ export const openOut = { handle: 0, openFlags: 8, bytes: 16 } as const;
 export const releaseIn = { handle: 0, bytes: 24 } as const;
 export const flushIn = { handle: 0, lockOwner: 16, bytes: 24 } as const;
 /** FSYNC and FSYNCDIR. */
-export const fsyncIn = { handle: 0, bytes: 16 } as const;
+export const fsyncIn = { handle: 0, flags: 8, bytes: 16 } as const;
+/** FUSE_FSYNC_FDATASYNC. */
+export const fsyncDataOnly = 1;
 /** READ and READDIR. */
 export const readIn = { handle: 0, offset: 8, size: 16, readFlags: 20, bytes: 40 } as const;
 export const writeIn = { handle: 0, offset: 8, size: 16, writeFlags: 20, flags: 32, bytes: 40 } as const;

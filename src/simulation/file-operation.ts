@@ -81,8 +81,8 @@ export type FileOperation =
       /** What the checker holds to have been read, at its place in the target. */
       readonly copied?: readonly Piece[];
     }
-  /** Of the root: of everything. `handle`: the operation that opened it. */
-  | { readonly kind: "sync"; readonly inode: number; readonly handle: number }
+  /** fsync(2), or fdatasync(2): what is told of an inode here but its times. Of the root: of everything. `handle`: the operation that opened it. */
+  | { readonly kind: "sync"; readonly inode: number; readonly handle: number; readonly dataOnly?: boolean }
   | { readonly kind: "readDirectory"; readonly inode: number }
   /** Bytes of mapped memory, in one page; they reach the file until the operation returns, which is when msync does. */
   | {

@@ -241,7 +241,7 @@ export class SimulatedKernel implements KernelCaches {
       case "store":
         return this.#memory.store(operation, handle);
       case "sync":
-        await this.#sync(handle);
+        await this.#sync(handle, operation.dataOnly === true);
         return done;
       case "close":
         return this.#close(operation.inode, handle);
@@ -346,11 +346,11 @@ export class SimulatedKernel implements KernelCaches {
     });
   }
 
-  #sync(handle: Handle): Promise<void> {
+  #sync(handle: Handle, dataOnly: boolean): Promise<void> {
     const { inode } = handle;
     return this.#locks.locked(inode, "exclusive", async () => {
       await this.#memory.pages.writeBack(inode);
-      await this.#ask("fsync", () => this.#fileSystem.sync(handle));
+      await this.#ask("fsync", () => (dataOnly ? this.#fileSystem.syncData(handle) : this.#fileSystem.sync(handle)));
     });
   }
 

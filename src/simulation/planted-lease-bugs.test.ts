@@ -144,6 +144,12 @@ test("an fsync that is answered early", () => {
   return mustBeFound(hooks, lost, search);
 });
 
+test("an fdatasync that is answered early", () => {
+  const hooks = () => withFileSystem(() => ({ syncData: async () => {} }));
+  const search = { faults: { clientCrash: 1 }, more: ["sync", "overwrite", "write", "createFile"] } as const;
+  return mustBeFound(hooks, lost, search);
+});
+
 test("metadata sent before its data", () => {
   const hooks = (): Hooks => {
     const { hooks: clocks, clockOf } = withClocks();

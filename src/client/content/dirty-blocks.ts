@@ -57,6 +57,11 @@ export class DirtyBlocks {
     return this.#waiting.freeBytes(this.#contents.journal.committedPosition);
   }
 
+  /** The last journal entry that something waits for before it may go out; 0: nothing does. */
+  get heldBy(): number {
+    return this.#waiting.heldBy(this.#contents.journal.committedPosition);
+  }
+
   /** A write begins to put its blocks in, in this very turn: until `placed` its mark is not durable. */
   place(): number {
     this.#mark += 1;

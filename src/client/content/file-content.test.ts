@@ -117,6 +117,51 @@ test("visible bytes are overwritten only when everything before is committed", a
   await harness.stop();
 });
 
+test("fdatasync of an overwrite: everything before is committed, the bytes are on all stores, its entry waits on", async () => {
+  const harness = await ContentHarness.start();
+  const [content, other] = [harness.file(), harness.file()];
+  await harness.write(content, 0, pattern(8_000, 1));
+  await harness.until(harness.journal.committed(1));
+  await harness.write(other, 0, pattern(100, 9));
+  const gate = Promise.withResolvers<void>();
+  const expected = pattern(8_000, 1);
+  pattern(50, 2).copy(expected, 100);
+  await harness.write(content, 100, pattern(50, 2));
+  harness.stores[1]!.before = () => gate.promise;
+  let isDone = false;
+  const syncing = content.durable(harness.operation("sync")).then(() => {
+    isDone = true;
+  });
+  await harness.settle();
+  assert.ok(!isDone);
+  gate.resolve();
+  await harness.until(syncing);
+  assert.equal(harness.journal.committedPosition, 2);
+  assert.equal(harness.journal.position, 3);
+  for (const store of harness.stores) assert.ok(harness.stored(store, content.inode).equals(expected));
+  await harness.stop();
+});
+
+test("fdatasync waits again for what a later write has joined, which has to wait for the journal once more", async () => {
+  const harness = await ContentHarness.start();
+  const [content, other] = [harness.file(), harness.file()];
+  harness.journal.joins = true;
+  await harness.write(content, 0, pattern(8_000, 1));
+  await harness.until(harness.journal.committed(1));
+  await harness.write(content, 0, pattern(4_096, 2));
+  const syncing = content.durable(harness.operation("sync"));
+  // Queued, but not on its way yet.
+  await harness.write(other, 0, pattern(100, 9));
+  await harness.write(content, 0, pattern(4_096, 3));
+  await harness.until(syncing);
+  for (const store of harness.stores) {
+    const { committedPosition } = harness.journal;
+    const seed = committedPosition < 3 ? 2 : 3;
+    assert.ok(harness.stored(store, content.inode).subarray(0, 4_096).equals(pattern(4_096, seed)));
+  }
+  await harness.stop();
+});
+
 test("bytes of an earlier entry go out as they were, though they were written again since", async () => {
   const harness = await ContentHarness.start();
   const content = harness.file();
@@ -286,13 +331,15 @@ test("the end of the session: what is dirty is lost, and who waits for room gets
   harness.stores[0]!.before = () => new Promise(() => {});
   await harness.write(content, 0, pattern(900_000, 1));
   const waiting = harness.write(content, 1 << 20, pattern(900_000, 2));
-  waiting.catch(() => {});
+  const syncing = content.durable(harness.operation("sync"));
+  for (const one of [waiting, syncing]) one.catch(() => {});
   await harness.settle();
+  harness.session.ended = true;
   assert.ok(content.lose());
   assert.ok(!clean.lose());
-  harness.session.ended = true;
   harness.contents.close();
   await assert.rejects(harness.until(waiting), { code: "EIO" });
+  await assert.rejects(harness.until(syncing), { code: "EIO" });
   await harness.stop();
 });
 

@@ -143,6 +143,21 @@ export class FileContent {
     this.#dirty?.flush(mark);
   }
 
+  /** Resolves when everything written so far is on the disks of all members that count. Errors: EIO (the session has ended). */
+  async durable(operation: Operation): Promise<void> {
+    const { journal, session, writeBack } = this.#contents;
+    const { mark } = this;
+    while (!this.isDurable(mark)) {
+      await journal.committed(this.dirty.heldBy, operation);
+      this.flush(mark);
+      // What a later write has joined may have to wait once more.
+      if (this.isDurable(mark) || this.dirty.heldBy > 0) continue;
+      operation.waitsFor = "the stores, to write data";
+      await writeBack.progress();
+    }
+    if (session.ended) throw new FileError("EIO", "the session has ended");
+  }
+
   /** The lease goes back entirely; everything is clean. */
   drop(): void {
     if (!this.isClean) throw new Error(`inode ${this.inode}: a lease goes back before the data is on the stores`);

@@ -15,6 +15,12 @@ export class WaitingDirts {
     return this.#free.size === 0 && this.#held.size === 0;
   }
 
+  /** The last entry that one of them waits for; 0: they may all go out. */
+  heldBy(committedPosition: number): number {
+    this.#advance(committedPosition);
+    return Math.max(0, ...this.#held.keys());
+  }
+
   /** Of those that may go out. */
   freeBytes(committedPosition: number): number {
     this.#advance(committedPosition);

@@ -54,6 +54,7 @@ export class WriteBack {
   #batches = 0;
   #dispatching = false;
   #pushedPosition = 0;
+  #progress: PromiseWithResolvers<void> | undefined;
   #timer: Timer | undefined;
   #isLost = false;
 
@@ -105,6 +106,13 @@ export class WriteBack {
     for (const content of [...this.#waiting]) content.flush(Number.POSITIVE_INFINITY);
   }
 
+  /** Resolves when some data has become durable, has to wait for the journal, or is lost with the session. */
+  async progress(): Promise<void> {
+    if (this.#isLost) return;
+    this.#progress ??= Promise.withResolvers();
+    await this.#progress.promise;
+  }
+
   /** Requests under way and what they wait for. */
   list(): WaitView[] {
     const nowMs = this.#contents.platform.clock.nowMs();
@@ -118,6 +126,12 @@ export class WriteBack {
     this.#isLost = true;
     this.#timer?.cancel();
     this.#queues.clear();
+    this.#progressed();
+  }
+
+  #progressed(): void {
+    this.#progress?.resolve();
+    this.#progress = undefined;
   }
 
   #arm(): void {
@@ -160,6 +174,7 @@ export class WriteBack {
       if (dirt.after > committedPosition) {
         dirt.content.dirty.wait(dirt);
         this.#contents.journal.dataWaits();
+        this.#progressed();
       } else {
         taken.push(dirt);
         bytes += dirt.bytes.byteLength;
@@ -238,6 +253,7 @@ export class WriteBack {
     for (const part of parts) if (!again.has(part) || lost.has(part)) this.#done(group, part, lost.has(part));
     this.#contents.cache.trim();
     this.#contents.journal.dataDurable();
+    this.#progressed();
     return parts.filter((part) => again.has(part) && !lost.has(part));
   }
 

@@ -11,6 +11,7 @@ import {
   createIn,
   dataBytesMax,
   flushIn,
+  fsyncDataOnly,
   fsyncIn,
   openFlag,
   openIn,
@@ -263,7 +264,7 @@ export function writeFile(context: RequestContext, request: Request): Soon<void>
     (flags & openFlag.DSYNC) === 0
       ? writing
       : whenThere(writing, async (written) => {
-          await context.fileSystem.sync(file.handle, request.signal);
+          await syncHandle(context, file.handle, (flags & openFlag.SYNC) !== openFlag.SYNC, request.signal);
           return written;
         });
   return whenThere(durable, (written) => {
@@ -346,10 +347,19 @@ async function unlockAndFlush(context: RequestContext, request: Request, handle:
   replies.done(request);
 }
 
-/** FSYNC and FSYNCDIR. fdatasync(2) does the same: size and mapping are metadata that it needs too. */
+/** FSYNC and FSYNCDIR. */
 export async function sync(context: RequestContext, request: Request): Promise<void> {
   request.expect(fsyncIn.bytes);
   const { handle } = context.openFiles.get(request.u64(fsyncIn.handle));
-  await context.fileSystem.sync(handle, request.signal);
+  await syncHandle(context, handle, (request.u32(fsyncIn.flags) & fsyncDataOnly) !== 0, request.signal);
   context.replies.done(request);
+}
+
+function syncHandle(
+  { fileSystem }: RequestContext,
+  handle: Handle,
+  dataOnly: boolean,
+  signal: Request["signal"],
+): Promise<void> {
+  return dataOnly ? fileSystem.syncData(handle, signal) : fileSystem.sync(handle, signal);
 }
