@@ -6,7 +6,7 @@
 import { applyFileOperation, type FileOperation, leaseFor } from "../namespace/apply.ts";
 import type { OperationOf, Result } from "../namespace/operation.ts";
 import { Access } from "./access.ts";
-import type { EntryData } from "./journal.ts";
+import type { EntryData } from "./journal-entry.ts";
 import type { MountSession } from "./mount-session.ts";
 import type { Node } from "./node.ts";
 import { expectResult } from "./results.ts";

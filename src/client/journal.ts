@@ -18,15 +18,10 @@
  */
 import { errnoName } from "../errors/errno.ts";
 import type { FileError } from "../errors/file-error.ts";
-import type { Mapping } from "../namespace/model.ts";
-import {
-  mappingsMax,
-  type Operation as NamespaceOperation,
-  type OperationOf,
-  type Result,
-} from "../namespace/operation.ts";
+import type { Operation as NamespaceOperation, Result } from "../namespace/operation.ts";
 import type { Clock, Timer } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
+import { type Entry, type EntryData, joinOperations, mayJoin, onlyOverwrites } from "./journal-entry.ts";
 import type { Node } from "./node.ts";
 import type { Outgoing, OutgoingSource } from "./transactions.ts";
 import type { Operation } from "./waits.ts";
@@ -45,27 +40,6 @@ const keptBackMs = 20;
 
 /** Committed entries that are kept at most. */
 const droppedAtOnce = 4096;
-
-/** Data that has to be durable before its entry is sent: see FileContent. */
-export interface EntryData {
-  readonly content: {
-    isDurable(mark: number): boolean;
-    /** All that is dirty is on its way to the stores, and waits for no entry. */
-    readonly isUnderWay: boolean;
-    flush(mark: number): void;
-  };
-  readonly mark: number;
-  /** Whether bytes become part of the file, or take the place of others. */
-  readonly effect: "adds" | "overwrites" | "both";
-}
-
-interface Entry extends Outgoing {
-  readonly position: number;
-  operation: NamespaceOperation;
-  timeNs: bigint | undefined;
-  data: EntryData | undefined;
-  readonly nodes: readonly Node[];
-}
 
 interface Waiter {
   readonly position: number;
@@ -347,51 +321,4 @@ export class Journal implements OutgoingSource {
       data?.content.flush(data.mark);
     }
   }
-}
-
-/** Without it the bytes are found all the same, in a file of the same size and mode. */
-function onlyOverwrites(operation: NamespaceOperation, data: EntryData | undefined): boolean {
-  return data?.effect === "overwrites" && !(operation.kind === "write" && operation.killPrivileges);
-}
-
-function mayJoin(first: EntryData, second: EntryData): boolean {
-  return first.effect === second.effect && first.effect !== "both";
-}
-
-/** Both in one, or undefined. */
-function joinOperations(first: NamespaceOperation, second: NamespaceOperation): NamespaceOperation | undefined {
-  if (first.kind === "write" && second.kind === "write") return joinWrites(first, second);
-  if (first.kind === "setAttributes" && second.kind === "setAttributes") return joinAttributes(first, second);
-  return undefined;
-}
-
-function joinWrites(first: OperationOf<"write">, second: OperationOf<"write">): NamespaceOperation | undefined {
-  if (first.inode !== second.inode || first.mappings.length + second.mappings.length > mappingsMax) return undefined;
-  const isKnown = ({ index }: Mapping) => second.mappings.some((later) => later.index === index);
-  return {
-    kind: "write",
-    inode: first.inode,
-    mappings: [...first.mappings.filter((mapping) => !isKnown(mapping)), ...second.mappings],
-    end: Math.max(first.end, second.end),
-    killPrivileges: first.killPrivileges || second.killPrivileges,
-  };
-}
-
-/** Not with sizes, and only where no earlier "now" would get the later time. */
-function joinAttributes(
-  first: OperationOf<"setAttributes">,
-  second: OperationOf<"setAttributes">,
-): NamespaceOperation | undefined {
-  if (first.inode !== second.inode || first.size !== undefined || second.size !== undefined) return undefined;
-  if (second.killPrivileges || second.ctime !== undefined || first.ctime !== undefined) return undefined;
-  if (first.atime?.kind === "now" && second.atime === undefined) return undefined;
-  if (first.mtime?.kind === "now" && second.mtime === undefined) return undefined;
-  return {
-    ...first,
-    mode: second.mode ?? first.mode,
-    uid: second.uid ?? first.uid,
-    gid: second.gid ?? first.gid,
-    atime: second.atime ?? first.atime,
-    mtime: second.mtime ?? first.mtime,
-  };
 }

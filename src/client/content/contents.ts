@@ -14,7 +14,7 @@ import type { Address } from "../../platform/network.ts";
 import type { Platform } from "../../platform/platform.ts";
 import { type GroupView, type PlacementAnswer, readMappings } from "../../wire/catalogue/leader.ts";
 import type { Ids } from "../ids.ts";
-import type { EntryData } from "../journal.ts";
+import type { EntryData } from "../journal-entry.ts";
 import type { Node } from "../node.ts";
 import type { QuotaGrants } from "../quota-grants.ts";
 import type { Session } from "../session.ts";

@@ -14,7 +14,7 @@
  */
 import { FileError } from "../../errors/file-error.ts";
 import { blockBytes, chunkBytes, fileBytesMax, groupOfChunk } from "../../namespace/model.ts";
-import type { EntryData } from "../journal.ts";
+import type { EntryData } from "../journal-entry.ts";
 import { afterwards, ifItFails, type Soon, whenThere } from "../soon.ts";
 import type { Operation } from "../waits.ts";
 import type { ChunkView } from "./chunk-view.ts";

@@ -16,7 +16,7 @@ import { type GroupView, grantSpace, readGroups, readMappings, reportStore } fro
 import type { Method } from "../../../wire/method.ts";
 import { settle, type TestPlatform, testPlatform } from "../../../wire/testing/memory-network.ts";
 import type { Ids } from "../../ids.ts";
-import type { EntryData } from "../../journal.ts";
+import { type EntryData, mayJoin } from "../../journal-entry.ts";
 import { Loan } from "../../loan.ts";
 import { Node } from "../../node.ts";
 import { QuotaGrants } from "../../quota-grants.ts";
@@ -128,11 +128,6 @@ export class FakeJournal {
     }
     for (const { index, chunk } of operation.mappings) file.chunks.set(index, chunk);
   }
-}
-
-/** As journal.ts: adding and overwriting bytes are different entries. */
-function mayJoin(first: EntryData, second: EntryData): boolean {
-  return first.effect === second.effect && first.effect !== "both";
 }
 
 export interface HarnessOptions extends Partial<ContentLimits> {
