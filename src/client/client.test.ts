@@ -148,12 +148,12 @@ test("fdatasync waits for data and what is needed to find it, not for the times 
   const client = await cluster.mount({ limits: { ...writeBackLimits, dirtyAgeMs: 60_000 } });
   const handle = await makeFile(client, "f");
   await client.write(handle, 0, pattern(20_000, 1), keepPrivileges);
-  await client.syncData(handle);
+  await client.sync(handle, undefined, "data");
   const { answered } = client.journalPositions;
   assert.equal(client.journalPositions.durable, answered);
   for (const seed of [2, 3]) {
     await client.write(handle, 4_096 * seed, pattern(4_096, seed), keepPrivileges);
-    await client.syncData(handle);
+    await client.sync(handle, undefined, "data");
     const { answered: now, durable } = client.journalPositions;
     assert.deepEqual([now, durable], [answered + 1, answered]);
   }
@@ -165,7 +165,7 @@ test("fdatasync waits for data and what is needed to find it, not for the times 
   ];
   for (const change of changes) {
     await change();
-    await client.syncData(handle);
+    await client.sync(handle, undefined, "data");
     assert.equal(client.journalPositions.durable, client.journalPositions.answered, String(change));
   }
 });

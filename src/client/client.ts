@@ -25,6 +25,7 @@ import type {
   RangeCopy,
   ReadOptions,
   StopSignal,
+  SyncScope,
   VolumeSpace,
   WriteOptions,
 } from "./file-system.ts";
@@ -76,11 +77,8 @@ export class Client implements FileSystem {
   static async mount(platform: Platform, options: MountOptions): Promise<Client> {
     const log = platform.logger.for("client");
     const waits = new Waits(platform.clock, log, options.softTimeoutMs, new OperationMeter(platform));
-    const sessions = await MountSessions.open(
-      platform,
-      { ...options, ...(options.readOnly && { accessTimes: "none" }) },
-      waits,
-    );
+    const opened = options.readOnly === true ? { ...options, accessTimes: "none" as const } : options;
+    const sessions = await MountSessions.open(platform, opened, waits);
     registerClientGauges(platform.metrics, waits, () => sessions.current);
     return new Client(platform, options, sessions, waits);
   }
@@ -266,15 +264,9 @@ export class Client implements FileSystem {
     });
   }
 
-  sync(handle: Handle, signal?: StopSignal): Promise<void> {
+  sync(handle: Handle, signal?: StopSignal, scope?: SyncScope): Promise<void> {
     return this.#waits.run("sync", handle.inode, signal, async (operation) =>
-      files.sync(this.#open(handle), operation),
-    );
-  }
-
-  syncData(handle: Handle, signal?: StopSignal): Promise<void> {
-    return this.#waits.run("sync", handle.inode, signal, async (operation) =>
-      files.syncData(this.#open(handle), operation),
+      files.sync(this.#open(handle), operation, scope),
     );
   }
 

@@ -4,7 +4,7 @@ import { type Attributes, fileBytesMax } from "../namespace/model.ts";
 import type { OperationOf } from "../namespace/operation.ts";
 import { markAccessed } from "./access-times.ts";
 import { change } from "./changes.ts";
-import type { Allocation, AttributeChange, OpenFlags, ReadOptions, WriteOptions } from "./file-system.ts";
+import type { Allocation, AttributeChange, OpenFlags, ReadOptions, SyncScope, WriteOptions } from "./file-system.ts";
 import type { MountSession } from "./mount-session.ts";
 import { readNextFiles } from "./next-files.ts";
 import type { Node } from "./node.ts";
@@ -193,23 +193,19 @@ function mayFitSplit(mount: MountSession, inode: number, fitsSplit: ((node: Node
  * Resolves when all changes of the inode so far are committed: its data is then on all members' disks, because the journal
  * holds back what exposes it. What the changes depend on (its names, their directories) is before them in the journal. For
  * the root it is everything.
+ *
+ * Of the data alone: times that overwrites have set are not waited for. Under a split lease they are.
  */
-export async function sync(handle: OpenHandle, operation: Operation): Promise<void> {
-  const { mount, inode } = handle;
+export async function sync(handle: OpenHandle, operation: Operation, scope: SyncScope = "all"): Promise<void> {
+  const { mount, inode, node } = handle;
   const { journal } = mount;
-  const isRoot = inode === mount.session.volume.root;
-  await journal.committed(isRoot ? journal.position : handle.node.lastPosition, operation);
-  handle.checkErrors();
-}
-
-/**
- * fdatasync(2): resolves when the inode's data, and what is needed to find it, is on all members' disks. Times that overwrites
- * have set are not waited for. Under a split lease, and for what has no data, it is `sync`.
- */
-export async function syncData(handle: OpenHandle, operation: Operation): Promise<void> {
-  const { content, mode, dataSyncPosition } = handle.node;
-  if (content === undefined || mode === "split") return sync(handle, operation);
-  await handle.mount.journal.committed(dataSyncPosition, operation);
-  await content.durable(operation);
+  const { content, mode, dataSyncPosition } = node;
+  if (scope === "data" && content !== undefined && mode !== "split") {
+    await journal.committed(dataSyncPosition, operation);
+    await content.durable(operation);
+  } else {
+    const isRoot = inode === mount.session.volume.root;
+    await journal.committed(isRoot ? journal.position : node.lastPosition, operation);
+  }
   handle.checkErrors();
 }

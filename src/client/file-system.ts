@@ -130,6 +130,9 @@ export interface ReadOptions {
   readonly mayBeShort?: boolean;
 }
 
+/** `data` (fdatasync(2)): the inode's data and what is needed to find it, which the times are not. */
+export type SyncScope = "all" | "data";
+
 /** Locks of fcntl(2), of open file descriptions, and of flock(2), which covers the whole file. */
 export interface LockRange {
   readonly kind: "posix" | "flock";
@@ -219,9 +222,7 @@ export interface FileSystem {
    * Resolves when everything that was done to the inode so far, data and metadata, is on disk on all in-sync members; for
    * the root everything that was done in the mount. Rejects with an error of write-back that the handle has not been told of.
    */
-  sync(handle: Handle, signal?: StopSignal): Promise<void>;
-  /** fdatasync(2): the same of the inode's data and what is needed to find it, which the times are not. */
-  syncData(handle: Handle, signal?: StopSignal): Promise<void>;
+  sync(handle: Handle, signal?: StopSignal, scope?: SyncScope): Promise<void>;
   /** Entries behind `after` (0: from the start) in cookie order, without `.` and `..`; an empty list is the end. */
   readDirectory(
     handle: Handle,

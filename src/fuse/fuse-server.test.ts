@@ -191,8 +191,7 @@ test("a write with O_SYNC or O_DSYNC is synced before it is answered, another is
       calls.push("write");
       return data.byteLength;
     },
-    sync: async () => void calls.push("sync"),
-    syncData: async () => void calls.push("syncData"),
+    sync: async (_handle, _signal, scope) => void calls.push(`sync ${scope}`),
   }));
   const { handle, node } = await createFile(kernel, "f");
   for (const flags of [0, 0o10000, 0o4010000, 0o4000]) {
@@ -200,11 +199,11 @@ test("a write with O_SYNC or O_DSYNC is synced before it is answered, another is
     assert.equal(body.readUInt32LE(0), 3);
     calls.push("answer");
   }
-  const dataSynced = ["write", "syncData", "answer"];
-  assert.deepEqual(calls, ["write", "answer", ...dataSynced, "write", "sync", "answer", "write", "answer"]);
+  const synced = (scope: string) => ["write", `sync ${scope}`, "answer"];
+  assert.deepEqual(calls, ["write", "answer", ...synced("data"), ...synced("all"), "write", "answer"]);
   calls.length = 0;
   for (const flags of [0, 1]) await kernel.ask("FSYNC", { node, body: fsyncBody(handle, flags) });
-  assert.deepEqual(calls, ["sync", "syncData"]);
+  assert.deepEqual(calls, ["sync all", "sync data"]);
 });
 
 test("an OPEN that nobody waits for any more is closed again", async () => {

@@ -1,5 +1,5 @@
 /** What the simulated applications do, and what came out of it: one entry of the history. */
-import type { Attributes, FileType } from "../client/file-system.ts";
+import type { Attributes, FileType, SyncScope } from "../client/file-system.ts";
 import type { AccessList, ListKind } from "./model-access-lists.ts";
 import type { Piece } from "./tagged-data.ts";
 
@@ -81,8 +81,8 @@ export type FileOperation =
       /** What the checker holds to have been read, at its place in the target. */
       readonly copied?: readonly Piece[];
     }
-  /** fsync(2), or fdatasync(2): what is told of an inode here but its times. Of the root: of everything. `handle`: the operation that opened it. */
-  | { readonly kind: "sync"; readonly inode: number; readonly handle: number; readonly dataOnly?: boolean }
+  /** fsync(2), or fdatasync(2), which is the same where nobody looks at times. Of the root: of everything. `handle`: the operation that opened it. */
+  | { readonly kind: "sync"; readonly inode: number; readonly handle: number; readonly scope?: SyncScope }
   | { readonly kind: "readDirectory"; readonly inode: number }
   /** Bytes of mapped memory, in one page; they reach the file until the operation returns, which is when msync does. */
   | {

@@ -21,6 +21,7 @@ import type {
   Handle,
   KernelCaches,
   OpenFlags,
+  SyncScope,
 } from "../client/file-system.ts";
 import { Loan } from "../client/loan.ts";
 import type { Soon } from "../client/soon.ts";
@@ -241,7 +242,7 @@ export class SimulatedKernel implements KernelCaches {
       case "store":
         return this.#memory.store(operation, handle);
       case "sync":
-        await this.#sync(handle, operation.dataOnly === true);
+        await this.#sync(handle, operation.scope);
         return done;
       case "close":
         return this.#close(operation.inode, handle);
@@ -346,11 +347,11 @@ export class SimulatedKernel implements KernelCaches {
     });
   }
 
-  #sync(handle: Handle, dataOnly: boolean): Promise<void> {
+  #sync(handle: Handle, scope: SyncScope | undefined): Promise<void> {
     const { inode } = handle;
     return this.#locks.locked(inode, "exclusive", async () => {
       await this.#memory.pages.writeBack(inode);
-      await this.#ask("fsync", () => (dataOnly ? this.#fileSystem.syncData(handle) : this.#fileSystem.sync(handle)));
+      await this.#ask("fsync", () => this.#fileSystem.sync(handle, undefined, scope));
     });
   }
 

@@ -145,7 +145,12 @@ test("an fsync that is answered early", () => {
 });
 
 test("an fdatasync that is answered early", () => {
-  const hooks = () => withFileSystem(() => ({ syncData: async () => {} }));
+  const hooks = () =>
+    withFileSystem((real) => ({
+      sync: async (handle, signal, scope) => {
+        if (scope !== "data") await real.sync(handle, signal, scope);
+      },
+    }));
   const search = { faults: { clientCrash: 1 }, more: ["sync", "overwrite", "write", "createFile"] } as const;
   return mustBeFound(hooks, lost, search);
 });

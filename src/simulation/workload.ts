@@ -179,7 +179,7 @@ export class Workload {
         return { operation: { kind: "link", inode, parent: directory.number!, name: this.#name(directory) } };
       }
       case "sync":
-        return { operation: { kind, inode, handle: file.openedBy, dataOnly: this.#random.chance(0.5) }, file };
+        return { operation: { kind, inode, handle: file.openedBy, scope: this.#random.pick(["all", "data"]) }, file };
       case "load":
       case "store": {
         if (size === 0) return undefined;

@@ -264,7 +264,8 @@ export function writeFile(context: RequestContext, request: Request): Soon<void>
     (flags & openFlag.DSYNC) === 0
       ? writing
       : whenThere(writing, async (written) => {
-          await syncHandle(context, file.handle, (flags & openFlag.SYNC) !== openFlag.SYNC, request.signal);
+          const scope = (flags & openFlag.SYNC) === openFlag.SYNC ? "all" : "data";
+          await context.fileSystem.sync(file.handle, request.signal, scope);
           return written;
         });
   return whenThere(durable, (written) => {
@@ -351,15 +352,7 @@ async function unlockAndFlush(context: RequestContext, request: Request, handle:
 export async function sync(context: RequestContext, request: Request): Promise<void> {
   request.expect(fsyncIn.bytes);
   const { handle } = context.openFiles.get(request.u64(fsyncIn.handle));
-  await syncHandle(context, handle, (request.u32(fsyncIn.flags) & fsyncDataOnly) !== 0, request.signal);
+  const scope = (request.u32(fsyncIn.flags) & fsyncDataOnly) === 0 ? "all" : "data";
+  await context.fileSystem.sync(handle, request.signal, scope);
   context.replies.done(request);
-}
-
-function syncHandle(
-  { fileSystem }: RequestContext,
-  handle: Handle,
-  dataOnly: boolean,
-  signal: Request["signal"],
-): Promise<void> {
-  return dataOnly ? fileSystem.syncData(handle, signal) : fileSystem.sync(handle, signal);
 }

@@ -232,10 +232,6 @@ export class MemoryFileSystem implements FileSystem {
     return data.byteLength;
   }
 
-  syncData(handle: Handle, signal?: AbortSignal): Promise<void> {
-    return this.sync(handle, signal);
-  }
-
   async sync(handle: Handle, _signal?: AbortSignal): Promise<void> {
     this.#handle(handle);
   }

@@ -171,10 +171,6 @@ export class TwinMount implements FileSystem {
     return this.#server.sync(this.#name, handle.inode === this.root ? undefined : handle.inode);
   }
 
-  syncData(handle: Handle): Promise<void> {
-    return this.sync(handle);
-  }
-
   async readDirectory(handle: Handle, after: number): Promise<readonly DirectoryEntry[]> {
     if (after > 0) return [];
     const outcome = await this.#ask({ kind: "readDirectory", inode: handle.inode });
