@@ -81,6 +81,23 @@ test("leases that lie idle go after their time, those in use don't", async () =>
   assert.deepEqual(left, [2], "it was stopped");
 });
 
+test("many that lie idle go in lots, and who is used meanwhile stays", async () => {
+  const { clock, left, add, unused } = make({ leasesMax: 100, evictedAtOnce: 4 });
+  const all = Array.from({ length: 10 }, () => add());
+  await clock.advance(10_000);
+  for (let passedMs = 10_000; left.length === 0; passedMs += 250) {
+    assert.ok(passedMs < 330_000);
+    await clock.advance(250);
+  }
+  assert.deepEqual(left, [1, 2, 3, 4]);
+  all[5]!.isRecent = true;
+  await clock.advance(250);
+  assert.deepEqual(left, [1, 2, 3, 4, 5, 7, 8]);
+  await clock.advance(250);
+  assert.deepEqual(left, [1, 2, 3, 4, 5, 7, 8, 9, 10]);
+  unused.stop();
+});
+
 test("never more are kept than the limit, or than a look had to spare, and those that came since", () => {
   const step = fc.record({ kind: fc.constantFrom("add", "use", "pin", "unpin"), at: fc.nat(50) });
   const limits = fc.record({

@@ -14,7 +14,7 @@ import type { Node } from "./node.ts";
 export interface UnusedLeaseLimits {
   /** Leases kept. Above it those go that were not used for long. */
   readonly leasesMax: number;
-  /** How many go at once when there are too many. */
+  /** How many go at once: each may cost the kernel and the leader something, and a recall is not to wait behind all of them. */
   readonly evictedAtOnce: number;
   /** Nodes looked at for it. */
   readonly lookedAtMax: number;
@@ -33,6 +33,9 @@ export const unusedLeaseLimits: UnusedLeaseLimits = {
   idleSweepMs: 10_000,
 };
 
+/** Between two lots of idle ones. */
+const lotIntervalMs = 250;
+
 export class UnusedLeases {
   readonly #clock: Clock;
   readonly #nodes: Map<number, Node>;
@@ -49,7 +52,7 @@ export class UnusedLeases {
     this.#nodes = nodes;
     this.#leave = leave;
     this.#limits = limits;
-    this.#arm();
+    this.#arm(limits.idleSweepMs);
   }
 
   /** The most leases that a look had to leave: in use, or used since the last look at them. */
@@ -88,18 +91,27 @@ export class UnusedLeases {
     this.#sparedMost = Math.max(this.#sparedMost, spared);
   }
 
-  #arm(): void {
-    const { idleMs, idleSweepMs } = this.#limits;
-    this.#timer = this.#clock.startTimer(idleSweepMs, () => {
-      const nowMs = this.#clock.nowMs();
-      for (const node of [...this.#nodes.values()]) {
-        if (node.isRecent) {
-          node.isRecent = false;
-          node.lastUsedMs = nowMs;
-        } else if (isUnused(node) && nowMs - node.lastUsedMs > idleMs) this.#leave(node);
-      }
-      if (this.#timer !== undefined) this.#arm();
+  #arm(delayMs: number, idle: readonly Node[] = []): void {
+    const { evictedAtOnce, idleSweepMs } = this.#limits;
+    this.#timer = this.#clock.startTimer(delayMs, () => {
+      const due = idle.length > 0 ? idle : this.#sweep();
+      for (const node of due.slice(0, evictedAtOnce)) if (isUnused(node) && !node.isRecent) this.#leave(node);
+      const left = due.slice(evictedAtOnce);
+      if (this.#timer !== undefined) this.#arm(left.length > 0 ? lotIntervalMs : idleSweepMs, left);
     });
+  }
+
+  /** Notes what was used; returns what was not for long. */
+  #sweep(): Node[] {
+    const nowMs = this.#clock.nowMs();
+    const idle: Node[] = [];
+    for (const node of this.#nodes.values()) {
+      if (node.isRecent) {
+        node.isRecent = false;
+        node.lastUsedMs = nowMs;
+      } else if (isUnused(node) && nowMs - node.lastUsedMs > this.#limits.idleMs) idle.push(node);
+    }
+    return idle;
   }
 }
 

@@ -335,6 +335,41 @@ test("pages that the kernel does not give up are reported; the end of the connec
   assert.equal(reads.length, 1);
 });
 
+test("of many files the pages of a few are taken at a time, and who is stuck holds up nobody", async () => {
+  const { kernel, clock, logger, files } = await setup();
+  let forgotten = 0;
+  const nodes: number[] = [];
+  for (let count = 0; count < 40; count++) {
+    const node = await makeFile(files, `f${count}`, "x".repeat(pageBytes));
+    const handle = await openFile(kernel, node);
+    await kernel.ask("READ", { node, body: readBody(handle, 0, pageBytes) });
+    nodes.push(node);
+  }
+  for (const node of nodes) {
+    void files.caches!.forgetPages(node).then(() => {
+      forgotten += 1;
+    });
+  }
+  await settle();
+  assert.equal(kernel.blocked.length, 16);
+  for (let count = 0; count < 4; count++) kernel.blocked.pop()!.end();
+  await settle();
+  assert.deepEqual([forgotten, kernel.blocked.length], [4, 16]);
+  clock.advance(2); // all of them are late
+  await settle();
+  assert.equal(kernel.blocked.length, 32);
+  const stuck = kernel.blocked.shift()!;
+  while (kernel.blocked.length > 0) {
+    kernel.blocked.shift()!.end();
+    await settle();
+  }
+  assert.equal(forgotten, 39);
+  stuck.end();
+  await settle();
+  assert.equal(forgotten, 40);
+  assert.deepEqual(logger.lines, []);
+});
+
 test("a name that moves into a directory without a lease is forgotten before the answer", async () => {
   const leased = new Set<number>();
   const { kernel, files, told } = await setup({

@@ -25,7 +25,9 @@
  *    what else is in the range goes by calls of their own, on other threads. (To answer the READ instead would be wrong:
  *    who reads may write, and the page would have to be written back under a lease that is too weak for it.) The tasks whose
  *    READs are held stand still, so it ends.
- * 5. READs that are held go on when the lease has been given back, and are answered under the next one. Then the calls that
+ * 5. The pages of a few nodes are taken at a time: who is late is stuck then, and not behind thousands of others. Who is stuck
+ *    gives up its place.
+ * 6. READs that are held go on when the lease has been given back, and are answered under the next one. Then the calls that
  *    were left come back, too; they drop what was just given, which costs another READ.
  */
 import type { Clock } from "../platform/clock.ts";
@@ -33,12 +35,14 @@ import type { Logger } from "../platform/logger.ts";
 import { pageInvalidation } from "./notify-messages.ts";
 import { type ByteRange, overlap, PageRanges, without } from "./page-ranges.ts";
 import type { PageWatch } from "./page-watch.ts";
+import { Places } from "./places.ts";
 import type { FuseTransport } from "./transport.ts";
 import { within } from "./within.ts";
 
 /** An invalidation that waits for nobody takes some 50 µs. One that waits for a WRITE does so for longer. */
 const patienceFirstMs = 2;
 const patienceLastMs = 50;
+const nodesAtOnce = 16;
 /** From then on the log says every so often that the kernel has not given up its pages. */
 const reportAfterMs = 5_000;
 
@@ -76,6 +80,12 @@ interface NodePages {
   holders: number;
 }
 
+/** What happens to who takes longer than it should. */
+interface Late {
+  readonly report: () => void;
+  readonly end: () => void;
+}
+
 export class MappedPages {
   readonly #transport: FuseTransport;
   readonly #clock: Clock;
@@ -84,6 +94,7 @@ export class MappedPages {
   #watch: PageWatch | undefined;
   /** Nodes that have pages, or are about to. At most as many as the kernel knows. */
   readonly #nodes = new Map<number, NodePages>();
+  readonly #places = new Places(nodesAtOnce);
 
   constructor(parts: { transport: FuseTransport; clock: Clock; logger: Logger }) {
     this.#transport = parts.transport;
@@ -178,11 +189,14 @@ export class MappedPages {
 
   async #forget(node: number, pages: NodePages): Promise<void> {
     pages.holders += 1;
+    const place = this.#places.take();
+    if (place !== undefined) await place;
     if (pages.unanswered.size > 0) await this.#turn();
-    const report = this.#reporter(node);
+    const late = this.#whenLate(node);
     while (!pages.given.isEmpty) {
-      for (const range of pages.given.take()) await this.#invalidate(node, pages, range, report);
+      for (const range of pages.given.take()) await this.#invalidate(node, pages, range, late);
     }
+    late.end();
     pages.forgetting = undefined;
     this.#watch?.hasNone(node);
     // Whoever waits for us ends the lease in the microtasks that follow, or calls us again. Only then do the others go on.
@@ -194,15 +208,15 @@ export class MappedPages {
     });
   }
 
-  async #invalidate(node: number, pages: NodePages, range: ByteRange, report: () => void): Promise<void> {
+  async #invalidate(node: number, pages: NodePages, range: ByteRange, late: Late): Promise<void> {
     const { unanswered, held } = pages;
     for (const part of without(range, [...unanswered, ...held])) {
       const sent = this.#transport.notifyBlocking(pageInvalidation(node, part.start, part.end - part.start));
       const done = sent.then(() => true);
       for (let patienceMs = patienceFirstMs; !(await within(done, this.#clock, patienceMs)); ) {
-        report();
+        late.report();
         if ([...held].some((one) => overlap(one, part))) {
-          await this.#invalidate(node, pages, part, report);
+          await this.#invalidate(node, pages, part, late);
           break;
         }
         patienceMs = Math.min(patienceMs * 2, patienceLastMs);
@@ -210,15 +224,23 @@ export class MappedPages {
     }
   }
 
-  #reporter(node: number): () => void {
+  /** Has a place, which it gives up once. */
+  #whenLate(node: number): Late {
     const startMs = this.#clock.nowMs();
     let reportMs = reportAfterMs;
-    return () => {
+    let hasPlace = true;
+    const end = () => {
+      if (hasPlace) this.#places.leave();
+      hasPlace = false;
+    };
+    const report = () => {
+      end();
       const waitedMs = this.#clock.nowMs() - startMs;
       if (waitedMs < reportMs) return;
       reportMs *= 2;
       this.#logger.warn("the kernel does not give up its pages of a file", { inode: node, waitedMs });
     };
+    return { report, end };
   }
 }
 
