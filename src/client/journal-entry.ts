@@ -30,6 +30,24 @@ export function onlyOverwrites(operation: Operation, data: EntryData | undefined
   return data?.effect === "overwrites" && !(operation.kind === "write" && operation.killPrivileges);
 }
 
+/** A directory gets another place, or other attributes: who may reach what is below it may be others then. */
+export function movesOrGuards(operation: Operation, nodes: readonly Node[]): boolean {
+  const directories = nodes.filter(({ record }) => record.attributes.type === "directory");
+  switch (operation.kind) {
+    case "create":
+    case "createUnnamed":
+    case "link":
+    case "unlink":
+    case "rmdir":
+      return false;
+    case "rename":
+    case "exchange":
+      return directories.some(({ inode }) => inode !== operation.parent && inode !== operation.newParent);
+    default:
+      return directories.length > 0;
+  }
+}
+
 /** Whether writes with these data may be one entry. */
 export function mayJoin(first: EntryData, second: EntryData): boolean {
   return first.effect === second.effect && first.effect !== "both";

@@ -95,8 +95,8 @@ class Setup {
   }
 }
 
-function nodeOf(inode: number): Node {
-  return new Node(inode, { attributes: { inode, ctimeNs: 5n } } as InodeRecord);
+function nodeOf(inode: number, type: "file" | "directory" = "file"): Node {
+  return new Node(inode, { attributes: { inode, type, ctimeNs: 5n } } as InodeRecord);
 }
 
 function unlink(name: string): NamespaceOperation {
@@ -131,6 +131,51 @@ test("nothing goes before somebody waits; then everything up to there, in order"
   assert.equal(journal.committedPosition, 2);
   assert.equal(journal.length, 1);
   assert.deepEqual(setup.mismatches, []);
+});
+
+test("entries that move or guard a directory are known, for what is written below it later", () => {
+  const { journal } = new Setup();
+  const [parent, inside, inner] = [nodeOf(1, "directory"), nodeOf(2), nodeOf(3, "directory")];
+  const rename = { kind: "rename", parent: 1, name: "a", newParent: 1, newName: "b", noReplace: false } as const;
+  const steps: [NamespaceOperation, Node[], boolean][] = [
+    [chmod(2, 0o600), [inside], false],
+    [unlink("x"), [parent, inside], false],
+    [rename, [parent, inside], false],
+    [chmod(1, 0o700), [parent], true],
+    [unlink("y"), [parent, inner], false],
+    [rename, [parent, inner], true],
+    [{ kind: "exchange", parent: 1, name: "a", newParent: 1, newName: "b" }, [parent, inside, inner], true],
+    [{ kind: "setExtendedAttribute", inode: 3 } as NamespaceOperation, [inner], true],
+  ];
+  for (const [operation, nodes, counts] of steps) {
+    const before = journal.directoryPosition;
+    const position = journal.append(operation, 1n, nodes);
+    assert.equal(journal.directoryPosition, counts ? position : before, operation.kind);
+  }
+});
+
+test("on which entries a change depends: an overwrite not on those before it, anything else on all", () => {
+  const { journal } = new Setup();
+  const [node, data] = [nodeOf(2), new Data()];
+  const overwrites = (): EntryData => ({ ...data.put(), effect: "overwrites" });
+  const between = () => journal.append(unlink("x"), 1n, [nodeOf(1)]);
+  journal.append(write(2, 10), 1n, [node], data.put());
+  assert.equal(node.dependsOn, 0);
+  for (const _ of [1, 2]) {
+    between();
+    journal.append(write(2, 10), 1n, [node], overwrites());
+    assert.equal(node.dependsOn, 1);
+  }
+  const last = node.lastPosition;
+  between();
+  const cut = journal.append(chmod(2, 0o600), 1n, [node]);
+  assert.equal(node.dependsOn, last);
+  between();
+  journal.append(write(2, 10), 1n, [node], overwrites());
+  assert.equal(node.dependsOn, cut);
+  journal.append({ ...write(2, 10), killPrivileges: true }, 1n, [node], overwrites());
+  assert.equal(node.dependsOn, cut, "the same entry, which is one of all kinds now");
+  assert.equal(node.dataSyncPosition, node.lastPosition);
 });
 
 test("an entry with data waits for it, and all behind it does; their data is flushed meanwhile", () => {

@@ -5,8 +5,8 @@
  * 1. `append` takes a transaction that was just executed on the cached records. Positions count up from 1.
  * 2. Entries are sent in order, in batches (transactions.ts). An entry with data (a write that maps chunks, moves the end or
  *    changes bytes) waits until the data is on all members' disks, and everything behind it waits too. Those behind it have
- *    their data flushed meanwhile. Bytes that were mapped before are overwritten on the stores only when all entries before
- *    are committed (content/dirty-blocks.ts): so what is first in line is flushed again whenever it is.
+ *    their data flushed meanwhile. Bytes that were mapped before are overwritten on the stores only when the entries on which
+ *    they depend are committed (content/dirty-blocks.ts): so what is first in line is flushed again whenever some are.
  * 3. Nothing is sent at once: a write that continues the last entry, or another chmod of the same file, joins it. An entry
  *    is *released* when somebody waits for it, it is old, or there are many. Writes that add to a file and writes that
  *    overwrite it don't join: the bytes of the later would reach the stores before the transaction of the earlier.
@@ -21,7 +21,7 @@ import type { FileError } from "../errors/file-error.ts";
 import type { Operation as NamespaceOperation, Result } from "../namespace/operation.ts";
 import type { Clock, Timer } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
-import { type Entry, type EntryData, joinOperations, mayJoin, onlyOverwrites } from "./journal-entry.ts";
+import { type Entry, type EntryData, joinOperations, mayJoin, movesOrGuards, onlyOverwrites } from "./journal-entry.ts";
 import type { Node } from "./node.ts";
 import type { Outgoing, OutgoingSource } from "./transactions.ts";
 import type { Operation } from "./waits.ts";
@@ -58,6 +58,7 @@ export class Journal implements OutgoingSource {
   #sentPosition = 0;
   #committedPosition = 0;
   #releasedPosition = 0;
+  #directoryPosition = 0;
   #flushedAhead = 0;
   /** What could go is kept back: see 4. */
   #isKeptBack = false;
@@ -87,6 +88,11 @@ export class Journal implements OutgoingSource {
   /** All entries up to this one are in effect at the leader, and durable. */
   get committedPosition(): number {
     return this.#committedPosition;
+  }
+
+  /** The last entry that moves a directory, or changes who may use it: bytes that are written below it later depend on that. */
+  get directoryPosition(): number {
+    return this.#directoryPosition;
   }
 
   /** Entries that are not committed. */
@@ -119,7 +125,7 @@ export class Journal implements OutgoingSource {
     if (!this.#join(operation, nodes, data)) {
       const entry = this.#add({ operation, timeNs, nodes, data, answered: (result) => this.#committed(entry, result) });
     }
-    if (!onlyOverwrites(operation, data)) for (const node of nodes) node.dataSyncPosition = this.#position;
+    this.#changed(operation, nodes, data);
     return this.#position;
   }
 
@@ -132,7 +138,7 @@ export class Journal implements OutgoingSource {
         resolve(result);
       };
       const entry = this.#add({ operation, timeNs: undefined, nodes, data: undefined, answered });
-      for (const node of nodes) node.dataSyncPosition = entry.position;
+      this.#changed(operation, nodes, undefined);
       this.#addWaiter({ position: entry.position, resolve: () => {}, reject });
       this.#release(entry.position);
     });
@@ -202,11 +208,16 @@ export class Journal implements OutgoingSource {
   #add(fields: Omit<Entry, "position" | "refused">): Entry {
     this.#position += 1;
     const entry: Entry = { ...fields, position: this.#position, refused: undefined };
-    for (const node of entry.nodes) node.lastPosition = entry.position;
     this.#entries.push(entry);
     if (entry.position - this.#releasedPosition >= releasedAtOnce) this.#release(entry.position);
     else this.#arm();
     return entry;
+  }
+
+  #changed(operation: NamespaceOperation, nodes: readonly Node[], data: EntryData | undefined): void {
+    const isOverwrite = onlyOverwrites(operation, data);
+    for (const node of nodes) node.changed(this.#position, isOverwrite);
+    if (movesOrGuards(operation, nodes)) this.#directoryPosition = this.#position;
   }
 
   /** Makes one transaction of the last entry and this one, if the outcome is the same for everybody. */
@@ -248,8 +259,8 @@ export class Journal implements OutgoingSource {
       this.#entries = this.#entries.slice(position + 1 - this.#firstPosition);
       this.#firstPosition = position + 1;
     }
-    // What waited for everything before it may overwrite its data now.
-    if (this.#sentPosition === position && position < this.#position) this.onReady();
+    // What waited for this one may overwrite its data now.
+    if (this.#at(this.#sentPosition + 1)?.data !== undefined) this.onReady();
     while (this.#roomWaiters.length > 0 && this.length < this.#limits.dirtyOperationsMax)
       this.#roomWaiters.shift()!.resolve();
     while (this.#waiters.length > 0 && this.#waiters[0]!.position <= position) this.#waiters.shift()!.resolve();

@@ -42,9 +42,10 @@ export class Node {
   handles = 0;
   /** The leader has a hold for the handles, from a release of the lease while there were some. */
   isHeldAtLeader = false;
-  /** The last journal entry that changes it; 0: none. */
+  /** The last journal entry that changes it, and the one before; 0: none. */
   lastPosition = 0;
-  /** The last one that changes more than bytes which were there, and times: fdatasync(2) waits for it. */
+  previousPosition = 0;
+  /** The last one that changes more than bytes which were there, and times: fdatasync(2) and later overwrites wait for it. */
   dataSyncPosition = 0;
   /** Operations that rely on the lease right now. */
   uses = 0;
@@ -86,6 +87,23 @@ export class Node {
   get use(): DirectoryUse {
     this.#use ??= new DirectoryUse();
     return this.#use;
+  }
+
+  /** The journal has put a change of it into its entry at `position`, the last one. */
+  changed(position: number, onlyOverwrites: boolean): void {
+    if (position > this.lastPosition) {
+      this.previousPosition = this.lastPosition;
+      this.lastPosition = position;
+    }
+    if (!onlyOverwrites) this.dataSyncPosition = position;
+  }
+
+  /**
+   * The last entry before the change in the last one, which `changed` was told of, on which the change depends: overwrites don't on
+   * those before them.
+   */
+  get dependsOn(): number {
+    return this.dataSyncPosition === this.lastPosition ? this.previousPosition : this.dataSyncPosition;
   }
 
   /** The one thing that others may have changed under our shared lease: see access-times.ts. */

@@ -3,8 +3,9 @@
  * a plain buffer is; and at every moment, what a crash of the client would leave is what the rules of the journal allow:
  *
  * - every store has every chunk that is mapped, and shows the file as of the last committed entry,
- * - but for whole blocks of the next entry, whose overwrites may be there already, and of writes that go through, which
- *   are there before they have an entry: entries of others may come in between, but none that was there when the write began.
+ * - but for whole blocks of the file's next entry, whose overwrites may be there already, and of those behind it if all of these
+ *   do nothing but overwrite; and of writes that go through, which are there before they have an entry: entries of others may
+ *   come in between, but none that was there when the write began.
  */
 import { strict as assert } from "node:assert";
 import { mock, test } from "node:test";
@@ -13,6 +14,7 @@ import { BrineError } from "../../errors/brine-error.ts";
 import { blockBytes, chunkBytes } from "../../namespace/model.ts";
 import { blockChecksum } from "../../wire/checksum.ts";
 import { responsePayloads } from "../../wire/payload-pool.ts";
+import { onlyOverwrites } from "../journal-entry.ts";
 import type { FileContent } from "./file-content.ts";
 import { type CommittedFile, ContentHarness, type FileOperation } from "./testing/content-harness.ts";
 import type { FakeStore } from "./testing/fake-store.ts";
@@ -96,6 +98,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 interface State {
   readonly position: number;
   readonly bytes: Buffer;
+  readonly onlyOverwrites?: boolean;
   /** For a write that went to the stores ahead of its entry: the last entry when it began, and what was there before it. */
   readonly through?: { readonly begunAt: number; readonly before: Buffer } | undefined;
 }
@@ -163,7 +166,7 @@ class Run {
       pending.apply(operation);
       const isThrough = operation.kind === "write" && data === undefined;
       const through = isThrough ? { begunAt: pending.begunAt, before } : undefined;
-      model.states.push({ position, bytes: model.bytes, through });
+      model.states.push({ position, bytes: model.bytes, onlyOverwrites: onlyOverwrites(operation, data), through });
     };
     harness.journal.onCommit = (position) => this.checkCrash(position);
   }
@@ -367,12 +370,13 @@ class Run {
     assert.equal(found.length, committed.length, "size of the committed file");
     if (found.equals(committed)) return;
     const { states } = this.models[inode - 1]!;
+    const last = lastUnordered(states, position);
     for (let at = 0; at < found.length; at += blockBytes) {
       const end = Math.min(at + blockBytes, found.length);
       const block = found.subarray(at, end);
       if (block.equals(committed.subarray(at, end))) continue;
       const isAllowed = states.some(
-        (state) => mayBeThere(state, position, at, end) && block.equals(blockOf(state.bytes, at, end)),
+        (state) => mayBeThere(state, position, last, at, end) && block.equals(blockOf(state.bytes, at, end)),
       );
       assert.ok(isAllowed, `block ${at / blockBytes} of inode ${inode} on store ${store.store}`);
     }
@@ -394,10 +398,27 @@ class Run {
   }
 }
 
+/** The last entry whose overwrites may be on the stores when those up to `position` are committed. */
+function lastUnordered(states: readonly State[], position: number): number {
+  const next = states.filter((state) => state.position > position);
+  let last = next[0]?.position ?? 0;
+  for (const state of next) {
+    if (next.some((one) => one.position <= state.position && one.onlyOverwrites !== true)) break;
+    last = state.position;
+  }
+  return last;
+}
+
 /** The block of this state may be on the stores when the entries up to `position` are committed. */
-function mayBeThere({ position: own, bytes, through }: State, position: number, from: number, to: number): boolean {
+function mayBeThere(
+  { position: own, bytes, through }: State,
+  position: number,
+  last: number,
+  from: number,
+  to: number,
+): boolean {
   if (own <= position) return false;
-  if (own === position + 1) return true;
+  if (own <= last) return true;
   if (through === undefined || through.begunAt > position) return false;
   return !blockOf(through.before, from, to).equals(blockOf(bytes, from, to));
 }

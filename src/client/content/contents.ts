@@ -49,6 +49,7 @@ export interface DataJournal {
   /** Of the last entry. */
   readonly position: number;
   readonly committedPosition: number;
+  readonly directoryPosition: number;
   /** Resolves when everything up to `position` is committed. Errors: EIO. */
   committed(position: number, operation?: Operation): Promise<void>;
   /** More data is on the stores: entries that waited for it can go. */

@@ -5,8 +5,9 @@
  * written again before it went out is not simply changed: what an earlier entry exposes must not contain bytes of a later
  * one that could be seen without what happened in between (P3: chmod 600, then the secret). The rules:
  *
- * 1. Bytes that take the place of visible ones go out only after all entries before theirs (`Dirt.after`). New bytes, and
- *    bytes behind every end that the file has had since the last committed entry, go out any time.
+ * 1. Bytes that take the place of visible ones go out only after the entries before theirs on which they depend (`Dirt.after`):
+ *    those that change the file, or a directory above it. New bytes, and bytes behind every end that the file has had since the
+ *    last committed entry, go out any time.
  * 2. A later write changes or replaces an earlier dirt only if it may go out with it: if the earlier one's entry is not
  *    among those that it has to wait for. Then the new dirt answers for the earlier entry, too.
  * 3. Else the earlier dirt stays as it is and goes out with its own, lower version. Stores keep the highest version of a

@@ -97,32 +97,52 @@ test("what is written in small steps becomes one extent", async () => {
   await harness.stop();
 });
 
-test("visible bytes are overwritten only when everything before is committed", async () => {
+test("visible bytes are overwritten when what is before in the file, or moves or guards it, is committed", async () => {
   const harness = await ContentHarness.start();
-  const content = harness.file();
-  const other = harness.file();
+  const { journal } = harness;
+  const [content, other] = [harness.file(), harness.file()];
   await harness.write(content, 0, pattern(8_000, 1));
-  await harness.until(harness.journal.committed(1));
+  await harness.until(journal.committed(1));
+  const expected = pattern(8_000, 1);
+  const overwrite = async (seed: number) => {
+    await harness.write(content, 100 * seed, pattern(50, seed));
+    content.flush(content.mark);
+    await harness.settle();
+  };
+  const isThere = (seed: number) => {
+    pattern(50, seed).copy(expected, 100 * seed);
+    const stored = harness.stored(harness.stores[0]!, content.inode);
+    return stored.subarray(0, 8_000).equals(expected);
+  };
   await harness.write(other, 0, pattern(100, 9));
-  const gate = Promise.withResolvers<void>();
-  await harness.write(content, 100, pattern(50, 2));
+  await overwrite(2);
+  assert.ok(isThere(2));
+  await overwrite(3);
+  assert.ok(isThere(3));
+  assert.equal(journal.committedPosition, 1);
+  await harness.write(content, 8_000, pattern(10, 9));
+  await overwrite(4);
+  assert.ok(!isThere(4));
+  await harness.until(journal.committed(journal.position));
+  assert.ok(isThere(4));
+  await harness.write(other, 0, pattern(100, 8));
+  journal.directoryPosition = journal.position;
+  await overwrite(5);
+  assert.ok(!isThere(5));
+  await harness.until(journal.committed(journal.directoryPosition));
   content.flush(content.mark);
   await harness.settle();
-  assert.ok(harness.stored(harness.stores[0]!, content.inode).equals(pattern(8_000, 1)));
-  gate.resolve();
-  await harness.until(harness.journal.committed(3));
-  const expected = pattern(8_000, 1);
-  pattern(50, 2).copy(expected, 100);
-  assert.ok(harness.stored(harness.stores[0]!, content.inode).equals(expected));
+  assert.ok(isThere(5));
   await harness.stop();
 });
 
-test("fdatasync of an overwrite: everything before is committed, the bytes are on all stores, its entry waits on", async () => {
+test("fdatasync of an overwrite: what it depends on is committed, the bytes are on all stores, its entry waits on", async () => {
   const harness = await ContentHarness.start();
   const [content, other] = [harness.file(), harness.file()];
   await harness.write(content, 0, pattern(8_000, 1));
   await harness.until(harness.journal.committed(1));
   await harness.write(other, 0, pattern(100, 9));
+  harness.journal.directoryPosition = 2;
   const gate = Promise.withResolvers<void>();
   const expected = pattern(8_000, 1);
   pattern(50, 2).copy(expected, 100);
@@ -159,6 +179,23 @@ test("fdatasync waits again for what a later write has joined, which has to wait
     const seed = committedPosition < 3 ? 2 : 3;
     assert.ok(harness.stored(store, content.inode).subarray(0, 4_096).equals(pattern(4_096, seed)));
   }
+  await harness.stop();
+});
+
+test("overwrites between other changes go out together", async () => {
+  const harness = await ContentHarness.start({ groups: 1 });
+  const content = harness.file();
+  await harness.write(content, 0, pattern(100 * 4_096, 1));
+  await harness.until(harness.journal.committed(1));
+  const before = harness.stores[0]!.counts.write;
+  for (let count = 0; count < 100; count++) {
+    await harness.write(harness.file(), 0, pattern(100, count));
+    await harness.write(content, count * 4_096, pattern(4_096, count));
+  }
+  harness.journal.release(harness.journal.position);
+  await harness.until(harness.journal.committed(harness.journal.position));
+  const requests = harness.stores[0]!.counts.write - before;
+  assert.ok(requests <= 6, `${requests} requests`);
   await harness.stop();
 });
 

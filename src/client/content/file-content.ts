@@ -291,10 +291,11 @@ export class FileContent {
 
   /**
    * The journal entry that has to be committed before bytes from `offset` on may change on the stores, when the change
-   * belongs to the entry at `position`, which was told to `changedBy`. See Dirt.after.
+   * belongs to the entry at `position`, the last one, which was told to `changedBy`. See Dirt.after.
    */
   afterOf(view: ChunkView, offset: number, position: number): number {
-    return view.mappedAt === position || offset >= this.#visibleEnd() ? 0 : position - 1;
+    if (view.mappedAt === position || offset >= this.#visibleEnd()) return 0;
+    return Math.max((this.node.file ?? this.node).dependsOn, this.#contents.journal.directoryPosition);
   }
 
   /** Bytes from here on can't be seen in any state that the leader has had before the last entry of the journal. */

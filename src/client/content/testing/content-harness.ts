@@ -16,7 +16,7 @@ import { type GroupView, grantSpace, readGroups, readMappings, reportStore } fro
 import type { Method } from "../../../wire/method.ts";
 import { settle, type TestPlatform, testPlatform } from "../../../wire/testing/memory-network.ts";
 import type { Ids } from "../../ids.ts";
-import { type EntryData, mayJoin } from "../../journal-entry.ts";
+import { type EntryData, mayJoin, onlyOverwrites } from "../../journal-entry.ts";
 import { Loan } from "../../loan.ts";
 import { Node } from "../../node.ts";
 import { QuotaGrants } from "../../quota-grants.ts";
@@ -48,6 +48,7 @@ interface Entry {
 export class FakeJournal {
   position = 0;
   committedPosition = 0;
+  directoryPosition = 0;
   /** Entries up to here may be committed. */
   released = 0;
   /** Operations on the same file join the last entry while it is not released. */
@@ -333,7 +334,7 @@ export class ContentHarness {
     for (const { index, chunk } of mappings) map.set(index, chunk);
     node.record = { ...node.record, attributes: { ...attributes, size } };
     const position = this.journal.append(node.inode, operation, data);
-    node.lastPosition = position;
+    node.changed(position, onlyOverwrites(operation, data));
     return position;
   }
 
