@@ -302,6 +302,19 @@ export const figures: readonly Figure[] = [
     measure: handingOver("names"),
   },
   {
+    name: "hand-over-busy",
+    what: "unlink of a file that another mount made last, in a second of creates and overwrites by turns",
+    unit: "ms",
+    local: "none",
+    measure: async (place) => {
+      const directory = freshDirectory(place);
+      const there = join(await place.other!(), directory.slice(place.root.length));
+      const [median, most] = await timePython("handOverBusy", place, directory, there, 5);
+      await remove(directory);
+      return { value: median!, note: `most ${most!.toFixed(1)} ms` };
+    },
+  },
+  {
     name: "memory",
     what: "memory of two servers and a client after the whole tree was unpacked",
     unit: "MiB",

@@ -134,6 +134,24 @@ def hand_over(_root, one, other, kind, count):
     print(f"{taken[len(taken) // 2]} {taken[len(taken) * 99 // 100]}")
 
 
+def hand_over_busy(_root, one, other, count):
+    """One mount makes files and overwrites a page by turns for a second; then the other removes the last file."""
+    page = os.open(f"{one}/page", os.O_RDWR | os.O_CREAT, 0o644)
+    os.pwrite(page, bytes(65536), 0)
+    taken = []
+    for turn in range(count):
+        end = time.perf_counter() + 1
+        number = 0
+        while time.perf_counter() < end:
+            os.mknod(f"{one}/{turn}-{number}")
+            os.pwrite(page, small[:100], 4096 * (number % 16))
+            number += 1
+        start = time.perf_counter()
+        os.unlink(f"{other}/{turn}-{number - 1}")
+        taken.append((time.perf_counter() - start) * 1000)
+    print(f"{sorted(taken)[count // 2]} {max(taken)}")
+
+
 works = {
     "create": create_files,
     "createSynced": create_synced,
@@ -144,6 +162,7 @@ works = {
     "write": write_file,
     "read": read_file,
     "handOver": hand_over,
+    "handOverBusy": hand_over_busy,
 }
 result = works[name](*(int(one) if one.isdigit() else one for one in arguments))
 if result is not None:
