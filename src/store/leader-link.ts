@@ -45,9 +45,9 @@ import type { WatchedDisk } from "./watched-disk.ts";
 /** On one machine or in one room an answer takes milliseconds; from a leader that is busy with a take-over, longer. */
 const connectTimeoutMs = 2_000;
 const registerTimeoutMs = 10_000;
-/** Between rounds of the search: from nearly at once to nearly never in the way of a leader that starts. */
+/** Between rounds of the search: nearly at once; later as seldom as clients, which can't write without stores. */
 const retryMsMin = 20;
-const retryMsMax = 1_000;
+const retryMsMax = 250;
 /** A tie that held for so long was a good one: the next is tried without delay. */
 const steadyMs = 1_000;
 /** To say that the store leaves; without an answer its lease has to run out, or its address to refuse connections. */
