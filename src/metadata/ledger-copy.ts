@@ -152,8 +152,7 @@ export class LedgerCopy {
       const { term, index, batch } = last;
       await createFileLedger(this.#platform, `${directory}/ledger`, { term, index, last: batch });
     }
-    await this.#platform.disk.remove(markPath(directory));
-    await this.#platform.disk.syncDirectory(directory);
+    await removeMark(this.#platform, directory);
     ({ file: this.#file, state: this.#state, namespace: this.#namespace } = await openFiles(this.#platform, directory));
     this.#isReplacing = false;
     this.#log.info("the copy has the leader's state", { index: this.#file.lastIndex });
@@ -205,7 +204,7 @@ function statePath(directory: string): string {
   return `${directory}/state.sqlite`;
 }
 
-/** There while log and state are being replaced: then neither is believed. */
+/** There while log and state are being replaced: then neither is believed, and the next start removes both, then the mark. */
 function markPath(directory: string): string {
   return `${directory}/replacing`;
 }
@@ -215,7 +214,12 @@ async function openFiles(
   platform: Platform,
   directory: string,
 ): Promise<{ file: FileLedger; state: KeyValue; namespace: Namespace }> {
-  if ((await platform.disk.readFile(markPath(directory))) !== undefined) await removeFiles(platform, directory);
+  if ((await platform.disk.readFile(markPath(directory))) !== undefined) {
+    // In this order: the mark goes when nothing is left that it speaks of, and before anything new is there. A mark that stayed
+    // would have the next start remove what has been acknowledged since.
+    await removeFiles(platform, directory);
+    await removeMark(platform, directory);
+  }
   const file = await FileLedger.open(platform, `${directory}/ledger`);
   const state = await platform.keyValue.open(statePath(directory));
   const namespace = new Namespace(state);
@@ -230,6 +234,12 @@ async function openFiles(
   );
 }
 
+async function removeMark({ disk }: Platform, directory: string): Promise<void> {
+  await disk.remove(markPath(directory));
+  await disk.syncDirectory(directory);
+}
+
+/** Durable when it resolves. */
 async function removeFiles({ disk, keyValue }: Platform, directory: string): Promise<void> {
   const ledger = `${directory}/ledger`;
   for (const name of await disk.list(ledger)) await disk.remove(`${ledger}/${name}`);

@@ -1,4 +1,7 @@
-/** A disk in memory for the store's tests: counts space, fails on demand, and at a crash drops what was not synced. */
+/**
+ * A disk in memory for tests: counts space, fails on demand, dies in the middle of what is done with it, and at a crash drops what
+ * was not synced: pages of files, and names of files made or removed in a directory.
+ */
 import { type Disk, DiskError, type DiskFile, type OpenOptions } from "../../platform/disk.ts";
 
 const pageBytes = 4096;
@@ -14,14 +17,19 @@ interface MemoryFile {
 
 export class MemoryDisk implements Disk {
   readonly files = new Map<string, MemoryFile>();
+  /** By names, as a crash that keeps nothing leaves them. */
+  readonly #durableFiles = new Map<string, MemoryFile>();
   totalBytes = 1 << 30;
   /** Set to an errno name to make the next writes and syncs (or reads) fail. */
   failWrites: string | undefined;
   failReads: string | undefined;
   /** Set to a promise to make writes and syncs hang until it resolves. */
   hang: Promise<void> | undefined;
-  /** Called at every write and sync; may throw. */
   punchedBytes = 0;
+  /** The process dies after so many more operations that change something: they never end. */
+  operationsLeft = Number.POSITIVE_INFINITY;
+  /** Called when it has died so. */
+  onDeath: () => void = () => {};
   #incarnation = 0;
 
   usedBytes(): number {
@@ -30,9 +38,23 @@ export class MemoryDisk implements Disk {
     return pages * pageBytes;
   }
 
-  /** The machine lost power: of each page that was not synced, `keeps()` says whether it got to the disk nevertheless. */
-  crash(keeps: () => boolean): void {
+  /** The process died: what it has open is closed, what it has written is there. */
+  kill(): void {
     this.#incarnation += 1;
+    this.operationsLeft = Number.POSITIVE_INFINITY;
+  }
+
+  /** The machine lost power: of each page and name that was not synced, `keeps()` says whether it got to the disk nevertheless. */
+  crash(keeps: () => boolean): void {
+    this.kill();
+    for (const path of new Set([...this.files.keys(), ...this.#durableFiles.keys()])) {
+      const before = this.#durableFiles.get(path);
+      if (this.files.get(path) === before || keeps()) continue;
+      if (before === undefined) this.files.delete(path);
+      else this.files.set(path, before);
+    }
+    for (const path of this.#durableFiles.keys()) this.#syncName(path);
+    for (const path of this.files.keys()) this.#syncName(path);
     for (const file of this.files.values()) {
       for (const [number, before] of file.undo) {
         if (keeps()) continue;
@@ -48,6 +70,7 @@ export class MemoryDisk implements Disk {
     let file = this.files.get(path);
     if (file === undefined) {
       if (options.create !== true) throw new DiskError("ENOENT", "open", path);
+      await this.operation();
       file = { pages: new Map(), size: 0, undo: new Map(), durableSize: 0 };
       this.files.set(path, file);
     }
@@ -69,10 +92,25 @@ export class MemoryDisk implements Disk {
   }
 
   async remove(path: string): Promise<void> {
+    await this.operation();
     this.files.delete(path);
   }
 
-  async syncDirectory(): Promise<void> {}
+  async syncDirectory(directory: string): Promise<void> {
+    await this.operation();
+    for (const path of [...this.files.keys(), ...this.#durableFiles.keys()]) {
+      if (path.slice(0, path.lastIndexOf("/")) === directory) this.#syncName(path);
+    }
+  }
+
+  /** Something is about to be changed, or made durable. */
+  async operation(): Promise<void> {
+    if (this.operationsLeft <= 0) {
+      this.onDeath();
+      await new Promise<void>(() => {});
+    }
+    this.operationsLeft -= 1;
+  }
 
   async readFile(path: string): Promise<Uint8Array | undefined> {
     const file = this.files.get(path);
@@ -83,10 +121,15 @@ export class MemoryDisk implements Disk {
   }
 
   async writeFile(path: string, content: Uint8Array): Promise<void> {
-    this.files.delete(path);
-    const file = await this.open(path, { create: true });
+    const temporary = `${path}.new`;
+    this.files.delete(temporary);
+    const file = await this.open(temporary, { create: true });
     await file.write([content], 0);
     await file.syncData();
+    await this.operation();
+    this.files.set(path, this.files.get(temporary)!);
+    this.files.delete(temporary);
+    await this.syncDirectory(path.slice(0, path.lastIndexOf("/")));
   }
 
   async space(): Promise<{ totalBytes: number; freeBytes: number }> {
@@ -95,6 +138,12 @@ export class MemoryDisk implements Disk {
 
   async lockDirectory(): Promise<{ release(): void }> {
     return { release: () => {} };
+  }
+
+  #syncName(path: string): void {
+    const file = this.files.get(path);
+    if (file === undefined) this.#durableFiles.delete(path);
+    else this.#durableFiles.set(path, file);
   }
 }
 
@@ -129,6 +178,7 @@ class OpenFile implements DiskFile {
   }
 
   async write(buffers: readonly Uint8Array[], position: number): Promise<void> {
+    await this.#disk.operation();
     await this.#disk.hang;
     this.#check("write");
     let at = position;
@@ -150,6 +200,7 @@ class OpenFile implements DiskFile {
   }
 
   async syncData(): Promise<void> {
+    await this.#disk.operation();
     await this.#disk.hang;
     this.#check("fdatasync");
     this.#file.undo.clear();
@@ -157,6 +208,7 @@ class OpenFile implements DiskFile {
   }
 
   async allocate(position: number, length: number): Promise<void> {
+    await this.#disk.operation();
     this.#check("fallocate");
     const { freeBytes } = await this.#disk.space();
     if (freeBytes < length) throw new DiskError("ENOSPC", "fallocate", this.#path);
@@ -168,6 +220,7 @@ class OpenFile implements DiskFile {
   }
 
   async punch(position: number, length: number): Promise<void> {
+    await this.#disk.operation();
     this.#check("punch");
     for (let at = position; at < position + length; at += pageBytes) {
       this.#file.pages.delete(at / pageBytes);
