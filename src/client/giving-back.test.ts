@@ -144,6 +144,42 @@ test("with a directory's lease its names go, here and in the kernel", async () =
   assert.deepEqual(setup.events, [give, "names forgotten", give]);
 });
 
+test("with an inode's lease the names go that lead to it, in one call for all", async () => {
+  const setup = new LeaseSetup();
+  const directory = setup.holdDirectory(1);
+  const nodes = [8, 9].map((inode) => setup.hold(inode, "exclusive"));
+  setup.leases.letGo(setup.hold(7, "shared"));
+  await settle();
+  assert.deepEqual(setup.events.splice(0), [give], "the kernel has no names in the directory");
+  directory.kernelHasNames = true;
+  for (const node of nodes) {
+    node.kernelHasAttributes = true;
+    setup.leases.letGo(node);
+  }
+  await settle();
+  await setup.next(give).answer();
+  assert.deepEqual(setup.events.splice(0), [
+    "names forgotten",
+    "attributes of 8 forgotten",
+    "attributes of 9 forgotten",
+    give,
+  ]);
+  await setup.next(give).answer();
+  const shared = setup.hold(10, "exclusive");
+  await setup.recall(10, 10, "shared");
+  assert.equal(shared.mode, "shared");
+  assert.deepEqual(setup.events, [give], "nobody changes its owner meanwhile");
+});
+
+test("a file with several names may have one in any directory", async () => {
+  const setup = new LeaseSetup();
+  const node = setup.hold(9, "shared");
+  node.record = { ...node.record, attributes: { ...node.record.attributes, linkCount: 2 } };
+  setup.leases.letGo(node);
+  await settle();
+  assert.deepEqual(setup.events, ["names forgotten", give]);
+});
+
 test("an open file's size goes with the lease, also if the kernel was told to keep nothing", async () => {
   const setup = new LeaseSetup();
   const file = setup.hold(9, "shared");
