@@ -5,7 +5,8 @@
  * 1. The journal is committed up to the last change of the inode. That includes the file's data.
  * 2. The kernel gives up its pages of the file. It may have to write dirty ones first: such requests are served meanwhile,
  *    under the lease that is leaving, and what they changed is committed as in 1. (Under a split lease there are none; instead, all leases on chunks are given back before it.)
- * 3. Names and attributes: the kernel forgets without waiting for anything.
+ * 3. Names and attributes: the kernel forgets without waiting for anything. Names that lead to the inode go, too: the kernel
+ *    checks who owns it (chmod, utimensat, …) by the owner that came with the name, also when that is no longer valid.
  * 4. Advisory locks that were set under the lease are stated to the leader (lock-authority.ts).
  * 5. The leader is told. One request is under way at a time; what comes meanwhile shares the next. A lease is ours until the
  *    request that gives it back is sent: whoever asks for it again comes after that. (Before it the leader would take the
@@ -169,9 +170,15 @@ export class GivingBack {
     }
   }
 
+  /** The kernel may have names in it, or names that lead to it. */
+  #hasNames({ kernelHasNames, file, record }: Node): boolean {
+    if (kernelHasNames) return true;
+    if (file !== undefined) return false;
+    return record.attributes.linkCount > 1 || this.#leases!.get(record.parent)?.kernelHasNames === true;
+  }
+
   #forgetKept(node: Node): void {
     const caches = this.#parts.caches();
-    if (node.kernelHasNames) caches?.forgetNames();
     // An open file's size the kernel uses unasked, and knows from answers that it may not keep.
     const hasSize = node.handles > 0 && node.record.attributes.type === "file";
     if (node.kernelHasAttributes || hasSize) caches?.forgetAttributes(node.inode);
@@ -219,10 +226,16 @@ export class GivingBack {
   #takeReady(): { released: Released[]; nodes: Map<Node, boolean> } {
     const released = this.#unknown.splice(0, releasedMax);
     const nodes = new Map<Node, boolean>();
+    let namesForgotten = false;
     for (const node of this.#ready.splice(0, releasedMax - released.length)) {
       // An answer that came meanwhile may have brought the lease once more, for somebody who waited.
       if (node.uses > 0 || this.#parts.journal.committedPosition < node.lastPosition) this.#start(node);
       else {
+        // Names are forgotten all at once: so once is enough, before the first inode.
+        if (!namesForgotten && node.leaving !== "toShared" && this.#hasNames(node)) {
+          this.#parts.caches()?.forgetNames();
+          namesForgotten = true;
+        }
         released.push(this.#close(node));
         nodes.set(node, node.leaving === "toShared");
         this.#under.delete(node);

@@ -1,0 +1,75 @@
+/** A file's owner is changed on one mount: the other one's kernel, which checks who may change attributes, goes by the new one. */
+import { strict as assert } from "node:assert";
+import { spawnSync } from "node:child_process";
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { Cluster, scratch, undo, whyNoMount } from "./cluster.ts";
+
+const skip = whyNoMount() ?? false;
+/** A user that nobody on the machine is. */
+const alice = 41_001;
+
+/** What `expression` gives in a process of hers, which looks at nothing before. Descriptor 3 is passed on. */
+function asAlice(expression: string, descriptor: number | "ignore" = "ignore"): string {
+  const program = `import os
+try: ${expression}; print("done")
+except OSError as error: print(type(error).__name__)`;
+  const stdio = ["ignore", "pipe", "inherit", descriptor] as const;
+  const { stdout } = spawnSync("python3", ["-c", program], { uid: alice, gid: alice, stdio: [...stdio] });
+  return stdout.toString().trim();
+}
+
+for (const kernel of ["this kernel", "6.1"]) {
+  test(`only who owns a file now may change its mode and times (${kernel})`, { skip }, async (context) => {
+    const directory = scratch(context);
+    chmodSync(directory, 0o755);
+    const cluster = await Cluster.start(context, { directory });
+    const options = kernel === "6.1" ? ["-o", "as-kernel=6.1"] : [];
+    const [here, there] = [await cluster.mount("here", options), await cluster.mount("there", options)];
+    mkdirSync(join(here.point, "open"));
+    chmodSync(join(here.point, "open"), 0o777);
+    // What the other kernel knows before: nothing, a name and attributes, only a name since it has made the file itself.
+    const ways = { unknown: () => {}, looked: (path: string) => statSync(path), made: () => {} };
+    for (const [way, look] of Object.entries(ways)) {
+      const [file, same] = [here, there].map(({ point }) => join(point, "open", way)) as [string, string];
+      writeFileSync(way === "made" ? same : file, "");
+      readdirSync(join(there.point, "open"));
+      look(same);
+      chownSync(file, alice, -1);
+      assert.equal(asAlice(`os.chmod("${same}", 0o600)`), "done", way);
+      assert.equal(asAlice(`os.utime("${same}", (5, 5))`), "done", way);
+      chownSync(file, 0, -1);
+      assert.equal(asAlice(`os.chmod("${same}", 0o666)`), "PermissionError", way);
+      assert.equal(asAlice(`os.utime("${same}", (6, 6))`), "PermissionError", way);
+      assert.equal(statSync(file).mode & 0o777, 0o600, way);
+    }
+  });
+}
+
+test("by a descriptor the new owner may once somebody has asked for the file's attributes", {
+  skip,
+}, async (context) => {
+  const directory = scratch(context);
+  chmodSync(directory, 0o755);
+  const cluster = await Cluster.start(context, { directory });
+  const [here, there] = [await cluster.mount("here"), await cluster.mount("there")];
+  const descriptor = openSync(join(there.point, "file"), "w");
+  undo(context, () => closeSync(descriptor));
+  chownSync(join(here.point, "file"), alice, -1);
+  fstatSync(descriptor);
+  assert.equal(asAlice("os.fchmod(3, 0o600)", descriptor), "done");
+  chownSync(join(here.point, "file"), 0, -1);
+  fstatSync(descriptor);
+  assert.equal(asAlice("os.fchmod(3, 0o666)", descriptor), "PermissionError");
+});
