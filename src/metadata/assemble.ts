@@ -64,7 +64,7 @@ export function assemble(
   const stores: Stores = new Stores(leader, {
     onChange: () => groups.look(),
     settled: () => groups.settled(),
-    hasLost: (store, loss) => groups.hasLost(store, loss),
+    hasLost: (store, loss, peer) => groups.hasLost(store, loss, peer),
     acceptLoss: (store) => groups.acceptLoss(store),
     isMounted: () => sessions.all().length > 0,
   });

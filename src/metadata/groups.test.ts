@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { hasCode } from "../errors/brine-error.ts";
+import { BrineError, hasCode } from "../errors/brine-error.ts";
 import type { GroupView } from "../wire/catalogue/leader.ts";
 import { FakePeer } from "./testing/fake-peer.ts";
 import { Harness } from "./testing/harness.ts";
@@ -241,6 +241,118 @@ test("a store that has lost data leaves the groups in which others know better, 
   const accepted = { ...lost, loss: "accepted" as const, serverId: "a", address: "a:1" };
   assert.equal(await harness.parts.stores.register(accepted, new FakePeer("store"), (_, settled) => settled), true);
   assert.deepEqual(statesOf(harness, a.store), { inSync: 32 });
+});
+
+const mayHaveLost = { ...registration, loss: "possible" as const, lossReason: "the last commit was not whole" };
+
+function registersWithLoss(harness: Harness, name: string, peer: FakePeer): Promise<boolean> {
+  const request = { ...mayHaveLost, serverId: name, address: `${name}:1` };
+  return harness.parts.stores.register(request, peer, (_, settled) => settled);
+}
+
+/** Generations of all groups when the store was told to leave some, in order. */
+function generationsWhenTold(harness: Harness, peer: FakePeer): number[][] {
+  const told: number[][] = [];
+  peer.answer = (method) => {
+    if (method === "store.leaveGroups")
+      told.push(harness.leader.namespace.groups().map(({ generation }) => generation));
+    return {};
+  };
+  return told;
+}
+
+test("a store that may have lost data serves until another is there that knows better, and has stopped before it leaves", async () => {
+  const { harness, a, b, client } = await cluster();
+  a.peer.close("its process has ended");
+  b.peer.close("cable cut");
+  const again = { store: a.store, peer: new FakePeer("store") };
+  const told = generationsWhenTold(harness, again.peer);
+  assert.equal(await registersWithLoss(harness, "a", again.peer), false);
+  await harness.pass(500, { stores: [again], sessions: [client] });
+  assert.deepEqual([statesOf(harness, a.store), told], [{ inSync: 32 }, []]);
+  await harness.registerStore("b", new FakePeer("store"));
+  await drain();
+  assert.deepEqual(told, [harness.leader.namespace.groups().map(() => 1)]);
+  assert.deepEqual([statesOf(harness, a.store), statesOf(harness, b.store)], [{ catchingUp: 32 }, { inSync: 32 }]);
+});
+
+test("a store that may have lost data, and does not say that it has stopped, is cut off and leaves when its time is over", async () => {
+  const { harness, a, b, client } = await cluster();
+  a.peer.close("its process has ended");
+  b.peer.close("cable cut");
+  const again = { store: a.store, peer: new FakePeer("store") };
+  await registersWithLoss(harness, "a", again.peer);
+  again.peer.answer = (method) =>
+    method === "store.leaveGroups" ? Promise.reject(new BrineError("timedOut", "no answer")) : {};
+  harness.beat(again.store, again.peer);
+  const back = { store: b.store, peer: new FakePeer("store") };
+  await harness.registerStore("b", back.peer);
+  await harness.pass(3_200, { stores: [back], sessions: [client] });
+  assert.ok(again.peer.closed);
+  assert.deepEqual(statesOf(harness, a.store), { inSync: 32 });
+  await harness.pass(300, { stores: [back], sessions: [client] });
+  assert.deepEqual(statesOf(harness, a.store), { behind: 32 });
+});
+
+test("a store that has lost its connection and registers with a loss is told to stop on the new one", async () => {
+  const { harness, a, b, client } = await cluster();
+  a.peer.close("cable cut");
+  const again = new FakePeer("store");
+  const told = generationsWhenTold(harness, again);
+  const registered = registersWithLoss(harness, "a", again);
+  await harness.pass(500, { stores: [b], sessions: [client] });
+  assert.equal(await registered, true);
+  assert.deepEqual(told, [harness.leader.namespace.groups().map(() => 1)]);
+  assert.deepEqual([statesOf(harness, a.store), statesOf(harness, b.store)], [{ catchingUp: 32 }, { inSync: 32 }]);
+});
+
+test("a store that registers with a loss and does not say that it has stopped is not taken in", async () => {
+  const { harness, a, b, client } = await cluster();
+  a.peer.close("cable cut");
+  const again = new FakePeer("store", () => Promise.reject(new BrineError("timedOut", "no answer")));
+  const refused = assert.rejects(registersWithLoss(harness, "a", again), (error) => hasCode(error, "closed"));
+  await harness.pass(1_500, { stores: [b], sessions: [client] });
+  await refused;
+  assert.deepEqual(statesOf(harness, a.store), { inSync: 32 });
+  await harness.pass(2_000, { stores: [b], sessions: [client] });
+  assert.deepEqual(statesOf(harness, a.store), { behind: 32 });
+});
+
+/** One that registers with a loss has been told to stop, and will have when the function returned is called. */
+async function stopping(harness: Harness, a: { peer: FakePeer }) {
+  a.peer.close("cable cut");
+  const peer = new FakePeer("store");
+  const answers: (() => void)[] = [];
+  peer.answer = (method) => (method === "store.leaveGroups" ? new Promise<void>((stop) => answers.push(stop)) : {});
+  const registered = registersWithLoss(harness, "a", peer);
+  await drain();
+  assert.equal(answers.length, 1);
+  return { peer, registered, stop: () => answers[0]!() };
+}
+
+test("a store that has stopped for another that is dead by then goes on", async () => {
+  const { harness, a, b } = await cluster();
+  const { peer, registered, stop } = await stopping(harness, a);
+  dies(harness, "b", b.peer);
+  await harness.clock.advance(0);
+  stop();
+  await harness.clock.advance(1_000);
+  assert.equal(await registered, true);
+  assert.deepEqual([statesOf(harness, a.store), statesOf(harness, b.store)], [{ inSync: 32 }, { behind: 32 }]);
+  assert.equal(peer.closed, false);
+});
+
+test("a store that has stopped for another that is silent by then has to register again, in order to go on", async () => {
+  const { harness, a, b } = await cluster();
+  const { peer, registered, stop } = await stopping(harness, a);
+  b.peer.close("cable cut");
+  stop();
+  await harness.clock.advance(1_000);
+  assert.equal(await registered, false);
+  await drain();
+  assert.deepEqual(statesOf(harness, a.store), { inSync: 32 });
+  assert.ok(harness.leader.namespace.groups().every(({ generation }) => generation === 1));
+  assert.ok(peer.closed);
 });
 
 test("a store whose disk is much slower than the others' is called slow until it no longer is", async () => {

@@ -2,7 +2,8 @@
  * Brings the groups from what they are to what they should be, one pass after the other, whenever anything has changed:
  *
  * 1. Decide the next members of each group and commit them, a generation further: first what follows from what has become of
- *    stores (placement/next-members.ts), then, if there is nothing of that, what copies are to be made or moved (moves.ts).
+ *    stores (placement/next-members.ts), then, if there is nothing of that, what copies are to be made or moved (moves.ts). A member in
+ *    sync that may be serving is made to stop before the group goes on without it (departures.ts).
  * 2. Tell the stores that are online. Until the remaining in-sync members know a new generation, no write can be
  *    acknowledged in it. A store that doesn't take it is cut off, and leaves its groups when its time has run out.
  * 3. Tell the clients. Those that miss it meet an unknown generation at a store, and ask.
@@ -12,16 +13,18 @@
  * A pass decides from committed groups and from the stores' conditions alone. So nothing is lost when this process dies
  * between two steps: the next leader finds the same work.
  */
-import { hasCode } from "../errors/brine-error.ts";
+import { BrineError, hasCode } from "../errors/brine-error.ts";
 import { errno } from "../errors/errno.ts";
 import type { GroupMember, GroupRecord } from "../namespace/model.ts";
 import { chooseGroups, groupsPerVolume } from "../placement/choose-groups.ts";
 import { mayHold, spreadOf } from "../placement/failure-domains.ts";
 import { nextMembers, type StoreFacts, type StoreLoss } from "../placement/next-members.ts";
+import type { Move } from "../placement/plan-moves.ts";
 import { type GroupView, groupsChanged } from "../wire/catalogue/leader.ts";
 import { setGroups } from "../wire/catalogue/store.ts";
 import type { Peer } from "../wire/peer.ts";
 import { CatchUpStarts } from "./catch-up-starts.ts";
+import { Departures } from "./departures.ts";
 import { Healing } from "./healing.ts";
 import type { Leader } from "./leader.ts";
 import { Losses } from "./losses.ts";
@@ -47,6 +50,7 @@ export class Groups {
   readonly #stores: Stores;
   readonly #clients: () => Peer[];
   readonly moves: Moves;
+  readonly #departures: Departures;
   readonly #healing: Healing;
   readonly salvage: Salvage;
   readonly #catchUps: CatchUpStarts;
@@ -68,6 +72,7 @@ export class Groups {
     this.#stores = parts.stores;
     this.#clients = parts.clients;
     this.moves = new Moves(parts.leader, parts.stores);
+    this.#departures = new Departures(parts.leader, parts.stores);
     this.#healing = new Healing(parts.leader, parts.stores);
     const { leader, stores } = parts;
     const lookLater = () => this.#lookLater();
@@ -146,19 +151,22 @@ export class Groups {
 
   /**
    * A store says what it has lost. Resolves when it has left the groups in which others know better; with the groups in which
-   * it still matters.
+   * it still matters. Errors: closed (the connection on which it says so, to register, has ended meanwhile).
    */
-  async hasLost(store: number, loss: StoreLoss): Promise<readonly number[]> {
+  async hasLost(store: number, loss: StoreLoss, peer: Peer): Promise<readonly number[]> {
     const { namespace, lifetime, timeouts } = this.#leader;
     this.#losses.tell(store, loss, namespace.groups());
     const mustLeave = (group: GroupRecord) =>
       stateIn(group, store) === "inSync" &&
       nextMembers(group, this.#facts())?.find((member) => member.store === store)?.state === "behind";
-    while (namespace.groups().some(mustLeave) && !lifetime.stopped) {
-      this.look();
-      await this.settled();
-      if (namespace.groups().some(mustLeave)) await lifetime.sleep(timeouts.retryMs);
-    }
+    await this.#departures.whileRegistering(store, peer, async () => {
+      while (namespace.groups().some(mustLeave) && !peer.closed && !lifetime.stopped) {
+        this.look();
+        await this.settled();
+        if (namespace.groups().some(mustLeave)) await lifetime.sleep(timeouts.retryMs);
+      }
+    });
+    if (peer.closed) throw new BrineError("closed", "the connection has ended");
     return this.#losses.left(store, namespace.groups());
   }
 
@@ -255,18 +263,37 @@ export class Groups {
   /** True if anything was committed. */
   async #commitChanges(): Promise<boolean> {
     this.#losses.prune(this.#leader.namespace.groups());
-    const facts = this.#facts();
-    const changes: { group: GroupRecord; members: GroupMember[] }[] = [];
-    for (const group of this.#leader.namespace.groups()) {
-      const members = nextMembers(group, facts);
-      if (members !== undefined) changes.push({ group, members });
-    }
-    // What has failed goes first: to move copies takes asking stores.
-    if (changes.length === 0) changes.push(...(await this.moves.next()));
+    const changes = await this.#nextChanges();
     if (this.#leader.lifetime.stopped) return false;
     const committed = await Promise.all(changes.map((change) => this.#commitChange(change.group, change.members)));
     this.#logChanges(changes.filter((_, index) => committed[index]));
     return committed.includes(true);
+  }
+
+  /** What can be committed now. */
+  async #nextChanges(): Promise<Move[]> {
+    const changed = this.#changedByStores();
+    if (changed.length > 0) {
+      const leaversOf = ({ group, leaving }: Move) => `${group.group}: ${leaving.join(" ")}`;
+      const ready = new Set((await this.#departures.before(changed)).map(leaversOf));
+      // While they were told to stop, the member that knows better may have gone: what was decided is looked at again.
+      return this.#changedByStores().filter((move) => ready.has(leaversOf(move)));
+    }
+    // Only then what is merely to be moved.
+    const moves = this.moves.next();
+    this.#departures.takeBackOthers(moves);
+    return this.#departures.before(moves);
+  }
+
+  #changedByStores(): Move[] {
+    const facts = this.#facts();
+    return this.#leader.namespace.groups().flatMap((group) => {
+      const members = nextMembers(group, facts);
+      if (members === undefined) return [];
+      const mayServe = ({ store }: GroupMember) => stateIn(group, store) === "inSync" && !this.#stores.isStill(store);
+      const leaving = members.filter((member) => member.state !== "inSync" && mayServe(member));
+      return [{ group, members, leaving: leaving.map(({ store }) => store) }];
+    });
   }
 
   #facts(): StoreFacts {

@@ -110,7 +110,7 @@ export interface StoresHooks {
   /** Resolves when no change of groups is half done. */
   readonly settled: () => Promise<void>;
   /** A store has lost data; resolves with the groups in which it is in sync all the same (see Groups). */
-  readonly hasLost: (store: number, loss: StoreLoss) => Promise<readonly number[]>;
+  readonly hasLost: (store: number, loss: StoreLoss, peer: Peer) => Promise<readonly number[]>;
   readonly acceptLoss: (store: number) => void;
   /** Whether any client has a session. */
   readonly isMounted: () => boolean;
@@ -195,7 +195,7 @@ export class Stores {
       number = result.id;
     }
     // A change that takes it out of groups must not cross with a registration that says that it is in.
-    const concerned = await this.#considerLoss(number!, request);
+    const concerned = await this.#considerLoss(number!, request, peer);
     await this.#hooks.settled();
     if (lifetime.stopped) throw new BrineError("notServing", "the metadata server stops");
     if (peer.closed) throw new BrineError("closed", "the connection has ended");
@@ -224,12 +224,12 @@ export class Stores {
   }
 
   /** Groups in which what the store has lost still matters. Errors: refused. */
-  async #considerLoss(store: number, { loss, lossReason }: Registration): Promise<readonly number[]> {
+  async #considerLoss(store: number, { loss, lossReason }: Registration, peer: Peer): Promise<readonly number[]> {
     const wanted = loss === "accepted" ? "certain" : loss;
     if (wanted !== "none") this.#leader.log.error("a store has lost data", { store, loss, reason: lossReason });
     const state = this.#stores.get(store);
     if (state !== undefined) state.lost = undefined;
-    const concerned = await this.#hooks.hasLost(store, wanted);
+    const concerned = await this.#hooks.hasLost(store, wanted, peer);
     if (loss === "accepted") this.#hooks.acceptLoss(store);
     if (loss !== "certain" || concerned.length === 0) return loss === "accepted" ? [] : concerned;
     const what = `store ${store} has lost data (${lossReason}) and has the only copy of ${concerned.length} groups`;
