@@ -59,6 +59,10 @@ class Sequence:
         self.keep(slot, os.open(self.path(path), system.O_TMPFILE | os.O_RDWR, mode))
 
     def keep(self, slot, descriptor):
+        # Who has a fifo open only the kernel knows, and not when another mount removes it (docs/promises.md, Kernels).
+        if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            return
         if slot in self.files:
             os.close(self.files[slot][0])
         self.files[slot] = descriptor, self.top()
@@ -85,6 +89,9 @@ class Sequence:
         return os.pwrite(self.file(slot), bytes([byte]) * length, offset)
 
     def seek(self, slot, offset, whence):
+        # Where a directory ends is each file system's own.
+        if whence == os.SEEK_END and stat.S_ISDIR(os.fstat(self.file(slot)).st_mode):
+            return None
         return os.lseek(self.file(slot), offset, whence)
 
     def ftruncate(self, slot, size):
@@ -94,6 +101,8 @@ class Sequence:
         return self.shown(os.fstat(self.file(slot)))
 
     def fchmod(self, slot, mode):
+        """The kernel goes by the owner that it heard last (docs/promises.md, Kernels)."""
+        os.fstat(self.file(slot))
         os.fchmod(self.file(slot), mode)
 
     def fsync(self, slot):
