@@ -8,6 +8,7 @@ directories, which are mounts of one volume, calls by path go to one after the o
 without being wrong (inode numbers, sizes of directories, times that nobody set) is left out or given by order.
 """
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -59,6 +60,10 @@ class Sequence:
         self.keep(slot, os.open(self.path(path), system.O_TMPFILE | os.O_RDWR, mode))
 
     def keep(self, slot, descriptor):
+        # Who has a fifo open only the kernel knows, and not when another mount removes it (docs/promises.md, Kernels).
+        if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            return
         if slot in self.files:
             os.close(self.files[slot][0])
         self.files[slot] = descriptor, self.top()
@@ -79,12 +84,18 @@ class Sequence:
         return os.pread(self.file(slot), length, offset).hex()
 
     def write(self, slot, byte, length):
+        """After an append the kernel takes the position from the size that it heard last (docs/promises.md, Kernels)."""
+        if fcntl.fcntl(self.file(slot), fcntl.F_GETFL) & os.O_APPEND:
+            os.fstat(self.file(slot))
         return os.write(self.file(slot), bytes([byte]) * length)
 
     def pwrite(self, slot, offset, byte, length):
         return os.pwrite(self.file(slot), bytes([byte]) * length, offset)
 
     def seek(self, slot, offset, whence):
+        # Where a directory ends is each file system's own.
+        if whence == os.SEEK_END and stat.S_ISDIR(os.fstat(self.file(slot)).st_mode):
+            return None
         return os.lseek(self.file(slot), offset, whence)
 
     def ftruncate(self, slot, size):
@@ -94,6 +105,8 @@ class Sequence:
         return self.shown(os.fstat(self.file(slot)))
 
     def fchmod(self, slot, mode):
+        """The kernel goes by the owner that it heard last (docs/promises.md, Kernels)."""
+        os.fstat(self.file(slot))
         os.fchmod(self.file(slot), mode)
 
     def fsync(self, slot):
@@ -147,6 +160,9 @@ class Sequence:
         os.chmod(self.path(path), mode)
 
     def chown(self, path, uid, gid):
+        # Of nobody to nobody: who may is another matter while somebody has the file open (docs/promises.md, Kernels).
+        if uid == -1 and gid == -1:
+            return
         os.lchown(self.path(path), uid, gid)
 
     def truncate(self, path, size):

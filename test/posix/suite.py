@@ -7,6 +7,7 @@ it has a deadline, so that a call that hangs is a failure with a name.
 """
 import ctypes
 import errno
+import mmap
 import os
 import pickle
 import shutil
@@ -14,10 +15,13 @@ import signal
 import stat
 import struct
 import sys
+import tempfile
 import time
 import traceback
 
 DEADLINE_SECONDS = 60
+
+NO_SHARED_MEMORY = "no shared, writable mappings"
 
 """Users and groups without a name: nobody on the machine owns anything as one of them."""
 ALICE, BOB, CAROL = 41001, 41002, 41003
@@ -47,6 +51,16 @@ class Place:
 
     def needs_root(self):
         self.needs(os.geteuid() == 0, "not root")
+
+    def needs_shared_memory(self):
+        """That a file can be mapped for shared writing. FUSE before Linux 6.6 refuses it."""
+        with tempfile.NamedTemporaryFile(dir=self.path) as file:
+            file.truncate(mmap.PAGESIZE)
+            try:
+                mmap.mmap(file.fileno(), mmap.PAGESIZE).close()
+            except OSError as error:
+                self.needs(error.errno != errno.ENODEV, NO_SHARED_MEMORY)
+                raise
 
     def file(self, name, content=b"", mode=0o644):
         path = self / name

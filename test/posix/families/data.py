@@ -141,6 +141,7 @@ def zero_range(place):
 @case
 def mapped_memory_sees_a_punch(place):
     """Pages that are mapped become zeros, too."""
+    place.needs_shared_memory()
     file = opened(place, b"x" * 16_384)
     with mmap.mmap(file, 16_384) as memory:
         equal(memory[4096:4098], b"xx")
@@ -273,6 +274,7 @@ def private_mapping(place):
 @case
 def shared_mapping(place):
     """MAP_SHARED: seen by read after msync, and by another mapping at once; bytes behind the end are zeros."""
+    place.needs_shared_memory()
     file = opened(place, b"x" * 5000)
     with mmap.mmap(file, 5000) as memory, mmap.mmap(os.open(place / "file", os.O_RDWR), 5000) as other:
         memory[4990:5000] = b"0123456789"

@@ -44,6 +44,7 @@ def wrong_addresses(place):
 @case
 def cut_and_grown(place):
     """What was cut off is zeros when the file grows again: by truncate, by a write behind the end, and in mapped memory"""
+    place.needs_shared_memory()
     file = os.open(place.file("f", b"x" * 3 * PAGE), os.O_RDWR)
     with mmap.mmap(file, 3 * PAGE) as memory:
         equal(memory[PAGE : PAGE + 2], b"xx")
@@ -61,6 +62,7 @@ def cut_and_grown(place):
 @case
 def mapping_rights(place):
     """mmap: EACCES for a descriptor that doesn't read, and for shared writing through one that only reads; private is right"""
+    place.needs_shared_memory()
     path = place.file("f", b"x" * PAGE)
     reader, writer = os.open(path, os.O_RDONLY), os.open(path, os.O_WRONLY)
     map_it = lambda descriptor, protection, flags: checked(
@@ -76,6 +78,7 @@ def mapping_rights(place):
 @case
 def memory_outlives_descriptors(place):
     """What is stored after the descriptor was closed, and the name removed, is in the file; a process that ends writes it back"""
+    place.needs_shared_memory()
     path = place.file("f", b"x" * 2 * PAGE)
 
     def store():
@@ -97,6 +100,7 @@ def memory_outlives_descriptors(place):
 @case
 def removing_mapped_memory(place):
     """madvise(MADV_REMOVE) punches a hole; MADV_DONTNEED loses nothing of a shared mapping"""
+    place.needs_shared_memory()
     file = os.open(place.file("f", b"x" * 3 * PAGE), os.O_RDWR)
     memory = mmap.mmap(file, 3 * PAGE)
     memory[0:3] = b"new"
@@ -114,6 +118,7 @@ def removing_mapped_memory(place):
 @case
 def behind_the_end(place):
     """SIGBUS for memory of a page behind the end, also if the file was cut after it was mapped"""
+    place.needs_shared_memory()
     file = os.open(place.file("f", b"x" * 3 * PAGE), os.O_RDWR)
 
     def killed(touch):
@@ -166,6 +171,7 @@ def direct_edges(place):
     equal(os.preadv(file, [memory], 0), 2 * PAGE + 100)
     equal(os.preadv(file, [memory], 4 * PAGE), 0)
     other = os.open(path, os.O_RDWR)
+    place.needs_shared_memory()
     shared = mmap.mmap(other, 2 * PAGE)
     equal(shared[PAGE], ord("a"))
     memory[:] = b"d" * (4 * PAGE)

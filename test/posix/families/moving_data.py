@@ -63,6 +63,7 @@ def splicing(place):
 @case
 def own_memory(place):
     """A file is read into its own mapped memory and written from it, touched before or not"""
+    place.needs_shared_memory()
     path = place.file("f", b"abcdefgh" * 2048)
     file = os.open(path, os.O_RDWR)
     memory = mmap.mmap(file, 16_384)

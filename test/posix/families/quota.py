@@ -129,6 +129,7 @@ def lengthening(place):
 @case
 def mapped(place):
     """Mapped memory that doesn't fit: EDQUOT from msync"""
+    place.needs_shared_memory()
     path = limited(place, 64 * KIB)
     descriptor = os.open(os.path.join(path, "f"), os.O_RDWR | os.O_CREAT)
     os.ftruncate(descriptor, 64 << 20)
