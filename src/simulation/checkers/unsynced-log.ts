@@ -48,6 +48,8 @@ interface Entry {
   readonly subject: number;
   /** That inode, and the directories above it. */
   readonly above: ReadonlySet<number>;
+  /** Proved durable, but comes after one that isn't: a copy may outlive what was overwritten in its source before. */
+  readonly isDurable: boolean;
 }
 
 /** Indexes of a file's chunks; both inclusive. */
@@ -90,9 +92,9 @@ export class UnsyncedLog {
   /** Equal for logs that can't be told apart. */
   get key(): string {
     if (this.#key === undefined) {
-      const traces = this.#entries.map(({ invocation: { id, operation }, after }) => {
+      const traces = this.#entries.map(({ invocation: { id, operation }, after, isDurable }) => {
         const copied = operation.kind === "copyRange" ? JSON.stringify(operation.copied) : "";
-        return `${id}${copied}<${[...after].sort().join()}`;
+        return `${id}${copied}${isDurable ? "!" : ""}<${[...after].sort().join()}`;
       });
       this.#key = `${this.base.fingerprint}:${traces.sort().join(" ")}`;
     }
@@ -120,6 +122,7 @@ export class UnsyncedLog {
       chunks: chunksOf(before, invocation),
       subject,
       above: ancestorsOf(after, subject),
+      isDurable: false,
     };
     const log = new UnsyncedLog(this.base, [...this.#entries, entry]);
     const seen = conflicting.filter((one) => {
@@ -170,25 +173,31 @@ export class UnsyncedLog {
       cuts = [...cuts, ...withEntry.map((cut) => new Set([...cut, entry]))];
       if (cuts.length > cutsMax) throw new Undecided(cuts.length);
     }
-    const others = this.#entries.filter(({ invocation }) => invocation.client !== client);
-    return cuts.map((kept) => this.#remains({ client, own, others, kept, end, model, timeline }));
+    const durable = journal.filter(({ isDurable }) => isDurable);
+    const possible = cuts.filter((cut) => durable.every((entry) => cut.has(entry)));
+    return possible.map((kept) => this.#remains({ client, own, kept, end, model, timeline }));
   }
 
   #remains(given: {
     client: string;
     own: readonly Entry[];
-    others: readonly Entry[];
     kept: ReadonlySet<Entry>;
     end: string;
     model: Model;
     timeline: Timeline;
   }): Remains {
-    const { client, own, others, kept, end, model, timeline } = given;
+    const { client, own, kept, end, model, timeline } = given;
     const lost = new Set<number>();
     let base = this.base.withKnowledgeOf(model);
-    for (const entry of own) {
+    const others: Entry[] = [];
+    for (const entry of this.#entries) {
+      if (entry.invocation.client !== client) {
+        if (entry.isDurable) base = applied(base, entry, model);
+        else others.push(entry);
+        continue;
+      }
       if (entry.kind === "local") continue;
-      const needed = entry.kind === "overwrite" && isNeeded(entry, kept, timeline);
+      const needed = entry.kind === "overwrite" && (entry.isDurable || isNeeded(entry, kept, timeline));
       if (kept.has(entry) || needed) {
         base = applied(base, entry, model);
         continue;
@@ -201,7 +210,9 @@ export class UnsyncedLog {
     base = withoutTrace(dropUnnamed(dropLocks(dropHolds(base, client), client), client), model);
     let after = base;
     for (const entry of others) after = applied(after, entry, model);
-    const dropped = new Set(own.map(({ invocation }) => invocation.id));
+    const dropped = new Set(
+      this.#entries.filter((one) => !others.includes(one)).map(({ invocation }) => invocation.id),
+    );
     const left = others.map((entry) => ({ ...entry, after: difference(entry.after, dropped) }));
     after = withoutTrace(after.withKnowledgeOf(model), model);
     return { model: after, log: new UnsyncedLog(base, left), lost };
@@ -210,6 +221,7 @@ export class UnsyncedLog {
   /** Entries that are proved durable join the base, with all that is then left for certain. */
   #commit(proved: readonly Entry[], model: Model, timeline: Timeline): UnsyncedLog {
     const durable = new Set(proved.filter(({ kind }) => kind !== "local"));
+    for (const entry of this.#entries) if (entry.isDurable) durable.add(entry);
     if (durable.size === 0 && this.#entries.at(-1)?.kind !== "local") return this;
     for (const entry of durable) {
       for (const one of this.#entries) if (isLeftWith(one, entry, timeline)) durable.add(one);
@@ -223,10 +235,11 @@ export class UnsyncedLog {
         base = applied(base, entry, model);
       } else {
         waiting.add(entry.invocation.id);
-        left.push(entry);
+        left.push({ ...entry, isDurable: durable.has(entry) });
       }
     }
-    if (left.length === this.#entries.length) return this;
+    const isNews = (entry: Entry, index: number) => entry.isDurable !== this.#entries[index]!.isDurable;
+    if (left.length === this.#entries.length && !left.some(isNews)) return this;
     return new UnsyncedLog(
       base,
       left.map((entry) => ({ ...entry, after: new Set([...entry.after].filter((id) => waiting.has(id))) })),

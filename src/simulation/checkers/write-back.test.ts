@@ -209,6 +209,32 @@ test("a change of metadata is not left without the overwrites of the inode befor
   }, lost);
 });
 
+test("a copy may outlive what was overwritten in its source before, and with it what others made in its place", () => {
+  const make = (history: History) => {
+    withFile(history);
+    history.file("one", 11, "copy");
+    history.checker.nothingUnsynced("one");
+    history.write("one", 10, 200, 0, block);
+    const copy = { kind: "copyRange", inode: 11, offset: 0, source: 10, sourceOffset: 0, length: block } as const;
+    history.step("one", copy, { kind: "written", length: block });
+    history.step("one", { kind: "unlink", parent: root, name: "copy" }, done);
+    history.directory("two", 20, "copy");
+    history.file("one", 12, "inside", { parent: 20 });
+  };
+  for (const [tag, inside] of [
+    [100, ""],
+    [200, "inside:12"],
+    [100, "inside:12"],
+    [200, ""],
+  ] as const) {
+    dies(make, (history) => {
+      history.lists("two", 20, inside);
+      history.read("two", 10, 0, [tag, block]);
+    });
+  }
+  assert.throws(() => dies(make, (history) => history.lists("two", root, "copy:11 file:10")), lost);
+});
+
 test("bytes behind the old end come with the size, whole", () => {
   const make = (history: History) => {
     withFile(history);
