@@ -25,8 +25,6 @@ import type { Leases } from "./leases.ts";
 import type { Session, Sessions } from "./sessions.ts";
 import type { UnbornInodes } from "./unborn-inodes.ts";
 
-/** So long acquireLeases waits for what others have: a recall, a commit, a release over a network. */
-const soonMs = 50;
 /** Mappings in an answer about many inodes, 12 bytes each: they leave room for a thousand records. */
 const mappingsPerAnswerMax = 65_536;
 /** Extended attributes in such an answer: what goes with them is about as much again, and it has to fit into 16 MiB. */
@@ -91,13 +89,14 @@ export class LeaseAnswers {
     { mode, inodes }: { mode: LeaseMode; inodes: readonly number[] },
   ): Answer<{ leases: LeasedInode[] }> {
     return this.#served(session, async () => {
+      const { leader } = this.#parts;
       const budget = { mappings: mappingsPerAnswerMax, extended: extendedPerAnswerMax };
       const there = inodes.filter((inode) => {
         const record = this.#reachable(session, inode);
         return record !== undefined && takes(budget, record);
       });
-      const request = { session: session.id, inodes: there, mode, withinMs: soonMs };
-      const grants = await takeSoon(this.#leases(session), this.#parts.leader.lifetime, request);
+      const request = { session: session.id, inodes: there, mode, withinMs: leader.timeouts.leasesSoonMs };
+      const grants = await takeSoon(this.#leases(session), leader.lifetime, request);
       const leases = there.map((inode, index) => this.#leased(session, inode, grants[index]!, budget));
       return { leases: leases.filter((leased) => leased !== undefined) };
     });

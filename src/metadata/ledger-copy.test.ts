@@ -5,12 +5,13 @@ import fc from "fast-check";
 import type { Voter } from "../ledger/copies/voter.ts";
 import type { LedgerEntry } from "../ledger/ledger.ts";
 import { Namespace } from "../namespace/namespace.ts";
+import type { Operation } from "../namespace/operation.ts";
 import type { KeyValue } from "../platform/key-value.ts";
 import { MemoryKeyValueEngine } from "../platform/memory-key-value.ts";
 import { MemoryDisk } from "../store/testing/memory-disk.ts";
 import { testPlatform } from "../wire/testing/memory-network.ts";
 import { encodeBatch } from "./batch.ts";
-import { LedgerCopy } from "./ledger-copy.ts";
+import { isWholeCopy, LedgerCopy } from "./ledger-copy.ts";
 
 const directory = "/copy";
 const [term, leader] = [3, "leader"];
@@ -25,9 +26,23 @@ class LeaderModel {
   append(): LedgerEntry {
     const index = this.entries.length + 1;
     const operation = { kind: "registerStore" as const, serverId: `store ${index}`, address: `s:${index}`, labels: [] };
-    const transaction = { session: 0, sequence: 0, confirmed: 0, timeNs: BigInt(index), predicted: false, operation };
-    const entry = { index, term, batch: Buffer.from(encodeBatch([transaction]).batch) };
-    this.#namespace.applyBatch(index, [transaction]);
+    return this.#append([operation]);
+  }
+
+  /** An entry of nearly a MiB. */
+  appendLarge(): LedgerEntry {
+    const value = Buffer.alloc(60_000);
+    const name = "user.large";
+    const operation = { kind: "setExtendedAttribute" as const, inode: 1, name, value, mode: "set" as const };
+    return this.#append(Array.from({ length: 16 }, () => operation));
+  }
+
+  #append(operations: readonly Operation[]): LedgerEntry {
+    const index = this.entries.length + 1;
+    const common = { session: 0, sequence: 0, confirmed: 0, timeNs: BigInt(index), predicted: false };
+    const transactions = operations.map((operation) => ({ ...common, operation }));
+    const entry = { index, term, batch: Buffer.from(encodeBatch(transactions).batch) };
+    this.#namespace.applyBatch(index, transactions);
     this.entries.push(entry);
     return entry;
   }
@@ -238,4 +253,35 @@ test("a part of a state without its beginning, and entries that don't follow, ar
   await model.feed(2);
   await model.check();
   assert.equal(model.copy.lastIndex, 4);
+});
+
+test("the last entry but one stays: a leader that lacks the last one goes on from there", async () => {
+  const model = await Model.start();
+  const segments = async () => (await model.disk.list(`${directory}/ledger`)).length;
+  while ((await segments()) < 2) {
+    model.leader.appendLarge();
+    await model.feed(1);
+  }
+  await model.platform.clock.advance(checkpointMs);
+  const { lastIndex } = model.copy;
+  const entries = await model.copy.entries(term, leader, lastIndex - 1);
+  assert.deepEqual(
+    entries.map(({ index }) => index),
+    [lastIndex - 1, lastIndex],
+  );
+});
+
+test("what a broken-off replacement has left, or an empty folder, is no copy that could lead", async () => {
+  const model = await Model.start();
+  await model.copy.close();
+  assert.equal(await isWholeCopy(model.platform, directory), false);
+  await model.open();
+  model.leader.append();
+  await model.feed(1);
+  await model.copy.close();
+  assert.equal(await isWholeCopy(model.platform, directory), true);
+  await model.open();
+  await model.replace(true);
+  await model.copy.close();
+  assert.equal(await isWholeCopy(model.platform, directory), false);
 });

@@ -168,7 +168,8 @@ export class LedgerCopy {
         if (index === 0) return;
         this.#state.commit();
         await this.#state.checkpoint();
-        await this.#file.truncate(index);
+        // The one before the last stays: a leader that starts again may end with it, and goes on from there (adopt.ts).
+        await this.#file.truncate(index - 1);
       }).catch((error: unknown) => {
         this.#log.warn("no checkpoint of the ledger's copy", { reason: String(error) });
       });
@@ -198,6 +199,15 @@ export class LedgerCopy {
     this.#turn = result.catch(() => {});
     return result;
   }
+}
+
+/** Whether what is in the folder of a copy that isn't open can lead: it has entries, and no replacement was broken off. Errors: as open. */
+export async function isWholeCopy(platform: Platform, directory: string): Promise<boolean> {
+  if ((await platform.disk.readFile(markPath(directory))) !== undefined) return false;
+  const file = await FileLedger.open(platform, `${directory}/ledger`);
+  const { lastIndex } = file;
+  await file.close();
+  return lastIndex > 0;
 }
 
 function statePath(directory: string): string {

@@ -27,7 +27,7 @@ import { KnownTerm } from "../wire/known-term.ts";
 import { LeaderSearch } from "../wire/leader-search.ts";
 import { Service } from "../wire/service.ts";
 import { copiesReport } from "./copies-report.ts";
-import { LedgerCopy } from "./ledger-copy.ts";
+import { isWholeCopy, LedgerCopy } from "./ledger-copy.ts";
 import { MetadataServer, type MetadataServerOptions } from "./metadata-server.ts";
 import { registerRole } from "./role-methods.ts";
 import { defaultTimeouts } from "./timeouts.ts";
@@ -343,7 +343,7 @@ export class MetadataRole {
   }
 
   async #takeOver(how: { oldLeaderIsOff: boolean; acceptLoss: boolean }): Promise<void> {
-    const { clusterId, voter, serverId } = this.#options;
+    const { clusterId, voter, serverId, directory } = this.#options;
     const state = this.#state;
     const isOver = () => this.#stopped || this.#state !== state;
     if (state.kind === "leading") throw new BrineError("invalid", "this server leads already");
@@ -352,7 +352,8 @@ export class MetadataRole {
       if (voter.ballot.configuration === undefined) {
         throw new BrineError("invalid", "this server keeps no copy of the ledger");
       }
-      if (state.kind === "copy" && !state.copy.isWhole) {
+      const isWhole = state.kind === "copy" ? state.copy.isWhole : await isWholeCopy(this.#platform, directory);
+      if (!isWhole) {
         throw new BrineError("invalid", "this copy of the ledger is not whole: the leader was still sending its state");
       }
       this.#log.warn("asked to lead", how);

@@ -46,6 +46,8 @@ export interface Timeouts {
   readonly clientAnswerMs: number;
   /** A recall that has not led to a release is sent again. */
   readonly recallAgainMs: number;
+  /** Who asks for many leases at once gets those that others give back within this time: a recall, a commit, a release over a network. */
+  readonly leasesSoonMs: number;
   /** A wait that is longer is reported once. */
   readonly waitWarningMs: number;
   /** The state is committed so long after a change: what a restart has to replay, against work for each change. */
@@ -77,6 +79,7 @@ export const defaultTimeouts: Timeouts = {
   catchUpRetryMs: 5_000,
   clientAnswerMs: 3_000,
   recallAgainMs: 1_000,
+  leasesSoonMs: 50,
   waitWarningMs: 5_000,
   stateCommitMs: 200,
   checkpointMs: 10_000,

@@ -10,8 +10,8 @@
  *
  * A store that is to end says so: nothing is served from then on, and the others go on without it at once.
  *
- * A tie that breaks is made anew, at once the first time and then ever more slowly. Meanwhile the store goes on serving
- * until its lease ends (admission.ts).
+ * A tie that breaks is made anew, at once the first time and then after pauses (search-pauses.ts). Meanwhile the store goes on
+ * serving until its lease ends (admission.ts).
  */
 import { BrineError, hasCode } from "../errors/brine-error.ts";
 import type { Label } from "../namespace/model.ts";
@@ -38,6 +38,7 @@ import type { Service } from "../wire/service.ts";
 import type { Admission } from "./admission.ts";
 import type { CatchUps } from "./catch-up.ts";
 import { wronglyInSync, wronglyWithout } from "./restored-metadata.ts";
+import { type Round, SearchPauses } from "./search-pauses.ts";
 import type { Store } from "./store.ts";
 import { writeLeaderTerm } from "./store-directory.ts";
 import type { WatchedDisk } from "./watched-disk.ts";
@@ -45,11 +46,6 @@ import type { WatchedDisk } from "./watched-disk.ts";
 /** On one machine or in one room an answer takes milliseconds; from a leader that is busy with a take-over, longer. */
 const connectTimeoutMs = 2_000;
 const registerTimeoutMs = 10_000;
-/** Between rounds of the search: nearly at once; later as seldom as clients, which can't write without stores. */
-const retryMsMin = 20;
-const retryMsMax = 250;
-/** A tie that held for so long was a good one: the next is tried without delay. */
-const steadyMs = 1_000;
 /** To say that the store leaves; without an answer its lease has to run out, or its address to refuse connections. */
 const leaveTimeoutMs = 1_000;
 /** Between looks at whether the disk answers. */
@@ -190,36 +186,34 @@ export class LeaderLink {
 
   /** One tie after the other until `stop`. */
   async #run(): Promise<void> {
-    let retryMs = 0;
+    const pauses = new SearchPauses(this.#platform.random);
     while (!this.#stopped) {
       while (this.#parts.disk.stall !== undefined && !this.#stopped) await this.#wait(diskWatchMs);
       if (this.#stopped) return;
-      const peer = await this.#find();
-      if (peer !== undefined) {
-        const sinceMs = this.#platform.clock.nowMs();
-        await this.#hold(peer);
-        if (this.#platform.clock.nowMs() - sinceMs >= steadyMs) retryMs = 0;
-      }
+      const round = await this.#round();
       if (this.#stopped) return;
-      await this.#wait(retryMs + this.#platform.random.below(retryMsMin));
-      retryMs = Math.min(Math.max(retryMsMin, retryMs * 2), retryMsMax);
+      await this.#wait(pauses.after(round));
     }
   }
 
-  /** One round of the search: a connection on which the store is registered and serves. */
-  async #find(): Promise<Peer | undefined> {
+  /** One round of the search, and the tie that it leads to. */
+  async #round(): Promise<Round> {
+    let kind: "nobody" | "refused" = "nobody";
     for await (const peer of this.#search.round()) {
       try {
         await this.#registerOn(peer);
-        return peer;
       } catch (error) {
         peer.close("not registered");
+        if (!hasCode(error, "closed", "timedOut", "notLeader", "notServing")) kind = "refused";
         if (!this.#stopped) this.#logNotRegistered(peer.remote.address, error);
+        continue;
       }
+      return this.#hold(peer);
     }
-    if (this.#stopped) return undefined;
-    for (const { address, error } of this.#search.failures) this.#logNotRegistered(address, error);
-    return undefined;
+    if (!this.#stopped) {
+      for (const { address, error } of this.#search.failures) this.#logNotRegistered(address, error);
+    }
+    return { kind };
   }
 
   /** The same reason is said once, not at each try. */
@@ -294,10 +288,11 @@ export class LeaderLink {
   }
 
   /** Sends heartbeats until the connection ends. */
-  async #hold(peer: Peer): Promise<void> {
+  async #hold(peer: Peer): Promise<Round> {
+    const sinceMs = this.#platform.clock.nowMs();
     if (this.#stopped) {
       peer.close("the store stops");
-      return;
+      return { kind: "tied", forMs: 0 };
     }
     this.#peer = peer;
     const ended = new Promise<string>((resolve) => peer.onClose(resolve));
@@ -309,6 +304,7 @@ export class LeaderLink {
     this.#diskTimer?.cancel();
     this.#peer = undefined;
     if (!this.#stopped) this.#logger.warn("connection to the leader lost", { reason });
+    return { kind: "tied", forMs: this.#platform.clock.nowMs() - sinceMs };
   }
 
   #watchDisk(peer: Peer): void {

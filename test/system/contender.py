@@ -19,6 +19,9 @@ chance = random.Random(seed)
 libc = ctypes.CDLL(None, use_errno=True)
 durations = []
 slowest = (0.0, "")
+long_waits = []
+# An operation that takes so long has waited for something: the test may want to know when.
+LONG_SECONDS = 0.25
 
 
 def timed(what, call, *arguments):
@@ -36,6 +39,9 @@ def timed(what, call, *arguments):
         durations.append(taken)
         if taken > slowest[0]:
             slowest = (taken, what)
+        if taken >= LONG_SECONDS:
+            now = time.time() * 1000
+            long_waits.append({"what": what, "fromMs": now - taken * 1000, "toMs": now})
 
 
 def go_on(end):
@@ -141,4 +147,5 @@ result["operations"] = len(durations)
 result["medianMs"] = durations[len(durations) // 2] * 1000
 result["p99Ms"] = durations[len(durations) * 99 // 100] * 1000
 result["slowestMs"], result["slowest"] = slowest[0] * 1000, slowest[1]
+result["longWaits"] = long_waits
 print(json.dumps(result))

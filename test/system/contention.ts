@@ -7,12 +7,25 @@ import { type Context, root, shell, startPython } from "./cluster.ts";
 
 export type Mode = "names" | "page" | "memory" | "log";
 
+/** By the machine's clock. */
+export interface Span {
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+/** An operation's. */
+export interface LongWait extends Span {
+  readonly what: string;
+}
+
 export interface Outcome {
   readonly operations: number;
   readonly medianMs: number;
   readonly p99Ms: number;
   readonly slowestMs: number;
   readonly slowest: string;
+  /** Of a quarter of a second and more, in the order of their ends. */
+  readonly longWaits: LongWait[];
   readonly made: string[];
   readonly removed: number;
   readonly last: Record<string, string>;
@@ -74,6 +87,12 @@ export function summary(outcomes: readonly Outcome[]): string {
         `slowest ${one.slowest} ${one.slowestMs.toFixed(0)} ms`,
     )
     .join("; ");
+}
+
+/** How long the operation waited outside of these spans, which don't overlap. */
+export function waitedOutside({ fromMs, toMs }: Span, spans: readonly Span[]): number {
+  const inside = spans.map((span) => Math.max(0, Math.min(toMs, span.toMs) - Math.max(fromMs, span.fromMs)));
+  return inside.reduce((left, ms) => left - ms, toMs - fromMs);
 }
 
 export function assertNoWaitOver(limitMs: number, outcomes: readonly Outcome[]): void {

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { MetadataServer } from "../../metadata/metadata-server.ts";
+import type { Timeouts } from "../../metadata/timeouts.ts";
 import type { Address } from "../../platform/network.ts";
 import type { Platform } from "../../platform/platform.ts";
 import { realPlatform } from "../../platform/real.ts";
@@ -28,17 +29,20 @@ export class TestCluster {
   readonly platform: Platform;
   readonly lines: string[] = [];
   readonly #path: string;
+  /** Of the metadata server. */
+  readonly #timeouts: Partial<Timeouts>;
   readonly #undo: (() => Promise<unknown>)[] = [];
   #leader: Address = "";
 
-  private constructor() {
+  private constructor(timeouts: Partial<Timeouts>) {
+    this.#timeouts = timeouts;
     this.platform = realPlatform({ logLevel: "info", logTo: (line) => this.lines.push(line) });
     this.#path = mkdtempSync(join(tmpdir(), "brine-client-"));
   }
 
   /** Stopped when the test ends, however it does. */
-  static async start(context: TestContext): Promise<TestCluster> {
-    const cluster = new TestCluster();
+  static async start(context: TestContext, timeouts: Partial<Timeouts> = {}): Promise<TestCluster> {
+    const cluster = new TestCluster(timeouts);
     context.after(() => cluster.#stop());
     await cluster.#server("a", true);
     await cluster.#server("b", false);
@@ -80,8 +84,10 @@ export class TestCluster {
     const { address } = listener;
     if (isLeader) {
       this.#leader = address;
-      const options = { directory: `${this.#path}/${name}/metadata`, ...ids, address, pid: 1, createCluster: true };
-      const metadata = await MetadataServer.start(this.platform, options);
+      const metadata = await MetadataServer.start(this.platform, {
+        ...{ directory: `${this.#path}/${name}/metadata`, ...ids, address, pid: 1, createCluster: true },
+        timeouts: this.#timeouts,
+      });
       this.#undo.push(() => metadata.stop());
       metadata.register(service);
     }

@@ -166,6 +166,20 @@ test("preferred: it goes on alone after a moment, has recorded that, and takes t
   assert.deepEqual(pair.copyVoter.ballot.configuration?.inStep, [own.serverId, other.serverId]);
 });
 
+test("what a copy in step goes on with stays while it is away: it is not replaced when it is back", async () => {
+  const pair = await Pair.start("required");
+  // As many as the first segment holds.
+  for (let count = 1; count <= 15; count++) await pair.until(pair.append("x".repeat(1024 * 1024)).isDone);
+  await pair.down();
+  const appended = pair.append("y".repeat(1024 * 1024));
+  await pair.platform.clock.advance(1_000);
+  assert.equal(pair.ledger.lastIndex, 16, "on this server's disk, in the next segment");
+  await pair.ledger.truncate(16);
+  await pair.up();
+  await pair.until(appended.isDone);
+  assert.equal(pair.copy.replacements, 0);
+});
+
 test("a copy that has promised a higher term to another one ends it: nothing is acknowledged any more", async () => {
   const pair = await Pair.start("preferred");
   await pair.down();

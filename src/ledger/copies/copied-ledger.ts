@@ -23,7 +23,7 @@ import type { FileLedger } from "../file/file-ledger.ts";
 import type { Ledger, LedgerEntry } from "../ledger.ts";
 import { isMajority, needsLeave } from "./ballot.ts";
 import { othersOf } from "./candidate.ts";
-import { CopyFeed, type StateSource } from "./copy-feed.ts";
+import { CopyFeed, removableBelow, type StateSource } from "./copy-feed.ts";
 import { graceMs, pollMs } from "./copy-timeouts.ts";
 import { MemberLink } from "./member-link.ts";
 import { forgetCopy, type Membership, nameWitness, withCopy } from "./membership.ts";
@@ -164,8 +164,7 @@ export class CopiedLedger implements Ledger {
   }
 
   async truncate(index: number): Promise<void> {
-    const needed = this.#feed?.neededIndex ?? index;
-    await this.#options.file.truncate(Math.min(index, needed));
+    await this.#options.file.truncate(removableBelow(index, this.#feed, this.#required));
   }
 
   async close(): Promise<void> {

@@ -134,6 +134,16 @@ export class CopyFeed {
   }
 }
 
+/**
+ * Up to which entry the leader may remove what it doesn't need itself. `isRequired`: the copy counts as in step. While that one is
+ * away it goes on where it ended. Without that entry it could only be replaced, and would be nothing until it is, though it is all
+ * there is should the leader's disk be lost meanwhile.
+ */
+export function removableBelow(index: number, feed: CopyFeed | undefined, isRequired: boolean): number {
+  if (feed !== undefined) return Math.min(index, feed.neededIndex);
+  return isRequired ? 0 : index;
+}
+
 /** True if the own log has the entry with which another one ends. */
 export async function endMatches(
   file: FileLedger,
