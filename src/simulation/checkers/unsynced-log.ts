@@ -22,7 +22,7 @@ import { changesData, executeTorn, onlyOverwrites } from "../model-data.ts";
 import { dropHolds, dropLocks, dropUnnamed, execute, type Invocation } from "../model-operations.ts";
 import { withoutUse } from "../model-rules.ts";
 import type { TornWrite } from "../tagged-data.ts";
-import { conflict, type Footprint, footprint } from "./conflicts.ts";
+import { conflict, type Footprint, footprint, meetsChange } from "./conflicts.ts";
 import { ancestorsOf, changedInodes, subjectOf } from "./touched.ts";
 import { Undecided } from "./violation.ts";
 
@@ -127,6 +127,7 @@ export class UnsyncedLog {
     const log = new UnsyncedLog(this.base, [...this.#entries, entry]);
     const seen = conflicting.filter((one) => {
       if (entry.kind === "local" || one.invocation.client === invocation.client) return false;
+      if (!meetsChange(one.footprint, print)) return false;
       return !areApart(one.chunks, provedChunks(before, invocation));
     });
     return log.#commit(seen, after, timeline);

@@ -209,6 +209,20 @@ test("a change of metadata is not left without the overwrites of the inode befor
   }, lost);
 });
 
+test("who changes what another client has only looked at proves nothing of what that made of it", () => {
+  const make = (history: History) => {
+    history.directory("one", 20, "d");
+    history.checker.nothingUnsynced("one");
+    history.file("one", 10, "a", { parent: 20 });
+    const unnamed = { kind: "createUnnamed", parent: root, mode: 0o644 } as const;
+    history.step("one", unnamed, attributes(11, { linkCount: 0 }));
+    const access = { kind: "setAccessList", inode: root, which: "default", list: "75454" } as const;
+    history.step("two", access, done);
+  };
+  dies(make, (history) => history.lists("two", 20, ""));
+  dies(make, (history) => history.lists("two", 20, "a:10"));
+});
+
 test("a copy may outlive what was overwritten in its source before, and with it what others made in its place", () => {
   const make = (history: History) => {
     withFile(history);
