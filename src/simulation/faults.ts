@@ -9,6 +9,7 @@ import type { SimulatedClient } from "./simulated-mount.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 import type { SimulatedServer } from "./simulated-server.ts";
 import { Spells } from "./spells.ts";
+import { StoreLosses } from "./store-losses.ts";
 
 /** Between two faults: often while the former one still lasts. */
 const intervalMs = [10, 1_200] as const;
@@ -58,6 +59,7 @@ export class Faults {
   /** False where a store may have the only copy. */
   readonly #mayDamage: boolean;
   readonly #rot: Rot;
+  readonly #losses: StoreLosses;
   readonly #intervalFactor: number;
   /** Number of faults after which comes a calm. */
   #calmAt = faultsInARow;
@@ -81,6 +83,8 @@ export class Faults {
     this.#openCount = known.openCount;
     this.#mayDamage = known.mayDamage;
     this.#rot = new Rot(cluster, random);
+    const wait = (ms: number) => this.#wait(ms);
+    this.#losses = new StoreLosses({ cluster, random, wait, durationMs: () => this.#durationMs() });
     this.#random = random;
     this.#weights = typeof weights === "string" ? varied(weightsOf[weights], random) : weights;
     this.#intervalFactor = random.pick([0.3, 1, 3]);
@@ -173,7 +177,11 @@ export class Faults {
       slowDisk: () => this.#slowDown(pick(servers)),
       diskFull: () => this.#disturbDisk("diskFull"),
       syncFailure: () => this.#disturbDisk("syncFailure"),
-      indexDamage: () => void this.#damageIndex(pick(stores)),
+      indexDamage: () => void this.#lose("index", pick(stores)),
+      storeLoss: () => void this.#lose("everything", pick(stores)),
+      machineLoss: () => {
+        void this.#lose("machine", pick(stores.filter(({ plan }) => !plan.roles.includes("metadata"))));
+      },
       rot: () => void this.#rotIfWhole(),
     };
     faults[kind]();
@@ -332,35 +340,18 @@ export class Faults {
     });
   }
 
-  /** All stores are there, and have everything. */
-  async #isWhole(): Promise<boolean> {
-    // A leader that has just started says of members what it knows from before: one may have lost data since.
-    const { groups, servers } = await this.#cluster.status();
-    const areThere = servers.every(({ state }) => state === "online");
-    const haveAll = groups.every(({ members }) => members.every(({ state }) => state === "inSync"));
-    return areThere && haveAll && this.#cluster.servers.every(({ serving }) => serving);
-  }
-
   /** Only while another store has a good copy of everything. */
   async #rotIfWhole(): Promise<void> {
-    if (this.#mayDamage && (await this.#isWhole())) this.#rot.strike();
+    if (this.#mayDamage && (await this.#losses.isWhole())) this.#rot.strike();
   }
 
-  /**
-   * A store dies, and its index makes no sense any more. Only while all members are in sync, and with nothing else until they
-   * are again: what only one store has must not be lost.
-   */
-  async #damageIndex(victim: SimulatedServer): Promise<void> {
-    if (this.#lasting > 0 || !this.#mayDamage) return;
+  /** With nothing else until everything is whole again. */
+  async #lose(what: "index" | "everything" | "machine", victim: SimulatedServer): Promise<void> {
+    // What has rotted elsewhere may be good there only.
+    const isOnlyGood = what !== "index" && this.#applied.has("rot");
+    if (this.#lasting > 0 || !this.#mayDamage || isOnlyGood) return;
     this.#lasting += lastingMax;
-    if (await this.#isWhole()) {
-      this.#log("indexDamage", { host: victim.host.name });
-      victim.kill({ power: this.#random.chance(0.5) });
-      victim.damageIndex();
-      await this.#wait(this.#durationMs());
-      victim.start();
-      while (!(await this.#isWhole())) await this.#wait(100);
-    }
+    if (await this.#losses.isWhole()) await this.#losses[what](victim);
     this.#lasting -= lastingMax;
   }
 
