@@ -12,8 +12,9 @@
  *   any combination.
  * - `local`: handles and locks, which end with the session in any case.
  *
- * An entry that is proved durable joins the base, with all that must be left with it. Proof is a sync that returned, or an
- * operation of another client on the same inode: it had a lease, so the first client had given up its own. Only of reads
+ * An entry that is proved durable joins the base, with all that must be left with it. Proof is a sync that returned, that the leader
+ * itself has decided it, or an operation of another client on an inode that the entry has changed: it had a lease, so the first client
+ * had given up its own. Of what the entry has only read (the source of a copy) a lease proves nothing. Only of reads
  * and writes within a file's size is it enough to have leases on their chunks: they prove nothing of other chunks.
  */
 import { chunkBytes } from "../../namespace/model.ts";
@@ -23,7 +24,7 @@ import { dropHolds, dropLocks, dropUnnamed, execute, type Invocation } from "../
 import { withoutUse } from "../model-rules.ts";
 import type { TornWrite } from "../tagged-data.ts";
 import { conflict, type Footprint, footprint } from "./conflicts.ts";
-import { ancestorsOf, changedInodes, subjectOf } from "./touched.ts";
+import { ancestorsOf, changedInodes, isDecidedByLeader, leasedInodes, subjectOf } from "./touched.ts";
 import { Undecided } from "./violation.ts";
 
 /** When operations were called and returned, as numbers of the history's events. */
@@ -122,11 +123,13 @@ export class UnsyncedLog {
       above: ancestorsOf(after, subject),
     };
     const log = new UnsyncedLog(this.base, [...this.#entries, entry]);
+    const leased = leasedInodes(before, invocation, { kind: "done" });
     const seen = conflicting.filter((one) => {
       if (entry.kind === "local" || one.invocation.client === invocation.client) return false;
-      return !areApart(one.chunks, provedChunks(before, invocation));
+      return intersect(one.changed, leased) && !areApart(one.chunks, provedChunks(before, invocation));
     });
-    return log.#commit(seen, after, timeline);
+    const proved = isDecidedByLeader(before, invocation) ? [...seen, entry] : seen;
+    return log.#commit(proved, after, timeline);
   }
 
   /**
