@@ -36,9 +36,11 @@ const dataWaitMs = 1_000;
 const amidDataUs = [8, 400] as const;
 /** Faults that last at the same time: with more, the cluster would mostly stand still. */
 const lastingMax = 2;
-/** What leaves operations of clients without an end. */
 /** After these a disk doesn't answer, and all else is well. */
 const stalls: ReadonlySet<FaultKind> = new Set(["diskStall", "longDiskStall"]);
+/** What strikes only if nothing else is wrong. */
+const losses: ReadonlySet<FaultKind> = new Set(["indexDamage", "storeLoss", "machineLoss"]);
+/** What leaves operations of clients without an end. */
 const clientEnds: ReadonlySet<FaultKind> = new Set([
   "clientCrash",
   "everythingCrash",
@@ -135,7 +137,7 @@ export class Faults {
       if (this.#lasting < lastingMax && this.#openCount() <= (clientEnds.has(kind) ? 0 : openMax)) {
         this.#appliedCount += 1;
         if (!stalls.has(kind)) this.#otherUs = this.#cluster.world.scheduler.nowUs;
-        this.#applied.set(kind, (this.#applied.get(kind) ?? 0) + 1);
+        if (!losses.has(kind)) this.#count(kind);
         this.#apply(kind);
       }
       this.#next();
@@ -177,10 +179,10 @@ export class Faults {
       slowDisk: () => this.#slowDown(pick(servers)),
       diskFull: () => this.#disturbDisk("diskFull"),
       syncFailure: () => this.#disturbDisk("syncFailure"),
-      indexDamage: () => void this.#lose("index", pick(stores)),
-      storeLoss: () => void this.#lose("everything", pick(stores)),
+      indexDamage: () => void this.#lose("indexDamage", "index", pick(stores)),
+      storeLoss: () => void this.#lose("storeLoss", "everything", pick(stores)),
       machineLoss: () => {
-        void this.#lose("machine", pick(stores.filter(({ plan }) => !plan.roles.includes("metadata"))));
+        void this.#lose("machineLoss", "machine", pick(stores.filter(({ plan }) => !plan.roles.includes("metadata"))));
       },
       rot: () => void this.#rotIfWhole(),
     };
@@ -345,14 +347,24 @@ export class Faults {
     if (this.#mayDamage && (await this.#losses.isWhole())) this.#rot.strike();
   }
 
-  /** With nothing else until everything is whole again. */
-  async #lose(what: "index" | "everything" | "machine", victim: SimulatedServer): Promise<void> {
+  /** Only from full membership, and with nothing else until everything is whole again. */
+  async #lose(kind: FaultKind, what: "index" | "everything" | "machine", victim: SimulatedServer): Promise<void> {
     // What has rotted elsewhere may be good there only.
     const isOnlyGood = what !== "index" && this.#applied.has("rot");
     if (this.#lasting > 0 || !this.#mayDamage || isOnlyGood) return;
     this.#lasting += lastingMax;
-    if (await this.#losses.isWhole()) await this.#losses[what](victim);
+    this.#othersLasting += 1;
+    if (await this.#losses.isWhole()) {
+      this.#count(kind);
+      await this.#losses[what](victim);
+    }
     this.#lasting -= lastingMax;
+    this.#othersLasting -= 1;
+    this.#otherUs = this.#cluster.world.scheduler.nowUs;
+  }
+
+  #count(kind: FaultKind): void {
+    this.#applied.set(kind, (this.#applied.get(kind) ?? 0) + 1);
   }
 
   #lasts(forMs: number, end: () => void, kind: "stall" | "other" = "other"): void {
