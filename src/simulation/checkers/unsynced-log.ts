@@ -49,6 +49,8 @@ interface Entry {
   readonly subject: number;
   /** That inode, and the directories above it. */
   readonly above: ReadonlySet<number>;
+  /** It is proved durable, and only stands here until all are that come before it. */
+  readonly isDurable: boolean;
 }
 
 /** Indexes of a file's chunks; both inclusive. */
@@ -91,9 +93,9 @@ export class UnsyncedLog {
   /** Equal for logs that can't be told apart. */
   get key(): string {
     if (this.#key === undefined) {
-      const traces = this.#entries.map(({ invocation: { id, operation }, after }) => {
+      const traces = this.#entries.map(({ invocation: { id, operation }, after, isDurable }) => {
         const copied = operation.kind === "copyRange" ? JSON.stringify(operation.copied) : "";
-        return `${id}${copied}<${[...after].sort().join()}`;
+        return `${id}${isDurable ? "!" : ""}${copied}<${[...after].sort().join()}`;
       });
       this.#key = `${this.base.fingerprint}:${traces.sort().join(" ")}`;
     }
@@ -121,6 +123,7 @@ export class UnsyncedLog {
       chunks: chunksOf(before, invocation),
       subject,
       above: ancestorsOf(after, subject),
+      isDurable: false,
     };
     const log = new UnsyncedLog(this.base, [...this.#entries, entry]);
     const leased = leasedInodes(before, invocation, { kind: "done" });
@@ -174,6 +177,8 @@ export class UnsyncedLog {
       if (cuts.length > cutsMax) throw new Undecided(cuts.length);
     }
     const others = this.#entries.filter(({ invocation }) => invocation.client !== client);
+    const proved = journal.filter(({ isDurable }) => isDurable);
+    cuts = cuts.filter((cut) => proved.every((entry) => cut.has(entry)));
     return cuts.map((kept) => this.#remains({ client, own, others, kept, end, model, timeline }));
   }
 
@@ -192,7 +197,7 @@ export class UnsyncedLog {
     for (const entry of own) {
       if (entry.kind === "local") continue;
       const needed = entry.kind === "overwrite" && isNeeded(entry, kept, timeline);
-      if (kept.has(entry) || needed) {
+      if (kept.has(entry) || needed || entry.isDurable) {
         base = applied(base, entry, model);
         continue;
       }
@@ -212,8 +217,9 @@ export class UnsyncedLog {
 
   /** Entries that are proved durable join the base, with all that is then left for certain. */
   #commit(proved: readonly Entry[], model: Model, timeline: Timeline): UnsyncedLog {
-    const durable = new Set(proved.filter(({ kind }) => kind !== "local"));
+    const durable = new Set(proved.filter(({ kind, isDurable }) => kind !== "local" && !isDurable));
     if (durable.size === 0 && this.#entries.at(-1)?.kind !== "local") return this;
+    for (const entry of this.#entries) if (entry.isDurable) durable.add(entry);
     for (const entry of durable) {
       for (const one of this.#entries) if (isLeftWith(one, entry, timeline)) durable.add(one);
     }
@@ -226,10 +232,10 @@ export class UnsyncedLog {
         base = applied(base, entry, model);
       } else {
         waiting.add(entry.invocation.id);
-        left.push(entry);
+        left.push(entry.isDurable || !durable.has(entry) ? entry : { ...entry, isDurable: true });
       }
     }
-    if (left.length === this.#entries.length) return this;
+    if (left.every((entry, at) => entry === this.#entries[at]) && left.length === this.#entries.length) return this;
     return new UnsyncedLog(
       base,
       left.map((entry) => ({ ...entry, after: new Set([...entry.after].filter((id) => waiting.has(id))) })),

@@ -123,6 +123,23 @@ test("a write to the source of a copy proves nothing of the copy, a look at its 
   }, lost);
 });
 
+test("what is durable stays so where something that came before it is not", () => {
+  const make = (history: History) => {
+    history.file("one", 10, "source");
+    history.file("one", 11, "target");
+    history.write("one", 10, 100, 0, block);
+    history.checker.nothingUnsynced("one");
+    const copy = { kind: "copyRange", inode: 11, offset: 0, source: 10, sourceOffset: 0, length: block } as const;
+    history.step("one", copy, { kind: "written", length: block });
+    history.write("two", 10, 200, 0, 2 * block);
+    history.sync("two", 10);
+    history.checker.clientDied("two");
+    history.checker.sessionEnded("two");
+  };
+  dies(make, (history) => history.read("three", 10, 0, [200, 2 * block]));
+  assert.throws(() => dies(make, (history) => history.read("three", 10, 0, [100, block])), lost);
+});
+
 test("a directory that gets a new parent is there to stay, with all before it; one that is removed is not", () => {
   const make = (history: History) => {
     history.directory("one", 20, "d");
