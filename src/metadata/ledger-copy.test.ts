@@ -160,6 +160,17 @@ test("after crashes, checkpoints and replacements that may break off: nothing ac
   );
 });
 
+test("what is fed to a copy whose replacement was broken off by a restart is there after the next", async () => {
+  const model = await Model.start();
+  model.leader.append();
+  await model.replace(true);
+  await model.copy.close();
+  await model.open();
+  await model.feed(1);
+  await model.crash(() => false);
+  assert.equal(model.copy.lastIndex, 1);
+});
+
 test("a part of a state without its beginning, and entries that don't follow, are refused; the copy stays as it was", async () => {
   const model = await Model.start();
   for (let count = 0; count < 4; count++) model.leader.append();

@@ -152,8 +152,7 @@ export class LedgerCopy {
       const { term, index, batch } = last;
       await createFileLedger(this.#platform, `${directory}/ledger`, { term, index, last: batch });
     }
-    await this.#platform.disk.remove(markPath(directory));
-    await this.#platform.disk.syncDirectory(directory);
+    await unmark(this.#platform, directory);
     ({ file: this.#file, state: this.#state, namespace: this.#namespace } = await openFiles(this.#platform, directory));
     this.#isReplacing = false;
     this.#log.info("the copy has the leader's state", { index: this.#file.lastIndex });
@@ -215,7 +214,12 @@ async function openFiles(
   platform: Platform,
   directory: string,
 ): Promise<{ file: FileLedger; state: KeyValue; namespace: Namespace }> {
-  if ((await platform.disk.readFile(markPath(directory))) !== undefined) await removeFiles(platform, directory);
+  if ((await platform.disk.readFile(markPath(directory))) !== undefined) {
+    await removeFiles(platform, directory);
+    await platform.disk.syncDirectory(directory);
+    // What comes from now on is to be believed after the next start.
+    await unmark(platform, directory);
+  }
   const file = await FileLedger.open(platform, `${directory}/ledger`);
   const state = await platform.keyValue.open(statePath(directory));
   const namespace = new Namespace(state);
@@ -228,6 +232,12 @@ async function openFiles(
     `the state has entry ${appliedIndex}, the ledger has ${file.firstIndex} to ${file.lastIndex}`,
     { advice: `move the folder ${directory} away: the copy is then made anew` },
   );
+}
+
+/** Durable when it resolves. */
+async function unmark({ disk }: Platform, directory: string): Promise<void> {
+  await disk.remove(markPath(directory));
+  await disk.syncDirectory(directory);
 }
 
 async function removeFiles({ disk, keyValue }: Platform, directory: string): Promise<void> {
