@@ -1,5 +1,5 @@
 /** A `brine server` on a simulated host: started as the command line starts it, and started again when it dies. */
-
+import { strict as assert } from "node:assert";
 import { type BrineError, hasCode } from "../errors/brine-error.ts";
 import { Voter } from "../ledger/copies/voter.ts";
 import { segmentName } from "../log/segment-format.ts";
@@ -139,6 +139,7 @@ export class SimulatedServer {
 
   /** Its store begins in an empty directory, or another machine in its place; the server must be down. */
   loseStore(what: "store" | "machine"): void {
+    assert.ok(this.#down, `${this.plan.name} runs on what would be lost`);
     this.#place.lose(what);
     this.#isDamaged = what === "store";
   }
@@ -156,6 +157,7 @@ export class SimulatedServer {
 
   /** Ledger and state are gone; the server must be down. */
   loseMetadata(): void {
+    assert.ok(this.#down, `${this.plan.name} runs on what would be lost`);
     this.host.removeFolder(`${this.#place.directory}/metadata`);
   }
 
