@@ -25,6 +25,8 @@ export const faultKinds = [
   "diskFull",
   "syncFailure",
   "indexDamage",
+  "storeLoss",
+  "machineLoss",
   "rot",
 ] as const;
 export type FaultKind = (typeof faultKinds)[number];
@@ -65,6 +67,8 @@ export const weightsOf: Readonly<Record<FaultLevel, FaultWeights>> = {
     diskFull: 1,
     syncFailure: 1,
     indexDamage: 1,
+    storeLoss: 1,
+    machineLoss: 1,
     rot: 2,
   },
 };

@@ -9,6 +9,7 @@ import type { SimulatedClient } from "./simulated-mount.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 import type { SimulatedServer } from "./simulated-server.ts";
 import { Spells } from "./spells.ts";
+import { StoreLosses } from "./store-losses.ts";
 
 /** Between two faults: often while the former one still lasts. */
 const intervalMs = [10, 1_200] as const;
@@ -35,9 +36,11 @@ const dataWaitMs = 1_000;
 const amidDataUs = [8, 400] as const;
 /** Faults that last at the same time: with more, the cluster would mostly stand still. */
 const lastingMax = 2;
-/** What leaves operations of clients without an end. */
 /** After these a disk doesn't answer, and all else is well. */
 const stalls: ReadonlySet<FaultKind> = new Set(["diskStall", "longDiskStall"]);
+/** What strikes only if nothing else is wrong. */
+const losses: ReadonlySet<FaultKind> = new Set(["indexDamage", "storeLoss", "machineLoss"]);
+/** What leaves operations of clients without an end. */
 const clientEnds: ReadonlySet<FaultKind> = new Set([
   "clientCrash",
   "everythingCrash",
@@ -58,6 +61,7 @@ export class Faults {
   /** False where a store may have the only copy. */
   readonly #mayDamage: boolean;
   readonly #rot: Rot;
+  readonly #losses: StoreLosses;
   readonly #intervalFactor: number;
   /** Number of faults after which comes a calm. */
   #calmAt = faultsInARow;
@@ -81,6 +85,8 @@ export class Faults {
     this.#openCount = known.openCount;
     this.#mayDamage = known.mayDamage;
     this.#rot = new Rot(cluster, random);
+    const wait = (ms: number) => this.#wait(ms);
+    this.#losses = new StoreLosses({ cluster, random, wait, durationMs: () => this.#durationMs() });
     this.#random = random;
     this.#weights = typeof weights === "string" ? varied(weightsOf[weights], random) : weights;
     this.#intervalFactor = random.pick([0.3, 1, 3]);
@@ -131,7 +137,7 @@ export class Faults {
       if (this.#lasting < lastingMax && this.#openCount() <= (clientEnds.has(kind) ? 0 : openMax)) {
         this.#appliedCount += 1;
         if (!stalls.has(kind)) this.#otherUs = this.#cluster.world.scheduler.nowUs;
-        this.#applied.set(kind, (this.#applied.get(kind) ?? 0) + 1);
+        if (!losses.has(kind)) this.#count(kind);
         this.#apply(kind);
       }
       this.#next();
@@ -173,7 +179,11 @@ export class Faults {
       slowDisk: () => this.#slowDown(pick(servers)),
       diskFull: () => this.#disturbDisk("diskFull"),
       syncFailure: () => this.#disturbDisk("syncFailure"),
-      indexDamage: () => void this.#damageIndex(pick(stores)),
+      indexDamage: () => void this.#lose("indexDamage", "index", pick(stores)),
+      storeLoss: () => void this.#lose("storeLoss", "everything", pick(stores)),
+      machineLoss: () => {
+        void this.#lose("machineLoss", "machine", pick(stores.filter(({ plan }) => !plan.roles.includes("metadata"))));
+      },
       rot: () => void this.#rotIfWhole(),
     };
     faults[kind]();
@@ -332,36 +342,29 @@ export class Faults {
     });
   }
 
-  /** All stores are there, and have everything. */
-  async #isWhole(): Promise<boolean> {
-    // A leader that has just started says of members what it knows from before: one may have lost data since.
-    const { groups, servers } = await this.#cluster.status();
-    const areThere = servers.every(({ state }) => state === "online");
-    const haveAll = groups.every(({ members }) => members.every(({ state }) => state === "inSync"));
-    return areThere && haveAll && this.#cluster.servers.every(({ serving }) => serving);
-  }
-
   /** Only while another store has a good copy of everything. */
   async #rotIfWhole(): Promise<void> {
-    if (this.#mayDamage && (await this.#isWhole())) this.#rot.strike();
+    if (this.#mayDamage && (await this.#losses.isWhole())) this.#rot.strike();
   }
 
-  /**
-   * A store dies, and its index makes no sense any more. Only while all members are in sync, and with nothing else until they
-   * are again: what only one store has must not be lost.
-   */
-  async #damageIndex(victim: SimulatedServer): Promise<void> {
-    if (this.#lasting > 0 || !this.#mayDamage) return;
+  /** Only from full membership, and with nothing else until everything is whole again. */
+  async #lose(kind: FaultKind, what: "index" | "everything" | "machine", victim: SimulatedServer): Promise<void> {
+    // What has rotted elsewhere may be good there only.
+    const isOnlyGood = what !== "index" && this.#applied.has("rot");
+    if (this.#lasting > 0 || !this.#mayDamage || isOnlyGood) return;
     this.#lasting += lastingMax;
-    if (await this.#isWhole()) {
-      this.#log("indexDamage", { host: victim.host.name });
-      victim.kill({ power: this.#random.chance(0.5) });
-      victim.damageIndex();
-      await this.#wait(this.#durationMs());
-      victim.start();
-      while (!(await this.#isWhole())) await this.#wait(100);
+    this.#othersLasting += 1;
+    if (await this.#losses.isWhole()) {
+      this.#count(kind);
+      await this.#losses[what](victim);
     }
     this.#lasting -= lastingMax;
+    this.#othersLasting -= 1;
+    this.#otherUs = this.#cluster.world.scheduler.nowUs;
+  }
+
+  #count(kind: FaultKind): void {
+    this.#applied.set(kind, (this.#applied.get(kind) ?? 0) + 1);
   }
 
   #lasts(forMs: number, end: () => void, kind: "stall" | "other" = "other"): void {

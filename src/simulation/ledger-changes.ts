@@ -99,6 +99,8 @@ export class LedgerChanges {
       // Another fault's end may have started it again.
       if (!leader.down) break;
       if (!leader.plan.roles.includes("store") && (await this.#replace(leader))) return;
+      // Whoever leads may have taken long to refuse it, and the end of all faults has started the lost one meanwhile, with what it had.
+      if (!leader.down) break;
       leader.loseMetadata();
       this.#count("lost");
       break;

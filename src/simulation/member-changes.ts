@@ -3,6 +3,7 @@
  * back, stopped and started, called slow, away for longer than they are waited for, dead for good, and new ones in their place. In the end all is as at the start:
  * as many copies, nobody draining.
  */
+import { DiskError } from "../platform/disk.ts";
 import { changeStore, type StoreChange, setCopies } from "../wire/catalogue/admin.ts";
 import { Attempts } from "./attempts.ts";
 import type { CopiesWatch } from "./checkers/copies.ts";
@@ -91,12 +92,19 @@ export class MemberChanges {
     victim.start();
   }
 
-  /** As by SIGTERM. Another fault may strike in the midst of it: then it doesn't come to an end by itself. */
+  /**
+   * As by SIGTERM. Another fault may strike in the midst of it: then it doesn't come to an end by itself, or its disk is full and it ends
+   * with an error.
+   */
   async #restart(): Promise<void> {
     const victim = this.#random.pick(this.#cluster.stores);
     if (victim.down || victim.plan.roles.includes("metadata")) return;
     this.#attempts.log("restart", { store: victim.plan.name });
-    await Promise.race([victim.stop(), this.#wait(stopMsMax)]);
+    const stopping = victim.stop().catch((error: Error) => {
+      if (!(error instanceof DiskError)) throw error;
+      this.#attempts.log("not stopped", { store: victim.plan.name, reason: error.message });
+    });
+    await Promise.race([stopping, this.#wait(stopMsMax)]);
     if (!victim.down) victim.kill({ power: false });
     await this.#wait(this.#random.between(0, 1_000));
     victim.start();

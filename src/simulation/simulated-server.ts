@@ -1,5 +1,5 @@
 /** A `brine server` on a simulated host: started as the command line starts it, and started again when it dies. */
-
+import { strict as assert } from "node:assert";
 import { type BrineError, hasCode } from "../errors/brine-error.ts";
 import { Voter } from "../ledger/copies/voter.ts";
 import { segmentName } from "../log/segment-format.ts";
@@ -18,6 +18,7 @@ import { Service } from "../wire/service.ts";
 import { usualLeaseLimits } from "./checkers/lease-bounds.ts";
 import type { Hooks } from "./hooks.ts";
 import type { Incarnation } from "./incarnation.ts";
+import { ServerPlace } from "./server-place.ts";
 import type { SimulatedHost, World } from "./simulated-platform.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 
@@ -26,8 +27,6 @@ const restartUs = 500_000;
 /** Small segments, so that a short simulation fills, punches and removes some. */
 const segmentBytes = 8 * 1024 * 1024;
 const chunksToChoose = 1_000;
-/** Of a server's data, on its host's disk. */
-const directory = "/data";
 /** Reasons of an end that are no defect: the disk, or another server leads. */
 const harmlessEnds = ["diskFailed", "noSpace", "notLeader", "notServing"] as const;
 
@@ -50,6 +49,7 @@ export class SimulatedServer {
   #leaders: readonly Address[];
   readonly #onDefect: (error: Error) => void;
   #everStarted = false;
+  readonly #place: ServerPlace;
   /** A fault has damaged its store, which doesn't know the end of it yet. */
   #isDamaged = false;
   #serving = false;
@@ -72,6 +72,7 @@ export class SimulatedServer {
     this.#world = world;
     this.plan = plan;
     this.host = world.host(plan.name);
+    this.#place = new ServerPlace(this.host);
     this.address = addressOf(plan);
     this.#leaders = leaders;
     this.#hooks = hooks;
@@ -80,7 +81,7 @@ export class SimulatedServer {
 
   /** The metadata's database. */
   get statePath(): string {
-    return `${directory}/metadata/state.sqlite`;
+    return `${this.#place.directory}/metadata/state.sqlite`;
   }
 
   get serving(): boolean {
@@ -108,7 +109,7 @@ export class SimulatedServer {
 
   /** Since when the oldest operation on the store's files has no answer from the disk. */
   get unansweredSinceUs(): number | undefined {
-    return this.host.medium.unansweredSinceUs(`${directory}/store/`);
+    return this.host.medium.unansweredSinceUs(`${this.#place.storePath}/`);
   }
 
   /** A bit of one of its store's blocks flips; undefined while there is none. */
@@ -125,20 +126,39 @@ export class SimulatedServer {
     const last = contents.lastCommitStart;
     if (segment === last.segment && offset >= last.offset) return undefined;
     const index = random.below(checksums.length);
-    const file = this.host.medium.file(`${directory}/store/segments/${segmentName(segment)}`);
+    const file = this.host.medium.file(`${this.#place.storePath}/segments/${segmentName(segment)}`);
     file?.rot(offset + index * blockBytes + random.below(blockBytes), 1 << random.below(8));
     return { chunk, block: firstBlock + index };
   }
 
   /** Its store's index makes no sense any more; the server must be down. */
   damageIndex(): void {
-    this.host.database(`${directory}/store/index.sqlite`).damaged = true;
+    this.host.database(`${this.#place.storePath}/index.sqlite`).damaged = true;
     this.#isDamaged = true;
+  }
+
+  /** Its store begins in an empty directory, or another machine in its place; the server must be down. */
+  loseStore(what: "store" | "machine"): void {
+    assert.ok(this.#down, `${this.plan.name} runs on what would be lost`);
+    this.#place.lose(what);
+    this.#isDamaged = what === "store";
+  }
+
+  /** What was lost last is there again; the server must be down. */
+  findStore(): void {
+    this.#place.find();
+    this.#isDamaged = false;
+  }
+
+  /** What was lost last is never found again. */
+  forgetLostStore(): void {
+    this.#place.forget();
   }
 
   /** Ledger and state are gone; the server must be down. */
   loseMetadata(): void {
-    this.host.removeFolder(`${directory}/metadata`);
+    assert.ok(this.#down, `${this.plan.name} runs on what would be lost`);
+    this.host.removeFolder(`${this.#place.directory}/metadata`);
   }
 
   /** Boots the host and starts the roles; again and again, until they run. */
@@ -173,6 +193,7 @@ export class SimulatedServer {
       () => {
         this.#serving = true;
         this.#everStarted ||= this.plan.roles.includes("metadata");
+        if (this.plan.roles.includes("store")) this.#place.storeIsMade();
       },
       (error: Error) => {
         this.#world.log.add("warn", `${incarnation.name} did not start`, { error: error.stack ?? error.message });
@@ -192,11 +213,12 @@ export class SimulatedServer {
   }
 
   async #start(platform: Platform, incarnation: Incarnation): Promise<void> {
+    const { directory, serverId } = this.#place;
     await platform.disk.makeDirectory(directory);
     await platform.disk.lockDirectory(directory);
     const newService = () => this.#hooks.service?.(this.plan.name) ?? new Service();
     const service = newService();
-    const ids = { clusterId: clusterId, serverId: `server ${this.plan.name}` };
+    const ids = { clusterId: clusterId, serverId };
     const common = { ...ids, address: this.address, pid: incarnation.pid };
     const voter = await Voter.open(platform, { path: `${directory}/ballot`, serverId: ids.serverId });
     voter.register(service);
@@ -223,13 +245,14 @@ export class SimulatedServer {
     if (this.plan.roles.includes("store")) {
       store = await StoreServer.start(platform, {
         ...common,
-        directory: `${directory}/store`,
+        directory: this.#place.storePath,
         leaders: this.#leaders,
         onLeaders: (known) => {
           this.#leaders = known;
         },
         roles: this.plan.roles,
         segmentBytes,
+        mustExist: this.#place.hadStore,
         linkService: newService(),
       });
       this.#parts.push(store);

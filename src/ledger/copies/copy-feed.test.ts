@@ -99,7 +99,8 @@ class Model {
 
   /** The copy had led meanwhile, and has an entry that the leader knows nothing of. */
   diverge(): void {
-    if (this.feed !== undefined) return;
+    // While its state is being replaced it leads nobody.
+    if (this.feed !== undefined || this.copy.isReplacing) return;
     this.copy.append([{ index: this.copy.lastIndex + 1, term: this.file.term + 1_000, batch: Buffer.of(1) }]);
   }
 

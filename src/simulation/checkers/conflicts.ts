@@ -38,11 +38,6 @@ export function conflict(left: Footprint, right: Footprint): boolean {
   return false;
 }
 
-/** The later one meets what the earlier one has changed, not only what that has looked at. */
-export function meetsChange(earlier: Footprint, later: Footprint): boolean {
-  return conflict(new Map([...earlier].filter(([, access]) => access !== "read")), later);
-}
-
 /**
  * What an operation needs that the end of another client's session can give or take: leases, and its own session.
  * Inodes by their keys.

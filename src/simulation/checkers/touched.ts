@@ -105,6 +105,15 @@ export function ancestorsOf(model: Model, key: number): Set<number> {
   return above;
 }
 
+/** True if the leader decides it: a directory gets a new parent, or leaves its place to something else that does. */
+export function isDecidedByLeader(model: Model, { operation }: Invocation): boolean {
+  if (operation.kind !== "rename" && operation.kind !== "exchange") return false;
+  const { parent, name, newParent, newName } = operation;
+  if (parent === newParent) return false;
+  const keys = [model.numbered(parent)?.entries.get(name), model.numbered(newParent)?.entries.get(newName)];
+  return keys.some((key) => key !== undefined && model.inode(key).type === "directory");
+}
+
 /** Inodes on which the operation's client must have had a lease when it had this result. */
 export function leasedInodes(model: Model, invocation: Invocation, prediction: Prediction): Set<number> {
   const { operation } = invocation;

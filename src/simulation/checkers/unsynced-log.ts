@@ -12,8 +12,9 @@
  *   any combination.
  * - `local`: handles and locks, which end with the session in any case.
  *
- * An entry that is proved durable joins the base, with all that must be left with it. Proof is a sync that returned, or an
- * operation of another client on the same inode: it had a lease, so the first client had given up its own. Only of reads
+ * An entry that is proved durable joins the base, with all that must be left with it. Proof is a sync that returned, that the leader
+ * itself has decided it, or an operation of another client on an inode that the entry has changed: it had a lease, so the first client
+ * had given up its own. Of what the entry has only read (the source of a copy) a lease proves nothing. Only of reads
  * and writes within a file's size is it enough to have leases on their chunks: they prove nothing of other chunks.
  */
 import { chunkBytes } from "../../namespace/model.ts";
@@ -22,8 +23,8 @@ import { changesData, executeTorn, onlyOverwrites } from "../model-data.ts";
 import { dropHolds, dropLocks, dropUnnamed, execute, type Invocation } from "../model-operations.ts";
 import { withoutUse } from "../model-rules.ts";
 import type { TornWrite } from "../tagged-data.ts";
-import { conflict, type Footprint, footprint, meetsChange } from "./conflicts.ts";
-import { ancestorsOf, changedInodes, subjectOf } from "./touched.ts";
+import { conflict, type Footprint, footprint } from "./conflicts.ts";
+import { ancestorsOf, changedInodes, isDecidedByLeader, leasedInodes, subjectOf } from "./touched.ts";
 import { Undecided } from "./violation.ts";
 
 /** When operations were called and returned, as numbers of the history's events. */
@@ -48,7 +49,7 @@ interface Entry {
   readonly subject: number;
   /** That inode, and the directories above it. */
   readonly above: ReadonlySet<number>;
-  /** Proved durable, but comes after one that isn't: a copy may outlive what was overwritten in its source before. */
+  /** It is proved durable, and only stands here until all are that come before it. */
   readonly isDurable: boolean;
 }
 
@@ -94,7 +95,7 @@ export class UnsyncedLog {
     if (this.#key === undefined) {
       const traces = this.#entries.map(({ invocation: { id, operation }, after, isDurable }) => {
         const copied = operation.kind === "copyRange" ? JSON.stringify(operation.copied) : "";
-        return `${id}${copied}${isDurable ? "!" : ""}<${[...after].sort().join()}`;
+        return `${id}${isDurable ? "!" : ""}${copied}<${[...after].sort().join()}`;
       });
       this.#key = `${this.base.fingerprint}:${traces.sort().join(" ")}`;
     }
@@ -125,12 +126,13 @@ export class UnsyncedLog {
       isDurable: false,
     };
     const log = new UnsyncedLog(this.base, [...this.#entries, entry]);
+    const leased = leasedInodes(before, invocation, { kind: "done" });
     const seen = conflicting.filter((one) => {
       if (entry.kind === "local" || one.invocation.client === invocation.client) return false;
-      if (!meetsChange(one.footprint, print)) return false;
-      return !areApart(one.chunks, provedChunks(before, invocation));
+      return intersect(one.changed, leased) && !areApart(one.chunks, provedChunks(before, invocation));
     });
-    return log.#commit(seen, after, timeline);
+    const proved = isDecidedByLeader(before, invocation) ? [...seen, entry] : seen;
+    return log.#commit(proved, after, timeline);
   }
 
   /**
@@ -174,9 +176,9 @@ export class UnsyncedLog {
       cuts = [...cuts, ...withEntry.map((cut) => new Set([...cut, entry]))];
       if (cuts.length > cutsMax) throw new Undecided(cuts.length);
     }
-    const durable = journal.filter(({ isDurable }) => isDurable);
-    const possible = cuts.filter((cut) => durable.every((entry) => cut.has(entry)));
-    return possible.map((kept) => this.#remains({ client, own, kept, end, model, timeline }));
+    const proved = journal.filter(({ isDurable }) => isDurable);
+    cuts = cuts.filter((cut) => proved.every((entry) => cut.has(entry)));
+    return cuts.map((kept) => this.#remains({ client, own, kept, end, model, timeline }));
   }
 
   #remains(given: {
@@ -198,8 +200,8 @@ export class UnsyncedLog {
         continue;
       }
       if (entry.kind === "local") continue;
-      const needed = entry.kind === "overwrite" && (entry.isDurable || isNeeded(entry, kept, timeline));
-      if (kept.has(entry) || needed) {
+      const needed = entry.kind === "overwrite" && isNeeded(entry, kept, timeline);
+      if (kept.has(entry) || needed || entry.isDurable) {
         base = applied(base, entry, model);
         continue;
       }
@@ -221,9 +223,9 @@ export class UnsyncedLog {
 
   /** Entries that are proved durable join the base, with all that is then left for certain. */
   #commit(proved: readonly Entry[], model: Model, timeline: Timeline): UnsyncedLog {
-    const durable = new Set(proved.filter(({ kind }) => kind !== "local"));
-    for (const entry of this.#entries) if (entry.isDurable) durable.add(entry);
+    const durable = new Set(proved.filter(({ kind, isDurable }) => kind !== "local" && !isDurable));
     if (durable.size === 0 && this.#entries.at(-1)?.kind !== "local") return this;
+    for (const entry of this.#entries) if (entry.isDurable) durable.add(entry);
     for (const entry of durable) {
       for (const one of this.#entries) if (isLeftWith(one, entry, timeline)) durable.add(one);
     }
@@ -236,11 +238,10 @@ export class UnsyncedLog {
         base = applied(base, entry, model);
       } else {
         waiting.add(entry.invocation.id);
-        left.push({ ...entry, isDurable: durable.has(entry) });
+        left.push(entry.isDurable || !durable.has(entry) ? entry : { ...entry, isDurable: true });
       }
     }
-    const isNews = (entry: Entry, index: number) => entry.isDurable !== this.#entries[index]!.isDurable;
-    if (left.length === this.#entries.length && !left.some(isNews)) return this;
+    if (left.every((entry, at) => entry === this.#entries[at]) && left.length === this.#entries.length) return this;
     return new UnsyncedLog(
       base,
       left.map((entry) => ({ ...entry, after: new Set([...entry.after].filter((id) => waiting.has(id))) })),

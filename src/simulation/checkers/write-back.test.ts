@@ -101,6 +101,76 @@ test("what another client could have seen is durable", () => {
   assert.throws(() => dies(make, (history) => history.lists("two", root, "")), lost);
 });
 
+test("a write to the source of a copy proves nothing of the copy, a look at its target does", () => {
+  const make = (look: (history: History) => void) => (history: History) => {
+    history.file("one", 10, "source");
+    history.file("one", 11, "target");
+    history.write("one", 10, 100, 0, block);
+    history.checker.nothingUnsynced("one");
+    const copy = { kind: "copyRange", inode: 11, offset: 0, source: 10, sourceOffset: 0, length: block } as const;
+    history.step("one", copy, { kind: "written", length: block });
+    look(history);
+  };
+  const writes = make((history) => history.write("two", 10, 200, 0, block));
+  dies(writes, (history) => history.read("two", 11, 0, [100, block]));
+  dies(writes, (history) => history.step("two", { kind: "getAttributes", inode: 11 }, attributes(11, { size: 0 })));
+  const looks = make((history) =>
+    history.step("two", { kind: "getAttributes", inode: 11 }, attributes(11, { size: block })),
+  );
+  dies(looks, (history) => history.read("two", 11, 0, [100, block]));
+  assert.throws(() => {
+    dies(looks, (history) => history.step("two", { kind: "getAttributes", inode: 11 }, attributes(11, { size: 0 })));
+  }, lost);
+});
+
+test("what is durable stays so where something that came before it is not", () => {
+  const make = (history: History) => {
+    history.file("one", 10, "source");
+    history.file("one", 11, "target");
+    history.write("one", 10, 100, 0, block);
+    history.checker.nothingUnsynced("one");
+    const copy = { kind: "copyRange", inode: 11, offset: 0, source: 10, sourceOffset: 0, length: block } as const;
+    history.step("one", copy, { kind: "written", length: block });
+    history.write("two", 10, 200, 0, 2 * block);
+    history.sync("two", 10);
+    history.checker.clientDied("two");
+    history.checker.sessionEnded("two");
+  };
+  dies(make, (history) => history.read("three", 10, 0, [200, 2 * block]));
+  assert.throws(() => dies(make, (history) => history.read("three", 10, 0, [100, block])), lost);
+});
+
+test("a directory that gets a new parent is there to stay, with all before it; one that is removed is not", () => {
+  const make = (history: History) => {
+    history.directory("one", 20, "d");
+    history.directory("one", 21, "e");
+    history.directory("one", 22, "c", 20);
+    history.directory("one", 23, "c", 21);
+    history.checker.nothingUnsynced("one");
+    history.file("one", 10, "a");
+  };
+  const names = (history: History, parent: number, inodes: Record<string, number>) => {
+    const entries = Object.entries(inodes).map(([name, inode]) => ({ name, inode }));
+    history.step("two", { kind: "readDirectory", inode: parent }, { kind: "entries", entries });
+  };
+  const moves = (history: History) => {
+    make(history);
+    const move = { kind: "rename", parent: 20, name: "c", newParent: 21, newName: "moved", noReplace: false } as const;
+    history.step("one", move, done);
+  };
+  dies(moves, (history) => names(history, 21, { c: 23, moved: 22 }));
+  dies(moves, (history) => names(history, root, { a: 10, d: 20, e: 21 }));
+  assert.throws(() => dies(moves, (history) => names(history, 21, { c: 23 })), lost);
+  assert.throws(() => dies(moves, (history) => names(history, root, { d: 20, e: 21 })), lost);
+  const removes = (history: History) => {
+    make(history);
+    history.step("one", { kind: "removeDirectory", parent: 20, name: "c" }, done);
+    history.step("two", { kind: "removeDirectory", parent: 21, name: "c" }, done);
+  };
+  dies(removes, (history) => names(history, 20, {}));
+  dies(removes, (history) => names(history, 20, { c: 22 }));
+});
+
 test("an operation that began before a change proves nothing of it, unless it saw it", () => {
   const make = (name: string, outcome: Parameters<History["checker"]["returned"]>[1]) => (history: History) => {
     const lookup = history.call("two", { kind: "lookup", parent: root, name });

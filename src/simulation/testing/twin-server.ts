@@ -3,7 +3,7 @@
  * which a death leaves a prefix. It can be made wrong in the ways that the checker must find (`TwinBug`).
  */
 import type { Attributes, FileSystem } from "../../client/file-system.ts";
-import { changedInodes, leasedInodes } from "../checkers/touched.ts";
+import { changedInodes, isDecidedByLeader, leasedInodes } from "../checkers/touched.ts";
 import type { FileOperation, Outcome } from "../file-operation.ts";
 import { Model, type ModelInode } from "../model.ts";
 import { copiedPieces, executeTorn } from "../model-data.ts";
@@ -253,6 +253,7 @@ export class TwinServer {
       const changed = changedInodes(before, invocation);
       if ("inode" in operation) changed.add(before.numbered(operation.inode)!.key);
       this.#log.push({ mount, invocation, changed });
+      if (isDecidedByLeader(before, invocation)) this.#commit(mount, undefined);
       if (operation.kind === "create" || operation.kind === "createUnnamed") {
         this.#exclusive.set(this.#count, mount);
         this.#holders.set(this.#count, new Set([mount]));

@@ -17,6 +17,11 @@ export class FakeCopy {
     return this.entries.at(-1)?.index ?? 0;
   }
 
+  /** A state is coming in: what is there is of no use. */
+  get isReplacing(): boolean {
+    return this.#isReplacing;
+  }
+
   attach(): { lastIndex: number; lastTerm: number } {
     if (this.#isReplacing) return { lastIndex: Number.MAX_SAFE_INTEGER, lastTerm: 0 };
     return { lastIndex: this.lastIndex, lastTerm: this.entries.at(-1)?.term ?? 0 };
