@@ -39,9 +39,14 @@ def linkat(old_directory, old, new_directory, new, flags):
 
 
 def openat2(path, flags, resolve, directory=AT_FDCWD, mode=0):
-    """Linux 5.6."""
+    """Linux 5.6. Tried again where the man page says so: a rename or a mount anywhere makes `..` unsure for a moment."""
     how = struct.pack("QQQ", flags, mode, resolve)
-    return checked(libc.syscall(OPENAT2, directory, os.fsencode(path), how, ctypes.c_size_t(len(how))), path)
+    for tries in range(1000):
+        try:
+            return checked(libc.syscall(OPENAT2, directory, os.fsencode(path), how, ctypes.c_size_t(len(how))), path)
+        except BlockingIOError:
+            if resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT) == 0 or tries == 999:
+                raise
 
 
 def link_open(descriptor, path):
