@@ -42,8 +42,8 @@ const stepPagesMax = 2 ** 26;
 /** So far from the end of a file locks are told from others. Enormous sizes are further apart than that on both sides. */
 const nearBytes = 2n ** 31n;
 const stepPagesMin = 2 ** 21;
-/** A task that was answered runs within microseconds, and copies what it has got by splice(2). */
-const splicedWithinMs = 2;
+/** A task that was answered runs within microseconds, on a busy machine within some milliseconds, and copies what it has got by splice(2). */
+const splicedWithinMs = 20;
 
 export interface KernelSizesParts {
   readonly transport: Pick<FuseTransport, "notify">;
