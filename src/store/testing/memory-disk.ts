@@ -92,7 +92,9 @@ export class MemoryDisk implements Disk {
   }
 
   async remove(path: string): Promise<void> {
+    const incarnation = this.#incarnation;
     await this.operation();
+    this.#checkAlive(incarnation, "remove", path);
     this.files.delete(path);
   }
 
@@ -121,13 +123,16 @@ export class MemoryDisk implements Disk {
   }
 
   async writeFile(path: string, content: Uint8Array): Promise<void> {
+    const incarnation = this.#incarnation;
     const temporary = `${path}.new`;
     this.files.delete(temporary);
     const file = await this.open(temporary, { create: true });
+    const made = this.files.get(temporary)!;
     await file.write([content], 0);
     await file.syncData();
     await this.operation();
-    this.files.set(path, this.files.get(temporary)!);
+    this.#checkAlive(incarnation, "rename", path);
+    this.files.set(path, made);
     this.files.delete(temporary);
     await this.syncDirectory(path.slice(0, path.lastIndexOf("/")));
   }
@@ -138,6 +143,11 @@ export class MemoryDisk implements Disk {
 
   async lockDirectory(): Promise<{ release(): void }> {
     return { release: () => {} };
+  }
+
+  /** Of a process that has died nothing more happens. */
+  #checkAlive(incarnation: number, operation: string, path: string): void {
+    if (!this.isAlive(incarnation)) throw new DiskError("EBADF", operation, path);
   }
 
   #syncName(path: string): void {
