@@ -32,7 +32,7 @@ export function onlyOverwrites(operation: Operation, data: EntryData | undefined
 
 /** A directory gets another place, or other attributes: who may reach what is below it may be others then. */
 export function movesOrGuards(operation: Operation, nodes: readonly Node[]): boolean {
-  const directories = nodes.filter(({ record }) => record.attributes.type === "directory");
+  const isDirectory = ({ record }: Node) => record.attributes.type === "directory";
   switch (operation.kind) {
     case "create":
     case "createUnnamed":
@@ -42,9 +42,11 @@ export function movesOrGuards(operation: Operation, nodes: readonly Node[]): boo
       return false;
     case "rename":
     case "exchange":
-      return directories.some(({ inode }) => inode !== operation.parent && inode !== operation.newParent);
+      return nodes.some(
+        (node) => isDirectory(node) && node.inode !== operation.parent && node.inode !== operation.newParent,
+      );
     default:
-      return directories.length > 0;
+      return nodes.some(isDirectory);
   }
 }
 

@@ -18,7 +18,9 @@ export class WaitingDirts {
   /** The last entry that one of them waits for; 0: they may all go out. */
   heldBy(committedPosition: number): number {
     this.#advance(committedPosition);
-    return Math.max(0, ...this.#held.keys());
+    let last = 0;
+    for (const after of this.#held.keys()) last = Math.max(last, after);
+    return last;
   }
 
   /** Of those that may go out. */

@@ -213,10 +213,8 @@ export class UnsyncedLog {
     base = withoutTrace(dropUnnamed(dropLocks(dropHolds(base, client), client), client), model);
     let after = base;
     for (const entry of others) after = applied(after, entry, model);
-    const dropped = new Set(
-      this.#entries.filter((one) => !others.includes(one)).map(({ invocation }) => invocation.id),
-    );
-    const left = others.map((entry) => ({ ...entry, after: difference(entry.after, dropped) }));
+    const waiting = new Set(others.map(({ invocation }) => invocation.id));
+    const left = others.map((entry) => ({ ...entry, after: intersection(entry.after, waiting) }));
     after = withoutTrace(after.withKnowledgeOf(model), model);
     return { model: after, log: new UnsyncedLog(base, left), lost };
   }
@@ -244,7 +242,7 @@ export class UnsyncedLog {
     if (left.every((entry, at) => entry === this.#entries[at]) && left.length === this.#entries.length) return this;
     return new UnsyncedLog(
       base,
-      left.map((entry) => ({ ...entry, after: new Set([...entry.after].filter((id) => waiting.has(id))) })),
+      left.map((entry) => ({ ...entry, after: intersection(entry.after, waiting) })),
     );
   }
 }
@@ -347,6 +345,6 @@ function intersect(left: ReadonlySet<number>, right: ReadonlySet<number>): boole
   return false;
 }
 
-function difference(left: ReadonlySet<number>, right: ReadonlySet<number>): ReadonlySet<number> {
-  return new Set([...left].filter((one) => !right.has(one)));
+function intersection(left: ReadonlySet<number>, right: ReadonlySet<number>): ReadonlySet<number> {
+  return new Set([...left].filter((one) => right.has(one)));
 }

@@ -101,14 +101,19 @@ test("what another client could have seen is durable", () => {
   assert.throws(() => dies(make, (history) => history.lists("two", root, "")), lost);
 });
 
+/** Client "one" copies a block of inode 10 to 11. */
+function copies(history: History): void {
+  history.file("one", 10, "source");
+  history.file("one", 11, "target");
+  history.write("one", 10, 100, 0, block);
+  history.checker.nothingUnsynced("one");
+  const copy = { kind: "copyRange", inode: 11, offset: 0, source: 10, sourceOffset: 0, length: block } as const;
+  history.step("one", copy, { kind: "written", length: block });
+}
+
 test("a write to the source of a copy proves nothing of the copy, a look at its target does", () => {
   const make = (look: (history: History) => void) => (history: History) => {
-    history.file("one", 10, "source");
-    history.file("one", 11, "target");
-    history.write("one", 10, 100, 0, block);
-    history.checker.nothingUnsynced("one");
-    const copy = { kind: "copyRange", inode: 11, offset: 0, source: 10, sourceOffset: 0, length: block } as const;
-    history.step("one", copy, { kind: "written", length: block });
+    copies(history);
     look(history);
   };
   const writes = make((history) => history.write("two", 10, 200, 0, block));
@@ -125,12 +130,7 @@ test("a write to the source of a copy proves nothing of the copy, a look at its 
 
 test("what is durable stays so where something that came before it is not", () => {
   const make = (history: History) => {
-    history.file("one", 10, "source");
-    history.file("one", 11, "target");
-    history.write("one", 10, 100, 0, block);
-    history.checker.nothingUnsynced("one");
-    const copy = { kind: "copyRange", inode: 11, offset: 0, source: 10, sourceOffset: 0, length: block } as const;
-    history.step("one", copy, { kind: "written", length: block });
+    copies(history);
     history.write("two", 10, 200, 0, 2 * block);
     history.sync("two", 10);
     history.checker.clientDied("two");
