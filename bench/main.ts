@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { Command } from "commander";
 import { costOfLast, givenPlace, localPlace, type Place, startBrine } from "./mount/environment.ts";
 import { type Figure, figures } from "./mount/figures.ts";
+import { startPassThrough } from "./mount/pass-through.ts";
 
 interface BenchOptions {
   readonly data: string;
@@ -18,6 +19,7 @@ interface BenchOptions {
   readonly local: boolean;
   readonly copies: boolean;
   readonly on?: string;
+  readonly floor: boolean;
 }
 
 const program = new Command("bench")
@@ -33,6 +35,7 @@ const program = new Command("bench")
   .option("--no-local", "leave out the local directory")
   .option("--copies", "the second server keeps a copy of the ledger, too", false)
   .option("--on <directory>", "measure what is mounted here instead of brinefs")
+  .option("--floor", "measure beside it what FUSE costs with a C program that passes all on to a memory disk", false)
   .parse();
 const options = program.opts<BenchOptions>();
 
@@ -66,6 +69,11 @@ async function measured(figure: Figure, place: Place): Promise<string> {
   return `${shown(median.value)} ${figure.unit}${range}${median.note === "" ? "" : ` [${median.note}]`}`;
 }
 
+/** Other file systems have no leases to hand over, and no memory that we can count. */
+function isForOthers({ local, name }: Figure): boolean {
+  return local !== "none" || /cold|^read$/.test(name);
+}
+
 function targetOf({ target, unit }: Figure): string {
   if (target === undefined) return "";
   const least = unit === "/s" || unit === "MB/s";
@@ -76,17 +84,20 @@ async function measureAll(scratch: string): Promise<void> {
   const chosen = chosenFigures();
   const place =
     options.on === undefined ? await startBrine(context, scratch, options.copies) : givenPlace(options.on, options.on);
+  const floor = options.floor ? await startPassThrough(context, scratch) : undefined;
   const memory = localPlace(options.data, join(scratch, "local"));
   const diskDirectory = mkdtempSync(join(options.disk, "brine-bench-"));
   undo.push(() => rmSync(diskDirectory, { recursive: true, force: true }));
   const disk = localPlace(options.disk, join(diskDirectory, "local"));
-  console.log(`| figure | work | ${place.label} | to reach | local |\n|---|---|---|---|---|`);
+  const heads = ["figure", "work", place.label, ...(floor === undefined ? [] : [floor.label]), "to reach", "local"];
+  console.log(`| ${heads.join(" | ")} |\n${"|---".repeat(heads.length)}|`);
   for (const figure of chosen) {
-    if (options.on !== undefined && figure.local === "none" && !/cold|^read$/.test(figure.name)) continue;
-    const result = await measured(figure, place);
+    if (options.on !== undefined && !isForOthers(figure)) continue;
+    const results = [await measured(figure, place)];
+    if (floor !== undefined) results.push(isForOthers(figure) ? await measured(figure, floor) : "");
     const local = figure.local === "disk" ? disk : memory;
     const beside = options.local && figure.local !== "none" ? `${await measured(figure, local)} on ${local.label}` : "";
-    console.log(`| ${figure.name} | ${figure.what} | ${result} | ${targetOf(figure)} | ${beside} |`);
+    console.log(`| ${[figure.name, figure.what, ...results, targetOf(figure), beside].join(" | ")} |`);
   }
 }
 

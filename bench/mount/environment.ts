@@ -93,11 +93,11 @@ export function freshDirectory(place: Place): string {
 }
 let freshCount = 0;
 
-function fsyncOf(directory: string): string {
+export function fsyncOf(directory: string): string {
   return `python3 -c 'import os,sys; os.fsync(os.open(sys.argv[1], os.O_RDONLY))' ${directory}`;
 }
 
-function dropKernelCaches(): void {
+export function dropKernelCaches(): void {
   writeFileSync("/proc/sys/vm/drop_caches", "3");
 }
 
