@@ -3,10 +3,11 @@
  * leader. What a client's death leaves behind is a prefix of it (P3).
  *
  * 1. `append` takes a transaction that was just executed on the cached records. Positions count up from 1.
- * 2. Entries are sent in order, in batches (transactions.ts). An entry with data (a write that maps chunks, moves the end or
- *    changes bytes) waits until the data is on all members' disks, and everything behind it waits too. Those behind it have
- *    their data flushed meanwhile. Bytes that were mapped before are overwritten on the stores only when the entries on which
- *    they depend are committed (content/dirty-blocks.ts): so what is first in line is flushed again whenever some are.
+ * 2. Entries are sent in order, in batches (transactions.ts). An entry waits until its data (of a write that maps chunks or
+ *    moves the end) and all data before it are on all members' disks, and has its own flushed meanwhile. One that only
+ *    overwrites exposes nothing, and is sent beside data; it is committed when both are there. Bytes that were mapped before
+ *    are overwritten on the stores only when the entries on which they depend are committed (content/dirty-blocks.ts): so
+ *    what is first in line is flushed again whenever some are.
  * 3. Nothing is sent at once: a write that continues the last entry, or another chmod of the same file, joins it. An entry
  *    is *released* when somebody waits for it, it is old, or there are many. Writes that add to a file and writes that
  *    overwrite it don't join: the bytes of the later would reach the stores before the transaction of the earlier.
@@ -41,6 +42,10 @@ const keptBackMs = 20;
 /** Committed entries that are kept at most. */
 const droppedAtOnce = 4096;
 
+function isDurable(entry: Entry | undefined): boolean {
+  return entry?.data === undefined || entry.data.content.isDurable(entry.data.mark);
+}
+
 interface Waiter {
   readonly position: number;
   readonly resolve: () => void;
@@ -56,6 +61,9 @@ export class Journal implements OutgoingSource {
   #firstPosition = 1;
   #position = 0;
   #sentPosition = 0;
+  /** Of those that were sent, the data up to here is on the stores. Behind it are only overwrites. */
+  #durablePosition = 0;
+  #answeredPosition = 0;
   #committedPosition = 0;
   #releasedPosition = 0;
   #directoryPosition = 0;
@@ -134,7 +142,7 @@ export class Journal implements OutgoingSource {
     return new Promise((resolve, reject) => {
       if (this.#failure !== undefined) throw this.#failure;
       const answered = (result: Result) => {
-        this.#committedUpTo(entry.position);
+        this.#answeredUpTo(entry.position);
         resolve(result);
       };
       const entry = this.#add({ operation, timeNs: undefined, nodes, data: undefined, answered });
@@ -146,6 +154,7 @@ export class Journal implements OutgoingSource {
 
   /** Resolves when everything up to `position` is committed. Errors: EIO (the session has ended). */
   async committed(position: number, operation?: Operation): Promise<void> {
+    this.#advance();
     if (position <= this.#committedPosition) return;
     if (this.#failure !== undefined) throw this.#failure;
     if (operation !== undefined) operation.waitsFor = "earlier changes to be committed";
@@ -170,6 +179,7 @@ export class Journal implements OutgoingSource {
 
   /** Data of some entry has become durable. */
   dataDurable(): void {
+    this.#advance();
     if (this.#sentPosition < this.#position) this.onReady();
   }
 
@@ -181,13 +191,13 @@ export class Journal implements OutgoingSource {
 
   next(): Outgoing | undefined {
     const entry = this.#at(this.#sentPosition + 1);
-    if (entry === undefined || entry.position > this.#releasedPosition) return undefined;
-    if (entry.data === undefined && this.#keepsBack(entry.position)) return undefined;
-    if (entry.data !== undefined && !entry.data.content.isDurable(entry.data.mark)) {
-      this.#flushAhead();
-      entry.data.content.flush(entry.data.mark);
-      // With nothing to wait for (a hole, data that is there already) it is durable at once.
-      if (!entry.data.content.isDurable(entry.data.mark)) return undefined;
+    const isReleased = entry !== undefined && entry.position <= this.#releasedPosition;
+    this.#measure();
+    this.#flushFirst(isReleased);
+    if (!isReleased) return undefined;
+    if (!onlyOverwrites(entry.operation, entry.data)) {
+      if (this.#durablePosition < this.#sentPosition || !isDurable(entry)) return undefined;
+      if (entry.data === undefined && this.#keepsBack(entry.position)) return undefined;
     }
     this.#sentPosition = entry.position;
     return entry;
@@ -245,12 +255,30 @@ export class Journal implements OutgoingSource {
       });
       for (const node of entry.nodes) node.errorCount += 1;
     }
-    this.#committedUpTo(entry.position);
+    this.#answeredUpTo(entry.position);
     if (result.kind === "failed") this.onMismatch(entry.nodes);
   }
 
   #at(position: number): Entry | undefined {
     return position > this.#position ? undefined : this.#entries[position - this.#firstPosition];
+  }
+
+  #answeredUpTo(position: number): void {
+    this.#answeredPosition = position;
+    this.#advance();
+  }
+
+  /** Committed is what the leader has answered and whose data is on the stores. Not while a batch is gathered: it may send. */
+  #advance(): void {
+    this.#measure();
+    const position = Math.min(this.#answeredPosition, this.#durablePosition);
+    if (position > this.#committedPosition) this.#committedUpTo(position);
+  }
+
+  #measure(): void {
+    while (this.#durablePosition < this.#sentPosition && isDurable(this.#at(this.#durablePosition + 1))) {
+      this.#durablePosition += 1;
+    }
   }
 
   #committedUpTo(position: number): void {
@@ -260,7 +288,7 @@ export class Journal implements OutgoingSource {
       this.#firstPosition = position + 1;
     }
     // What waited for this one may overwrite its data now.
-    if (this.#at(this.#sentPosition + 1)?.data !== undefined) this.onReady();
+    if (this.#at(this.#durablePosition + 1)?.data !== undefined) this.onReady();
     while (this.#roomWaiters.length > 0 && this.length < this.#limits.dirtyOperationsMax)
       this.#roomWaiters.shift()!.resolve();
     while (this.#waiters.length > 0 && this.#waiters[0]!.position <= position) this.#waiters.shift()!.resolve();
@@ -296,16 +324,26 @@ export class Journal implements OutgoingSource {
     return this.#isKeptBack;
   }
 
-  /** The data of the next entry that has some is on its way, and nobody waits for less. */
+  /** The first data that is not durable goes out as far as it may. With nothing to wait for (a hole) it is durable at once. */
+  #flushFirst(isNextReleased: boolean): void {
+    const entry = this.#at(this.#durablePosition + 1);
+    if (isDurable(entry) || (this.#durablePosition === this.#sentPosition && !isNextReleased)) return;
+    this.#flushAhead();
+    entry!.data!.content.flush(entry!.data!.mark);
+    this.#measure();
+  }
+
+  /** The data of the next entry that has to wait for some is on its way, and nobody waits for less. */
   #isNextOnItsWay(position: number): boolean {
     if (this.#roomWaiters.length > 0) return false;
     const wanted = this.#waiters[0]?.position ?? 0;
     const end = Math.min(wanted, this.#releasedPosition, position + keptBackMax);
     for (let at = position + 1; at <= end; at++) {
-      const { data } = this.#at(at)!;
-      if (data === undefined || data.content.isDurable(data.mark)) continue;
+      const entry = this.#at(at)!;
+      if (isDurable(entry)) continue;
+      if (onlyOverwrites(entry.operation, entry.data)) return false;
       this.#flushAhead();
-      return !data.content.isDurable(data.mark) && data.content.isUnderWay;
+      return !isDurable(entry) && entry.data!.content.isUnderWay;
     }
     return false;
   }
