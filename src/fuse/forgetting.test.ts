@@ -54,7 +54,7 @@ async function setup(
   });
   serveFuse(served, kernel, {
     platform: { clock, logger, random: realRandom },
-    tasks: { isEnding: () => false },
+    tasks: { isEnding: () => false, hasCapability: () => true },
     ...options,
   });
   const features = (1n << 42n) - 1n;

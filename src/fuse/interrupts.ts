@@ -18,6 +18,8 @@ import type { Request } from "./request.ts";
 export interface Tasks {
   /** SIGKILL is pending for this thread, or there is no such thread. */
   isEnding(task: number): boolean;
+  /** This thread has the capability (a bit of linux/capability.h). True where it can't be seen. */
+  hasCapability(task: number, bit: number): boolean;
 }
 
 /** A person who kills a process doesn't notice it; looking costs some 20 µs. */

@@ -20,7 +20,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { isMounted, MountedChild, temporaryDirectory } from "./testing/mounted-child.ts";
-import { hasPendingKill, kernelTasks } from "./transport/kernel-tasks.ts";
+import { hasEffective, hasPendingKill, kernelTasks } from "./transport/kernel-tasks.ts";
 import { parseMountInfo } from "./transport/mount-points.ts";
 
 const run = promisify(execFile);
@@ -281,4 +281,14 @@ test("a pending SIGKILL in /proc", () => {
   assert.equal(hasPendingKill(status("0000000000000000", "ffffffffffffffff")), true);
   assert.equal(kernelTasks.isEnding(process.pid), false);
   assert.equal(kernelTasks.isEnding(2 ** 30), true);
+});
+
+test("capabilities in /proc", () => {
+  const status = "CapPrm:\t000001ffffffffff\nCapEff:\t0000000000000009\n";
+  assert.deepEqual(
+    [0, 1, 3, 40].map((bit) => hasEffective(status, bit)),
+    [true, false, true, false],
+  );
+  assert.equal(kernelTasks.hasCapability(process.pid, 1), true);
+  assert.equal(kernelTasks.hasCapability(0, 1), true);
 });

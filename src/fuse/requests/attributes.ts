@@ -6,6 +6,7 @@ import { modeWithoutPrivileges } from "../../namespace/inodes.ts";
 import { permissionMask, setAttributesIn, setAttributesValid } from "../protocol.ts";
 import type { Request } from "../request.ts";
 import { inodeOf, type RequestContext } from "./context.ts";
+import { permitChange } from "./owners.ts";
 
 export function getAttributes(context: RequestContext, request: Request): Soon<void> {
   return whenThere(context.fileSystem.getAttributes(inodeOf(context, request), request.signal), ({ attributes }) => {
@@ -26,7 +27,8 @@ export function setAttributes(context: RequestContext, request: Request): Soon<v
   const inode = inodeOf(context, request);
   const change = attributeChange(request);
   if (Object.keys(change).length === 0) return dropPrivileges(context, request, inode);
-  return whenThere(context.fileSystem.setAttributes(inode, change, request.signal), (attributes) => {
+  const permitted = { ...change, permit: permitChange(context, request, change) };
+  return whenThere(context.fileSystem.setAttributes(inode, permitted, request.signal), (attributes) => {
     context.replies.changed(request, attributes);
   });
 }

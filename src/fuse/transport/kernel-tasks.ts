@@ -15,7 +15,21 @@ export const kernelTasks: Tasks = {
       return code === "ENOENT" || code === "ESRCH";
     }
   },
+
+  hasCapability(task: number, bit: number): boolean {
+    try {
+      return task === 0 || hasEffective(readFileSync(`/proc/${task}/status`, "latin1"), bit);
+    } catch {
+      return true; // it has ended, or is hidden
+    }
+  },
 };
+
+/** CapEff of a status file. */
+export function hasEffective(status: string, bit: number): boolean {
+  const match = /^CapEff:\s*([0-9a-f]+)$/m.exec(status);
+  return match === null || (BigInt(`0x${match[1]}`) & (1n << BigInt(bit))) !== 0n;
+}
 
 /** SigPnd (the thread's) or ShdPnd (the process's) of a status file has SIGKILL. */
 export function hasPendingKill(status: string): boolean {
