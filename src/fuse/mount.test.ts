@@ -20,7 +20,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { isMounted, MountedChild, temporaryDirectory } from "./testing/mounted-child.ts";
-import { hasEffective, hasPendingKill, kernelTasks } from "./transport/kernel-tasks.ts";
+import { fileSizeLimit, hasEffective, hasPendingKill, kernelTasks } from "./transport/kernel-tasks.ts";
 import { parseMountInfo } from "./transport/mount-points.ts";
 
 const run = promisify(execFile);
@@ -283,7 +283,7 @@ test("a pending SIGKILL in /proc", () => {
   assert.equal(kernelTasks.isEnding(2 ** 30), true);
 });
 
-test("capabilities in /proc", () => {
+test("capabilities and limits in /proc", () => {
   const status = "CapPrm:\t000001ffffffffff\nCapEff:\t0000000000000009\n";
   assert.deepEqual(
     [0, 1, 3, 40].map((bit) => hasEffective(status, bit)),
@@ -291,4 +291,8 @@ test("capabilities in /proc", () => {
   );
   assert.equal(kernelTasks.hasCapability(process.pid, 1), true);
   assert.equal(kernelTasks.hasCapability(0, 1), true);
+  const limits = (soft: string) =>
+    `Limit  Soft Limit\nMax file size             ${soft}            unlimited    bytes\n`;
+  assert.equal(fileSizeLimit(limits("4096")), 4096);
+  assert.equal(fileSizeLimit(limits("unlimited")), Number.POSITIVE_INFINITY);
 });

@@ -7,6 +7,7 @@ import { permissionMask, setAttributesIn, setAttributesValid } from "../protocol
 import type { Request } from "../request.ts";
 import { inodeOf, type RequestContext } from "./context.ts";
 import { permitChange } from "./owners.ts";
+import { withinSizeLimit } from "./size-limit.ts";
 
 export function getAttributes(context: RequestContext, request: Request): Soon<void> {
   return whenThere(context.fileSystem.getAttributes(inodeOf(context, request), request.signal), ({ attributes }) => {
@@ -28,9 +29,10 @@ export function setAttributes(context: RequestContext, request: Request): Soon<v
   const change = attributeChange(request);
   if (Object.keys(change).length === 0) return dropPrivileges(context, request, inode);
   const permitted = { ...change, permit: permitChange(context, request, change) };
-  return whenThere(context.fileSystem.setAttributes(inode, permitted, request.signal), (attributes) => {
-    context.replies.changed(request, attributes);
-  });
+  const { size } = change;
+  const within = size === undefined ? undefined : withinSizeLimit(context, request, size);
+  const changing = whenThere(within, () => context.fileSystem.setAttributes(inode, permitted, request.signal));
+  return whenThere(changing, (attributes) => void context.replies.changed(request, attributes));
 }
 
 /**

@@ -28,6 +28,7 @@ import {
 import type { Request } from "../request.ts";
 import { inodeOf, type RequestContext } from "./context.ts";
 import { ownerOf } from "./namespace.ts";
+import { withinSizeLimit } from "./size-limit.ts";
 
 /** Smaller reads are copied anyway, or lie in memory of their own. */
 const lentBytesMin = 64 * 1024;
@@ -285,6 +286,7 @@ export async function allocate(context: RequestContext, request: Request): Promi
   if ((mode & ~(KEEP_SIZE | PUNCH_HOLE | ZERO_RANGE)) !== 0) throw new FileError("EOPNOTSUPP");
   if (offset === undefined || length === undefined) throw new FileError("EFBIG");
   const asked = { offset, length, zero: (mode & (PUNCH_HOLE | ZERO_RANGE)) !== 0, grow: (mode & KEEP_SIZE) === 0 };
+  if (asked.grow) await withinSizeLimit(context, request, offset + length);
   await context.fileSystem.allocate(handle, asked, request.signal);
   context.replies.done(request);
 }

@@ -23,7 +23,29 @@ export const kernelTasks: Tasks = {
       return true; // it has ended, or is hidden
     }
   },
+
+  fileSizeMax(task: number): number {
+    try {
+      return task === 0 ? Number.POSITIVE_INFINITY : fileSizeLimit(readFileSync(`/proc/${task}/limits`, "latin1"));
+    } catch {
+      return Number.POSITIVE_INFINITY;
+    }
+  },
+
+  signalFileSize(task: number): void {
+    try {
+      if (task !== 0) process.kill(task, "SIGXFSZ");
+    } catch {
+      // It has ended, or is another user's: the error of the call says the same.
+    }
+  },
 };
+
+/** The soft RLIMIT_FSIZE of a limits file, in bytes. */
+export function fileSizeLimit(limits: string): number {
+  const match = /^Max file size\s+(\d+)\s/m.exec(limits);
+  return match === null ? Number.POSITIVE_INFINITY : Number(match[1]);
+}
 
 /** CapEff of a status file. */
 export function hasEffective(status: string, bit: number): boolean {
