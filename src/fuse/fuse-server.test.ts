@@ -41,6 +41,7 @@ function setup(change: (files: MemoryFileSystem) => Partial<FileSystem> = () => 
   const tasks = {
     isEnding: (task: number) => ending.has(task),
     hasCapability: () => true,
+    isInGroup: () => true,
     fileSizeMax: () => 1e9,
     signalFileSize: () => {},
   };

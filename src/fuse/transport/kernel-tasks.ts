@@ -24,6 +24,14 @@ export const kernelTasks: Tasks = {
     }
   },
 
+  isInGroup(task: number, group: number): boolean {
+    try {
+      return task === 0 || hasGroup(readFileSync(`/proc/${task}/status`, "latin1"), group);
+    } catch {
+      return true;
+    }
+  },
+
   fileSizeMax(task: number): number {
     try {
       return task === 0 ? Number.POSITIVE_INFINITY : fileSizeLimit(readFileSync(`/proc/${task}/limits`, "latin1"));
@@ -45,6 +53,12 @@ export const kernelTasks: Tasks = {
 export function fileSizeLimit(limits: string): number {
   const match = /^Max file size\s+(\d+)\s/m.exec(limits);
   return match === null ? Number.POSITIVE_INFINITY : Number(match[1]);
+}
+
+/** Groups of a status file. */
+export function hasGroup(status: string, group: number): boolean {
+  const match = /^Groups:(.*)$/m.exec(status);
+  return match === null || match[1]!.trim().split(" ").includes(String(group));
 }
 
 /** CapEff of a status file. */
