@@ -273,8 +273,10 @@ export class QuotaGrants {
     this.#ask(grant, { bytes: 0, inodes: 0 }, false).catch(() => {});
   }
 
-  /** Errors: those of the session. */
-  #ask(grant: Grant, needed: Amount, recall: boolean): Promise<void> {
+  /** One at a time: what an answer on its way gives has to be said with the next question. Errors: those of the session. */
+  async #ask(grant: Grant, needed: Amount, recall: boolean): Promise<void> {
+    // In the turn in which this ends: others wait for the same.
+    while (grant.asking !== undefined) await grant.asking.catch(() => {});
     const asking = this.#askOnce(grant, needed, recall).finally(() => {
       grant.asking = undefined;
     });
