@@ -12,12 +12,13 @@
  *    whoever waits holds only lower ones, and no two can wait for each other. What was let go is most often still
  *    there; if not, it is missing in the next attempt, and is taken in order.
  * 4. What a change adds to quotas is missing in the same way. It is obtained with everything pinned that is: nobody who is asked
- *    for it waits for a lease.
+ *    for it waits for a lease. What was obtained of one account stays while another is asked for.
  * 5. An inode may be gone by the time its lease could be had, although its name was read here: somebody has replaced it.
  *    Then the next attempt sees what the name stands for now.
  */
 import { FileError } from "../errors/file-error.ts";
 import type { EntryRecord } from "../namespace/model.ts";
+import { accountKey } from "../namespace/usage.ts";
 import { type LeaseMode, lookup } from "../wire/catalogue/leader.ts";
 import { satisfies } from "./lease-rules.ts";
 import { type Leases, leaseTimeoutMs } from "./leases.ts";
@@ -85,10 +86,16 @@ export class Fetcher {
   ): Promise<T> {
     let missing = lacked;
     let gone: Gone | undefined;
+    const kept = new Map<string, () => void>();
     try {
       for (;;) {
-        if (missing instanceof LackingQuota) await this.#quotas.obtain(missing, operation);
-        else gone = await this.#fetch(access, missing, gone, operation);
+        if (missing instanceof LackingQuota) {
+          const key = accountKey(missing.account);
+          kept.get(key)?.();
+          kept.delete(key);
+          await this.#quotas.obtain(missing, operation);
+          kept.set(key, this.#quotas.keep(missing.account, missing.amount));
+        } else gone = await this.#fetch(access, missing, gone, operation);
         operation.check();
         try {
           return attempt(access);
@@ -98,6 +105,7 @@ export class Fetcher {
         }
       }
     } finally {
+      for (const letGo of kept.values()) letGo();
       access.release();
     }
   }

@@ -4,6 +4,7 @@
  * clients, each right for itself, could tie a loop.
  */
 import { applyFileOperation, type FileOperation, leaseFor } from "../namespace/apply.ts";
+import type { Attributes } from "../namespace/model.ts";
 import type { OperationOf, Result } from "../namespace/operation.ts";
 import { Access } from "./access.ts";
 import type { EntryData } from "./journal-entry.ts";
@@ -18,14 +19,19 @@ import type { Operation } from "./waits.ts";
  *
  * @param then runs in the same moment, before anybody else can come in between; `also` executes another change in it, for which
  * everything is there
+ * @param permit for a change of one inode: asked with its attributes before, in the same moment
  */
 export function change<T>(
   mount: MountSession,
   fileOperation: FileOperation,
   operation: Operation,
   then: (result: Result, also: (operation: FileOperation) => void) => T,
+  permit?: (attributes: Attributes) => void,
 ): Soon<T> {
   const attempt = (access: Access): T => {
+    if (permit !== undefined && "inode" in fileOperation) {
+      permit(access.node(fileOperation.inode, leaseFor(fileOperation.kind)).record.attributes);
+    }
     const result = execute(mount, fileOperation, access);
     if (result.kind === "removed" && result.orphan !== 0) letOrphanGo(mount, result.orphan);
     return then(result, (other) => void execute(mount, other, access));

@@ -309,12 +309,12 @@ export class Client implements FileSystem {
     inode: number,
     which: "access" | "default",
     list: Uint8Array | undefined,
-    options: { killSetGroupId: boolean },
+    { killSetGroupId, permit }: { killSetGroupId: boolean } & Pick<AttributeChange, "permit">,
     signal?: StopSignal,
   ): Soon<void> {
-    const asked = { kind: "setAccessControlList", inode, which, list: list ?? new Uint8Array(), ...options } as const;
+    const asked = { inode, which, list: list ?? new Uint8Array(), killSetGroupId };
     return this.#change("setAccessControlList", inode, signal, (mount, operation) =>
-      change(mount, asked, operation, () => {}),
+      change(mount, { kind: "setAccessControlList", ...asked }, operation, () => {}, permit),
     );
   }
 

@@ -1,7 +1,7 @@
 /** Operations on open files and their data. */
 import { FileError } from "../errors/file-error.ts";
 import { type Attributes, fileBytesMax } from "../namespace/model.ts";
-import type { OperationOf } from "../namespace/operation.ts";
+import type { OperationOf, Result } from "../namespace/operation.ts";
 import { markAccessed } from "./access-times.ts";
 import { change } from "./changes.ts";
 import type { Allocation, AttributeChange, OpenFlags, ReadOptions, SyncScope, WriteOptions } from "./file-system.ts";
@@ -56,7 +56,8 @@ export function setAttributes(
       size: undefined,
       ...fields,
     };
-    return change(mount, changed, operation, (result) => expectResult(result, "attributes").attributes);
+    const then = (result: Result) => expectResult(result, "attributes").attributes;
+    return change(mount, changed, operation, then, asked.permit);
   }
   return usingContent(mount, inode, operation, (node) => mount.contentOf(node).setSize({ ...fields, size }, operation));
 }

@@ -46,6 +46,8 @@ export interface AttributeChange {
   readonly ctime?: TimeChange;
   /** Clear setuid, and setgid where the group may execute. Comes with every chown; leaves directories as they are. */
   readonly killPrivileges?: boolean;
+  /** Asked with what the change meets, in the same moment; throws FileError if it may not be. Not for a size. */
+  readonly permit?: ((attributes: Attributes) => void) | undefined;
 }
 
 export interface NewNode {
@@ -248,13 +250,14 @@ export interface FileSystem {
   removeExtendedAttribute(inode: number, name: string, signal?: StopSignal): Soon<void>;
   /**
    * Sets a POSIX ACL, as the kernel has it in `system.posix_acl_access` or `system.posix_acl_default`, by which names it is
-   * read; undefined removes it. `killSetGroupId`: the caller may not keep that bit. Errors: EINVAL, EACCES.
+   * read; undefined removes it. `killSetGroupId`: the caller may not keep that bit. `permit`: as with attributes. Errors:
+   * EINVAL, EACCES.
    */
   setAccessControlList(
     inode: number,
     which: "access" | "default",
     list: Uint8Array | undefined,
-    options: { killSetGroupId: boolean },
+    options: { killSetGroupId: boolean } & Pick<AttributeChange, "permit">,
     signal?: StopSignal,
   ): Soon<void>;
   /** A lock of another owner that is in the way, or undefined. */

@@ -131,6 +131,26 @@ test("a grant that is on its way when a recall comes is neither lost nor counted
   assert.deepEqual(setup.quotas.held(), [{ account, seen: 1, amount: { bytes: 10_000, inodes: 1 } }]);
 });
 
+test("one question at a time for an account: who waits for the same answer asks one after the other", async () => {
+  const setup = new Setup();
+  const [first, second] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  setup.hold = first.promise;
+  setup.answers = [10, 20, 30].map((bytes) => ({ bytes, inodes: 0 }));
+  const obtaining = [setup.obtain(10), setup.obtain(20), setup.obtain(30)];
+  await settle();
+  setup.hold = second.promise;
+  first.resolve();
+  await settle();
+  assert.equal(setup.asked.length, 2);
+  second.resolve();
+  await Promise.all(obtaining);
+  // Each has said what was given before.
+  assert.deepEqual(
+    setup.asked.map(({ held }) => held.amount.bytes),
+    [0, 10, 30].slice(0, setup.asked.length),
+  );
+});
+
 test("without limits nothing is counted, until limits have changed", async () => {
   const setup = new Setup();
   setup.answers = [{ bytes: undefined, inodes: undefined }];

@@ -7,8 +7,8 @@
  * 2. What was taken belongs to the journal's entry. Until that is committed the leader is told that we have it: it may count for a
  *    moment both as ours and as used, never as neither.
  * 3. More is asked for before a grant is used up. If the leader has none to give, everything done here so far is committed first (what was
- *    removed counts no more), and the leader asks all other clients to do the same and to give back what they don't use. Only
- *    then it is EDQUOT.
+ *    removed counts no more), and the leader asks all clients to do the same and to give back what they don't use: also this
+ *    one, which may have grants of other accounts under the same limit. Only then it is EDQUOT.
  * 4. Of an account without limits nothing is counted, until the leader says that limits have changed. A volume that never
  *    had quotas (version 0) costs nothing.
  */
@@ -70,8 +70,8 @@ interface Grant {
   /** Number of the last grant. */
   seen: number;
   ahead: Amount;
-  /** Operations that are obtaining something. */
-  waiting: number;
+  /** What operations are obtaining, or have obtained while they need more of another account. */
+  readonly wanted: { bytes: number; inodes: number };
   /** One at a time. */
   asking: Promise<void> | undefined;
   deniedUntilMs: number;
@@ -164,13 +164,21 @@ export class QuotaGrants {
 
   /** Resolves when the account's grant has reached so far. Errors: EDQUOT, EIO (the session has ended). */
   async obtain({ account, amount }: LackingQuota, operation: Operation): Promise<void> {
-    const grant = this.#grant(account);
-    grant.waiting += 1;
+    const letGo = this.keep(account, amount);
     try {
-      await this.#obtain(grant, amount, operation);
+      await this.#obtain(this.#grant(account), amount, operation);
     } finally {
-      grant.waiting -= 1;
+      letGo();
     }
+  }
+
+  /** Until what is returned is called, a recall leaves the account so much of what it has: an operation needs it. */
+  keep(account: Account, amount: Amount): () => void {
+    const { wanted } = this.#grant(account);
+    for (const of of dimensions) wanted[of] += amount[of];
+    return () => {
+      for (const of of dimensions) wanted[of] -= amount[of];
+    };
   }
 
   async #obtain(grant: Grant, amount: Amount, operation: Operation): Promise<void> {
@@ -217,8 +225,7 @@ export class QuotaGrants {
   async recall(version: number): Promise<HeldQuota[]> {
     this.learn(version);
     await this.#commitAll();
-    // What was obtained for a change that is about to be made is as good as used.
-    for (const grant of this.#grants.values()) if (grant.waiting === 0) this.#release(grant);
+    for (const grant of this.#grants.values()) this.#release(grant);
     return this.held();
   }
 
@@ -239,8 +246,9 @@ export class QuotaGrants {
     return dimensions.some((of) => grant.isLimited[of] && grant.available[of] < grant.ahead[of] / 4);
   }
 
+  /** What was obtained for a change that is about to be made is as good as used. */
   #release(grant: Grant): void {
-    grant.available = { bytes: 0, inodes: 0 };
+    for (const of of dimensions) grant.available[of] = Math.min(grant.available[of], grant.wanted[of]);
     grant.ahead = aheadFirst;
   }
 
@@ -265,8 +273,10 @@ export class QuotaGrants {
     this.#ask(grant, { bytes: 0, inodes: 0 }, false).catch(() => {});
   }
 
-  /** Errors: those of the session. */
-  #ask(grant: Grant, needed: Amount, recall: boolean): Promise<void> {
+  /** One at a time: what an answer on its way gives has to be said with the next question. Errors: those of the session. */
+  async #ask(grant: Grant, needed: Amount, recall: boolean): Promise<void> {
+    // In the turn in which this ends: others wait for the same.
+    while (grant.asking !== undefined) await grant.asking.catch(() => {});
     const asking = this.#askOnce(grant, needed, recall).finally(() => {
       grant.asking = undefined;
     });
@@ -362,7 +372,7 @@ export class QuotaGrants {
         newer: nothing(),
         seen: 0,
         ahead: aheadFirst,
-        waiting: 0,
+        wanted: { bytes: 0, inodes: 0 },
         asking: undefined,
         deniedUntilMs: 0,
         deniedAt: 0,

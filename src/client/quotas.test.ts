@@ -153,6 +153,37 @@ test("over the border: files move with what they take, directories and further n
   assert.deepEqual(await quotas.usage("tree", "/renamed"), { bytes: 0, inodes: 1 });
 });
 
+test("a user's limit is reached exactly by files of several groups, whenever each is committed", async (context) => {
+  const { quotas, one } = await Quotas.start(context);
+  await quotas.set("user", 7, { inodes: 3 });
+  const given = await one.createAndOpen(one.root, "given", file, {});
+  await one.setAttributes(given.attributes.inode, { uid: 7 });
+  await one.sync(given.handle);
+  for (const name of ["one", "two"]) {
+    const { handle } = await one.createAndOpen(one.root, name, owned(7), {});
+    await one.sync(handle);
+  }
+  await assert.rejects(async () => one.create(one.root, "three", owned(7)), isOver);
+  assert.equal((await quotas.usage("user", 7)).inodes, 3);
+});
+
+test("an exchange that needs quota of two directories ends, where there is only enough for one", async (context) => {
+  const { quotas, one } = await Quotas.start(context);
+  const inside: number[] = [];
+  for (const name of ["d", "e"]) {
+    inside.push((await one.create(one.root, name, directory)).inode);
+    await quotas.set("tree", `/${name}`, { bytes: 2 * mib });
+    const { handle } = await one.createAndOpen(inside.at(-1)!, "f", owned(7), {});
+    await one.write(handle, 0, pattern(600 * kib, 1), keepPrivileges);
+    one.close(handle);
+  }
+  const exchange = async () => one.exchange(inside[0]!, "f", inside[1]!, "f");
+  await quotas.set("user", 7, { bytes: 1900 * kib });
+  await assert.rejects(exchange, isOver);
+  await quotas.set("user", 7, { bytes: 2400 * kib });
+  await exchange();
+});
+
 test("chown moves usage; what is unlinked and open counts until it is closed; holes count nothing", async (context) => {
   const { quotas, one } = await Quotas.start(context);
   await quotas.set("user", 7, { bytes: 10 * mib });

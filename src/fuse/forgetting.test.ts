@@ -54,7 +54,13 @@ async function setup(
   });
   serveFuse(served, kernel, {
     platform: { clock, logger, random: realRandom },
-    tasks: { isEnding: () => false },
+    tasks: {
+      isEnding: () => false,
+      hasCapability: () => true,
+      isInGroup: () => true,
+      fileSizeMax: () => 1e9,
+      signalFileSize: () => {},
+    },
     ...options,
   });
   const features = (1n << 42n) - 1n;

@@ -38,7 +38,13 @@ function setup(change: (files: MemoryFileSystem) => Partial<FileSystem> = () => 
     },
   }) as FileSystem;
   const ending = new Set<number>();
-  const tasks = { isEnding: (task: number) => ending.has(task) };
+  const tasks = {
+    isEnding: (task: number) => ending.has(task),
+    hasCapability: () => true,
+    isInGroup: () => true,
+    fileSizeMax: () => 1e9,
+    signalFileSize: () => {},
+  };
   const server = serveFuse(served, kernel, { platform: { clock, logger, random: realRandom }, tasks, featureMask });
   return { kernel, clock, logger, files, server, ending };
 }

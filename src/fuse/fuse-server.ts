@@ -113,6 +113,7 @@ class Server implements FuseServer {
       pages,
       sizes,
       lockOwners: new LockOwners(),
+      tasks: options.tasks,
       setXattrBytes: setXattrIn.shortBytes,
       scratch: new ScratchBuffers(),
       recentLookups: new Set(),

@@ -12,6 +12,8 @@ export class OpenFile {
   readonly handle: Handle;
   /** May write, also through mapped memory. */
   readonly write: boolean;
+  /** A user has written by it: see requests/set-group-id.ts. */
+  isWritten = false;
   #other: Promise<Handle> | undefined;
   #closed = false;
 

@@ -18,6 +18,14 @@ import type { Request } from "./request.ts";
 export interface Tasks {
   /** SIGKILL is pending for this thread, or there is no such thread. */
   isEnding(task: number): boolean;
+  /** This thread has the capability (a bit of linux/capability.h). True where it can't be seen. */
+  hasCapability(task: number, bit: number): boolean;
+  /** One of its supplementary groups. True where they can't be seen. */
+  isInGroup(task: number, group: number): boolean;
+  /** Bytes that a file of its process may have (RLIMIT_FSIZE); Infinity without a limit, or where it can't be seen. */
+  fileSizeMax(task: number): number;
+  /** Its process gets SIGXFSZ, where that may be sent. */
+  signalFileSize(task: number): void;
 }
 
 /** A person who kills a process doesn't notice it; looking costs some 20 µs. */

@@ -111,6 +111,11 @@ export class KernelSizes {
     return first !== undefined && offset >= first && offset <= this.#ends.get(node)!;
   }
 
+  /** The kernel may go by an enormous size: what it would refuse for a size that grows it lets pass. */
+  mayBeEnormous(node: number): boolean {
+    return this.#ends.has(node);
+  }
+
   /** What the kernel has counted from the end of the file, wherever that is: how far from it. Undefined: it has not. */
   fromEnd(node: number, offset: bigint): number | undefined {
     const end = this.#ends.get(node);

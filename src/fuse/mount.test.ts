@@ -20,7 +20,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { isMounted, MountedChild, temporaryDirectory } from "./testing/mounted-child.ts";
-import { hasPendingKill, kernelTasks } from "./transport/kernel-tasks.ts";
+import { fileSizeLimit, hasEffective, hasGroup, hasPendingKill, kernelTasks } from "./transport/kernel-tasks.ts";
 import { parseMountInfo } from "./transport/mount-points.ts";
 
 const run = promisify(execFile);
@@ -281,4 +281,28 @@ test("a pending SIGKILL in /proc", () => {
   assert.equal(hasPendingKill(status("0000000000000000", "ffffffffffffffff")), true);
   assert.equal(kernelTasks.isEnding(process.pid), false);
   assert.equal(kernelTasks.isEnding(2 ** 30), true);
+});
+
+test("capabilities, groups and limits in /proc", () => {
+  const status = "CapPrm:\t000001ffffffffff\nCapEff:\t0000000000000009\n";
+  assert.deepEqual(
+    [0, 1, 3, 40].map((bit) => hasEffective(status, bit)),
+    [true, false, true, false],
+  );
+  assert.equal(kernelTasks.hasCapability(process.pid, 1), true);
+  assert.equal(kernelTasks.hasCapability(0, 1), true);
+  const groups = (list: string) =>
+    [5, 50].map((group) => hasGroup(`Gid:\t5\t5\nGroups:\t${list} \nNStgid:\t1\n`, group));
+  assert.deepEqual(
+    [groups("4 50"), groups("5"), groups("")],
+    [
+      [false, true],
+      [true, false],
+      [false, false],
+    ],
+  );
+  const limits = (soft: string) =>
+    `Limit  Soft Limit\nMax file size             ${soft}            unlimited    bytes\n`;
+  assert.equal(fileSizeLimit(limits("4096")), 4096);
+  assert.equal(fileSizeLimit(limits("unlimited")), Number.POSITIVE_INFINITY);
 });

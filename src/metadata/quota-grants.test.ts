@@ -83,9 +83,11 @@ test("a recall: who has something says what it keeps; what is on its way to it c
   const [one, two] = clients;
   await ask(one, 0, 800);
   said.set(one, { seen: 0, bytes: 0 });
+  said.set(two, { seen: 0, bytes: 0 });
   assert.equal(bytesOf(await ask(two, 0, 500, { recall: true })), 200);
   assert.equal(granted(), 1000);
   said.set(one, { seen: 1, bytes: 300 });
+  said.set(two, { seen: 1, bytes: 200 });
   assert.equal(bytesOf(await ask(two, 200, 500, { seen: 1, recall: true })), 500);
   assert.equal(granted(), 1000);
 });
@@ -126,4 +128,23 @@ test("who comes while a round goes on waits for the next: what it has committed 
   assert.equal(bytesOf(await first), 0);
   assert.equal(bytesOf(await second), 10);
   assert.equal(rounds, 2);
+});
+
+test("before it is refused, who asks says, too, what it has for other owners and groups under the limit", async () => {
+  const { harness, clients, ask, granted } = await setUp({ bytes: 1000 });
+  const [one] = clients;
+  const other = { ...account, gid: 8 };
+  const request = { held: { account: other, seen: 0, amount: nothing }, ahead: nothing, recall: false };
+  const given = await harness.parts.quotaGrants.ask(one.session, { ...request, needed: { ...nothing, bytes: 600 } });
+  assert.equal(bytesOf(given), 600);
+  assert.equal(bytesOf(await ask(one, 0, 500)), 400);
+  // What it had taken of the other's it has committed, or didn't use.
+  one.peer.answer = async () => ({
+    held: [
+      { account, seen: 1, amount: { bytes: 400, inodes: 0 } },
+      { account: other, seen: 1, amount: nothing },
+    ],
+  });
+  assert.equal(bytesOf(await ask(one, 400, 500, { seen: 1, recall: true })), 500);
+  assert.equal(granted(), 900);
 });

@@ -97,7 +97,7 @@ export class QuotaGrants {
         return this.#give(session.volume, grant, request);
       }
       const { asked } = grant;
-      return this.round(session.volume, session).then(() => {
+      return this.round(session.volume).then(() => {
         const isLatest =
           grant.asked === asked && this.#sessions.get(session.id)?.grants.get(accountKey(grant.account)) === grant;
         return this.#give(session.volume, grant, isLatest ? request : { needed: nothing, ahead: nothing });
@@ -129,22 +129,20 @@ export class QuotaGrants {
 
   /**
    * All clients of the volume commit what they have done, and give back what they don't need. Resolves when they have, or have
-   * ended. What begins while it goes on is part of the next.
-   *
-   * @param but the client that asks has done so itself
+   * ended. What begins while it goes on is part of the next. Who asks is one of them: it has grants of other accounts under
+   * the same limits, of which it has told nothing since.
    */
-  round(volume: number, but?: Session): Promise<void> {
+  round(volume: number): Promise<void> {
     const round = this.#rounds.get(volume) ?? { running: undefined, next: undefined };
     this.#rounds.set(volume, round);
-    if (round.running === undefined) return this.#begin(volume, round, but);
-    // It may have to wait for several: then they all have to answer.
-    round.next ??= round.running.then(() => this.#begin(volume, round, undefined));
+    if (round.running === undefined) return this.#begin(volume, round);
+    round.next ??= round.running.then(() => this.#begin(volume, round));
     return round.next;
   }
 
-  #begin(volume: number, round: Round, but: Session | undefined): Promise<void> {
+  #begin(volume: number, round: Round): Promise<void> {
     round.next = undefined;
-    const running = this.#recallAll(volume, but).finally(() => {
+    const running = this.#recallAll(volume).finally(() => {
       if (round.running === running) round.running = undefined;
       if (round.running === undefined && round.next === undefined) this.#rounds.delete(volume);
     });
@@ -152,9 +150,9 @@ export class QuotaGrants {
     return running;
   }
 
-  async #recallAll(volume: number, but: Session | undefined): Promise<void> {
+  async #recallAll(volume: number): Promise<void> {
     const { sessions, reaper } = this.#parts;
-    const asked = sessions.all().filter((session) => session.volume === volume && session !== but);
+    const asked = sessions.all().filter((session) => session.volume === volume);
     await Promise.all(asked.map((session) => this.#recall(session)));
     try {
       await reaper.reapOrphans();

@@ -3,7 +3,7 @@
  * and what is left must be the same. A difference is made as short as it gets, and `fast-check` prints the sequence.
  *
  * Paths are few, so that calls meet each other. Calls are made by root and by two users, of whom one is in a group beside
- * her own.
+ * her own. BRINE_TEST_SECONDS: for so long.
  */
 import { strict as assert } from "node:assert";
 import { type ChildProcess, spawn } from "node:child_process";
@@ -14,11 +14,13 @@ import { createInterface } from "node:readline";
 import { test } from "node:test";
 import fc from "fast-check";
 import { Cluster, type Context, full, root, scratch, undo, whyNoMount } from "../system/cluster.ts";
+import { randomSeconds } from "../system/patience.ts";
 
-const runs = full ? 3_000 : 120;
-const callsMax = full ? 120 : 60;
+const isLong = full || randomSeconds !== undefined;
+const runs = randomSeconds !== undefined ? 1_000_000 : full ? 3_000 : 120;
+const callsMax = isLong ? 120 : 60;
 const patienceMs = 20_000;
-const timeMsMax = full ? 1_800_000 : 40_000;
+const timeMsMax = randomSeconds !== undefined ? randomSeconds * 1000 : full ? 1_800_000 : 40_000;
 /** Root, ALICE, BOB and STAFF of test/posix/suite.py. */
 const ids = [0, 41001, 41002, 42001];
 
@@ -133,4 +135,5 @@ test("calls have the same results on a mount and on a local directory", {
       ...(process.env.BRINE_TEST_SEED && { seed: Number(process.env.BRINE_TEST_SEED) }),
     },
   );
+  context.diagnostic(`${number} sequences`);
 });

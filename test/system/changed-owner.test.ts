@@ -57,6 +57,45 @@ for (const kernel of ["this kernel", "6.1"]) {
   });
 }
 
+test("by a descriptor the former owner may nothing more, although nobody has asked for the file's attributes", {
+  skip,
+}, async (context) => {
+  const directory = scratch(context);
+  chmodSync(directory, 0o755);
+  const cluster = await Cluster.start(context, { directory });
+  const [here, there] = [await cluster.mount("here"), await cluster.mount("there")];
+  const [file, same] = [join(here.point, "file"), join(there.point, "file")];
+  writeFileSync(same, "");
+  chownSync(same, alice, -1);
+  const descriptor = openSync(same, "r+");
+  undo(context, () => closeSync(descriptor));
+  const list = `struct.pack("<I4x", 2)[:4] + b"".join(struct.pack("<HHi", *one) for one in ((1, 6, -1), (4, 6, -1), (32, 6, -1)))`;
+  const changes = {
+    chmod: "os.fchmod(3, 0o4755)",
+    chown: `os.fchown(3, -1, ${alice})`,
+    utime: "os.utime(3, (5, 5))",
+    list: `import struct; os.setxattr(3, "system.posix_acl_access", ${list})`,
+  };
+  for (const [name, change] of Object.entries(changes)) {
+    chownSync(same, alice, -1);
+    assert.equal(asAlice(change, descriptor), "done", name);
+    chownSync(file, 0, 0);
+    const { mode, mtimeMs, gid } = statSync(file);
+    assert.equal(asAlice(change, descriptor), "PermissionError", name);
+    const after = statSync(file);
+    assert.deepEqual([after.mode, after.mtimeMs, after.gid], [mode, mtimeMs, gid], name);
+  }
+  // Who may do so to any file still may.
+  chownSync(same, alice, -1);
+  chownSync(file, 0, -1);
+  const words = ["--reuid", "41002", "--clear-groups", "--inh-caps", "+fowner", "--ambient-caps", "+fowner"];
+  const program = ["chmod", "611", "/proc/self/fd/3"];
+  const stdio = ["ignore", "ignore", "inherit", descriptor] as const;
+  const { status } = spawnSync("setpriv", [...words, ...program], { stdio: [...stdio] });
+  assert.equal(status, 0);
+  assert.equal(statSync(file).mode & 0o7777, 0o611);
+});
+
 test("by a descriptor the new owner may once somebody has asked for the file's attributes", {
   skip,
 }, async (context) => {

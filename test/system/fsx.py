@@ -1,10 +1,10 @@
 """
 Random operations on the data of one file, through one or more mounts, against a copy in memory (in the manner of fsx).
 
-    python3 fsx.py OPERATIONS SEED REMOUNTS DIRECTORY...
+    python3 fsx.py OPERATIONS|SECONDSs SEED EVERY DIRECTORY...
 
-Every directory shows the same one. About so many times one of them is mounted anew: it prints `unmount NUMBER`, or `kill NUMBER`
-after an fsync, and goes on when it gets a line. Prints the operations that led to a difference, and ends with 1.
+Every directory shows the same one. About every so many operations one of them is mounted anew: it prints `unmount NUMBER`, or
+`kill NUMBER` after an fsync, and goes on when it gets a line. Prints the operations that led to a difference, and ends with 1.
 """
 import ctypes
 import errno
@@ -12,6 +12,7 @@ import mmap
 import os
 import random
 import sys
+import time
 
 KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16
 CHUNK = 4 * 1024 * 1024
@@ -222,12 +223,14 @@ class Fsx:
 
 
 def main():
-    operations, seed, remounts, *directories = sys.argv[1:]
-    chance = int(remounts) / int(operations)
-    fsx = Fsx(int(seed), [os.path.join(directory, f"fsx-{seed}") for directory in directories], chance)
+    duration, seed, every, *directories = sys.argv[1:]
+    end = time.monotonic() + int(duration[:-1]) if duration.endswith("s") else None
+    fsx = Fsx(int(seed), [os.path.join(directory, f"fsx-{seed}") for directory in directories], 1 / int(every))
+    operations = 0
     try:
-        for _ in range(int(operations)):
+        while time.monotonic() < end if end is not None else operations < int(duration):
             fsx.step()
+            operations += 1
         fsx.history.append("finish")
         fsx.finish()
     except (Difference, OSError) as error:

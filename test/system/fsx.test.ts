@@ -1,25 +1,28 @@
 /**
  * One file's data: random reads, writes, truncates, holes, copies and mapped memory from one and from two mounts, byte for byte;
- * now and then a mount is made anew, in order or after the death of its client.
+ * now and then a mount is made anew, in order or after the death of its client. BRINE_TEST_SECONDS: for so long from each.
  */
 import { strict as assert } from "node:assert";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { test } from "node:test";
 import { Cluster, full, type Mount, root, startPython, whyNoMount } from "./cluster.ts";
+import { randomSeconds } from "./patience.ts";
 
-const operations = full ? 20_000 : 400;
-const remounts = full ? 60 : 3;
+/** How much, and after how many operations a mount is made anew. */
+const duration = randomSeconds !== undefined ? `${randomSeconds}s` : full ? "20000" : "400";
+const everyOperations = full || randomSeconds !== undefined ? 330 : 130;
 
 for (const count of [1, 2]) {
   test(`a file's data from ${count} mounts`, { skip: whyNoMount() ?? false }, async (context) => {
     const cluster = await Cluster.start(context);
     const mounts: Mount[] = [];
     for (let index = 0; index < count; index++) mounts.push(await cluster.mount(`fsx${index}`));
-    const seed = full ? Date.now() % 1_000_000 : count;
+    const isLong = full || randomSeconds !== undefined;
+    const seed = Number(process.env.BRINE_TEST_SEED) || (isLong ? Date.now() % 1_000_000 : count);
     const program = join(root, "test/system/fsx.py");
-    const words = [operations, seed, remounts].map(String);
-    const fsx = startPython(context, [program, ...words, ...mounts.map(({ point }) => point)]);
+    const words = [String(seed), String(everyOperations)];
+    const fsx = startPython(context, [program, duration, ...words, ...mounts.map(({ point }) => point)]);
 
     const remount = async (way: string, index: number) => {
       await (way === "kill" ? mounts[index]!.kill() : mounts[index]!.unmount());
@@ -39,5 +42,7 @@ for (const count of [1, 2]) {
     await remounting;
     assert.equal(output.code, 0, output.stdout + output.stderr);
     assert.ok(remounted > 0, "no mount was made anew");
+    if (isLong)
+      context.diagnostic(`seed ${seed}: ${output.stdout.trim().split("\n").at(-1)}, ${remounted} mounts made anew`);
   });
 }

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import mmap
 import os
+import resource
 import signal
 import struct
 import sys
@@ -104,6 +105,22 @@ def locked(descriptor, name):
     _mode, _whence, start, length, _process = seen()
     fcntl.fcntl(descriptor, fcntl.F_SETLK, struct.pack(LOCK, fcntl.F_UNLCK, os.SEEK_END, -2, 2, 0))
     return start, length, seen()[0] == fcntl.F_UNLCK
+
+
+def limited(change, more, disposition=signal.SIG_IGN):
+    """So much larger, with RLIMIT_FSIZE 1000 bytes above the size that the file has."""
+
+    def call(descriptor, name):
+        size = os.stat(f"{THERE}/{name}").st_size
+        signal.signal(signal.SIGXFSZ, disposition)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 1000, resource.RLIM_INFINITY))
+        change(descriptor, size + more)
+
+    return call
+
+
+def allocated(descriptor, size):
+    os.posix_fallocate(descriptor, 0, size)
 
 
 def in_child(call):
@@ -241,6 +258,10 @@ for before, after in SIZES:
         check(call.__name__, before, after, after, call)
     check("seek_hole", before, after, after or "ENXIO", seek_hole)
     check("locked", before, after, (after - 2, 2, True) if after > 1 else "EINVAL", locked)
+    for change in (os.ftruncate, allocated):
+        check(f"within limit {change.__name__}", before, after, None, limited(change, 1000))
+        check(f"over limit {change.__name__}", before, after, "EFBIG", limited(change, 1001))
+        check(f"killed {change.__name__}", before, after, "SIGXFSZ", limited(change, 1001, signal.SIG_DFL))
     check_memory(before, after)
     appending = dict(flags=os.O_RDWR | os.O_APPEND)
     for call in (read, seek_end, copied_later):

@@ -4,8 +4,11 @@
  */
 import { spawn } from "node:child_process";
 
+/** For tests that do random things for a while: how long. */
+export const randomSeconds = Number(process.env.BRINE_TEST_SECONDS) || undefined;
+
 /** Longer than any step of the short tests takes on a busy machine, far below what a run as a whole may take. */
-const patienceSeconds = process.env.BRINE_TEST_SIZE === "full" ? 7200 : 300;
+const patienceSeconds = process.env.BRINE_TEST_SIZE === "full" ? 7200 : 300 + (randomSeconds ?? 0);
 
 const script = `
 point=$1 pid=$2 log=$3 brine=$4 address=$5

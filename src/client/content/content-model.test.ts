@@ -113,6 +113,11 @@ interface Pending {
 }
 
 /** A file as it should be, now and after each entry of the journal. */
+const noOtherAttributes = {
+  ...{ mode: undefined, uid: undefined, gid: undefined },
+  ...{ atime: undefined, ctime: undefined, killPrivileges: false },
+};
+
 class Model {
   bytes = Buffer.alloc(0);
   /** After each entry about it; several for one that operations have joined, the last is the entry's. */
@@ -274,7 +279,13 @@ class Run {
   async zero({ file, from, length }: { file: number; from: number; length: number }): Promise<void> {
     const model = this.models[file]!;
     const apply = (operation: FileOperation) => {
-      if (operation.kind === "setAttributes" || operation.kind === "place") throw new Error("zeros change data alone");
+      if (operation.kind === "place") throw new Error("zeros change data alone");
+      if (operation.kind === "setAttributes") {
+        // Where there was nothing to zero.
+        const { kind, inode, mtime, ...others } = operation;
+        assert.deepEqual(others, { mappings: [], size: undefined, ...noOtherAttributes });
+        return;
+      }
       const isUnmap = operation.kind === "unmap";
       const chunkStart = isUnmap ? 0 : Math.floor((operation.end - 1) / chunkBytes) * chunkBytes;
       const start = isUnmap ? operation.from * chunkBytes : Math.max(from, chunkStart);

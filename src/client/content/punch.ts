@@ -5,10 +5,12 @@
  * 1. Chunks that lie in the range entirely, and the last one if the range reaches the end of the file, are unmapped by a
  *    transaction. What is dirty of them goes out all the same, because earlier entries of the journal map them.
  * 2. Of a chunk that lies in it in part the bytes are overwritten with zeros, like by any other write. Holes stay holes.
+ * 3. If there was nothing to do, the times are set.
  *
  * A client that dies in between leaves some of it done, as a write of more than one block may be.
  */
 import { blockBytes, chunkBytes } from "../../namespace/model.ts";
+import type { OperationOf } from "../../namespace/operation.ts";
 import type { Allocation } from "../file-system.ts";
 import type { Operation } from "../waits.ts";
 import type { Contents } from "./contents.ts";
@@ -50,16 +52,31 @@ export class Puncher {
       try {
         operation.check();
         const end = offset + length;
+        const { lastPosition } = content.node;
         if (zero) await this.#zeroLocked(content, { from: offset, to: end }, operation);
         if (grow && end > content.size) {
           await truncater.setSizeLocked(content, { ...noOtherChange, size: end }, operation);
         }
+        if (content.node.lastPosition === lastPosition) this.#touch(content);
       } finally {
         unlock();
       }
     } finally {
       budget.release(roomBytes);
     }
+  }
+
+  /** There was nothing to do: mtime and ctime are set all the same, as by local file systems. */
+  #touch(content: FileContent): void {
+    const change: OperationOf<"setAttributes"> = {
+      kind: "setAttributes",
+      inode: content.inode,
+      mappings: [],
+      size: undefined,
+      ...noOtherChange,
+      mtime: { kind: "now" },
+    };
+    this.#contents.execute(content.node, change, undefined);
   }
 
   async #zeroLocked(content: FileContent, { from, to }: ZeroRange, operation: Operation): Promise<void> {

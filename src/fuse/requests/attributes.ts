@@ -6,6 +6,9 @@ import { modeWithoutPrivileges } from "../../namespace/inodes.ts";
 import { permissionMask, setAttributesIn, setAttributesValid } from "../protocol.ts";
 import type { Request } from "../request.ts";
 import { inodeOf, type RequestContext } from "./context.ts";
+import { permitChange } from "./owners.ts";
+import { takeSetGroupId } from "./set-group-id.ts";
+import { withinSizeLimit } from "./size-limit.ts";
 
 export function getAttributes(context: RequestContext, request: Request): Soon<void> {
   return whenThere(context.fileSystem.getAttributes(inodeOf(context, request), request.signal), ({ attributes }) => {
@@ -26,9 +29,14 @@ export function setAttributes(context: RequestContext, request: Request): Soon<v
   const inode = inodeOf(context, request);
   const change = attributeChange(request);
   if (Object.keys(change).length === 0) return dropPrivileges(context, request, inode);
-  return whenThere(context.fileSystem.setAttributes(inode, change, request.signal), (attributes) => {
-    context.replies.changed(request, attributes);
-  });
+  const permitted = { ...change, permit: permitChange(context, request, change) };
+  const { size } = change;
+  const within = size === undefined ? undefined : withinSizeLimit(context, request, size);
+  const ready = whenThere(within, () =>
+    size !== undefined && change.killPrivileges === true ? takeSetGroupId(context, request, inode) : undefined,
+  );
+  const changing = whenThere(ready, () => context.fileSystem.setAttributes(inode, permitted, request.signal));
+  return whenThere(changing, (attributes) => void context.replies.changed(request, attributes));
 }
 
 /**
@@ -36,16 +44,18 @@ export function setAttributes(context: RequestContext, request: Request): Soon<v
  * nobody, which anybody may ask for. The kernel has checked no permission: the second is for the owner (EPERM) where there
  * is something to take away. The first has the file open.
  */
-function dropPrivileges(
-  { fileSystem, openFiles, replies }: RequestContext,
-  request: Request,
-  inode: number,
-): Soon<void> {
+function dropPrivileges(context: RequestContext, request: Request, inode: number): Soon<void> {
+  const { fileSystem, openFiles, replies } = context;
   const dropping = whenThere(fileSystem.getAttributes(inode, request.signal), ({ attributes }) => {
     const { mode, type, uid } = attributes;
     const isPrivileged = type !== "directory" && modeWithoutPrivileges(attributes) !== mode;
     const mayChange = request.uid === 0 || request.uid === uid || openFiles.writerCount(inode) > 0;
-    if (mayChange) return fileSystem.setAttributes(inode, { killPrivileges: true }, request.signal);
+    if (mayChange) {
+      const change = { killPrivileges: true };
+      return whenThere(takeSetGroupId(context, request, inode), () =>
+        fileSystem.setAttributes(inode, change, request.signal),
+      );
+    }
     if (isPrivileged) throw new FileError("EPERM");
     return attributes;
   });

@@ -2,6 +2,7 @@
 import type { FileSystem } from "../../client/file-system.ts";
 import { FileError } from "../../errors/file-error.ts";
 import type { OpenFiles } from "../handles.ts";
+import type { Tasks } from "../interrupts.ts";
 import type { KernelSizes } from "../kernel-sizes.ts";
 import type { NodeNumbers } from "../layout.ts";
 import type { LockOwners } from "../lock-owners.ts";
@@ -20,6 +21,7 @@ export interface RequestContext {
   readonly pages: MappedPages;
   readonly sizes: KernelSizes;
   readonly lockOwners: LockOwners;
+  readonly tasks: Tasks;
   /** Bytes of the structure before name and value in SETXATTR: as agreed in INIT. */
   setXattrBytes: number;
   readonly scratch: ScratchBuffers;

@@ -28,6 +28,8 @@ import {
 import type { Request } from "../request.ts";
 import { inodeOf, type RequestContext } from "./context.ts";
 import { ownerOf } from "./namespace.ts";
+import { beforeWrite, takeSetGroupId } from "./set-group-id.ts";
+import { withinSizeLimit } from "./size-limit.ts";
 
 /** Smaller reads are copied anyway, or lie in memory of their own. */
 const lentBytesMin = 64 * 1024;
@@ -62,13 +64,15 @@ function openInode(
 
 /** Opens with O_TRUNC, and takes setuid and setgid away. */
 async function openEmptied(
-  { fileSystem }: RequestContext,
+  context: RequestContext,
   request: Request,
   inode: number,
   asked: OpenFlags,
 ): Promise<Handle> {
+  const { fileSystem } = context;
   const handle = await fileSystem.open(inode, asked, request.signal);
   try {
+    await takeSetGroupId(context, request, inode);
     await fileSystem.setAttributes(inode, { size: 0, killPrivileges: true }, request.signal);
     return handle;
   } catch (error) {
@@ -256,8 +260,11 @@ export function writeFile(context: RequestContext, request: Request): Soon<void>
   const offset = append ? 0 : request.u64(writeIn.offset);
   if (offset === undefined) throw new FileError("EFBIG");
   const data = request.takeData(writeIn.bytes, size, context.scratch);
-  const writing = whenThere(file.handleFor(append) ?? file.openOther(), (handle) =>
-    context.fileSystem.write(handle, offset, data, { killPrivileges, withinSize }, request.signal),
+  const ready = killPrivileges ? beforeWrite(context, request, file) : undefined;
+  const writing = whenThere(ready, () =>
+    whenThere(file.handleFor(append) ?? file.openOther(), (handle) =>
+      context.fileSystem.write(handle, offset, data, { killPrivileges, withinSize }, request.signal),
+    ),
   );
   // With direct I/O the kernel leaves it to us (fuse_direct_write_iter): O_SYNC, O_DSYNC, RWF_SYNC, RWF_DSYNC.
   const durable =
@@ -285,6 +292,7 @@ export async function allocate(context: RequestContext, request: Request): Promi
   if ((mode & ~(KEEP_SIZE | PUNCH_HOLE | ZERO_RANGE)) !== 0) throw new FileError("EOPNOTSUPP");
   if (offset === undefined || length === undefined) throw new FileError("EFBIG");
   const asked = { offset, length, zero: (mode & (PUNCH_HOLE | ZERO_RANGE)) !== 0, grow: (mode & KEEP_SIZE) === 0 };
+  if (asked.grow) await withinSizeLimit(context, request, offset + length);
   await context.fileSystem.allocate(handle, asked, request.signal);
   context.replies.done(request);
 }
@@ -301,16 +309,19 @@ export async function seek(context: RequestContext, request: Request): Promise<v
 }
 
 /** copy_file_range(2). The kernel has checked that a file is not copied over itself. Root may keep setuid and setgid. */
-export async function copyRange({ openFiles, fileSystem, replies }: RequestContext, request: Request): Promise<void> {
+export async function copyRange(context: RequestContext, request: Request): Promise<void> {
+  const { openFiles, fileSystem, replies } = context;
   request.expect(copyIn.bytes);
   const from = openFiles.get(request.u64(copyIn.from)).handle;
-  const to = openFiles.get(request.u64(copyIn.to)).handle;
+  const toFile = openFiles.get(request.u64(copyIn.to));
+  const to = toFile.handle;
   const offset = request.u64(copyIn.offset);
   const toOffset = request.u64(copyIn.toOffset);
   const length = request.u64(copyIn.length) ?? Number.MAX_SAFE_INTEGER;
   if (request.u32(copyIn.flags) !== 0) throw new FileError("EINVAL");
   if (offset === undefined || toOffset === undefined) throw new FileError("EFBIG");
   const copy = { from, offset, to, toOffset, length, killPrivileges: request.uid !== 0 };
+  await beforeWrite(context, request, toFile);
   replies.written(request, await fileSystem.copyRange(copy, request.signal));
 }
 

@@ -9,6 +9,7 @@ import { accessListName, defaultListName } from "../../namespace/access-control-
 import { getXattrIn, getXattrOut, setXattrIn, setXattrKillSetGroupId, xattrFlag } from "../protocol.ts";
 import type { Request } from "../request.ts";
 import { inodeOf, type RequestContext } from "./context.ts";
+import { permitToOwner } from "./owners.ts";
 
 const namespaces = ["user.", "trusted.", "security."] as const;
 const lists = new Map<string, "access" | "default">([
@@ -32,7 +33,8 @@ export async function setExtendedAttribute(context: RequestContext, request: Req
   if (list !== undefined) {
     const extended = setXattrBytes === setXattrIn.bytes ? request.u32(setXattrIn.extendedFlags) : 0;
     const killSetGroupId = (extended & setXattrKillSetGroupId) !== 0;
-    await context.fileSystem.setAccessControlList(inode, list, value, { killSetGroupId }, request.signal);
+    const options = { killSetGroupId, permit: permitToOwner(context, request) };
+    await context.fileSystem.setAccessControlList(inode, list, value, options, request.signal);
     context.replies.done(request);
     return;
   }
@@ -73,7 +75,10 @@ export async function removeExtendedAttribute(context: RequestContext, request: 
   const { fileSystem } = context;
   const list = lists.get(name);
   if (list === undefined) await fileSystem.removeExtendedAttribute(inode, name, request.signal);
-  else await fileSystem.setAccessControlList(inode, list, undefined, { killSetGroupId: false }, request.signal);
+  else {
+    const options = { killSetGroupId: false, permit: permitToOwner(context, request) };
+    await fileSystem.setAccessControlList(inode, list, undefined, options, request.signal);
+  }
   context.replies.done(request);
 }
 

@@ -15,7 +15,57 @@ export const kernelTasks: Tasks = {
       return code === "ENOENT" || code === "ESRCH";
     }
   },
+
+  hasCapability(task: number, bit: number): boolean {
+    try {
+      return task === 0 || hasEffective(readFileSync(`/proc/${task}/status`, "latin1"), bit);
+    } catch {
+      return true; // it has ended, or is hidden
+    }
+  },
+
+  isInGroup(task: number, group: number): boolean {
+    try {
+      return task === 0 || hasGroup(readFileSync(`/proc/${task}/status`, "latin1"), group);
+    } catch {
+      return true;
+    }
+  },
+
+  fileSizeMax(task: number): number {
+    try {
+      return task === 0 ? Number.POSITIVE_INFINITY : fileSizeLimit(readFileSync(`/proc/${task}/limits`, "latin1"));
+    } catch {
+      return Number.POSITIVE_INFINITY;
+    }
+  },
+
+  signalFileSize(task: number): void {
+    try {
+      if (task !== 0) process.kill(task, "SIGXFSZ");
+    } catch {
+      // It has ended, or is another user's: the error of the call says the same.
+    }
+  },
 };
+
+/** The soft RLIMIT_FSIZE of a limits file, in bytes. */
+export function fileSizeLimit(limits: string): number {
+  const match = /^Max file size\s+(\d+)\s/m.exec(limits);
+  return match === null ? Number.POSITIVE_INFINITY : Number(match[1]);
+}
+
+/** Groups of a status file. */
+export function hasGroup(status: string, group: number): boolean {
+  const match = /^Groups:(.*)$/m.exec(status);
+  return match === null || match[1]!.trim().split(" ").includes(String(group));
+}
+
+/** CapEff of a status file. */
+export function hasEffective(status: string, bit: number): boolean {
+  const match = /^CapEff:\s*([0-9a-f]+)$/m.exec(status);
+  return match === null || (BigInt(`0x${match[1]}`) & (1n << BigInt(bit))) !== 0n;
+}
 
 /** SigPnd (the thread's) or ShdPnd (the process's) of a status file has SIGKILL. */
 export function hasPendingKill(status: string): boolean {

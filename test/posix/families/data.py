@@ -5,7 +5,7 @@ import resource
 import signal
 
 from calls import fallocate
-from suite import case, equal, fails, read, true
+from suite import case, equal, fails, read, tick, true
 
 KEEP_SIZE, PUNCH_HOLE, COLLAPSE_RANGE, ZERO_RANGE, INSERT_RANGE = 1, 2, 8, 16, 32
 CHUNK = 4 << 20
@@ -64,6 +64,20 @@ def allocate_keeps_the_size(place):
     file = opened(place, b"abc")
     fallocate(file, KEEP_SIZE, 0, 1 << 20)
     equal(size_of(file), 3, "size")
+
+
+@case
+def allocate_sets_times(place):
+    """mtime and ctime, also where there is nothing to do: within the file, behind its end with KEEP_SIZE, in a hole."""
+    for mode, offset in ((0, 0), (KEEP_SIZE, 0), (KEEP_SIZE, 1 << 20), (PUNCH_HOLE | KEEP_SIZE, 1 << 20), (0, 1000)):
+        file = opened(place, b"x" * 100)
+        os.utime(place / "file", (1, 1))
+        before = os.fstat(file)
+        tick()
+        fallocate(file, mode, offset, 10)
+        after = os.fstat(file)
+        true(after.st_mtime_ns > before.st_mtime_ns and after.st_ctime_ns > before.st_ctime_ns, f"times, {mode} {offset}")
+        os.close(file)
 
 
 @case

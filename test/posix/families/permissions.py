@@ -148,6 +148,36 @@ def write_drops_set_id(place):
 
 
 @case
+def write_drops_set_group_id(place):
+    """setgid of a file whose group may not execute goes by whoever isn't in the group, and stays by its members and by root"""
+    place.needs_root()
+    release = tuple(int(part) for part in os.uname().release.split(".")[:2])
+    place.needs(place.kind == "fuse" or release >= (6, 2), "since Linux 6.2")
+    path, source = place.file("f", b"content"), place.file("source", b"s")
+
+    def changed(flags, change):
+        descriptor = os.open(path, flags)
+        change(descriptor)
+        os.close(descriptor)
+
+    ways = {
+        "write": lambda: changed(os.O_WRONLY, lambda file: os.write(file, b"x")),
+        "append": lambda: changed(os.O_WRONLY | os.O_APPEND, lambda file: os.write(file, b"x")),
+        "copy": lambda: changed(os.O_WRONLY, lambda file: os.copy_file_range(os.open(source, os.O_RDONLY), file, 1)),
+        "ftruncate": lambda: changed(os.O_WRONLY, lambda file: os.ftruncate(file, 3)),
+        "fallocate": lambda: changed(os.O_WRONLY, lambda file: fallocate(file, 0, 0, 9_000)),
+        "truncate": lambda: os.truncate(path, 3),
+        "O_TRUNC": lambda: changed(os.O_WRONLY | os.O_TRUNC, lambda file: None),
+    }
+    os.chown(path, ALICE, STAFF)
+    for what, way in ways.items():
+        for who, kept in ((lambda: way(), True), (lambda: as_user(BOB, way, groups=[STAFF]), True), (lambda: as_user(BOB, way), False)):
+            os.chmod(path, 0o2666)
+            who()
+            equal(oct(mode_of(path)), "0o2666" if kept else "0o666", f"mode after {what}")
+
+
+@case
 def fallocate_drops_set_id(place):
     """So does fallocate, of whatever mode; and security.capability goes with them"""
     place.needs_root()
