@@ -11,6 +11,7 @@ export const faultKinds = [
   "lateBytes",
   "storeCrash",
   "leaderCrash",
+  "leaderKill",
   "serversCrash",
   "everythingCrash",
   "clientCrash",
@@ -30,6 +31,18 @@ export const faultKinds = [
   "rot",
 ] as const;
 export type FaultKind = (typeof faultKinds)[number];
+
+/** After these a disk doesn't answer, and all else is well. */
+export const stalls: ReadonlySet<FaultKind> = new Set(["diskStall", "longDiskStall"]);
+/** What strikes only if nothing else is wrong. */
+export const losses: ReadonlySet<FaultKind> = new Set(["indexDamage", "storeLoss", "machineLoss"]);
+/** What leaves operations of clients without an end. */
+export const clientEnds: ReadonlySet<FaultKind> = new Set([
+  "clientCrash",
+  "everythingCrash",
+  "longClientPause",
+  "longClientIsolation",
+]);
 
 export type FaultWeights = Readonly<Partial<Record<FaultKind, number>>>;
 

@@ -3,7 +3,17 @@
  * the schedule runs, the cluster must keep its safety; after its end, everything must come back to life.
  */
 import type { SimulatedCluster } from "./cluster.ts";
-import { type FaultKind, type FaultLevel, type FaultWeights, varied, weightsOf } from "./fault-kinds.ts";
+import {
+  clientEnds,
+  type FaultKind,
+  type FaultLevel,
+  type FaultWeights,
+  losses,
+  stalls,
+  varied,
+  weightsOf,
+} from "./fault-kinds.ts";
+import { FaultSpells, type Scope } from "./fault-spells.ts";
 import { Rot } from "./rot.ts";
 import type { SimulatedClient } from "./simulated-mount.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
@@ -36,22 +46,13 @@ const dataWaitMs = 1_000;
 const amidDataUs = [8, 400] as const;
 /** Faults that last at the same time: with more, the cluster would mostly stand still. */
 const lastingMax = 2;
-/** After these a disk doesn't answer, and all else is well. */
-const stalls: ReadonlySet<FaultKind> = new Set(["diskStall", "longDiskStall"]);
-/** What strikes only if nothing else is wrong. */
-const losses: ReadonlySet<FaultKind> = new Set(["indexDamage", "storeLoss", "machineLoss"]);
-/** What leaves operations of clients without an end. */
-const clientEnds: ReadonlySet<FaultKind> = new Set([
-  "clientCrash",
-  "everythingCrash",
-  "longClientPause",
-  "longClientIsolation",
-]);
 /**
  * Operations of dead clients and ends of sessions whose fate is open: each doubles the states that are possible. With more,
  * the leader is left in peace until it has ended the sessions of the dead.
  */
 const openMax = 4;
+
+type Crash = { readonly scope?: Scope; readonly power?: boolean };
 
 export class Faults {
   readonly #cluster: SimulatedCluster;
@@ -66,9 +67,7 @@ export class Faults {
   /** Number of faults after which comes a calm. */
   #calmAt = faultsInARow;
   #lasting = 0;
-  /** When the last fault that is no stall of a disk struck or ended. */
-  #otherUs = 0;
-  #othersLasting = 0;
+  readonly #spells = new FaultSpells();
   #stopped = false;
   readonly #diskFull = new Spells();
   readonly #diskFailed = new Spells();
@@ -97,9 +96,9 @@ export class Faults {
     return this.#applied;
   }
 
-  /** Since when nothing is wrong, but for disks that don't answer. Infinity: something is. */
-  get onlyStallsSinceUs(): number {
-    return this.#othersLasting > 0 ? Number.POSITIVE_INFINITY : this.#otherUs;
+  /** Since when nothing is wrong but in this scope. Infinity: something is. */
+  wellSinceUs(butFor: Scope): number {
+    return this.#spells.wellSinceUs(butFor);
   }
 
   /** True if a bad copy may be the only one that can be reached: other things go wrong as well. */
@@ -136,7 +135,7 @@ export class Faults {
       const kind = this.#random.weighted(this.#weights as Record<FaultKind, number>);
       if (this.#lasting < lastingMax && this.#openCount() <= (clientEnds.has(kind) ? 0 : openMax)) {
         this.#appliedCount += 1;
-        if (!stalls.has(kind)) this.#otherUs = this.#cluster.world.scheduler.nowUs;
+        this.#spells.strike(this.#scopeOf(kind), this.#cluster.world.scheduler.nowUs);
         if (!losses.has(kind)) this.#count(kind);
         this.#apply(kind);
       }
@@ -152,12 +151,22 @@ export class Faults {
     else this.#cluster.world.scheduler.afterSteps(Math.ceil(factor * this.#random.between(...intervalSteps)), strike);
   }
 
+  #scopeOf(kind: FaultKind): Scope {
+    if (stalls.has(kind)) return "stall";
+    // A store on the same machine is away as well.
+    const isAlone =
+      (kind === "leaderCrash" || kind === "leaderKill") && !this.#cluster.leader.plan.roles.includes("store");
+    return isAlone ? "leader" : "other";
+  }
+
   #apply(kind: FaultKind): void {
     const { servers, stores, leader, clients } = this.#cluster;
     const pick = <T>(items: readonly T[]) => this.#random.pick(items);
     const faults: Readonly<Record<FaultKind, () => void>> = {
       storeCrash: () => this.#amidData(pick(stores), (store) => this.#crash([store], [])),
-      leaderCrash: () => this.#crash([leader], []),
+      leaderCrash: () => this.#crash([leader], [], { scope: this.#scopeOf(kind) }),
+      // As with SIGKILL: its connections are reset at once.
+      leaderKill: () => this.#crash([leader], [], { scope: this.#scopeOf(kind), power: false }),
       serversCrash: () => this.#amidData(pick(clients), () => this.#crash(servers, [])),
       everythingCrash: () => this.#amidData(pick(clients), () => this.#crash(servers, clients)),
       clientCrash: () => this.#amidData(pick(clients), (client) => this.#crash([], [client])),
@@ -214,13 +223,13 @@ export class Faults {
     return this.#random.chance(0.7) ? this.#random.between(5, 800) : this.#random.between(800, 5_000);
   }
 
-  #crash(servers: readonly SimulatedServer[], clients: readonly SimulatedClient[]): void {
-    const power = this.#random.chance(0.6);
+  #crash(servers: readonly SimulatedServer[], clients: readonly SimulatedClient[], how: Crash = {}): void {
+    const { scope, power = this.#random.chance(0.6) } = how;
     for (const victim of [...servers, ...clients]) {
       if (victim.down) continue;
       this.#log("crash", { host: victim.host.name, power });
       victim.kill({ power });
-      this.#lasts(this.#durationMs(), () => victim.start());
+      this.#lasts(this.#durationMs(), () => victim.start(), scope);
     }
   }
 
@@ -353,29 +362,26 @@ export class Faults {
     const isOnlyGood = what !== "index" && this.#applied.has("rot");
     if (this.#lasting > 0 || !this.#mayDamage || isOnlyGood) return;
     this.#lasting += lastingMax;
-    this.#othersLasting += 1;
+    const end = this.#spells.begin("other");
     if (await this.#losses.isWhole()) {
       this.#count(kind);
       await this.#losses[what](victim);
     }
     this.#lasting -= lastingMax;
-    this.#othersLasting -= 1;
-    this.#otherUs = this.#cluster.world.scheduler.nowUs;
+    end(this.#cluster.world.scheduler.nowUs);
   }
 
   #count(kind: FaultKind): void {
     this.#applied.set(kind, (this.#applied.get(kind) ?? 0) + 1);
   }
 
-  #lasts(forMs: number, end: () => void, kind: "stall" | "other" = "other"): void {
-    const isOther = kind === "other" ? 1 : 0;
+  #lasts(forMs: number, end: () => void, scope: Scope = "other"): void {
     this.#lasting += 1;
-    this.#othersLasting += isOther;
+    const isOver = this.#spells.begin(scope);
     this.#after(forMs, "fault ends", () => {
       end();
       this.#lasting -= 1;
-      this.#othersLasting -= isOther;
-      if (isOther === 1) this.#otherUs = this.#cluster.world.scheduler.nowUs;
+      isOver(this.#cluster.world.scheduler.nowUs);
     });
   }
 

@@ -1,5 +1,6 @@
 /** The checkers can fail: bugs in what happens at the end of a client's session are planted, and each must be found. */
 import { test } from "node:test";
+import { Journal } from "../client/journal.ts";
 import { sleep } from "../platform/clock.ts";
 import { equalize, fenceSession, writeBlocks } from "../wire/catalogue/store.ts";
 import { mustBeFound, withClocks, withService } from "./testing/planting.ts";
@@ -33,4 +34,13 @@ test("a client that is killed between its two member writes leaves different cop
   };
   const only = { overwrite: 20, open: 3, createFile: 2, close: 1 };
   return mustBeFound(hooks, found, { faults: { clientCrash: 1 }, only });
+});
+
+test("an overwrite that doesn't wait for the move of a directory above its file", (context) => {
+  context.mock.getter(Journal.prototype, "directoryPosition", () => 0);
+  const only = {
+    ...{ createFile: 3, open: 6, append: 4, write: 2, overwrite: 20 },
+    ...{ makeDirectory: 2, rename: 2, chmod: 10, sync: 14 },
+  };
+  return mustBeFound(() => ({}), /not linearizable/, { faults: { clientCrash: 1 }, only, firstSeed: 39 });
 });

@@ -32,6 +32,13 @@ export type Tolerance = "no" | "mayHaveHappened" | "refused" | "fatal";
 
 type TolerancesOf = (mount: Mount, errno: string, calledUs: number, operation: FileOperation) => Tolerance;
 
+export interface UnderWay {
+  readonly operation: FileOperation;
+  /** It, and the mount. */
+  readonly text: string;
+  readonly calledUs: number;
+}
+
 export class Recorder {
   readonly #scheduler: Scheduler;
   readonly #checker: LinearizabilityChecker;
@@ -39,7 +46,7 @@ export class Recorder {
   readonly #history: string[] = [];
   /** Operations that have returned, and may not be durable: with the client's position at that time. */
   readonly #answered = new Map<Mount, { id: number; session: number; position: number }[]>();
-  readonly #underWay = new Map<number, { mount: string; text: string; calledUs: number }>();
+  readonly #underWay = new Map<number, UnderWay>();
   #count = 0;
 
   constructor(scheduler: Scheduler, checker: LinearizabilityChecker, tolerance: TolerancesOf) {
@@ -50,6 +57,11 @@ export class Recorder {
 
   get count(): number {
     return this.#count;
+  }
+
+  /** Operations that have not returned, by their numbers. */
+  get underWay(): ReadonlyMap<number, UnderWay> {
+    return this.#underWay;
   }
 
   /** Number for the next operation: a write takes it as its tag. */
@@ -73,7 +85,7 @@ export class Recorder {
     this.#count += 1;
     const id = this.#count;
     const calledUs = this.#scheduler.nowUs;
-    this.#underWay.set(id, { mount: mount.name, text: `${mount.name} ${describeOperation(operation)}`, calledUs });
+    this.#underWay.set(id, { operation, text: `${mount.name} ${describeOperation(operation)}`, calledUs });
     this.#noteDurable();
     this.#checker.called(id, mount.name, operation);
     let result: SystemCallResult;

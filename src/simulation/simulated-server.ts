@@ -57,6 +57,8 @@ export class SimulatedServer {
   #isGone = false;
   /** True while somebody wants it down. */
   #down = true;
+  #diedSilently = false;
+  #backFromSilenceUs = Number.NEGATIVE_INFINITY;
   #metadata: MetadataRole | undefined;
   #store: StoreServer | undefined;
   #parts: { stop(): Promise<void> }[] = [];
@@ -90,6 +92,11 @@ export class SimulatedServer {
 
   get down(): boolean {
     return this.#down;
+  }
+
+  /** When its machine came back from a loss of power, the last time: who was connected finds out by sending something. */
+  get backFromSilenceUs(): number {
+    return this.#backFromSilenceUs;
   }
 
   /** The metadata server that leads here now, for checkers. */
@@ -177,6 +184,7 @@ export class SimulatedServer {
   kill(options: { power: boolean }): void {
     this.#down = true;
     this.#serving = false;
+    this.#diedSilently ||= options.power;
     this.host.kill(options);
   }
 
@@ -189,6 +197,8 @@ export class SimulatedServer {
   #boot(): void {
     const { incarnation, platform } = this.host.boot();
     this.#parts = [];
+    if (this.#diedSilently) this.#backFromSilenceUs = this.#world.scheduler.nowUs;
+    this.#diedSilently = false;
     this.#start(this.#hooks.platform?.(this.plan.name, platform) ?? platform, incarnation).then(
       () => {
         this.#serving = true;

@@ -47,6 +47,8 @@ export interface SimulationResult {
   readonly withoutSpace: ReadonlySet<string>;
   /** How often a disk was seen that had not answered for longer than its store may stay in its groups. */
   readonly stalledDisksSeen: number;
+  /** The longest that an operation has waited while the metadata server was there and nothing else was wrong. */
+  readonly longestWaitMs: number;
   /** How often a guard has cut a mount off. */
   readonly cutByGuard: number;
   /** The most leases that a client kept at one time, and that the leader knew of one. */

@@ -23,6 +23,7 @@ import { type ChunkPlaces, whenMembersEqual } from "./checkers/members.ts";
 import { checkMetadata } from "./checkers/metadata.ts";
 import { StalledDisks } from "./checkers/stalled-disks.ts";
 import { Undecided, Violation } from "./checkers/violation.ts";
+import { WaitsWatch } from "./checkers/waits.ts";
 import { layoutFor, rootMode, SimulatedCluster } from "./cluster.ts";
 import { Faults } from "./faults.ts";
 import type { FileOperation } from "./file-operation.ts";
@@ -50,8 +51,8 @@ const workMsMax = 300_000;
 /** No simulation lasts so long, unless it runs in circles. */
 const virtualMsMax = 3_600_000;
 const pollMs = 500;
-/** After the last operation, until everything is written back and given back. */
-const quietMs = 3_000;
+/** After the last operation, until everything is written and given back, and heartbeats that a loss of power met had their time-out (4 s). */
+const quietMs = 5_000;
 /** Where some servers with metadata are gone for good: each costs a client seconds on its way to the leader. */
 const quietWithCopiesMs = 15_000;
 const firstVolume = 1;
@@ -75,6 +76,7 @@ class Simulation {
   readonly #copiesWatch: CopiesWatch;
   readonly #stalledDisks: StalledDisks;
   readonly #leaseBounds: LeaseBoundsWatch;
+  readonly #waits: WaitsWatch;
   /** Somebody changes the cluster meanwhile. */
   readonly #isOperated: boolean;
   readonly #deadMounts = new Set<string>();
@@ -120,6 +122,7 @@ class Simulation {
         host.medium.capacityBytes = this.#random.between(...smallDiskMebibytes) * 1024 ** 2;
       }
     }
+    this.#waits = new WaitsWatch(this.#cluster, firstVolume);
     this.#stalledDisks = new StalledDisks(this.#cluster);
     this.#faults = new Faults(this.#cluster, this.#random.fork("faults"), options.faults, {
       openCount: () => this.#checker?.openCount ?? 0,
@@ -157,6 +160,7 @@ class Simulation {
       leftBehind: this.#leftBehind,
       withoutSpace: this.#withoutSpace,
       stalledDisksSeen: this.#stalledDisks.seen,
+      longestWaitMs: this.#waits.longestMs,
       cutByGuard: this.#cluster.clients.reduce((sum, { cutCount }) => sum + cutCount, 0),
       leasesKeptMost: this.#leaseBounds.keptMost,
       undecided: this.#failure instanceof Undecided,
@@ -222,6 +226,7 @@ class Simulation {
     new StepChecks({
       ...{ cluster: this.#cluster, volume: firstVolume, faults: this.#faults, operator, isOperated: this.#isOperated },
       ...{ copiesWatch: this.#copiesWatch, stalledDisks: this.#stalledDisks, leaseBounds: this.#leaseBounds },
+      ...{ waits: this.#waits, recorder: this.#recorder! },
       onFailure: (error) => {
         this.#failure ??= error;
       },

@@ -6,9 +6,11 @@ import type { LeaseBoundsWatch } from "./checkers/lease-bounds.ts";
 import { checkExclusive } from "./checkers/leases.ts";
 import { checkServing } from "./checkers/serving.ts";
 import type { StalledDisks } from "./checkers/stalled-disks.ts";
+import type { WaitsWatch } from "./checkers/waits.ts";
 import type { SimulatedCluster } from "./cluster.ts";
 import type { Faults } from "./faults.ts";
 import type { Operator } from "./operator.ts";
+import type { Recorder } from "./recorder.ts";
 
 /** All but the cheap ones are made after so many events. */
 const stepsBetweenLooks = 20;
@@ -21,6 +23,8 @@ export interface StepChecksParts {
   readonly copiesWatch: CopiesWatch;
   readonly stalledDisks: StalledDisks;
   readonly leaseBounds: LeaseBoundsWatch;
+  readonly waits: WaitsWatch;
+  readonly recorder: Recorder;
   /** Somebody changes the cluster meanwhile. */
   readonly isOperated: boolean;
   /** Gets the first Violation; nothing is looked at after it. */
@@ -49,8 +53,9 @@ export class StepChecks {
   }
 
   #lookAlways(): void {
-    const { cluster, leaseBounds, volume } = this.#parts;
+    const { cluster, leaseBounds, volume, faults, isOperated, waits, recorder } = this.#parts;
     leaseBounds.look(cluster.mounts, cluster.leader.metadata, volume);
+    if (!isOperated) waits.look(recorder.underWay, faults.wellSinceUs("leader"));
   }
 
   #look(): void {
@@ -62,6 +67,6 @@ export class StepChecks {
     const groups = cluster.leader.metadata?.inspectGroups();
     if (groups === undefined) return;
     checkServing(groups, cluster.stores);
-    if (!isOperated) stalledDisks.look(groups, faults.onlyStallsSinceUs);
+    if (!isOperated) stalledDisks.look(groups, faults.wellSinceUs("stall"));
   }
 }

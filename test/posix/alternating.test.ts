@@ -28,10 +28,16 @@ for (const kernel of ["this kernel", "6.1"]) {
     for (const seed of all) {
       await context.test(`seed ${seed}`, async () => {
         const program = join(root, "test/posix/alternating.py");
-        const args = ["BRINE_TEST_SIZE=", "python3", "-B", program, seed, kernel, here.point, there.point];
+        const args = ["BRINE_TEST_SIZE=", "python3", "-uB", program, seed, kernel, here.point, there.point];
         const output = await runProgram("env", args, { timeoutMs });
-        const failed = output.stdout.split("\n").filter((line) => !/^(ok|skip) /.test(line));
-        assert.equal(output.code, 0, `BRINE_TEST_SEED=${seed}\n${failed.join("\n")}\n${output.stderr}`);
+        const lines = output.stdout.trim().split("\n");
+        const failed = lines.filter((line) => !/^(ok|skip) /.test(line));
+        const again = `again: BRINE_TEST_SEED=${seed} node --test test/posix/alternating.test.ts`;
+        assert.equal(
+          output.code,
+          0,
+          `${again}\n${failed.join("\n")}\n${output.stderr}\nthe last line: ${lines.at(-1)}`,
+        );
       });
     }
   });

@@ -63,10 +63,11 @@ export async function runProgram(
   args: readonly string[],
   options: { cwd?: string; timeoutMs?: number } = {},
 ): Promise<Output> {
+  const { cwd, timeoutMs = 60_000 } = options;
   try {
     const { stdout, stderr } = await run(program, [...args], {
-      cwd: options.cwd,
-      timeout: options.timeoutMs ?? 60_000,
+      cwd,
+      timeout: timeoutMs,
       killSignal: "SIGKILL",
       maxBuffer: 64 << 20,
     });
@@ -74,7 +75,8 @@ export async function runProgram(
   } catch (error) {
     const failure = error as { code?: number | string; killed?: boolean; stdout?: string; stderr?: string };
     const code = typeof failure.code === "number" ? failure.code : 137;
-    return { code, stdout: failure.stdout ?? "", stderr: failure.stderr ?? String(error) };
+    const late = failure.killed === true ? `\n${program} had not ended after ${timeoutMs} ms, and was killed\n` : "";
+    return { code, stdout: failure.stdout ?? "", stderr: `${failure.stderr ?? String(error)}${late}` };
   }
 }
 

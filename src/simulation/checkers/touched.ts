@@ -79,17 +79,24 @@ export function changesNothing(operation: FileOperation): boolean {
   }
 }
 
-/** The inode that an operation is about: made, moved, changed, removed. */
-export function subjectOf(model: Model, { id, operation }: Invocation): number {
-  if (operation.kind === "create" || operation.kind === "createUnnamed") return id;
-  if ("inode" in operation) return model.numbered(operation.inode)?.key ?? -1;
-  return model.numbered(operation.parent)?.entries.get(operation.name) ?? -1;
+/** The inodes that an operation is about: made, moved, changed, removed; and what a name stood for that another takes. */
+export function subjectsOf(model: Model, { id, operation }: Invocation): Set<number> {
+  if (operation.kind === "create" || operation.kind === "createUnnamed") return new Set([id]);
+  if ("inode" in operation) return keyOf(model, operation.inode);
+  const { parent, name } = operation;
+  const names = "newParent" in operation ? [{ parent, name }, newNameOf(operation)] : [{ parent, name }];
+  const keys = names.map((one) => model.numbered(one.parent)?.entries.get(one.name));
+  return new Set(keys.filter((key) => key !== undefined));
 }
 
-/** The inode, and all directories on the way to it. */
-export function ancestorsOf(model: Model, key: number): Set<number> {
+function newNameOf({ newParent, newName }: { readonly newParent: number; readonly newName: string }) {
+  return { parent: newParent, name: newName };
+}
+
+/** The inodes, and all directories on the way to them. */
+export function ancestorsOf(model: Model, keys: Iterable<number>): Set<number> {
   const above = new Set<number>();
-  const waiting = [key];
+  const waiting = [...keys];
   for (let at = waiting.pop(); at !== undefined; at = waiting.pop()) {
     if (above.has(at) || !model.has(at)) continue;
     above.add(at);

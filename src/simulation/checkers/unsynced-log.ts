@@ -24,7 +24,7 @@ import { dropHolds, dropLocks, dropUnnamed, execute, type Invocation } from "../
 import { withoutUse } from "../model-rules.ts";
 import type { TornWrite } from "../tagged-data.ts";
 import { conflict, type Footprint, footprint } from "./conflicts.ts";
-import { ancestorsOf, changedInodes, isDecidedByLeader, leasedInodes, subjectOf } from "./touched.ts";
+import { ancestorsOf, changedInodes, isDecidedByLeader, leasedInodes, subjectsOf } from "./touched.ts";
 import { Undecided } from "./violation.ts";
 
 /** When operations were called and returned, as numbers of the history's events. */
@@ -45,9 +45,9 @@ interface Entry {
   readonly changed: ReadonlySet<number>;
   /** Leases on these are enough for it. */
   readonly chunks: ChunkRange | undefined;
-  /** The inode that it is about. */
-  readonly subject: number;
-  /** That inode, and the directories above it. */
+  /** The inodes that it is about. */
+  readonly subjects: ReadonlySet<number>;
+  /** These, and the directories above them. */
   readonly above: ReadonlySet<number>;
   /** It is proved durable, and only stands here until all are that come before it. */
   readonly isDurable: boolean;
@@ -112,7 +112,7 @@ export class UnsyncedLog {
   append(before: Model, after: Model, invocation: Invocation, timeline: Timeline, torn?: TornWrite): UnsyncedLog {
     const print = footprint(before, invocation);
     const conflicting = this.#entries.filter((entry) => conflict(entry.footprint, print));
-    const subject = subjectOf(before, invocation);
+    const subjects = subjectsOf(before, invocation);
     const entry: Entry = {
       invocation,
       torn,
@@ -121,8 +121,8 @@ export class UnsyncedLog {
       after: new Set(conflicting.map((one) => one.invocation.id)),
       changed: changedInodes(before, invocation),
       chunks: chunksOf(before, invocation),
-      subject,
-      above: ancestorsOf(after, subject),
+      subjects,
+      above: ancestorsOf(after, subjects),
       isDurable: false,
     };
     const log = new UnsyncedLog(this.base, [...this.#entries, entry]);
@@ -290,24 +290,27 @@ function precedes(one: Entry, other: Entry, { called, returned }: Timeline): boo
 
 /** True if the overwrite can only be there when `one` is. */
 function dependsOn(overwrite: Entry, one: Entry, timeline: Timeline): boolean {
-  return one.kind === "journal" && overwrite.above.has(one.subject) && precedes(one, overwrite, timeline);
+  return one.kind === "journal" && intersect(overwrite.above, one.subjects) && precedes(one, overwrite, timeline);
 }
 
 /** True if a journal entry that is left is on the inode of the overwrite, which precedes it. */
 function isNeeded(overwrite: Entry, kept: ReadonlySet<Entry>, timeline: Timeline): boolean {
-  return [...kept].some((entry) => entry.changed.has(overwrite.subject) && precedes(overwrite, entry, timeline));
+  return [...kept].some(
+    (entry) => intersect(overwrite.subjects, entry.changed) && precedes(overwrite, entry, timeline),
+  );
 }
 
 /** True if `one` is durable whenever `entry` is. */
 function isLeftWith(one: Entry, entry: Entry, timeline: Timeline): boolean {
   if (one.invocation.client !== entry.invocation.client || one.kind === "local") return false;
   if (!precedes(one, entry, timeline)) return false;
-  if (one.kind === "overwrite") return entry.changed.has(one.subject);
-  return entry.kind === "journal" || entry.above.has(one.subject);
+  if (one.kind === "overwrite") return intersect(one.subjects, entry.changed);
+  return entry.kind === "journal" || intersect(entry.above, one.subjects);
 }
 
-function tornWrite({ invocation, subject, kind }: Entry, client: string, end: string, { called, returned }: Timeline) {
+function tornWrite({ invocation, subjects, kind }: Entry, client: string, end: string, { called, returned }: Timeline) {
   const { id } = invocation;
+  const [subject = -1] = subjects;
   const chain = chainName(client, end, subject);
   return { chain, calledAt: called.get(id)!, returnedAt: returned.get(id), isOrdered: kind === "journal" };
 }

@@ -13,7 +13,7 @@ import { type Mount, MountDied, type MountPoint } from "../mount.ts";
 import { Recorder } from "../recorder.ts";
 import { Scheduler } from "../scheduler.ts";
 import { Workload } from "../workload.ts";
-import type { Kind } from "../workload-kinds.ts";
+import type { Kind, Weights } from "../workload-kinds.ts";
 import { type TwinBug, TwinServer } from "./twin-server.ts";
 
 const virtualUsMax = 200_000_000;
@@ -87,9 +87,10 @@ export interface TwinOptions {
   readonly deaths: boolean;
   readonly bug?: TwinBug | undefined;
   readonly more?: readonly Kind[] | undefined;
+  readonly only?: Weights | undefined;
 }
 
-export async function runTwin({ seed, operations, deaths, bug, more }: TwinOptions): Promise<TwinResult> {
+export async function runTwin({ seed, operations, deaths, bug, more, only }: TwinOptions): Promise<TwinResult> {
   const scheduler = new Scheduler(seed);
   const random = scheduler.random.fork("twin");
   const server = new TwinServer(scheduler, random.fork("server"), bug);
@@ -107,6 +108,7 @@ export async function runTwin({ seed, operations, deaths, bug, more }: TwinOptio
         lockOwner,
         abilities: { mapped: true, locks: true, extended: true },
         more,
+        only,
       };
       const workload = new Workload(random.fork(`workload ${lockOwner}`), options);
       return new Application([point], { recorder, checker, workload, scheduler }, random.fork(`${lockOwner}`));

@@ -12,6 +12,7 @@ import type { Prediction } from "../model-prediction.ts";
 import type { Scheduler } from "../scheduler.ts";
 import type { SimulatedRandom } from "../simulated-random.ts";
 import { within } from "../tagged-data.ts";
+import { earlyOverwrite } from "./early-overwrite.ts";
 import { TwinMount } from "./twin-mount.ts";
 
 export const twinBugs = [
@@ -28,6 +29,7 @@ export const twinBugs = [
   "freed while open",
   "torn inside a block",
   "lost update of a page",
+  "overwrite before the move of a directory above it",
 ] as const;
 export type TwinBug = (typeof twinBugs)[number];
 
@@ -145,6 +147,10 @@ export class TwinServer {
         base = this.#part(base, entry.invocation);
       }
     }
+    const lost = own.filter((entry) => !kept.has(entry)).map(({ invocation }) => invocation);
+    const early = earlyOverwrite(base, lost);
+    if (early !== undefined && this.strikes("overwrite before the move of a directory above it", 1))
+      base = this.#replayed(base, early);
     this.#model = this.#base = dropUnnamed(dropLocks(dropHolds(base, mount), mount), mount);
     this.#log = [];
     for (const holders of this.#holders.values()) holders.delete(mount);
