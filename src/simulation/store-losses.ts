@@ -60,7 +60,12 @@ export class StoreLosses {
   async canLose(what: "index" | "everything" | "machine", victim: SimulatedServer): Promise<boolean> {
     if (!this.#parts.isOperated) return this.isWhole();
     // With a damaged index a store waits for another member; that one may leave the group meanwhile.
-    return what !== "index" && (await this.#isSpare(victim));
+    if (what === "index") return false;
+    // From here on nobody strikes a server that votes on the ledger's leader.
+    if (what === "machine") victim.losing = what;
+    const mayGo = await this.#isSpare(victim, what);
+    if (!mayGo) victim.losing = undefined;
+    return mayGo;
   }
 
   async index(victim: SimulatedServer): Promise<void> {
@@ -135,9 +140,11 @@ export class StoreLosses {
     }
   }
 
-  /** Every group that it is in has another member, and all of them are in sync and there. */
-  async #isSpare(victim: SimulatedServer): Promise<boolean> {
-    const { groups, servers } = await this.#parts.cluster.status();
+  /** Every group that it is in has another member, and all of them are in sync and there; so are the ledger's copies, one of its voters goes. */
+  async #isSpare(victim: SimulatedServer, what: "everything" | "machine"): Promise<boolean> {
+    const { cluster } = this.#parts;
+    const { groups, servers, metadata } = await cluster.status();
+    if (what === "machine" && cluster.metadataServers.length > 1 && !metadata.startsWith("two copies")) return false;
     const online = servers.filter(({ state }) => state === "online").map(({ store }) => store);
     const [number, ...others] = servers.filter(({ address }) => address === victim.address).map(({ store }) => store);
     const its = groups.filter(({ members }) => members.some(({ store }) => store === number));
