@@ -155,13 +155,15 @@ export class StoreLosses {
     return victim.serving && others.length === 0 && its.length > 0 && areWhole;
   }
 
-  /** It runs, and is in sync wherever it is a member. */
+  /** It runs, as the leader knows by its process: one that was cut off may not have noticed the loss. And it is in sync wherever it is a member. */
   async #isBack(victim: SimulatedServer): Promise<boolean> {
     const { groups, servers } = await this.#parts.cluster.status();
     const stores = servers.filter(({ address }) => address === victim.address);
     const isInSync = ({ members }: (typeof groups)[number]) =>
       members.every(({ store, state }) => state === "inSync" || stores.every((one) => one.store !== store));
-    return victim.serving && stores.every(({ state }) => state === "online") && groups.every(isInSync);
+    const { incarnation } = victim.host;
+    const isKnown = stores.every(({ state, pid }) => state === "online" && pid === incarnation?.pid);
+    return victim.serving && isKnown && groups.every(isInSync);
   }
 
   /** @param look is called while it isn't */
