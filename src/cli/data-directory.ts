@@ -41,7 +41,13 @@ export async function openDataDirectory(
   path: string,
   ours: readonly string[] = [],
 ): Promise<DataDirectory> {
-  await disk.makeDirectory(path);
+  await disk.makeDirectory(path).catch((error: unknown) => {
+    if (!(error instanceof DiskError) || error.code !== "ENOENT") throw error;
+    throw new BrineError("invalid", `the data directory ${path} can't be made: the file system there takes none`, {
+      cause: error,
+      advice: "choose a directory on a disk",
+    });
+  });
   const identity = await readIdentity(disk, path, ours);
   const lock = await lockDirectory(disk, path);
   return { path, identity, release: () => lock.release() };

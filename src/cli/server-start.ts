@@ -1,5 +1,6 @@
 /** Starts the roles of a server on its data directory and its address, and undoes all of it in the opposite order. */
 import { BrineError, hasCode } from "../errors/brine-error.ts";
+import { everyStep } from "../errors/every-step.ts";
 import { Voter } from "../ledger/copies/voter.ts";
 import { MetadataRole } from "../metadata/metadata-role.ts";
 import type { Label } from "../namespace/model.ts";
@@ -58,16 +59,17 @@ export interface RunningServer {
   onFailure(callback: (error: Error) => void): void;
 }
 
-/** Errors: BrineError, with everything that was started ended again. */
+/**
+ * The server's own `stop` ends everything, also behind what fails to end; its errors are those of the disk, as where that is full: then the next
+ * start reads more of the logs. Errors: BrineError, with everything that was started ended again.
+ */
 export async function startServer(platform: Platform, options: ServerOptions): Promise<RunningServer> {
   const address = checkListen(platform, options);
   const metricsAddress =
     options.metrics === undefined ? undefined : parseMetricsAddress(options.metrics, options.insecure);
   const directory = await openDataDirectory(platform.disk, absolutePath(options.data));
   const undo: (() => Promise<void> | void)[] = [() => directory.release()];
-  const stop = async () => {
-    while (undo.length > 0) await undo.pop()!();
-  };
+  const stop = () => everyStep(undo.splice(0).reverse());
   try {
     const fresh = directory.identity === undefined;
     const join = (options.join ?? "").split(",").filter(Boolean).map(parseAddress);
@@ -160,7 +162,9 @@ export async function startServer(platform: Platform, options: ServerOptions): P
       },
     };
   } catch (error) {
-    await stop();
+    await stop().catch((failure: Error) => {
+      platform.logger.for("server").warn("not everything has ended in order", { reason: failure.message });
+    });
     throw error;
   }
 }

@@ -101,7 +101,13 @@ async function runServer(options: ServerOptions): Promise<void> {
         });
         exitNow(exitCodes.failed);
       });
-      await server.stop();
+      try {
+        await server.stop();
+      } catch (error) {
+        const reason = error instanceof Error ? error.message : String(error);
+        log.error("stopped, but not in order: nothing is lost by it, the next start takes longer", { reason });
+        exitNow(exitCodes.failed);
+      }
       log.info("stopped");
       exitNow(exitCodes.done);
     };

@@ -3,6 +3,7 @@ import type { GroupRecord } from "../namespace/model.ts";
 import { isOrphaned } from "../placement/heir.ts";
 import { catchUp } from "../wire/catalogue/store.ts";
 import type { Peer } from "../wire/peer.ts";
+import { copySources, slowSources } from "./copy-sources.ts";
 import type { Leader } from "./leader.ts";
 import type { Salvage } from "./salvage.ts";
 import type { Stores } from "./stores.ts";
@@ -26,14 +27,11 @@ export class CatchUpStarts {
   /** All that can begin now and hasn't. Never rejects. */
   async begin(): Promise<void> {
     const starts: Promise<void>[] = [];
-    const slow = this.#slow();
+    const slow = slowSources(this.#parts.leader, this.#parts.stores);
     for (const group of this.#parts.leader.namespace.groups()) {
       if (isOrphaned(group)) this.#parts.salvage.begin(group, (store) => this.#knows(store, group));
-      const holders = group.members
-        .filter(({ store, state }) => state === "inSync" && this.#knows(store, group))
-        .sort((left, right) => left.store - right.store);
-      const quick = holders.filter(({ store }) => !slow.has(store));
-      const sources = quick.length > 0 ? quick : holders;
+      const holders = group.members.filter(({ store, state }) => state === "inSync" && this.#knows(store, group));
+      const sources = copySources(holders, slow);
       // By turns: a member that is behind in many groups is filled by all who hold them, not by one.
       const source = sources[group.group % sources.length];
       if (source === undefined) continue;
@@ -42,13 +40,6 @@ export class CatchUpStarts {
       }
     }
     await Promise.all(starts);
-  }
-
-  /** Measured, or called so by an operator: they are asked for what no other has in sync. */
-  #slow(): Set<number> {
-    const { leader, stores } = this.#parts;
-    const called = leader.namespace.stores().filter(({ isCalledSlow }) => isCalledSlow);
-    return new Set([...stores.slow(), ...called.map(({ store }) => store)]);
   }
 
   /** True if the store is online and has confirmed the group's generation. */

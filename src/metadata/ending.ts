@@ -20,6 +20,7 @@ import { hasCode } from "../errors/brine-error.ts";
 import { groupOfChunk } from "../namespace/model.ts";
 import { isOrphaned } from "../placement/heir.ts";
 import { equalize, fenceSession } from "../wire/catalogue/store.ts";
+import { copySources, slowSources } from "./copy-sources.ts";
 import type { Groups } from "./groups.ts";
 import type { Holdings } from "./holdings.ts";
 import type { Leader } from "./leader.ts";
@@ -176,7 +177,8 @@ export class Ending {
     const { generation } = record;
     const inSync = record.members.filter((member) => member.state === "inSync");
     const others = record.members.filter((member) => member.state === "catchingUp");
-    const source = inSync.find((member) => this.#stores.condition(member.store) === "online");
+    const holders = inSync.filter((member) => this.#stores.condition(member.store) === "online");
+    const [source] = copySources(holders, slowSources(this.#leader, this.#stores));
     // One in-sync member that nobody reaches: there is nothing to compare it with, nor anyone who could read.
     // Nor if nobody is in sync: what its heir has is right, and the others catch up from it.
     if (source === undefined) return isOrphaned(record) || (inSync.length === 1 && others.length === 0) ? 0 : undefined;

@@ -95,6 +95,28 @@ test("a silent client is fenced at every store and its chunks are made equal bef
   );
 });
 
+test("chunks are made equal from a store that is not slow", async () => {
+  for (const [slow, source] of [
+    [0, 1],
+    [1, 0],
+  ] as const) {
+    const { harness, stores } = await cluster();
+    await harness.parts.storeChanges.change({ store: String(stores[slow]!.store), change: "slow" });
+    const dead = await harness.mount("dead", "home");
+    const inode = await dead.create("a");
+    await dead.write(inode);
+    dead.isStubborn = true;
+    for (const { peer } of stores) peer.answer = (method) => (method === "store.equalize" ? { copiedBlocks: 0 } : {});
+    await harness.pass(11_000, { stores, sessions: [] });
+    const asked = stores.map(({ peer }) =>
+      peer.bodies<{ source: string }>("store.equalize").map((body) => body.source),
+    );
+    const { address } = harness.parts.stores.get(stores[source]!.store)!;
+    assert.deepEqual(asked[slow], [address]);
+    assert.deepEqual(asked[source], []);
+  }
+});
+
 test("a store that does not confirm a fencing is cut off, and waited for until it is still", async () => {
   const { harness, stores } = await cluster();
   const dead = await harness.mount("dead", "home");

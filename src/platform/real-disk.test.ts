@@ -73,6 +73,8 @@ test("directories and small files", async () => {
   await realDisk.syncDirectory(at("a/b"));
   assert.deepEqual(await realDisk.list(at("a/b")), ["c", "two"]);
   await assert.rejects(realDisk.makeDirectory(at("a/b/two/x")), { name: "DiskError", code: "ENOTDIR" });
+  await assert.rejects(realDisk.makeDirectory(at("a/b/two")), { name: "DiskError", code: "EEXIST" });
+  await assert.rejects(realDisk.makeDirectory("/proc/brine/x"), { code: "ENOENT", path: "/proc/brine" });
   const { totalBytes, freeBytes } = await realDisk.space(directory);
   assert.ok(freeBytes > 0 && freeBytes <= totalBytes);
 });

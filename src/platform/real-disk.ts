@@ -15,12 +15,24 @@ export const realDisk: Disk = {
     return RealFile.open(path, O_RDWR | (options.create === true ? O_CREAT : 0) | (options.durable ? O_DSYNC : 0));
   },
 
+  // Step by step: Node's recursive mkdir never ends where a directory can't be made although its parent is there, as in /proc.
   async makeDirectory(path) {
-    const deepest = resolve(path);
-    const first = await tried("mkdir", path, fs.promises.mkdir(deepest, { recursive: true, mode: 0o700 }));
-    if (first === undefined) return;
-    // Each new directory is an entry of its parent, from the deepest up to the first one made.
-    for (let made = deepest; made.length >= first.length; made = dirname(made)) await syncDirectory(dirname(made));
+    const missing: string[] = [];
+    for (let at = resolve(path); !(await isDirectory(at)); at = dirname(at)) missing.unshift(at);
+    for (const directory of missing) {
+      try {
+        await fs.promises.mkdir(directory, { mode: 0o700 });
+      } catch (error) {
+        // Somebody else may have made it since.
+        if (await isDirectory(directory)) continue;
+        const isInTheWay = codeOf(error) === "EEXIST" && directory !== missing.at(-1);
+        throw isInTheWay
+          ? new DiskError("ENOTDIR", "mkdir", missing.at(-1)!, error)
+          : diskError("mkdir", directory, error);
+      }
+    }
+    // Each new directory is an entry of its parent.
+    for (const directory of missing) await syncDirectory(dirname(directory));
   },
 
   async list(path) {
@@ -69,6 +81,15 @@ export const realDisk: Disk = {
 
   lockDirectory: async (path) => lockDirectory(join(path, "lock")),
 };
+
+async function isDirectory(path: string): Promise<boolean> {
+  try {
+    return (await fs.promises.stat(path)).isDirectory();
+  } catch (error) {
+    if (["ENOENT", "ENOTDIR"].includes(codeOf(error))) return false;
+    throw diskError("stat", path, error);
+  }
+}
 
 async function syncDirectory(path: string): Promise<void> {
   const directory = await tried("open", path, fs.promises.open(path, fs.constants.O_RDONLY));

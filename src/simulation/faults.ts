@@ -59,8 +59,8 @@ export class Faults {
   readonly #random: SimulatedRandom;
   readonly #weights: FaultWeights;
   readonly #openCount: () => number;
-  /** False where a store may have the only copy. */
-  readonly #mayDamage: boolean;
+  /** Somebody changes the cluster: any store may come to have the only copy. */
+  readonly #isOperated: boolean;
   readonly #rot: Rot;
   readonly #losses: StoreLosses;
   readonly #intervalFactor: number;
@@ -78,14 +78,15 @@ export class Faults {
     cluster: SimulatedCluster,
     random: SimulatedRandom,
     weights: FaultLevel | FaultWeights,
-    known: { openCount: () => number; mayDamage: boolean },
+    known: { openCount: () => number; isOperated: boolean },
   ) {
     this.#cluster = cluster;
     this.#openCount = known.openCount;
-    this.#mayDamage = known.mayDamage;
+    this.#isOperated = known.isOperated;
     this.#rot = new Rot(cluster, random);
     const wait = (ms: number) => this.#wait(ms);
-    this.#losses = new StoreLosses({ cluster, random, wait, durationMs: () => this.#durationMs() });
+    const { isOperated } = known;
+    this.#losses = new StoreLosses({ cluster, random, wait, durationMs: () => this.#durationMs(), isOperated });
     this.#random = random;
     this.#weights = typeof weights === "string" ? varied(weightsOf[weights], random) : weights;
     this.#intervalFactor = random.pick([0.3, 1, 3]);
@@ -353,17 +354,16 @@ export class Faults {
 
   /** Only while another store has a good copy of everything. */
   async #rotIfWhole(): Promise<void> {
-    if (this.#mayDamage && (await this.#losses.isWhole())) this.#rot.strike();
+    if (!this.#isOperated && (await this.#losses.isWhole())) this.#rot.strike();
   }
 
-  /** Only from full membership, and with nothing else until everything is whole again. */
+  /** Only where others have what it has, and with nothing else until that is so again. */
   async #lose(kind: FaultKind, what: "index" | "everything" | "machine", victim: SimulatedServer): Promise<void> {
     // What has rotted elsewhere may be good there only.
-    const isOnlyGood = what !== "index" && this.#applied.has("rot");
-    if (this.#lasting > 0 || !this.#mayDamage || isOnlyGood) return;
+    if (this.#lasting > 0 || (what !== "index" && !this.#isOperated && this.#applied.has("rot"))) return;
     this.#lasting += lastingMax;
     const end = this.#spells.begin("other");
-    if (await this.#losses.isWhole()) {
+    if (await this.#losses.canLose(what, victim)) {
       this.#count(kind);
       await this.#losses[what](victim);
     }

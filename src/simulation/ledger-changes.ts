@@ -15,6 +15,7 @@ const awayMs = [500, 15_000] as const;
 /** A person notices, and acts. */
 const thoughtMs = [0, 3_000] as const;
 const promotionsMax = 20;
+const againMs = 100;
 /** Clients and stores that had lost the leader find it again well within this, and hear of the new copy. */
 const foundMs = 2_000;
 
@@ -48,6 +49,8 @@ export class LedgerChanges {
     };
     while (!over()) {
       await this.#wait(this.#random.between(50, 1_500));
+      // A witness that is lost with its machine is one failure; with another one nobody could lead before that is over.
+      while (this.#cluster.stores.some(({ losing }) => losing === "machine")) await this.#wait(againMs);
       const kind = this.#random.pick(Object.keys(changes) as (keyof typeof changes)[]);
       if (over()) break;
       await changes[kind]();

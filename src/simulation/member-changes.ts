@@ -85,7 +85,7 @@ export class MemberChanges {
   /** Longer than it is waited for: its groups are elsewhere when it comes back. */
   async #away(): Promise<void> {
     const victim = this.#random.pick(this.#cluster.stores);
-    if (victim.down) return;
+    if (victim.down || victim.losing !== undefined) return;
     this.#attempts.log("away", { store: victim.plan.name });
     victim.kill({ power: this.#random.chance(0.5) });
     await this.#wait(this.#random.between(rebuildAfterMs, 4 * rebuildAfterMs));
@@ -98,7 +98,7 @@ export class MemberChanges {
    */
   async #restart(): Promise<void> {
     const victim = this.#random.pick(this.#cluster.stores);
-    if (victim.down || victim.plan.roles.includes("metadata")) return;
+    if (victim.down || victim.losing !== undefined || victim.plan.roles.includes("metadata")) return;
     this.#attempts.log("restart", { store: victim.plan.name });
     const stopping = victim.stop().catch((error: Error) => {
       if (!(error instanceof DiskError)) throw error;
@@ -107,12 +107,15 @@ export class MemberChanges {
     await Promise.race([stopping, this.#wait(stopMsMax)]);
     if (!victim.down) victim.kill({ power: false });
     await this.#wait(this.#random.between(0, 1_000));
-    victim.start();
+    // What it had may have been lost meanwhile.
+    if (victim.losing === undefined) victim.start();
   }
 
   /** It never comes back, if it can be done without; its disk is gone with it. */
   async #death(): Promise<void> {
-    const candidates = this.#cluster.stores.filter(({ plan, down }) => !plan.roles.includes("metadata") && !down);
+    const mayDie = ({ plan, down, losing }: SimulatedServer) =>
+      !plan.roles.includes("metadata") && !down && losing === undefined;
+    const candidates = this.#cluster.stores.filter(mayDie);
     if (candidates.length === 0 || this.#cluster.stores.length <= 3) return;
     const victim = this.#random.pick(candidates);
     this.#attempts.log("death", { store: victim.plan.name });

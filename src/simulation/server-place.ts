@@ -16,6 +16,9 @@ interface Place {
 export class ServerPlace {
   readonly #host: SimulatedHost;
   #now: Place = { machines: 0, stores: 0, hadStore: false };
+  /** Which were made last: what is found again gives its place to nobody, and the cluster knows what had taken it. */
+  #lastMachine = 0;
+  #lastStore = 0;
   #aside: { readonly what: "store" | "machine"; readonly place: Place } | undefined;
 
   constructor(host: SimulatedHost) {
@@ -45,8 +48,13 @@ export class ServerPlace {
   lose(what: "store" | "machine"): void {
     const place = this.#now;
     this.#aside = { what, place };
-    if (what === "store") this.#now = { ...place, stores: place.stores + 1 };
-    else this.#now = { machines: place.machines + 1, stores: 0, hadStore: false };
+    if (what === "store") {
+      this.#lastStore += 1;
+      this.#now = { ...place, stores: this.#lastStore };
+    } else {
+      this.#lastMachine += 1;
+      this.#now = { machines: this.#lastMachine, stores: 0, hadStore: false };
+    }
   }
 
   /** What was lost last takes the place of what has begun since. */

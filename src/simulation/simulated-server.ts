@@ -50,6 +50,8 @@ export class SimulatedServer {
   readonly #onDefect: (error: Error) => void;
   #everStarted = false;
   readonly #place: ServerPlace;
+  /** What it is losing for good just now; others are to leave it alone. */
+  losing: "store" | "machine" | undefined;
   /** A fault has damaged its store, which doesn't know the end of it yet. */
   #isDamaged = false;
   #serving = false;

@@ -126,7 +126,7 @@ class Simulation {
     this.#stalledDisks = new StalledDisks(this.#cluster);
     this.#faults = new Faults(this.#cluster, this.#random.fork("faults"), options.faults, {
       openCount: () => this.#checker?.openCount ?? 0,
-      mayDamage: !this.#isOperated,
+      isOperated: this.#isOperated,
     });
   }
 

@@ -1,16 +1,22 @@
 /**
- * What a store loses for good, while all others have it: the index, everything, or the machine with it. Each happens alone, from full
- * membership until everything is whole again: what only one store has must not be lost.
+ * What a store loses for good, while others have it: the index, everything, or the machine with it. Each happens alone, from full
+ * membership until everything is whole again: what only one store has must not be lost. Where an operator changes the cluster meanwhile,
+ * it is seldom whole: there it is enough that each group of the store has another member, and all of them are in sync, until the store
+ * itself is so again.
  *
  *     index       it makes no sense any more, and is built anew from the segments
  *     everything  the store's directory is empty at the next start; its server knows that something was there
  *     machine     a new one with the same address takes its place, and has never been part of the cluster. An operator removes the
- *                 store that is gone, and has the new one take groups
+ *                 store that is gone, and has the new one take groups, with the labels of the old one. If that was the ledger's
+ *                 witness, the new one becomes it
  *
  * Another member may be about to leave its groups in the same moment, or to say that it has lost something. Then what is lost turns out to
  * be the last good copy, and is found again.
  */
 import { changeStore, type StoreChange } from "../wire/catalogue/admin.ts";
+import { setWitness } from "../wire/catalogue/ledger.ts";
+import { labelStore } from "../wire/catalogue/placement.ts";
+import type { Method } from "../wire/method.ts";
 import { Attempts } from "./attempts.ts";
 import type { SimulatedCluster } from "./cluster.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
@@ -25,6 +31,8 @@ export interface StoreLossesParts {
   readonly wait: (ms: number) => Promise<void>;
   /** For how long what was lost is away. */
   readonly durationMs: () => number;
+  /** Somebody changes the cluster meanwhile. */
+  readonly isOperated: boolean;
 }
 
 export class StoreLosses {
@@ -48,13 +56,25 @@ export class StoreLosses {
     return areThere && haveAll && cluster.servers.every(({ serving }) => serving);
   }
 
+  /** True if nothing is lost with it. */
+  async canLose(what: "index" | "everything" | "machine", victim: SimulatedServer): Promise<boolean> {
+    if (!this.#parts.isOperated) return this.isWhole();
+    // With a damaged index a store waits for another member; that one may leave the group meanwhile.
+    if (what === "index") return false;
+    // From here on nobody strikes a server that votes on the ledger's leader.
+    if (what === "machine") victim.losing = what;
+    const mayGo = await this.#isSpare(victim, what);
+    if (!mayGo) victim.losing = undefined;
+    return mayGo;
+  }
+
   async index(victim: SimulatedServer): Promise<void> {
     this.#log("indexDamage", victim);
     victim.kill({ power: this.#parts.random.chance(0.5) });
     victim.damageIndex();
     await this.#parts.wait(this.#parts.durationMs());
     victim.start();
-    await this.#whole();
+    await this.#over(victim);
   }
 
   async everything(victim: SimulatedServer): Promise<void> {
@@ -62,7 +82,7 @@ export class StoreLosses {
     await this.#lose("store", victim);
     victim.start();
     let isFound = false;
-    await this.#whole(async () => {
+    await this.#over(victim, async () => {
       if (isFound || !(await this.#isLastIn(number!))) return;
       isFound = true;
       this.#find(victim);
@@ -71,16 +91,21 @@ export class StoreLosses {
   }
 
   async machine(victim: SimulatedServer): Promise<void> {
-    const { wait, random } = this.#parts;
+    const { wait, random, cluster, isOperated } = this.#parts;
     const [number] = await this.#numbersOf(victim);
+    const { servers, metadata } = await cluster.status();
+    const { labels } = servers.find(({ store }) => store === number)!;
+    const wasWitness = metadata.includes(`witness ${victim.address};`);
     await this.#lose("machine", victim);
-    // The groups go on without the one that is gone while the new one runs at its address, or before.
-    if (random.chance(0.7)) victim.start();
+    // The groups go on without the one that is gone while the new one runs at its address, or before. Where an operator gives out groups
+    // meanwhile, the new one would get some, and couldn't be taken away again.
+    const givesOutGroups = isOperated && cluster.metadataServers.length === 1;
+    if (!givesOutGroups && random.chance(0.7)) victim.start();
     while (await this.#isInSync(number!)) {
       if (await this.#isLastIn(number!)) {
         this.#find(victim);
         // The new machine may have become known meanwhile.
-        await this.#whole(() => this.#removeAllBut(number!, victim));
+        await this.#over(victim, () => this.#removeAllBut(number!, victim));
         return;
       }
       await wait(pollMs);
@@ -89,11 +114,14 @@ export class StoreLosses {
     await this.#change(String(number), "remove");
     victim.start();
     await this.#change(victim.address, "add");
-    await this.#whole();
+    if (labels.length > 0) await this.#untilDone(labelStore, { store: victim.address, labels });
+    if (wasWitness) await this.#untilDone(setWitness, { address: victim.address });
+    await this.#over(victim);
   }
 
   async #lose(what: "store" | "machine", victim: SimulatedServer): Promise<void> {
     this.#log(`${what}Loss`, victim);
+    victim.losing = what;
     victim.kill({ power: what === "machine" || this.#parts.random.chance(0.5) });
     victim.loseStore(what);
     await this.#parts.wait(this.#parts.durationMs());
@@ -112,18 +140,50 @@ export class StoreLosses {
     }
   }
 
+  /** Every group that it is in has another member, and all of them are in sync and there; so are the ledger's copies, one of its voters goes. */
+  async #isSpare(victim: SimulatedServer, what: "everything" | "machine"): Promise<boolean> {
+    const { cluster } = this.#parts;
+    const { groups, servers, metadata } = await cluster.status();
+    if (what === "machine" && cluster.metadataServers.length > 1 && !metadata.startsWith("two copies")) return false;
+    const online = servers.filter(({ state }) => state === "online").map(({ store }) => store);
+    const [number, ...others] = servers.filter(({ address }) => address === victim.address).map(({ store }) => store);
+    const its = groups.filter(({ members }) => members.some(({ store }) => store === number));
+    const areWhole = its.every(
+      ({ members }) =>
+        members.length > 1 && members.every(({ store, state }) => state === "inSync" && online.includes(store)),
+    );
+    return victim.serving && others.length === 0 && its.length > 0 && areWhole;
+  }
+
+  /** It runs, as the leader knows by its process: one that was cut off may not have noticed the loss. And it is in sync wherever it is a member. */
+  async #isBack(victim: SimulatedServer): Promise<boolean> {
+    const { groups, servers } = await this.#parts.cluster.status();
+    const stores = servers.filter(({ address }) => address === victim.address);
+    const isInSync = ({ members }: (typeof groups)[number]) =>
+      members.every(({ store, state }) => state === "inSync" || stores.every((one) => one.store !== store));
+    const { incarnation } = victim.host;
+    const isKnown = stores.every(({ state, pid }) => state === "online" && pid === incarnation?.pid);
+    return victim.serving && isKnown && groups.every(isInSync);
+  }
+
   /** @param look is called while it isn't */
-  async #whole(look: () => Promise<void> = async () => {}): Promise<void> {
-    while (!(await this.isWhole())) {
+  async #over(victim: SimulatedServer, look: () => Promise<void> = async () => {}): Promise<void> {
+    const isOver = () => (this.#parts.isOperated ? this.#isBack(victim) : this.isWhole());
+    while (!(await isOver())) {
       await look();
       await this.#parts.wait(pollMs);
     }
+    victim.losing = undefined;
   }
 
   async #change(store: string, change: StoreChange["change"]): Promise<void> {
-    const { cluster, wait } = this.#parts;
     this.#attempts.log(change, { store });
-    while (!(await this.#attempts.make(() => cluster.request(changeStore, { store, change })))) await wait(operatorMs);
+    await this.#untilDone(changeStore, { store, change });
+  }
+
+  async #untilDone<Q, R>(method: Method<Q, R>, request: Q): Promise<void> {
+    const { cluster, wait } = this.#parts;
+    while (!(await this.#attempts.make(() => cluster.request(method, request)))) await wait(operatorMs);
   }
 
   /** Stores at its address. */

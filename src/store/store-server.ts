@@ -2,6 +2,8 @@
  * The store role of a server: the engine on one disk, its methods on the wire, its tie to the metadata leader. Opens no
  * listener: the server that it is part of has one for all its roles.
  */
+
+import { everyStep } from "../errors/every-step.ts";
 import type { Label } from "../namespace/model.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
@@ -187,12 +189,9 @@ export class StoreServer {
     return this.#link.leave();
   }
 
-  /** Finishes what is under way and closes the disk. */
-  async stop(): Promise<void> {
-    await this.#link.stop();
-    await this.#scrub.stop();
-    await this.#catchUps.stop();
-    await this.#abandoned.stop();
-    await this.#store.close();
+  /** Finishes what is under way and closes the disk, also where some of it fails. Errors: those of the disk, as where it is full. */
+  stop(): Promise<void> {
+    const parts = [this.#link, this.#scrub, this.#catchUps, this.#abandoned];
+    return everyStep([...parts.map((part) => () => part.stop()), () => this.#store.close()]);
   }
 }

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { BrineErrorCode } from "../errors/brine-error.ts";
 import { hasCode } from "../errors/brine-error.ts";
+import { DiskError } from "../platform/disk.ts";
 import { Store } from "./store.ts";
 import { blocksOf, contentOf, testChunk, writeOf } from "./testing/blocks.ts";
 import { MemoryPlatform, settle } from "./testing/memory-platform.ts";
@@ -321,4 +322,29 @@ test("a row of the index that makes no sense: the store steps down, and the next
   assert.deepEqual(await contentOf(store, chunk, 4), [7, 8, 9, 10]);
   assert.equal(store.damage?.loss, "certain");
   await store.close();
+});
+
+test("a store whose log can't be closed says so, and has closed its index all the same", async () => {
+  const platform = new MemoryPlatform();
+  const open = platform.disk.open.bind(platform.disk);
+  platform.disk.open = async (...call) => {
+    const file = await open(...call);
+    file.close = () => Promise.reject(new DiskError("ENOSPC", "close", call[0]));
+    return file;
+  };
+  const store = await openStore(platform);
+  await put(store, chunk, 10, 0, 3, 1);
+  let isClosed = false;
+  const database = platform.keyValue.database("store/index.sqlite");
+  const close = database.close.bind(database);
+  database.close = () => {
+    isClosed = true;
+    close();
+  };
+  await assert.rejects(store.close(), { code: "ENOSPC" });
+  assert.ok(isClosed);
+  platform.disk.open = open;
+  const again = await openStore(platform);
+  assert.deepEqual(await contentOf(again, chunk, 3), [10, 11, 12]);
+  await again.close();
 });

@@ -9,6 +9,7 @@
  * One event loop owns it all: between two awaits nothing changes.
  */
 import { BrineError } from "../errors/brine-error.ts";
+import { everyStep } from "../errors/every-step.ts";
 import { type LogPosition, queueBytesMax, type SegmentLog } from "../log/segment-log.ts";
 import { blockBytes, blocksPerChunk, firstChunkOf } from "../namespace/model.ts";
 import type { KeyValue } from "../platform/key-value.ts";
@@ -301,17 +302,18 @@ export class Store {
     return this.#reader.findBad(chunk, overlapping(this.#chunk(chunk).extents, firstBlock, firstBlock + blockCount));
   }
 
-  /** Writes what is under way, brings the index up to date and closes. */
+  /** Writes what is under way, brings the index up to date and closes. Errors: those of the disk; it is closed all the same. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await this.#upkeep.compaction.stop();
-    // The log checks the data of its very last commit: let it be one without, so that a block that rots while the server
-    // is off is found by its reader, and does not look like a torn log.
-    await this.#append({ kind: "groups", views: [] }).catch(() => {});
-    await this.#upkeep.close();
-    await this.#log.close();
-    await this.#keyValue.close();
+    await everyStep([
+      () => this.#upkeep.compaction.stop(),
+      // The log checks the data of its very last commit: without any, what rots from now on doesn't look like a torn log.
+      () => this.#append({ kind: "groups", views: [] }).catch(() => {}),
+      () => this.#upkeep.close(),
+      () => this.#log.close(),
+      () => this.#keyValue.close(),
+    ]);
   }
 
   /** Makes a checkpoint now and gives back dead space; for tests and orderly pauses. */
@@ -325,7 +327,6 @@ export class Store {
   }
 
   // --- writing ---
-
   /** What would become of the write as far as durable blocks say; undefined if only the log's order can tell. */
   #knownOutcome(
     chunk: number,

@@ -46,6 +46,7 @@ test("wrong names and places are refused with a clear line", { skip }, async (co
   assertRefused(await runBrine(["volume", "create", "more", address, "--replicas", "3"]), /1 .*store|store.* 1/, 2);
   assertRefused(await runBrine(["volume", "delete", "nothing", "--yes", address]), /nothing/, 3);
   assertRefused(await runBrine(["server", "--data", directory, "--listen", "0.0.0.0:7411"]), /--insecure/, 2);
+  assertRefused(await runBrine(["server", "--data", "/proc/brine"]), /\/proc\/brine can't be made/, 2);
   assert.equal((await runBrine(["mount"])).code, 2);
   assert.equal((await runBrine(["nonsense"])).code, 2);
 

@@ -29,11 +29,12 @@ import { type Place, TestNetwork, whyNoNetwork } from "./test-network.ts";
 const seconds = full ? 1200 : 15;
 /** Long enough to end sessions, in the full run. */
 const longestFaultMs = full ? 16_000 : 2_500;
-/** Faults that outlast a session may end that of a client which nobody struck: it can't know of what it was cut off. */
-const lostSession = full
-  ? // The last two are what rm(1) says of a directory whose list it could not read.
-    /Input\/output error|Stale file handle|Cannot stat|Cannot open|Directory not empty|Is a directory/
-  : undefined;
+/**
+ * Faults that outlast a session may end that of a client which nobody struck: it can't know of what it was cut off. What it had removed
+ * since its last fsync may be there again, and rm(1) calls a directory whose list it could not read no empty one, or no file.
+ */
+const ofLostSession =
+  /Input\/output error|Stale file handle|Cannot stat|Cannot open|Directory not empty|Is a directory/;
 const diskBytes = full ? "4G" : "768M";
 const worker = join(root, "test/system/chaos-worker.py");
 const pause = (milliseconds: number) => new Promise((done) => setTimeout(done, milliseconds));
@@ -239,7 +240,11 @@ test("what was fsynced survives stops, kills and cuts", { skip: whyNoNetwork() ?
   const chaos = new Chaos(network);
   const untilMs = performance.now() + seconds * 1_000;
   const servers = places.slice(0, 3).map((place, index) => serverVictim(cluster, index, place));
-  const working = bystanders(join(quiet.point, "quiet"), archive, untilMs, lostSession);
+  const lost = {
+    message: ofLostSession,
+    count: () => quiet.program.log().split("session lost: ").length - 1,
+  };
+  const working = bystanders(join(quiet.point, "quiet"), archive, untilMs, full ? lost : undefined);
   const strikes = [chaos.strike(clients, untilMs), chaos.strike(servers, untilMs)];
   try {
     await Promise.all([...strikes, working]);

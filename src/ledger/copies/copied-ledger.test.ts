@@ -180,6 +180,39 @@ test("what a copy in step goes on with stays while it is away: it is not replace
   assert.equal(pair.copy.replacements, 0);
 });
 
+for (const rule of ["required", "preferred"] as const) {
+  test(`a copy in step whose folder was emptied is recorded as behind before it gets anything (${rule})`, async () => {
+    const pair = await Pair.start(rule);
+    for (let count = 1; count <= 3; count++) await pair.until(pair.append(`entry ${count}`).isDone);
+    await pair.down();
+    pair.copy.entries = [];
+    const hang = Promise.withResolvers<void>();
+    pair.hang = hang.promise;
+    await pair.up();
+    await pair.until(() => pair.ledger.copyState === "following");
+    assert.deepEqual(pair.voter.ballot.configuration?.inStep, [own.serverId]);
+    assert.deepEqual(pair.copyVoter.ballot.configuration?.inStep, [own.serverId], "it can't be promoted");
+    assert.equal(pair.copy.lastIndex, 0);
+    await pair.until(pair.append("entry 4").isDone);
+    hang.resolve();
+    await pair.until(() => pair.ledger.copyState === "in step");
+    for (let count = 1; count <= 4; count++) assert.ok(pair.has(`entry ${count}`));
+    assert.deepEqual(pair.copyVoter.ballot.configuration?.inStep, [own.serverId, other.serverId]);
+  });
+}
+
+test("a copy in step that has not got the last entry is in step all the same when it is back", async () => {
+  const pair = await Pair.start("required");
+  await pair.until(pair.append("entry 1").isDone);
+  await pair.down();
+  const appended = pair.append("entry 2");
+  await pair.platform.clock.advance(5_000);
+  await pair.up();
+  await pair.until(appended.isDone);
+  assert.equal(pair.voter.ballot.configuration?.inStep.length, 2);
+  assert.equal(pair.copyVoter.ballot.configuration?.sequence, pair.voter.ballot.configuration?.sequence);
+});
+
 test("a copy that has promised a higher term to another one ends it: nothing is acknowledged any more", async () => {
   const pair = await Pair.start("preferred");
   await pair.down();

@@ -10,7 +10,8 @@
  *    is it recorded as in step.
  * 3. When it is lost, the leader waits a moment for it to come back. Then, by the rule `preferred`, more than half of the voters
  *    record that it is alone (without a witness: this server alone does), and it is not required any more.
- * 4. Who has promised a higher term to another one says so in any answer: from then on nothing is served or appended here.
+ * 4. One that comes back with less than it had acknowledged is recorded as behind before it gets anything, by either rule.
+ * 5. Who has promised a higher term to another one says so in any answer: from then on nothing is served or appended here.
  */
 import { BrineError, hasCode } from "../../errors/brine-error.ts";
 import { sleep } from "../../platform/clock.ts";
@@ -21,12 +22,12 @@ import type { Configuration, LedgerMember, LedgerRule } from "../../wire/catalog
 import type { Peer } from "../../wire/peer.ts";
 import type { FileLedger } from "../file/file-ledger.ts";
 import type { Ledger, LedgerEntry } from "../ledger.ts";
-import { isMajority, needsLeave } from "./ballot.ts";
+import { needsLeave } from "./ballot.ts";
 import { othersOf } from "./candidate.ts";
 import { CopyFeed, removableBelow, type StateSource } from "./copy-feed.ts";
 import { graceMs, pollMs } from "./copy-timeouts.ts";
 import { MemberLink } from "./member-link.ts";
-import { forgetCopy, type Membership, nameWitness, withCopy } from "./membership.ts";
+import { forgetCopy, type Membership, nameWitness, recordByMost, withCopy } from "./membership.ts";
 import type { Voter } from "./voter.ts";
 
 export interface CopiedLedgerOptions {
@@ -112,6 +113,7 @@ export class CopiedLedger implements Ledger {
   /** From here on the copy can get the state. */
   set source(source: StateSource) {
     this.#source = source;
+    this.#feed?.poke();
   }
 
   /**
@@ -228,8 +230,6 @@ export class CopiedLedger implements Ledger {
     return { own, voter, links: this.#links, configuration: this.#configuration };
   }
 
-  // --- the copy ---
-
   #linkTo(member: LedgerMember): void {
     const { platform, clusterId, own, voter } = this.#options;
     const isCopy = this.#configuration!.copies.some(({ serverId }) => serverId === member.serverId);
@@ -257,6 +257,7 @@ export class CopiedLedger implements Ledger {
       serverId: own.serverId,
       timeouts: voter.timeouts,
       source: () => this.#source,
+      onAttached: (lastIndex) => this.#attached(lastIndex),
       current: () => this.#current,
       onProgress: () => this.#progress(feed),
     });
@@ -266,14 +267,23 @@ export class CopiedLedger implements Ledger {
     } catch (error) {
       if (this.#closed) return;
       if (hasCode(error, "notLeader")) this.#lose(error);
-      const reason = error instanceof Error ? error.message : String(error);
-      this.#log.warn("the ledger's copy is not fed any more", { reason });
+      this.#log.warn("the ledger's copy is not fed any more", { reason: (error as Error).message });
     } finally {
       if (this.#feed === feed) this.#feed = undefined;
       peer.close("the copy is not fed any more");
       // Who waits for it may not have to.
       void this.#settle();
     }
+  }
+
+  /** Of a copy that counts as in step: it may have lost what it had acknowledged. Then it must not be promoted before it has it again. */
+  async #attached(lastIndex: number | undefined): Promise<void> {
+    // An entry may have been on its way.
+    if (!this.#required || (lastIndex ?? -1) >= this.#options.file.lastIndex - 1) return;
+    await this.#record({ ...this.#configuration!, inStep: [this.#options.own.serverId] });
+    // Without a witness its own promise is enough: it is the one that has to know.
+    await this.#links.get(this.#copy!.serverId)!.record(this.#configuration!);
+    this.#goesOnAlone("the ledger's copy has lost entries that it had: it is brought up to date as a new one");
   }
 
   #progress(feed: CopyFeed): void {
@@ -295,8 +305,6 @@ export class CopiedLedger implements Ledger {
     this.#waiting = undefined;
     waiting.resolve();
   }
-
-  // --- the configuration ---
 
   /** Brings what is recorded in line with what is; one at a time, until nothing is left to do. Never rejects. */
   async #settle(): Promise<void> {
@@ -331,11 +339,15 @@ export class CopiedLedger implements Ledger {
     this.#awaySinceMs ??= nowMs;
     if (configuration.rule === "required" || nowMs < this.#awaySinceMs + graceMs) return false;
     await this.#record({ ...configuration, inStep: [own.serverId] });
+    this.#goesOnAlone("the ledger has lost its copy, and goes on alone");
+    return true;
+  }
+
+  #goesOnAlone(message: string): void {
     this.#awaySinceMs = undefined;
     this.#required = false;
-    this.#log.warn("the ledger has lost its copy, and goes on alone");
+    this.#log.warn(message);
     this.#wakeIfDone();
-    return true;
   }
 
   /** First there: it loosens what the copy may do, and holds already. */
@@ -355,20 +367,9 @@ export class CopiedLedger implements Ledger {
     });
   }
 
-  /** Resolves when more than half of the voters have it; without a witness, when this server has it. */
   #record(next: Configuration): Promise<void> {
     return this.#change(async () => {
-      const { own, voter } = this.#options;
-      const configuration = { ...next, sequence: this.#configuration!.sequence + 1 };
-      const links = othersOf(configuration, own.serverId).flatMap(({ serverId }) => this.#links.get(serverId) ?? []);
-      const outcomes = await Promise.allSettled(links.map((link) => link.record(configuration)));
-      const reached = links.filter((_, at) => outcomes[at]!.status === "fulfilled");
-      const have = new Set([own.serverId, ...reached.map(({ member }) => member.serverId)]);
-      if (configuration.witness !== undefined && !isMajority(configuration, have)) {
-        throw new BrineError("unreachable", "neither the copy nor the witness of the ledger can be reached");
-      }
-      await voter.record(own.serverId, configuration);
-      this.#configuration = configuration;
+      this.#configuration = await recordByMost(this.#membership, next);
     });
   }
 

@@ -22,6 +22,8 @@ class Model {
   readonly file: FileLedger;
   feed: CopyFeed | undefined;
   progress = 0;
+  /** The leader has no state to give yet. */
+  isStarting = false;
   /** Requests that still get through on this connection. */
   requestsLeft = Number.POSITIVE_INFINITY;
   #disconnect: (() => void) | undefined;
@@ -67,7 +69,8 @@ class Model {
     } as unknown as Peer;
     const feed = new CopyFeed({
       ...{ peer, file: this.file, term: this.file.term, serverId: "leader", timeouts: defaultCopyTimeouts },
-      source: () => stateOf(() => this.file.lastIndex, pages),
+      source: () => (this.isStarting ? undefined : stateOf(() => this.file.lastIndex, pages)),
+      onAttached: async () => {},
       current: () => undefined,
       onProgress: () => {
         this.progress += 1;
@@ -188,4 +191,20 @@ test("a copy behind what was removed, or with an entry of its own, is replaced; 
   await model.check();
   assert.equal(model.copy.replacements, 1);
   assert.equal(model.copy.rows, pages);
+});
+
+test("a copy that has to be replaced stays connected while the leader is starting: its leave to serve may be needed for that", async () => {
+  const model = await Model.start();
+  for (let count = 0; count < 5; count++) await model.append();
+  model.diverge();
+  model.isStarting = true;
+  model.connect(Number.POSITIVE_INFINITY);
+  const { feed } = model;
+  for (let round = 0; round < 20; round++) await settle();
+  assert.equal(feed!.state, "attaching");
+  model.isStarting = false;
+  feed!.poke();
+  await model.check();
+  assert.equal(model.feed, feed);
+  assert.equal(model.copy.replacements, 1);
 });

@@ -2,7 +2,8 @@
  * Feeds the ledger's second copy, over one connection:
  *
  * 1. The copy says how its log ends. If the leader has the same entry there (index and term), the logs are equal up to it.
- * 2. Otherwise, or if what follows was removed here, the copy's log and state are replaced by the leader's state of one moment.
+ * 2. Otherwise, or if what follows was removed here, the copy's log and state are replaced by the leader's state of one moment. A leader
+ *    that is only starting has none yet: the copy waits for it, connected, because its leave to serve may be what the start waits for.
  * 3. What follows is read from the log and sent, until nothing is left; from then on each entry is sent while it is still on
  *    its way to the own disk.
  */
@@ -32,6 +33,8 @@ export interface CopyFeedOptions {
   readonly timeouts: CopyTimeouts;
   /** Undefined while the leader is only starting. */
   readonly source: () => StateSource | undefined;
+  /** Before anything is sent: the copy's last entry, undefined if it isn't one of the leader's. */
+  readonly onAttached: (lastIndex: number | undefined) => Promise<void>;
   /** The entry that is on its way to the own disk. */
   readonly current: () => LedgerEntry | undefined;
   /** Something was acknowledged, or the copy has all there is. */
@@ -66,7 +69,7 @@ export class CopyFeed {
     return this.#state === "following" ? this.#acked : this.#heldIndex;
   }
 
-  /** There is something to send. */
+  /** There is something to send, or the state can be read now. */
   poke(): void {
     this.#wake?.();
   }
@@ -77,6 +80,7 @@ export class CopyFeed {
     peer.onClose(() => this.poke());
     const { body: end } = await peer.request(attachCopy, { term, leader: serverId }, { timeoutMs: timeouts.silenceMs });
     const matches = await endMatches(this.#options.file, end);
+    await this.#options.onAttached(matches ? end.lastIndex : undefined);
     this.#acked = matches ? end.lastIndex : await this.#replace();
     this.#state = "following";
     while (!peer.closed) {
@@ -113,11 +117,21 @@ export class CopyFeed {
     return entries;
   }
 
+  /** Errors: closed (the connection ended before there was one). */
+  async #sourceInTheEnd(): Promise<StateSource> {
+    for (;;) {
+      const source = this.#options.source();
+      if (source !== undefined) return source;
+      if (this.#options.peer.closed)
+        throw new BrineError("closed", "the connection ended while the leader was starting");
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+  }
+
   /** The index that the copy's log then ends with. */
   async #replace(): Promise<number> {
     const { peer, term, timeouts, file } = this.#options;
-    const source = this.#options.source();
-    if (source === undefined) throw new BrineError("busy", "the copy's log differs, and the leader is only starting");
+    const source = await this.#sourceInTheEnd();
     this.#state = "replacing";
     this.#heldIndex = Math.max(1, file.lastIndex);
     let last: LedgerEntry | undefined;

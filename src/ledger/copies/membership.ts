@@ -11,6 +11,8 @@
 import { BrineError } from "../../errors/brine-error.ts";
 import type { Address } from "../../platform/network.ts";
 import type { Configuration, LedgerMember, LedgerRule } from "../../wire/catalogue/ledger.ts";
+import { isMajority } from "./ballot.ts";
+import { othersOf } from "./candidate.ts";
 import type { MemberLink } from "./member-link.ts";
 import type { Voter } from "./voter.ts";
 
@@ -79,4 +81,19 @@ export async function nameWitness(membership: Membership, member: LedgerMember):
   const next = { ...before, sequence: before.sequence + 1, witness: member };
   await voter.record(own.serverId, next);
   return next;
+}
+
+/** Recorded by more than half of the voters; without a witness, by this server. Errors: unreachable, notLeader. */
+export async function recordByMost(membership: Membership, next: Configuration): Promise<Configuration> {
+  const { voter, own, links, configuration: before } = membership;
+  const configuration = { ...next, sequence: before!.sequence + 1 };
+  const others = othersOf(configuration, own.serverId).flatMap(({ serverId }) => links.get(serverId) ?? []);
+  const outcomes = await Promise.allSettled(others.map((link) => link.record(configuration)));
+  const reached = others.filter((_, at) => outcomes[at]!.status === "fulfilled");
+  const have = new Set([own.serverId, ...reached.map(({ member }) => member.serverId)]);
+  if (configuration.witness !== undefined && !isMajority(configuration, have)) {
+    throw new BrineError("unreachable", "neither the copy nor the witness of the ledger can be reached");
+  }
+  await voter.record(own.serverId, configuration);
+  return configuration;
 }
