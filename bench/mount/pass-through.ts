@@ -26,9 +26,9 @@ export async function startPassThrough(context: Context, directory: string): Pro
     copyFileSync(join(examples, file), join(build, file));
   const defines = `-DPACKAGE_VERSION='"example"' -DHAVE_COPY_FILE_RANGE=1`;
   await timeShell(`cd ${build} && cc -O2 ${defines} passthrough_ll.c $(pkg-config fuse3 --cflags --libs) -o program`);
-  const program = spawn(join(build, "program"), ["-f", "-o", `source=${source},cache=always,allow_other`, root], {
-    stdio: "inherit",
-  });
+  // It keeps a descriptor for each file that the kernel remembers, so it can't do the largest trees.
+  const command = `ulimit -n $(ulimit -H -n); exec ${build}/program -f -o source=${source},cache=always,allow_other ${root}`;
+  const program = spawn("/bin/sh", ["-c", command], { stdio: "inherit" });
   context.after(async () => {
     await timeShell(`umount ${root}`).catch(() => program.kill());
   });
