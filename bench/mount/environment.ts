@@ -16,6 +16,8 @@ export interface Place {
   readonly syncCommand: string;
   /** A second mount of the same files; there is none of a local directory. */
   readonly other?: () => Promise<string>;
+  /** Kills the metadata server and starts it again. Resolves when the process says that it serves. */
+  readonly restartLeader?: () => Promise<void>;
   /** Nothing of it is cached by client or kernel when this returns. */
   makeCold(): Promise<void>;
   /** Its processes; a local directory has none. */
@@ -121,6 +123,10 @@ export async function startBrine(context: Context, directory: string, copies = f
     other: async () => {
       second ??= await cluster.mount("other");
       return second.point;
+    },
+    restartLeader: async () => {
+      await cluster.killServer(0);
+      await cluster.startServer(0);
     },
     makeCold: async () => {
       await mount.unmount();

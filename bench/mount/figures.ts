@@ -1,6 +1,6 @@
 /** The figures, one after the other in the order in which they are printed: what is done, how it is timed, what it must reach. */
 import { join } from "node:path";
-import { freshDirectory, measureShell, memoryOf, type Place, timePython, timeShell } from "./environment.ts";
+import { freshDirectory, measureShell, memoryOf, type Place, timed, timePython, timeShell } from "./environment.ts";
 import { gitRepository, repositoryFiles, smallTree, smallTreeFiles, wholeTree, wholeTreeEntries } from "./input.ts";
 import { randomAccess } from "./random-access.ts";
 
@@ -104,6 +104,20 @@ function handingOver(kind: "data" | "names"): Figure["measure"] {
     await remove(directory);
     return { value: median!, note: `99 % ≤ ${high!.toFixed(2)} ms` };
   };
+}
+
+/** Both mounts hold the leases; a change on one is seen on the other only when the leases of both are known again. */
+async function takeOver(place: Place): Promise<{ value: number }> {
+  const directory = await filledDirectory(place);
+  const there = join(await place.other!(), directory.slice(place.root.length));
+  await timePython("stat", place, there, fileCount);
+  const startedMs = performance.now();
+  await timed(place, () => {
+    return Promise.all([place.restartLeader!(), timeShell(`mkdir ${there}/later; test -d ${directory}/later`)]);
+  });
+  const value = performance.now() - startedMs;
+  await remove(directory);
+  return { value };
 }
 
 export const figures: readonly Figure[] = [
@@ -313,6 +327,13 @@ export const figures: readonly Figure[] = [
       await remove(directory);
       return { value: median!, note: `most ${most!.toFixed(1)} ms` };
     },
+  },
+  {
+    name: "take-over",
+    what: `kill -9 of the metadata server and its new start, until two mounts with leases on ${fileCount} files see a change`,
+    unit: "ms",
+    local: "none",
+    measure: takeOver,
   },
   {
     name: "memory",

@@ -6,7 +6,13 @@ import { idleCoresHint } from "../platform/idle-cores.ts";
 import type { Address } from "../platform/network.ts";
 import { absolutePath, print } from "../platform/processes.ts";
 import { realPlatform } from "../platform/real.ts";
-import { explainInode, type InodeReport, readClusterMetrics, readStatus } from "../wire/catalogue/admin.ts";
+import {
+  type ClusterWait,
+  explainInode,
+  type InodeReport,
+  readClusterMetrics,
+  readStatus,
+} from "../wire/catalogue/admin.ts";
 import { askLeader } from "./admin.ts";
 import { operationTable, timeText } from "./figure-tables.ts";
 import { type Activity, activities, operationRows } from "./figures.ts";
@@ -49,7 +55,10 @@ async function why(text: string, options: { json: boolean }): Promise<void> {
   const relative = path.slice(mount.directory.length) || "/";
   const ask = (inode: number) => askLeader(platform, addresses, explainInode, { volume, inode, path: relative });
   let report = await ask(0);
-  let hangs = report.waits.some((wait) => wait.forMs >= hangsAfterMs && isOf(mount, wait.who));
+  // Who waits for an advisory lock holds up nobody else.
+  const hanging = ({ forMs, operation, who }: ClusterWait) =>
+    forMs >= hangsAfterMs && operation !== "setLock" && isOf(mount, who);
+  let hangs = report.waits.some(hanging);
   // The kernel is asked only for what the leader has not heard of: stat(2) would take leases from others.
   if (report.missing !== "" && !hangs) {
     const inode = await inodeOfPath(path, platform.clock);

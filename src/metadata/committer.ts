@@ -222,7 +222,7 @@ export class Committer {
     for (const { from } of taken) this.#meter.taken(from.submittedMs, beganMs);
     const wait = waits.begin(
       () => ledger.waitsFor,
-      () => ({ transactions: count, behindThem: this.#waiting }),
+      () => ({ transactions: count, queued: this.#waiting }),
     );
     let index: number;
     try {
