@@ -2,6 +2,7 @@
 import { strict as assert } from "node:assert";
 import { join } from "node:path";
 import { test } from "node:test";
+import { Agent } from "./agent.ts";
 import { Cluster, freePorts, Program, runBrine, shell, waitFor, whyNoMount } from "./cluster.ts";
 
 const skip = whyNoMount() ?? false;
@@ -67,6 +68,29 @@ test("a paused client that others wait for is named, and what it holds", { skip 
   assert.ok(after.operations.some(({ operation }: { operation: string }) => operation === "read"));
   assert.equal((await runBrine(["why", "/tmp"])).code, 3, "not on a mount");
   assert.equal((await runBrine(["why", join(reader.point, "missing")])).code, 3);
+});
+
+test("who waits for an advisory lock is told, and holds up nobody", { skip }, async (context) => {
+  const cluster = await Cluster.start(context);
+  const lockers = [];
+  for (const name of ["one", "two"]) {
+    const path = join((await cluster.mount(name)).point, "file");
+    const agent = new Agent(context, name);
+    lockers.push({ path, agent, descriptor: await agent.do("open", path) });
+  }
+  const [holder, waiter] = lockers as [(typeof lockers)[0], (typeof lockers)[0]];
+  await holder.agent.do("lock", holder.descriptor, "posix", "exclusive", 0, 0);
+  const locked = waiter.agent.do("lockWait", waiter.descriptor, "posix", "exclusive", 0, 0);
+  type Waits = { waits: { operation: string; forMs: number; waitsFor: string }[] };
+  const ofLock = ({ waits }: Waits) => waits.find(({ operation }) => operation === "setLock");
+  await waitFor("a long wait for the lock to be told", async () => {
+    return (ofLock(await ask("waits", cluster.addresses[0]!))?.forMs ?? 0) > 1_200;
+  });
+  const why = await ask("why", waiter.path);
+  assert.match(ofLock(why)!.waitsFor, /^advisory lock, held by .*one/);
+  assert.equal(why.hangs, false);
+  await holder.agent.do("lock", holder.descriptor, "posix", "none", 0, 0);
+  await locked;
 });
 
 test("a paused store is named by the writes that wait for it", { skip }, async (context) => {
