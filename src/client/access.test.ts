@@ -305,12 +305,13 @@ test("a pinned directory whose lease leaves is asked for its names all the same"
   assert.equal(setup.next(give).body.leases[0].grant, 30);
 });
 
-test("quota is obtained with everything pinned that is", async () => {
+test("quota is obtained with everything pinned that is, and kept until the attempt has been made", async () => {
   const setup = new LeaseSetup();
   let hasQuota = false;
   const running = start(setup, (access) => {
     const node = access.node(9, "exclusive");
     if (!hasQuota) throw new LackingQuota({ uid: 1, gid: 1, tree: 0 }, { bytes: 10, inodes: 0 });
+    assert.equal(setup.quotasKept, 1);
     return node;
   });
   await settle();
@@ -322,4 +323,5 @@ test("quota is obtained with everything pinned that is", async () => {
   await settle();
   assert.equal(running.value?.inode, 9);
   assert.equal(setup.leases.get(9)!.uses, 0);
+  assert.equal(setup.quotasKept, 0);
 });

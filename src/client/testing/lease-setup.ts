@@ -75,6 +75,7 @@ export class LeaseSetup {
   readonly locked = new Set<number>();
   #stating: (() => void)[] = [];
   readonly quotasAsked: { lacking: LackingQuota; done: () => void }[] = [];
+  quotasKept = 0;
   readonly leases: Leases;
   readonly givingBack: GivingBack;
   readonly fetcher: Fetcher;
@@ -103,11 +104,16 @@ export class LeaseSetup {
       },
     });
     this.givingBack.attach(this.leases);
-    const quotas = {
-      obtain: (lacking: LackingQuota) =>
-        new Promise<void>((resolve) => this.quotasAsked.push({ lacking, done: resolve })),
+    const quotas: Pick<QuotaGrants, "obtain" | "keep"> = {
+      obtain: (lacking) => new Promise<void>((resolve) => this.quotasAsked.push({ lacking, done: resolve })),
+      keep: () => {
+        this.quotasKept += 1;
+        return () => {
+          this.quotasKept -= 1;
+        };
+      },
     };
-    this.fetcher = new Fetcher(this.leases, session, quotas as unknown as QuotaGrants);
+    this.fetcher = new Fetcher(this.leases, session, quotas as QuotaGrants);
   }
 
   operation(): Operation {
