@@ -327,9 +327,10 @@ export class Journal implements OutgoingSource {
   /** The first data that is not durable goes out as far as it may. With nothing to wait for (a hole) it is durable at once. */
   #flushFirst(isNextReleased: boolean): void {
     const entry = this.#at(this.#durablePosition + 1);
-    if (isDurable(entry) || (this.#durablePosition === this.#sentPosition && !isNextReleased)) return;
+    if (entry?.data === undefined || isDurable(entry)) return;
+    if (this.#durablePosition === this.#sentPosition && !isNextReleased) return;
     this.#flushAhead();
-    entry!.data!.content.flush(entry!.data!.mark);
+    entry.data.content.flush(entry.data.mark);
     this.#measure();
   }
 
@@ -340,10 +341,10 @@ export class Journal implements OutgoingSource {
     const end = Math.min(wanted, this.#releasedPosition, position + keptBackMax);
     for (let at = position + 1; at <= end; at++) {
       const entry = this.#at(at)!;
-      if (isDurable(entry)) continue;
+      if (entry.data === undefined || isDurable(entry)) continue;
       if (onlyOverwrites(entry.operation, entry.data)) return false;
       this.#flushAhead();
-      return !isDurable(entry) && entry.data!.content.isUnderWay;
+      return !isDurable(entry) && entry.data.content.isUnderWay;
     }
     return false;
   }

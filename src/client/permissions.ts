@@ -4,6 +4,7 @@
  */
 import { FileError } from "../errors/file-error.ts";
 import { type Asker, accessListName, allows, parseList } from "../namespace/access-control-lists.ts";
+import { setGroupId } from "../namespace/inodes.ts";
 import type { Attributes } from "../namespace/model.ts";
 import type { FileSystem } from "./file-system.ts";
 
@@ -14,7 +15,6 @@ const bits = { read: 4, write: 2, execute: 1 } as const;
 export type Access = keyof typeof bits;
 
 const sticky = 0o1000;
-const setGroupId = 0o2000;
 const groupBits = 0o070;
 
 export function isInGroup({ gid, groups }: Credentials, group: number): boolean {

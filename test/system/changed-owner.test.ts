@@ -13,12 +13,20 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { test } from "node:test";
-import { Cluster, scratch, undo, whyNoMount } from "./cluster.ts";
+import { type TestContext, test } from "node:test";
+import { Cluster, type Mount, scratch, undo, whyNoMount } from "./cluster.ts";
 
 const skip = whyNoMount() ?? false;
 /** A user that nobody on the machine is. */
 const alice = 41_001;
+
+/** Of one volume, at places that she reaches. */
+async function twoMounts(context: TestContext, options: readonly string[] = []): Promise<[Mount, Mount]> {
+  const directory = scratch(context);
+  chmodSync(directory, 0o755);
+  const cluster = await Cluster.start(context, { directory });
+  return [await cluster.mount("here", options), await cluster.mount("there", options)];
+}
 
 /** What `expression` gives in a process of hers, which looks at nothing before. Descriptor 3 is passed on. */
 function asAlice(expression: string, descriptor: number | "ignore" = "ignore"): string {
@@ -32,11 +40,7 @@ except OSError as error: print(type(error).__name__)`;
 
 for (const kernel of ["this kernel", "6.1"]) {
   test(`only who owns a file now may change its mode and times (${kernel})`, { skip }, async (context) => {
-    const directory = scratch(context);
-    chmodSync(directory, 0o755);
-    const cluster = await Cluster.start(context, { directory });
-    const options = kernel === "6.1" ? ["-o", "as-kernel=6.1"] : [];
-    const [here, there] = [await cluster.mount("here", options), await cluster.mount("there", options)];
+    const [here, there] = await twoMounts(context, kernel === "6.1" ? ["-o", "as-kernel=6.1"] : []);
     mkdirSync(join(here.point, "open"));
     chmodSync(join(here.point, "open"), 0o777);
     // What the other kernel knows before: nothing, a name and attributes, only a name since it has made the file itself.
@@ -60,10 +64,7 @@ for (const kernel of ["this kernel", "6.1"]) {
 test("by a descriptor the former owner may nothing more, although nobody has asked for the file's attributes", {
   skip,
 }, async (context) => {
-  const directory = scratch(context);
-  chmodSync(directory, 0o755);
-  const cluster = await Cluster.start(context, { directory });
-  const [here, there] = [await cluster.mount("here"), await cluster.mount("there")];
+  const [here, there] = await twoMounts(context);
   const [file, same] = [join(here.point, "file"), join(there.point, "file")];
   writeFileSync(same, "");
   chownSync(same, alice, -1);
@@ -99,10 +100,7 @@ test("by a descriptor the former owner may nothing more, although nobody has ask
 test("by a descriptor the new owner may once somebody has asked for the file's attributes", {
   skip,
 }, async (context) => {
-  const directory = scratch(context);
-  chmodSync(directory, 0o755);
-  const cluster = await Cluster.start(context, { directory });
-  const [here, there] = [await cluster.mount("here"), await cluster.mount("there")];
+  const [here, there] = await twoMounts(context);
   const descriptor = openSync(join(there.point, "file"), "w");
   undo(context, () => closeSync(descriptor));
   chownSync(join(here.point, "file"), alice, -1);

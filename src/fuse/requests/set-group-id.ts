@@ -7,13 +7,12 @@
 import type { Attributes } from "../../client/file-system.ts";
 import { type Soon, whenThere } from "../../client/soon.ts";
 import { FileError } from "../../errors/file-error.ts";
+import { groupExecute, setGroupId } from "../../namespace/inodes.ts";
 import type { OpenFile } from "../handles.ts";
 import { permissionMask } from "../protocol.ts";
 import type { Request } from "../request.ts";
 import type { RequestContext } from "./context.ts";
 
-const setGroupId = 0o2000;
-const groupExecute = 0o010;
 /** CAP_FSETID of linux/capability.h. */
 const mayKeepBit = 4;
 

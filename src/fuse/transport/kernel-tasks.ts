@@ -17,27 +17,18 @@ export const kernelTasks: Tasks = {
   },
 
   hasCapability(task: number, bit: number): boolean {
-    try {
-      return task === 0 || hasEffective(readFileSync(`/proc/${task}/status`, "latin1"), bit);
-    } catch {
-      return true; // it has ended, or is hidden
-    }
+    const status = procFile(task, "status");
+    return status === undefined || hasEffective(status, bit);
   },
 
   isInGroup(task: number, group: number): boolean {
-    try {
-      return task === 0 || hasGroup(readFileSync(`/proc/${task}/status`, "latin1"), group);
-    } catch {
-      return true;
-    }
+    const status = procFile(task, "status");
+    return status === undefined || hasGroup(status, group);
   },
 
   fileSizeMax(task: number): number {
-    try {
-      return task === 0 ? Number.POSITIVE_INFINITY : fileSizeLimit(readFileSync(`/proc/${task}/limits`, "latin1"));
-    } catch {
-      return Number.POSITIVE_INFINITY;
-    }
+    const limits = procFile(task, "limits");
+    return limits === undefined ? Number.POSITIVE_INFINITY : fileSizeLimit(limits);
   },
 
   signalFileSize(task: number): void {
@@ -48,6 +39,15 @@ export const kernelTasks: Tasks = {
     }
   },
 };
+
+/** Undefined: the task has ended, is hidden, or is in another PID namespace (its number is 0). */
+function procFile(task: number, name: "status" | "limits"): string | undefined {
+  try {
+    return task === 0 ? undefined : readFileSync(`/proc/${task}/${name}`, "latin1");
+  } catch {
+    return undefined;
+  }
+}
 
 /** The soft RLIMIT_FSIZE of a limits file, in bytes. */
 export function fileSizeLimit(limits: string): number {

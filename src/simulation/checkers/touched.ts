@@ -84,13 +84,10 @@ export function subjectsOf(model: Model, { id, operation }: Invocation): Set<num
   if (operation.kind === "create" || operation.kind === "createUnnamed") return new Set([id]);
   if ("inode" in operation) return keyOf(model, operation.inode);
   const { parent, name } = operation;
-  const names = "newParent" in operation ? [{ parent, name }, newNameOf(operation)] : [{ parent, name }];
+  const names = [{ parent, name }];
+  if ("newParent" in operation) names.push({ parent: operation.newParent, name: operation.newName });
   const keys = names.map((one) => model.numbered(one.parent)?.entries.get(one.name));
   return new Set(keys.filter((key) => key !== undefined));
-}
-
-function newNameOf({ newParent, newName }: { readonly newParent: number; readonly newName: string }) {
-  return { parent: newParent, name: newName };
 }
 
 /** The inodes, and all directories on the way to them. */
