@@ -1,5 +1,6 @@
 /** `brine server`: metadata and store roles in one process. */
 import { Command, InvalidArgumentError, Option } from "commander";
+import { messageOf } from "../errors/message.ts";
 import { exitNow, onDefect, onStopRequest, print, tellFailed, tellReady } from "../platform/processes.ts";
 import { realPlatform } from "../platform/real.ts";
 import { metricsOption } from "./metrics-endpoint.ts";
@@ -104,7 +105,7 @@ async function runServer(options: ServerOptions): Promise<void> {
       try {
         await server.stop();
       } catch (error) {
-        const reason = error instanceof Error ? error.message : String(error);
+        const reason = messageOf(error);
         log.error("stopped, but not in order: nothing is lost by it, the next start takes longer", { reason });
         exitNow(exitCodes.failed);
       }

@@ -1,4 +1,5 @@
 /** Who is told to begin a catch-up, and from whom: members that are catching up, once they and their source know the generation. */
+import { messageOf } from "../errors/message.ts";
 import type { GroupRecord } from "../namespace/model.ts";
 import { isOrphaned } from "../placement/heir.ts";
 import { catchUp } from "../wire/catalogue/store.ts";
@@ -63,7 +64,7 @@ export class CatchUpStarts {
     } catch (error) {
       this.#started.delete(key);
       if (leader.lifetime.stopped) return;
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = messageOf(error);
       leader.log.warn("a catch-up could not begin", { group, generation, store, reason });
       lookLater();
     }

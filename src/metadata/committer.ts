@@ -15,6 +15,7 @@
  * of the ledger ends this server: whether the entry is on disk is unknown, and a sync is never tried again.
  */
 import { BrineError, hasCode } from "../errors/brine-error.ts";
+import { messageOf } from "../errors/message.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { Namespace } from "../namespace/namespace.ts";
 import type { Operation, OperationKind, Result, Transaction } from "../namespace/operation.ts";
@@ -386,8 +387,4 @@ function noSpaceError(cause?: unknown): BrineError {
     advice: "delete files, or make room on the disk of its data directory",
     cause,
   });
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

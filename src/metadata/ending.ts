@@ -17,6 +17,7 @@
  * If the leader dies in between, the session is still in the state, and the next leader begins again.
  */
 import { hasCode } from "../errors/brine-error.ts";
+import { messageOf } from "../errors/message.ts";
 import { groupOfChunk } from "../namespace/model.ts";
 import { isOrphaned } from "../placement/heir.ts";
 import { equalize, fenceSession } from "../wire/catalogue/store.ts";
@@ -225,8 +226,4 @@ function parts(chunks: readonly number[]): number[][] {
   const result: number[][] = [];
   for (let at = 0; at < chunks.length; at += chunksMax) result.push(chunks.slice(at, at + chunksMax));
   return result;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

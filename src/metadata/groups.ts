@@ -15,6 +15,7 @@
  */
 import { BrineError, hasCode } from "../errors/brine-error.ts";
 import { errno } from "../errors/errno.ts";
+import { messageOf } from "../errors/message.ts";
 import type { GroupMember, GroupRecord } from "../namespace/model.ts";
 import { chooseGroups, groupsPerVolume } from "../placement/choose-groups.ts";
 import { mayHold, spreadOf } from "../placement/failure-domains.ts";
@@ -386,8 +387,4 @@ function stateIn(group: GroupRecord, store: number): GroupMember["state"] | unde
 
 function fingerprint(view: GroupView): string {
   return `${view.generation} ${view.members.map((member) => member.address).join(" ")}`;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

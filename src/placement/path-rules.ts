@@ -8,6 +8,7 @@
 import { toRegex } from "glob-to-regex.js";
 import { RE2JS } from "re2js";
 import { BrineError } from "../errors/brine-error.ts";
+import { messageOf } from "../errors/message.ts";
 import type { PlacementRule } from "../namespace/model.ts";
 
 type Pattern = Pick<PlacementRule, "syntax" | "pattern">;
@@ -85,7 +86,7 @@ function compileExpression(source: string, pattern: string): RE2JS {
     // A name may have a line feed in it.
     compiled = RE2JS.compile(source, RE2JS.DOTALL);
   } catch (error) {
-    throw wrong(pattern, error instanceof Error ? error.message : String(error));
+    throw wrong(pattern, messageOf(error));
   }
   if (compiled.programSize() > programMax) throw wrong(pattern, "it is too complex");
   return compiled;

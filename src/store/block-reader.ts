@@ -1,5 +1,6 @@
 /** Reads blocks from the segments, and keeps count of the bad ones. */
 import { BrineError, hasCode } from "../errors/brine-error.ts";
+import { messageOf } from "../errors/message.ts";
 import type { SegmentLog } from "../log/segment-log.ts";
 import { blockBytes } from "../namespace/model.ts";
 import type { Logger } from "../platform/logger.ts";
@@ -121,7 +122,7 @@ export class BlockReader {
       const { segment, offset } = extent;
       await this.#log.read(segment, offset, buffer, fromDisk);
     } catch (error) {
-      const reason = messageOf(error);
+      const reason = diskMessageOf(error);
       const { firstBlock: block, segment, offset } = extent;
       this.#countBad({ chunk, block, segment, offset }, reason);
       throw new BrineError("diskFailed", `chunk ${chunk} can't be read from block ${block} on: ${reason}`, {
@@ -141,7 +142,7 @@ function stored(extents: readonly StoredExtent[]): StoredExtent[] {
   return extents.filter(({ stamp }) => !isLost(stamp));
 }
 
-export function messageOf(error: unknown): string {
+export function diskMessageOf(error: unknown): string {
   if (hasCode(error, "diskFailed") && error.cause instanceof Error) return error.cause.message;
-  return error instanceof Error ? error.message : String(error);
+  return messageOf(error);
 }

@@ -16,6 +16,7 @@
  * next pass finds little to do. After a restart of the store the leader asks again.
  */
 import { BrineError } from "../errors/brine-error.ts";
+import { messageOf } from "../errors/message.ts";
 import { blockBytes, firstChunkOf, groupOfChunk } from "../namespace/model.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
@@ -176,7 +177,7 @@ export class CatchUps {
         break;
       } catch (error) {
         if (!this.#isWanted(task)) break;
-        const reason = error instanceof Error ? error.message : String(error);
+        const reason = messageOf(error);
         this.#logger.warn("catch-up failed, it is tried again", { group, generation, source: task.source, reason });
         await this.#sleeper.sleep(retryMs);
       }

@@ -11,6 +11,7 @@
  */
 import { encode } from "../codec/schema.ts";
 import { BrineError, hasCode } from "../errors/brine-error.ts";
+import { messageOf } from "../errors/message.ts";
 import type { LoggedRecord, LogPosition, SegmentLog } from "../log/segment-log.ts";
 import { DiskError } from "../platform/disk.ts";
 import { recordDescriptor, recordFormat, type StoreRecord } from "./record.ts";
@@ -128,7 +129,7 @@ export class Journal {
       outcome = this.#state.apply(entry.record, logged);
     } catch (error) {
       // The state in memory is not what the log says any more: serving from it could lose data.
-      this.#fail(`applying a ${entry.record.kind} record: ${error instanceof Error ? error.message : String(error)}`);
+      this.#fail(`applying a ${entry.record.kind} record: ${messageOf(error)}`);
       entry.reject(diskFailed(this.#failure!));
       return;
     }

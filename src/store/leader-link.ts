@@ -14,6 +14,7 @@
  * serving until its lease ends (admission.ts).
  */
 import { BrineError, hasCode } from "../errors/brine-error.ts";
+import { messageOf } from "../errors/message.ts";
 import type { Label } from "../namespace/model.ts";
 import type { Timer } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
@@ -376,8 +377,4 @@ export class LeaderLink {
       };
     });
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

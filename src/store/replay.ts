@@ -31,7 +31,7 @@ export interface Opened {
  */
 export async function openDirectory(
   platform: Platform,
-  options: { directory: string; segmentBytes: number | undefined },
+  options: { readonly directory: string; readonly segmentBytes?: number | undefined },
 ): Promise<Opened> {
   const { directory } = options;
   const { disk } = platform;

@@ -2,7 +2,6 @@
  * The store role of a server: the engine on one disk, its methods on the wire, its tie to the metadata leader. Opens no
  * listener: the server that it is part of has one for all its roles.
  */
-
 import { everyStep } from "../errors/every-step.ts";
 import type { Label } from "../namespace/model.ts";
 import type { Address } from "../platform/network.ts";

@@ -78,9 +78,8 @@ export class Store {
    * Errors: diskFailed, versionMismatch.
    */
   static async open(platform: Platform, options: StoreOptions): Promise<Store> {
-    const { directory, segmentBytes } = options;
-    const opened = await openDirectory(platform, { directory, segmentBytes });
-    const room = await DiskRoom.open(platform.disk, directory, opened.segmentBytes);
+    const opened = await openDirectory(platform, options);
+    const room = await DiskRoom.open(platform.disk, options.directory, opened.segmentBytes);
     return new Store(platform, options, opened, room);
   }
 
@@ -327,6 +326,7 @@ export class Store {
   }
 
   // --- writing ---
+
   /** What would become of the write as far as durable blocks say; undefined if only the log's order can tell. */
   #knownOutcome(
     chunk: number,

@@ -9,7 +9,7 @@ import type { KeyValue } from "../platform/key-value.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Platform } from "../platform/platform.ts";
 import type { BadBlocks } from "./bad-blocks.ts";
-import { type BlockReader, messageOf } from "./block-reader.ts";
+import { type BlockReader, diskMessageOf } from "./block-reader.ts";
 import { Checkpointer } from "./checkpointer.ts";
 import { Compaction } from "./compaction.ts";
 import type { DiskRoom } from "./disk-room.ts";
@@ -59,7 +59,7 @@ export class Upkeep {
       ...(parts.checkpointBytes !== undefined && { logBytesMax: parts.checkpointBytes }),
       badBlocks: () => bad.found,
       onDurable: (position) => void this.#onDurable(position),
-      onFailure: (error) => parts.onFailure(`index: ${messageOf(error)}`),
+      onFailure: (error) => parts.onFailure(`index: ${diskMessageOf(error)}`),
     });
     this.#reclaimer = new Reclaimer({
       log,
@@ -141,7 +141,7 @@ export class Upkeep {
       if (!this.#marked) await writeMark(platform, directory);
       this.#marked = true;
     } catch (error) {
-      logger.warn("dead space is kept: the store's mark could not be written", { error: messageOf(error) });
+      logger.warn("dead space is kept: the store's mark could not be written", { error: diskMessageOf(error) });
       return;
     }
     this.#reclaimer.run(position, room.isTight);

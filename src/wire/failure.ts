@@ -9,6 +9,7 @@ import { type Infer, struct, text, u16 } from "../codec/schema.ts";
 import { BrineError, type BrineErrorCode } from "../errors/brine-error.ts";
 import { type ErrnoName, errnoName, errno as errnoNumbers } from "../errors/errno.ts";
 import { FileError } from "../errors/file-error.ts";
+import { messageOf } from "../errors/message.ts";
 
 const messageBytesMax = 4096;
 
@@ -55,7 +56,7 @@ export function failureOf(error: unknown, where: string): Failure {
   if (error instanceof BrineError) {
     return { code: error.code, errno: 0, message: cut(error.message), advice: cut(error.advice ?? "") };
   }
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   const advice = "This is a defect: see the log of that process for its stack.";
   return { code: "internal", errno: 0, message: cut(`${where} failed unexpectedly: ${message}`), advice };
 }

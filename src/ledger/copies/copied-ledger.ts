@@ -14,6 +14,7 @@
  * 5. Who has promised a higher term to another one says so in any answer: from then on nothing is served or appended here.
  */
 import { BrineError, hasCode } from "../../errors/brine-error.ts";
+import { messageOf } from "../../errors/message.ts";
 import { sleep } from "../../platform/clock.ts";
 import type { Logger } from "../../platform/logger.ts";
 import type { Address } from "../../platform/network.ts";
@@ -27,7 +28,7 @@ import { othersOf } from "./candidate.ts";
 import { CopyFeed, removableBelow, type StateSource } from "./copy-feed.ts";
 import { graceMs, pollMs } from "./copy-timeouts.ts";
 import { MemberLink } from "./member-link.ts";
-import { forgetCopy, type Membership, nameWitness, recordByMost, withCopy } from "./membership.ts";
+import { forgetCopy, type Membership, nameWitness, recordByMost, recordInStep, withCopy } from "./membership.ts";
 import type { Voter } from "./voter.ts";
 
 export interface CopiedLedgerOptions {
@@ -230,6 +231,8 @@ export class CopiedLedger implements Ledger {
     return { own, voter, links: this.#links, configuration: this.#configuration };
   }
 
+  // --- the copy ---
+
   #linkTo(member: LedgerMember): void {
     const { platform, clusterId, own, voter } = this.#options;
     const isCopy = this.#configuration!.copies.some(({ serverId }) => serverId === member.serverId);
@@ -267,7 +270,7 @@ export class CopiedLedger implements Ledger {
     } catch (error) {
       if (this.#closed) return;
       if (hasCode(error, "notLeader")) this.#lose(error);
-      this.#log.warn("the ledger's copy is not fed any more", { reason: (error as Error).message });
+      this.#log.warn("the ledger's copy is not fed any more", { reason: messageOf(error) });
     } finally {
       if (this.#feed === feed) this.#feed = undefined;
       peer.close("the copy is not fed any more");
@@ -306,6 +309,8 @@ export class CopiedLedger implements Ledger {
     waiting.resolve();
   }
 
+  // --- the configuration ---
+
   /** Brings what is recorded in line with what is; one at a time, until nothing is left to do. Never rejects. */
   async #settle(): Promise<void> {
     if (this.#isSettling) return;
@@ -314,7 +319,7 @@ export class CopiedLedger implements Ledger {
     try {
       while (!this.#closed && this.#lost === undefined) {
         const isDone = await this.#settleOnce().catch((error: unknown) => {
-          this.#log.debug("not recorded yet", { reason: error instanceof Error ? error.message : String(error) });
+          this.#log.debug("not recorded yet", { reason: messageOf(error) });
           return false;
         });
         if (isDone) break;
@@ -350,20 +355,10 @@ export class CopiedLedger implements Ledger {
     this.#wakeIfDone();
   }
 
-  /** First there: it loosens what the copy may do, and holds already. */
   #recordInStep(): Promise<void> {
     return this.#change(async () => {
-      const { own, voter } = this.#options;
-      const before = this.#configuration!;
-      const copy = this.#copy!;
-      const inStep = [own.serverId, copy.serverId];
-      const configuration = { ...before, sequence: before.sequence + 1, inStep };
-      await this.#links.get(copy.serverId)!.record(configuration);
-      const witness = before.witness && this.#links.get(before.witness.serverId);
-      await witness?.record(configuration).catch(() => {});
-      await voter.record(own.serverId, configuration);
-      this.#configuration = configuration;
-      this.#log.info("the ledger's copy is in step", { address: copy.address });
+      this.#configuration = await recordInStep(this.#membership);
+      this.#log.info("the ledger's copy is in step", { address: this.#copy!.address });
     });
   }
 

@@ -3,6 +3,7 @@
  * records its configuration, asks for leave to serve, and feeds the copy.
  */
 import { BrineError, hasCode } from "../../errors/brine-error.ts";
+import { messageOf } from "../../errors/message.ts";
 import { sleep } from "../../platform/clock.ts";
 import type { Logger } from "../../platform/logger.ts";
 import type { Platform } from "../../platform/platform.ts";
@@ -89,7 +90,7 @@ export class MemberLink {
       try {
         await this.#connection();
       } catch (error) {
-        const reason = error instanceof Error ? error.message : String(error);
+        const reason = messageOf(error);
         if (this.#stopped) return;
         if (reason !== this.#reason) log.warn("a server of the ledger is away", { address: member.address, reason });
         this.#reason = reason;

@@ -97,3 +97,15 @@ export async function recordByMost(membership: Membership, next: Configuration):
   await voter.record(own.serverId, configuration);
   return configuration;
 }
+
+/** With the copy in step: recorded there first, because it loosens what the copy may do, and holds already. Errors: unreachable, notLeader. */
+export async function recordInStep(membership: Membership): Promise<Configuration> {
+  const { voter, own, links, configuration: before } = membership;
+  const copy = before!.copies.find(({ serverId }) => serverId !== own.serverId)!;
+  const configuration = { ...before!, sequence: before!.sequence + 1, inStep: [own.serverId, copy.serverId] };
+  await links.get(copy.serverId)!.record(configuration);
+  const witness = before!.witness && links.get(before!.witness.serverId);
+  await witness?.record(configuration).catch(() => {});
+  await voter.record(own.serverId, configuration);
+  return configuration;
+}

@@ -2,6 +2,7 @@
  * Asks every client and store that is connected, at once, and waits no longer than a person likes to. Who doesn't answer is
  * named: a process that is paused or overloaded is often what everybody waits for.
  */
+import { messageOf } from "../../errors/message.ts";
 import type { Method } from "../../wire/method.ts";
 import type { Peer } from "../../wire/peer.ts";
 import type { Leader } from "../leader.ts";
@@ -85,7 +86,7 @@ export class Asking {
       const reply = await from.peer.request(method, body, { timeoutMs: answerTimeoutMs, urgent: true });
       return { from, body: reply.body };
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = messageOf(error);
       return `${from.who}: ${reason.slice(0, reasonLengthMax)}`;
     }
   }
