@@ -80,7 +80,8 @@ async function copy(work: Reconciliation, chunk: number, range: Range): Promise<
   const body = { session: 0, group, generation, chunk, firstBlock: range.from, blockCount: range.to - range.from };
   await work.paced(body.blockCount * blockBytes);
   const reply = await work.source.request(readBlocks, body, { timeoutMs: sourceTimeoutMs });
-  while (!store.isReadyToWrite && !store.isFull) await store.readyToWrite();
+  do await store.readyToWrite();
+  while (!store.isReadyToWrite && !store.isFull);
   if (work.isDeleted(chunk)) return 0;
   const appended: Promise<void>[] = [];
   let taken = 0;

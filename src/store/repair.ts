@@ -108,10 +108,12 @@ export class Repair {
   }
 
   async #replace(chunk: number, block: StoredExtent, data: Uint8Array): Promise<void> {
+    const { store } = this.#parts;
     const { firstBlock, stamp, origin, checksums } = block;
     const replacement = { chunk, firstBlock, stamp, origin, checksums: [...checksums], expected: stamp };
-    await this.#parts.store.replace(replacement, data);
-    this.#parts.store.badBlocks.addRepaired(chunk, firstBlock);
+    await store.readyToWrite();
+    await store.replace(replacement, data);
+    store.badBlocks.addRepaired(chunk, firstBlock);
   }
 }
 

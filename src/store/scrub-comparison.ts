@@ -218,6 +218,7 @@ export class ScrubComparison {
     const { chunk, generation } = target;
     const request = { session: 0, ...target, firstBlock: from, blockCount: to - from };
     const { body, payload } = await peer.request(readBlocks, request, { timeoutMs: answerMs });
+    await store.readyToWrite();
     const here = blocksHere(store.chunk(chunk)?.extents ?? []);
     const replaced: Promise<void>[] = [];
     let at = 0;

@@ -269,6 +269,25 @@ test("a bad block that is reported is counted, and replaced by the other member'
   );
 });
 
+test("a bad block is repaired as soon as a full disk has room again", async (context) => {
+  const { first } = await twoStores(context);
+  const { totalBytes } = first.disk;
+  first.disk.totalBytes = 1 << 20;
+  // Once it has asked its disk it refuses by itself, before the log does.
+  for (let sequence = 1, isFull = false; !isFull; sequence++) {
+    const version = { grant: 2, sequence };
+    const write = writeTo(first, { generation: 1, chunk: chunk + 1 }, 0, blocksOf(9, 0, 1), version);
+    await write.catch((error) => {
+      isFull = /the disk of store is full/.test(String(error));
+    });
+  }
+  first.disk.totalBytes = totalBytes;
+  spoil(first, 5);
+  const body = { session: 1, group: testGroup, generation: 1, chunk, firstBlock: 4, blockCount: 4 };
+  await first.client.request(reportBad, body, { timeoutMs });
+  assert.deepEqual((await readFrom(first, { generation: 1, chunk }, 8)).slice(4, 8), [4, 5, 6, 7]);
+});
+
 test("a block that is bad on two of three members is repaired on both", async (context) => {
   const cluster = new TestCluster();
   context.after(() => cluster.stop());
