@@ -25,16 +25,17 @@
  * 6. The last commit and the last segment's header are written again, the same bytes, and synced, and so is the directory.
  *    They may stand in the page cache only, because the process died before its sync, or because a sync failed, after which
  *    the kernel takes the pages for clean.
- * 7. The first block of an unfinished commit is zeroed, so that it is never found again; what is left of the segment is
- *    given back to the disk, because the log goes on in a new one.
+ * 7. The block behind the end is zeroed, so that an unfinished commit is never found again: also if it reads as zeros, since
+ *    it may do so in the page cache only, as above. What is left of the segment is given back to the disk, because the log
+ *    goes on in a new one.
  *
  * One case is left: a last commit that was acknowledged, and has rotted before a start after a crash, looks like an
  * unfinished one. The log's owner is told of every one that is dropped (`onUnfinished`), and can ask others who have a copy.
  */
-import { BrineError } from "../errors/brine-error.ts";
+import { BrineError, hasCode } from "../errors/brine-error.ts";
 import type { DiskFile } from "../platform/disk.ts";
 import type { Platform } from "../platform/platform.ts";
-import { type SegmentFiles, writeAgain } from "./segment-files.ts";
+import { asBrineError, type SegmentFiles, writeAgain } from "./segment-files.ts";
 import { blockBytes, decodeHeader, type SegmentHeader, segmentOfName } from "./segment-format.ts";
 import type { LoggedRecord, LogPosition } from "./segment-log.ts";
 import { type Commit, recordsOf, SegmentScanner } from "./segment-scanner.ts";
@@ -232,12 +233,20 @@ class SegmentReplay {
     const { lastCommit, offset } = end;
     await writeAgain(file, 0, blockBytes);
     if (lastCommit !== undefined) await writeAgain(file, lastCommit.start, offset);
-    if (!(await scanner.isBlank(offset))) {
-      await this.#options.onUnfinished?.();
-      await file.write([Buffer.alloc(blockBytes)], offset);
-    }
+    const isBlank = await scanner.isBlank(offset);
+    if (!isBlank) await this.#options.onUnfinished?.();
+    if (offset + blockBytes <= sizeBytes) await zeroBlock(file, offset, isBlank);
     await file.syncData();
     if (offset < sizeBytes) await file.punch(offset, sizeBytes - offset);
+  }
+}
+
+/** Errors: DiskError, but for a full disk under a block that was given back: it was zeroed durably before. */
+async function zeroBlock(file: DiskFile, offset: number, isBlank: boolean): Promise<void> {
+  try {
+    await file.write([Buffer.alloc(blockBytes)], offset);
+  } catch (error) {
+    if (!isBlank || !hasCode(asBrineError(error), "noSpace")) throw error;
   }
 }
 

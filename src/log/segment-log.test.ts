@@ -240,6 +240,20 @@ test("a restart gives back the rest of the segment", async () => {
   assert.deepEqual(next.punched, [{ path: segmentPath(1), position: end.offset, length }]);
 });
 
+test("on a full disk a log opens whose rest was given back before", async () => {
+  const disk = new FaultyDisk();
+  const { log } = await openLog(disk);
+  await log.append(Buffer.from("one"));
+  await log.close();
+  await openLog(disk);
+  let writes = 0;
+  // Header and last commit are written over; only the block behind them would take new space.
+  disk.fault = (operation) => (operation === "write" && ++writes === 3 ? "ENOSPC" : undefined);
+  const { replayed } = await openLog(disk);
+  assert.deepEqual(replayed.map(text), ["one"]);
+  assert.equal(writes, 3);
+});
+
 test("a newer format, another kind and another log are refused", async () => {
   const disk = new FaultyDisk();
   const { log } = await openLog(disk);
