@@ -176,16 +176,19 @@ def check_filled(path, piece_bytes, written):
 def compare_with_archive(archive, path):
     """
     How far an archive has been unpacked, entry by entry in its order: `c` complete, `p` a prefix of the content, `m`
-    missing, `w` anything else; one letter an entry. And the names of the first few that are not complete.
+    missing, `w` anything else; one letter an entry. And the names of the first few that are not complete, and how long the
+    slowest one took.
     """
-    letters, doubtful = [], []
+    letters, doubtful, longest = [], [], 0
     with tarfile.open(archive) as entries:
         for entry in entries:
+            began = time.monotonic()
             letter = state_of(entry, entries, os.path.join(path, entry.name))
+            longest = max(longest, time.monotonic() - began)
             letters.append(letter)
             if letter != "c" and len(doubtful) < 10:
                 doubtful.append(f"{letter} {entry.name}")
-    return {"letters": "".join(letters), "doubtful": doubtful}
+    return {"letters": "".join(letters), "doubtful": doubtful, "longestMs": longest * 1000}
 
 
 def state_of(entry, entries, place):

@@ -3,6 +3,7 @@
  * they come with Debian. What they check stands in their manuals; here they must only end well.
  */
 import { strict as assert } from "node:assert";
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -12,7 +13,13 @@ const timeoutMs = full ? 3_600_000 : 120_000;
 
 /** BRINE_TEST_PROGRAMS=dbench,iomix: only those programs, and of stress-ng only those stressors. All take an hour. */
 const chosen = process.env.BRINE_TEST_PROGRAMS?.split(",");
-const known = ["rsync", "dbench", "fio"];
+const known = ["rsync", "dbench", "fio", "python3"];
+
+/** Of Python's own tests those that work with files. They make theirs in the directory that they are given. */
+const pythonTests = `bufio bz2 dbm dbm_dumb dbm_gnu dbm_ndbm eintr fcntl file file_eintr filecmp fileinput fileio genericpath glob gzip
+  import importlib io ioctl largefile linecache logging lzma mailbox mmap netrc openpty os pathlib pkgutil posix
+  posixpath pty py_compile runpy shelve shutil sqlite3 stat subprocess tarfile tempfile unicode_file
+  unicode_file_functions univnewlines venv zipapp zipfile zipimport`;
 
 function missing(...programs: string[]): string | false {
   const isChosen = chosen === undefined || chosen.some((one) => programs.includes(one) || isStressor(one, programs));
@@ -29,6 +36,12 @@ function noEngine(engine: string): string | false {
   // Since Linux 6.6. 1: only for a group; 2: for nobody.
   const isDisabled = existsSync(setting) && readFileSync(setting, "utf8").trim() === "2";
   return isDisabled && "the kernel has io_uring disabled";
+}
+
+function noPythonTests(): string | false {
+  if (!full) return "only with npm run test:system";
+  const isThere = spawnSync("python3", ["-c", "import test.test_os"]).status === 0;
+  return missing("python3") || (!isThere && "not installed: libpython3.11-testsuite");
 }
 
 function isStressor(one: string, programs: readonly string[]): boolean {
@@ -133,6 +146,12 @@ test("programs on a mount", { skip: whyNoMount() ?? false }, async (context) => 
       }
     });
   }
+
+  await context.test("Python's own tests", { skip: noPythonTests() }, async () => {
+    const home = directory("python");
+    const names = pythonTests.split(/\s+/).map((name) => `test_${name}`);
+    await run("python3", ["-m", "test", "--tempdir", home, "--use", "largefile", ...names]);
+  });
 
   await context.test("stress-ng", { skip: missing("stress-ng") }, (context) =>
     stress(context, directory("stress"), run),
