@@ -89,6 +89,7 @@ export async function startServer(platform: Platform, options: ServerOptions): P
     const voter = await Voter.open(platform, { path: `${directory.path}/ballot`, serverId: ids.serverId });
     voter.register(service);
     let onFailure: (error: Error) => void = () => {};
+    let isReachable = false;
     let metadata: MetadataRole | undefined;
     let store: StoreServer | undefined;
     if (identity.roles.includes("metadata")) {
@@ -100,6 +101,7 @@ export async function startServer(platform: Platform, options: ServerOptions): P
         createCluster: fresh && leaders.length === 0,
         mustExist: identity.hasMetadata,
         ...(options.rebuildAfter !== undefined && { timeouts: { rebuildAfterMs: options.rebuildAfter } }),
+        isReachable: () => isReachable,
         voter,
         leaders,
         rule: options.ledgerCopies ?? "preferred",
@@ -141,6 +143,7 @@ export async function startServer(platform: Platform, options: ServerOptions): P
       term: metadata?.term ?? 0,
       keepers: laterKeepers(voter.keepers, store?.keepers),
     }));
+    isReachable = true;
     undo.push(() => listener.close());
     // Before anybody is refused. A leader that ends with its store needs no new generations of the groups.
     undo.push(async () => {

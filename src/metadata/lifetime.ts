@@ -8,13 +8,16 @@ import type { Logger } from "../platform/logger.ts";
 export class Lifetime {
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #isReachable: () => boolean;
   readonly #timers = new Set<Timer>();
   readonly #sleepers = new Set<() => void>();
   #stopped = false;
 
-  constructor(clock: Clock, log: Logger) {
+  /** @param isReachable whether others can send anything to this server yet */
+  constructor(clock: Clock, log: Logger, isReachable: () => boolean = () => true) {
     this.#clock = clock;
     this.#log = log;
+    this.#isReachable = isReachable;
   }
 
   get stopped(): boolean {
@@ -54,12 +57,15 @@ export class Lifetime {
     });
   }
 
-  /** Calls `callback` every `intervalMs`, with the time by which the call comes later than that. */
+  /**
+   * Calls `callback` every `intervalMs`, with the time by which the call comes later than that: so long, nobody was heard. It has no
+   * end while this server can't be reached.
+   */
   repeat(intervalMs: number, callback: (lateMs: number) => void): void {
     let dueMs = this.nowMs() + intervalMs;
     const next = () => {
       const nowMs = this.nowMs();
-      const lateMs = nowMs - dueMs;
+      const lateMs = this.#isReachable() ? nowMs - dueMs : Number.POSITIVE_INFINITY;
       dueMs = nowMs + intervalMs;
       callback(lateMs);
       this.startTimer(intervalMs, next);

@@ -47,6 +47,8 @@ export interface MetadataServerOptions {
   readonly pid: number;
   /** False if the cluster has been served from this directory before: an empty one is then reported. */
   readonly createCluster: boolean;
+  /** Whether it listens on its address: until then nobody's silence says anything. Default: always. */
+  readonly isReachable?: () => boolean;
   readonly timeouts?: Partial<Timeouts>;
   /** Default: `leaseBounds`. */
   readonly leaseBounds?: LeaseBounds;
@@ -80,7 +82,7 @@ export class MetadataServer {
   private constructor(platform: Platform, options: MetadataServerOptions) {
     this.#options = options;
     this.#log = platform.logger.for("leader");
-    this.#lifetime = new Lifetime(platform.clock, this.#log);
+    this.#lifetime = new Lifetime(platform.clock, this.#log, options.isReachable);
   }
 
   /**

@@ -193,6 +193,23 @@ test("after a restart nothing is granted or reaped before all clients have come 
   );
 });
 
+test("a leader waits as long as nobody can reach it: its server's store may take minutes to start", async () => {
+  const { harness, stores } = await cluster();
+  const client = await harness.mount("client", "home");
+  harness.isReachable = false;
+  await harness.restart();
+  await harness.clock.advance(60_000);
+  assert.deepEqual(harness.parts.sessions.liveIds(), [client.session.id]);
+  harness.isReachable = true;
+  await harness.clock.advance(1_000);
+  for (const { store } of stores) assert.equal(harness.parts.stores.condition(store), "silent");
+  client.state(new FakePeer("client"));
+  await harness.clock.advance(0);
+  assert.ok(!harness.parts.sessions.isInGrace(1));
+  await harness.clock.advance(10_900);
+  assert.equal(harness.parts.sessions.count, 0, "it was not heard of again");
+});
+
 test("a client whose process ends is ended at once; one that the network cuts off is not", async () => {
   const { harness, stores } = await cluster();
   const { sessions } = harness.parts;

@@ -17,7 +17,8 @@
  * is ended at once.
  *
  * Expiry: a client that was not heard of for `sessionMs` and a margin has stopped using what it holds. If this process
- * was itself held up (paused, or a slow disk), messages may be waiting unread: the time that it was late is given to all.
+ * was itself held up (paused, or a slow disk), messages may be waiting unread: the time that it was late is given to all. So
+ * is the time until its server listens, after the start of its store.
  */
 import { BrineError } from "../errors/brine-error.ts";
 import type { SessionRecord, VolumeRecord } from "../namespace/model.ts";

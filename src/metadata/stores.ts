@@ -17,10 +17,11 @@ import { BrineError } from "../errors/brine-error.ts";
 import type { Label } from "../namespace/model.ts";
 import { labelsText } from "../namespace/store-labels.ts";
 import type { StoreCondition, StoreLoss } from "../placement/next-members.ts";
-import { type Address, NetworkError } from "../platform/network.ts";
+import type { Address } from "../platform/network.ts";
 import type { BadRange, ScrubReport } from "../wire/catalogue/registration.ts";
 import type { Peer } from "../wire/peer.ts";
 import type { Leader } from "./leader.ts";
+import { nobodyListens } from "./nobody-listens.ts";
 import { slowStores } from "./slow-stores.ts";
 
 /** Timers are late by some milliseconds on a healthy machine. */
@@ -331,23 +332,19 @@ export class Stores {
   async #connect(state: StoreState): Promise<void> {
     const { platform, timeouts, lifetime } = this.#leader;
     const { address } = state;
-    try {
-      const connection = await platform.network.connect(address, timeouts.probeMs);
-      connection.start({ onData: () => {}, onDrain: () => {}, onClose: () => {} });
-      connection.destroy();
-    } catch (error) {
-      if (!(error instanceof NetworkError)) throw error;
-      const isRefused = error.code === "ECONNREFUSED" && state.peer === undefined && state.address === address;
-      if (lifetime.stopped || !isRefused) return;
-      state.isRefused = true;
-      this.#noticeChange(state);
-    }
+    if (!(await nobodyListens(platform.network, address, timeouts.probeMs))) return;
+    if (lifetime.stopped || state.peer !== undefined || state.address !== address) return;
+    state.isRefused = true;
+    this.#noticeChange(state);
   }
 
   #watch(lateMs: number): void {
+    // If this process was held up, heartbeats may be waiting unread.
+    const nowMs = this.#leader.lifetime.nowMs();
+    const givenMs = lateMs > lateMsMax ? lateMs : 0;
+    this.#startedMs = Math.min(nowMs, this.#startedMs + givenMs);
     for (const state of this.all()) {
-      // If this process was held up, heartbeats may be waiting unread.
-      if (lateMs > lateMsMax) state.heardMs = Math.min(this.#leader.lifetime.nowMs(), state.heardMs + lateMs);
+      state.heardMs = Math.min(nowMs, state.heardMs + givenMs);
       if (state.peer !== undefined && this.#isOverdue(state)) this.revoke(state.store, state.peer, "no heartbeats");
       if (state.peer === undefined && !state.isRefused)
         this.#leader.lifetime.run("probe store", () => this.#probe(state));

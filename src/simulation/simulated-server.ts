@@ -234,6 +234,7 @@ export class SimulatedServer {
     const common = { ...ids, address: this.address, pid: incarnation.pid };
     const voter = await Voter.open(platform, { path: `${directory}/ballot`, serverId: ids.serverId });
     voter.register(service);
+    let isReachable = false;
     let metadata: MetadataRole | undefined;
     if (this.plan.roles.includes("metadata")) {
       // A start that failed half-way may have made the cluster or not: only what was served is known to be there.
@@ -242,6 +243,7 @@ export class SimulatedServer {
         ...common,
         directory: `${directory}/metadata`,
         createCluster,
+        isReachable: () => isReachable,
         voter,
         leaders: this.plan.copies === undefined ? [] : this.#leaders.filter((leader) => leader !== this.address),
         rule: this.plan.copies ?? "preferred",
@@ -282,6 +284,7 @@ export class SimulatedServer {
       keepers: laterKeepers(voter.keepers, store?.keepers),
     });
     const listener = await listenPeers(platform, this.address, { identity, service });
+    isReachable = true;
     this.#parts.push({ stop: () => listener.close() });
     // As server-start.ts.
     this.#parts.push({ stop: async () => (metadata?.server === undefined ? await this.#store?.leave() : undefined) });

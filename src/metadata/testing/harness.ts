@@ -47,6 +47,8 @@ export class Harness {
     },
   };
   freeBytes = 1e12;
+  /** Whether its server listens. */
+  isReachable = true;
   readonly #engine = new MemoryKeyValueEngine();
   #lifetime!: Lifetime;
   #parts!: Parts;
@@ -91,7 +93,7 @@ export class Harness {
     const platform = this.#platform();
     const log = platform.logger;
     const timeouts = this.#timeouts;
-    const lifetime = new Lifetime(clock, log);
+    const lifetime = new Lifetime(clock, log, () => this.isReachable);
     this.#lifetime = lifetime;
     const state = this.database.open();
     const namespace = new Namespace(state);
