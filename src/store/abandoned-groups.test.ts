@@ -75,6 +75,22 @@ test("a store that leaves a group serves it no more in that generation, and agai
   assert.equal(await isThere(store, 2), true);
 });
 
+test("what was left stays left if the groups of a new registration can't be taken", async (context) => {
+  const cluster = new TestCluster();
+  context.after(() => cluster.stop());
+  cluster.serveMs = timeoutMs;
+  const store = await startedStore(cluster);
+  const other = { ...cluster.view(1, { 1: "behind", 2: "inSync" }), group: testGroup + 1 };
+  await store.leader.request(setGroups, { views: [other] }, { timeoutMs });
+  await store.leader.request(leaveGroups, { groups: [{ group: testGroup, generation: 1 }] }, { timeoutMs });
+  // As after a restore of the metadata: the store refuses this.
+  const restored = { ...other, ...cluster.view(2 ** 20 + 1, { 1: "inSync", 2: "inSync" }), group: testGroup + 1 };
+  cluster.views = [cluster.view(1, { 1: "inSync", 2: "inSync" }), restored];
+  cluster.registered!.close("another connection");
+  await waitFor(() => store.lines.some((line) => line.includes("not registered")));
+  await assert.rejects(readFrom(store, { generation: 1, chunk }, 1), (error) => hasCode(error, "wrongGeneration"));
+});
+
 test("restored metadata: a copy that it doesn't know of is kept, and one that it wrongly calls in sync is not served", async (context) => {
   const cluster = new TestCluster();
   context.after(() => cluster.stop());

@@ -17,19 +17,22 @@ function admission(): Admission {
   return made;
 }
 
-test("a group that is left stays left until the store has registered by another connection", async () => {
+test("a group that is left stays left until the store has the groups by another connection", async () => {
   const admitted = admission();
-  await admitted.register(registration, "first");
+  await admitted.register(registration);
   assert.ok(admitted.isAnswering(view));
   admitted.leave([{ group, generation: 7 }], "first");
   assert.ok(!admitted.isAnswering(view));
-  await admitted.register(registration, "second");
+  await admitted.register(registration);
+  assert.ok(!admitted.isAnswering(view));
+  admitted.rejoin("second");
   assert.ok(admitted.isAnswering(view));
 });
 
 test("what the leader says right behind its answer to a registration is not forgotten with what it said before", async () => {
   const admitted = admission();
   admitted.leave([{ group, generation: 7 }], "second");
-  await admitted.register(registration, "second");
+  await admitted.register(registration);
+  admitted.rejoin("second");
   assert.ok(!admitted.isAnswering(view));
 });

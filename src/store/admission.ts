@@ -60,13 +60,9 @@ export class Admission {
     return this.#serveUntilMs;
   }
 
-  /**
-   * It has registered by this connection. What it was told to leave before is its own again; not what the leader has said since on the
-   * same connection, right behind its answer. Resolves when the requests of sessions that have ended meanwhile are finished.
-   */
-  async register(registration: Registration, by: unknown): Promise<void> {
+  /** It has registered. Resolves when the requests of sessions that have ended meanwhile are finished. */
+  async register(registration: Registration): Promise<void> {
     this.#registration = registration;
-    for (const [group, left] of [...this.#left]) if (left.by !== by) this.#left.delete(group);
     this.#liveSessions = new Set(registration.liveSessions);
     // What was fenced stays fenced: the list may have been made before. Those that are not on it need no remembering.
     const { sessionsBelow } = registration;
@@ -75,6 +71,14 @@ export class Admission {
     }
     const ended = [...this.#underWay.keys()].filter((session) => !this.isLive(session));
     await Promise.all(ended.map((session) => this.#finished(session)));
+  }
+
+  /**
+   * It has the groups as this connection's leader gave them to it. What it was told to leave before is its own again, in these
+   * generations; not what the leader has said since on the same connection, right behind its answer.
+   */
+  rejoin(by: unknown): void {
+    for (const [group, left] of [...this.#left]) if (left.by !== by) this.#left.delete(group);
   }
 
   /** A heartbeat sent at `untilMs − serveMs` was answered. */

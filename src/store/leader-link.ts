@@ -244,9 +244,11 @@ export class LeaderLink {
     const sentMs = this.#platform.clock.nowMs();
     const { body: registration } = await peer.request(registerStore, body, { timeoutMs: registerTimeoutMs });
     this.#leaders.named(leader, registration.leaders);
-    await this.#admission.register(registration, peer);
+    await this.#admission.register(registration);
     if (registration.lossSettled) await this.#store.damageNote.forget();
     if (this.#store.failure === undefined) await this.#learnGroups(registration);
+    // Not before: on a full disk it would serve again what it has left.
+    this.#admission.rejoin(peer);
     this.#onGroups();
     this.#isStalled = false;
     this.#serveMs = registration.serveMs;
