@@ -13,7 +13,7 @@
  * Another member may be about to leave its groups in the same moment, or to say that it has lost something. Then what is lost turns out to
  * be the last good copy, and is found again.
  */
-import { changeStore, type StoreChange } from "../wire/catalogue/admin.ts";
+import { type ClusterStatus, changeStore, type StoreChange } from "../wire/catalogue/admin.ts";
 import { setWitness } from "../wire/catalogue/ledger.ts";
 import { labelStore } from "../wire/catalogue/placement.ts";
 import type { Method } from "../wire/method.ts";
@@ -49,11 +49,11 @@ export class StoreLosses {
     const { cluster } = this.#parts;
     // A leader that has just started says of members what it knows from before: one may have lost data since.
     const { groups, servers } = await cluster.status();
-    const areThere = servers.every(({ state }) => state === "online");
+    const areThere = cluster.servers.every((server) => runsAsKnown(server, servers));
     const haveAll = groups.every(
       ({ members, replicas }) => members.length === replicas && members.every(({ state }) => state === "inSync"),
     );
-    return areThere && haveAll && cluster.servers.every(({ serving }) => serving);
+    return areThere && haveAll;
   }
 
   /** True if nothing is lost with it. */
@@ -155,15 +155,13 @@ export class StoreLosses {
     return victim.serving && others.length === 0 && its.length > 0 && areWhole;
   }
 
-  /** It runs, as the leader knows by its process: one that was cut off may not have noticed the loss. And it is in sync wherever it is a member. */
+  /** It runs, and is in sync wherever it is a member. */
   async #isBack(victim: SimulatedServer): Promise<boolean> {
     const { groups, servers } = await this.#parts.cluster.status();
     const stores = servers.filter(({ address }) => address === victim.address);
     const isInSync = ({ members }: (typeof groups)[number]) =>
       members.every(({ store, state }) => state === "inSync" || stores.every((one) => one.store !== store));
-    const { incarnation } = victim.host;
-    const isKnown = stores.every(({ state, pid }) => state === "online" && pid === incarnation?.pid);
-    return victim.serving && isKnown && groups.every(isInSync);
+    return runsAsKnown(victim, servers) && groups.every(isInSync);
   }
 
   /** @param look is called while it isn't */
@@ -209,4 +207,10 @@ export class StoreLosses {
   #log(kind: string, { host }: SimulatedServer): void {
     this.#parts.cluster.world.log.add("info", `FAULT ${kind}`, { host: host.name });
   }
+}
+
+/** It runs, as the leader knows by its process: before it has, it knows nothing of a loss either. */
+function runsAsKnown({ address, serving, host }: SimulatedServer, known: ClusterStatus["servers"]): boolean {
+  const own = known.filter((server) => server.address === address);
+  return serving && own.every(({ state, pid }) => state === "online" && pid === host.incarnation?.pid);
 }
