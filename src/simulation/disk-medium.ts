@@ -17,6 +17,8 @@ export class DiskMedium {
   failingSyncs = 0;
   /** The next so many reads fail with EIO. */
   failingReads = 0;
+  /** What is below this folder takes no space: it is as good as gone. */
+  lostFolder: string | undefined;
   readonly #random: SimulatedRandom;
   readonly #directories = new Set<string>([""]);
   readonly #live = new Map<string, StoredFile>();
@@ -33,7 +35,10 @@ export class DiskMedium {
 
   get usedBytes(): number {
     let used = 0;
-    for (const file of this.#live.values()) used += file.usedBytes;
+    for (const [path, file] of this.#live) {
+      const isLost = this.lostFolder !== undefined && path.startsWith(`${this.lostFolder}/`);
+      if (!isLost) used += file.usedBytes;
+    }
     return used;
   }
 

@@ -48,6 +48,7 @@ export class ServerPlace {
   lose(what: "store" | "machine"): void {
     const place = this.#now;
     this.#aside = { what, place };
+    this.#host.medium.lostFolder = pathOf(what, place);
     if (what === "store") {
       this.#lastStore += 1;
       this.#now = { ...place, stores: this.#lastStore };
@@ -62,18 +63,27 @@ export class ServerPlace {
     const { what, place } = this.#aside!;
     this.#remove(what, this.#now);
     this.#now = place;
-    this.#aside = undefined;
+    this.#endAside();
   }
 
   /** What was lost last is never found again. */
   forget(): void {
     if (this.#aside !== undefined) this.#remove(this.#aside.what, this.#aside.place);
+    this.#endAside();
+  }
+
+  #endAside(): void {
     this.#aside = undefined;
+    this.#host.medium.lostFolder = undefined;
   }
 
   #remove(what: "store" | "machine", place: Place): void {
-    this.#host.removeFolder(what === "store" ? storePathOf(place) : directoryOf(place));
+    this.#host.removeFolder(pathOf(what, place));
   }
+}
+
+function pathOf(what: "store" | "machine", place: Place): string {
+  return what === "store" ? storePathOf(place) : directoryOf(place);
 }
 
 function directoryOf({ machines }: Place): string {
