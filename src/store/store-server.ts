@@ -108,11 +108,12 @@ export class StoreServer {
     const isBusy = () => platform.clock.nowMs() - this.#admission.enteredMs < busyMs;
     const healBytesPerSecond = options.healBytesPerSecond ?? defaultHealBytesPerSecond;
     const pace = new Pace(platform.clock, () => healBytesPerSecond, isBusy);
-    this.#catchUps = new CatchUps({ platform, store, admission: this.#admission, connect, reportCaughtUp, pace });
     const logger = platform.logger.for("store");
     const storeNumber = () => this.#admission.storeNumber;
     const repair = new Repair({ store, logger, storeNumber, connect });
     this.#repair = repair;
+    const copying = { connect, reportCaughtUp, pace, repair };
+    this.#catchUps = new CatchUps({ platform, store, admission: this.#admission, ...copying });
     this.#abandoned = new AbandonedGroups({ store, logger, storeNumber });
     const judge = (chunks: number[], sessions: number[]) => this.#link.judgeDifferences(chunks, sessions);
     const { clock } = platform;
