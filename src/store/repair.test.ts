@@ -1,7 +1,13 @@
 /** Bad blocks are replaced by good copies of others: of what is copied from a bad source, too. */
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
+import { BrineError } from "../errors/brine-error.ts";
+import { realPlatform } from "../platform/real.ts";
 import { catchUp, setGroups } from "../wire/catalogue/store.ts";
+import type { StoredExtent } from "./extents.ts";
+import { LateMembers } from "./late-members.ts";
+import { Repair } from "./repair.ts";
+import type { Store } from "./store.ts";
 import { blocksOf } from "./testing/blocks.ts";
 import {
   readFrom,
@@ -53,4 +59,29 @@ test("what is bad everywhere keeps no member from catching up", async (context) 
   await until("caught up", () => cluster.caughtUp.length > 0);
   await setViews(2, { 1: "inSync", 3: "inSync" });
   await assert.rejects(readFrom(third, { generation: 2, chunk }, 2), /block 1 has a wrong checksum/);
+});
+
+test("a member that did not answer in time is asked last", async () => {
+  let now = 0;
+  const asked: string[] = [];
+  const members = [1, 2, 3, 4].map((store) => ({ store, state: "inSync" as const, address: `store${store}:7000` }));
+  const repair = new Repair({
+    store: { groups: new Map([[testGroup, { group: testGroup, generation: 1, members }]]) } as unknown as Store,
+    logger: realPlatform({ logTo: () => {} }).logger,
+    storeNumber: () => 1,
+    lateMembers: new LateMembers({ nowMs: () => now }),
+    async connect(address) {
+      asked.push(address);
+      if (address === "store2:7000") now += 2_000;
+      throw new BrineError("unreachable", "nobody is there");
+    },
+  });
+  const bad = [{}] as StoredExtent[];
+  for (let block = 0; block < 2; block++) {
+    assert.equal(await repair.repair({ session: 0, group: testGroup, generation: 1, chunk }, bad), 0);
+  }
+  assert.deepEqual(
+    asked,
+    [2, 3, 4, 3, 4, 2].map((store) => `store${store}:7000`),
+  );
 });
