@@ -17,6 +17,7 @@ import type { Peer } from "../wire/peer.ts";
 import { Service } from "../wire/service.ts";
 import { checkHealthy } from "./checkers/healthy.ts";
 import { Violation } from "./checkers/violation.ts";
+import { CopyTurns } from "./copy-turns.ts";
 import type { Hooks } from "./hooks.ts";
 import { owner } from "./model-operations.ts";
 import { type ClientEvents, type ClientMount, SimulatedClient } from "./simulated-mount.ts";
@@ -78,6 +79,8 @@ const promotionTimeoutMs = 20_000;
 
 export class SimulatedCluster {
   readonly world: World;
+  /** Of operators and faults. */
+  readonly copyTurns: CopyTurns;
   #servers: readonly SimulatedServer[] = [];
   readonly clients: readonly SimulatedClient[];
   readonly #makeServer: (plan: ServerPlan) => SimulatedServer;
@@ -102,6 +105,7 @@ export class SimulatedCluster {
     const present = () => this.metadataServers.map(({ address }) => address);
     this.clients = clientNames.map((name) => new SimulatedClient(world, name, present, hooks, events));
     this.#admin = world.host("admin").boot().platform;
+    this.copyTurns = new CopyTurns((ms) => sleep(this.#admin.clock, ms));
   }
 
   /** Those that are part of the cluster. */

@@ -34,8 +34,13 @@ export type FaultKind = (typeof faultKinds)[number];
 
 /** After these a disk doesn't answer, and all else is well. */
 export const stalls: ReadonlySet<FaultKind> = new Set(["diskStall", "longDiskStall"]);
-/** What strikes only if nothing else is wrong. */
-export const losses: ReadonlySet<FaultKind> = new Set(["indexDamage", "storeLoss", "machineLoss"]);
+/** What strikes only where others have what is lost. */
+export const countedWhenTheyStrike: ReadonlySet<FaultKind> = new Set([
+  "indexDamage",
+  "storeLoss",
+  "machineLoss",
+  "rot",
+]);
 /** What leaves operations of clients without an end. */
 export const clientEnds: ReadonlySet<FaultKind> = new Set([
   "clientCrash",

@@ -2,18 +2,21 @@
  * What goes wrong, when: a schedule drawn from the seed. Every fault ends by itself after a while; faults overlap. While
  * the schedule runs, the cluster must keep its safety; after its end, everything must come back to life.
  */
+import { Violation } from "./checkers/violation.ts";
 import type { SimulatedCluster } from "./cluster.ts";
 import {
   clientEnds,
+  countedWhenTheyStrike,
   type FaultKind,
   type FaultLevel,
   type FaultWeights,
-  losses,
   stalls,
   varied,
   weightsOf,
 } from "./fault-kinds.ts";
-import { FaultSpells, type Scope } from "./fault-spells.ts";
+import type { Scope } from "./fault-spells.ts";
+import { LastingFaults } from "./lasting-faults.ts";
+import { NetworkFaults } from "./network-faults.ts";
 import { Rot } from "./rot.ts";
 import type { SimulatedClient } from "./simulated-mount.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
@@ -32,12 +35,13 @@ const calmMs = [5_000, 20_000] as const;
 const longPauseMs = [9_000, 16_000] as const;
 /** A store gives a disk up that has not answered for 2 s. */
 const longStallMs = [3_000, 12_000] as const;
-/** So long requests of an old connection gather on their way, before the sender gives it up. */
-const gatherMs = [5, 600] as const;
-/** They arrive so long after that: behind what was sent again, or after the session of a client that has died. */
-const lateMs = [50, 4_000] as const;
 const slowDiskMs = [1_000, 10_000] as const;
 const usPerMs = 1_000;
+/** When no more begin: the longest last for seconds, and a store that was lost has little to copy. */
+const endMsMax = 120_000;
+const pollMs = 100;
+/** What was away comes back and is brought up to date; copies that are being moved have arrived. */
+const aloneMsMax = 8_000;
 /** Servers look at their free space every second, and tell others with the next heartbeat. */
 const spaceNoticedUs = 3_000_000;
 /** How long a fault waits for file data to be on its way. */
@@ -59,6 +63,8 @@ export class Faults {
   readonly #random: SimulatedRandom;
   readonly #weights: FaultWeights;
   readonly #openCount: () => number;
+  /** Whose failure is the simulation's. */
+  readonly #watched: (work: Promise<void>) => void;
   /** Somebody changes the cluster: any store may come to have the only copy. */
   readonly #isOperated: boolean;
   readonly #rot: Rot;
@@ -66,8 +72,8 @@ export class Faults {
   readonly #intervalFactor: number;
   /** Number of faults after which comes a calm. */
   #calmAt = faultsInARow;
-  #lasting = 0;
-  readonly #spells = new FaultSpells();
+  readonly #lasting: LastingFaults;
+  readonly #network: NetworkFaults;
   #stopped = false;
   readonly #diskFull = new Spells();
   readonly #diskFailed = new Spells();
@@ -78,12 +84,16 @@ export class Faults {
     cluster: SimulatedCluster,
     random: SimulatedRandom,
     weights: FaultLevel | FaultWeights,
-    known: { openCount: () => number; isOperated: boolean },
+    known: { openCount: () => number; isOperated: boolean; watched: (work: Promise<void>) => void },
   ) {
     this.#cluster = cluster;
     this.#openCount = known.openCount;
+    this.#watched = known.watched;
     this.#isOperated = known.isOperated;
     this.#rot = new Rot(cluster, random);
+    this.#lasting = new LastingFaults(() => cluster.world.scheduler.nowUs);
+    const lasts = (name: string, forMs: number, end: () => void) => this.#lasts(name, forMs, end);
+    this.#network = new NetworkFaults({ cluster, random, lasts, log: (...line) => this.#log(...line) });
     const wait = (ms: number) => this.#wait(ms);
     const { isOperated } = known;
     this.#losses = new StoreLosses({ cluster, random, wait, durationMs: () => this.#durationMs(), isOperated });
@@ -99,12 +109,12 @@ export class Faults {
 
   /** Since when nothing is wrong but in this scope. Infinity: something is. */
   wellSinceUs(butFor: Scope): number {
-    return this.#spells.wellSinceUs(butFor);
+    return this.#lasting.wellSinceUs(butFor);
   }
 
   /** True if a bad copy may be the only one that can be reached: other things go wrong as well. */
   get mayHideGoodCopies(): boolean {
-    return this.#applied.has("rot") && this.#applied.size > 1;
+    return !this.#isOperated && this.#applied.has("rot") && this.#applied.size > 1;
   }
 
   /** True if a disk was full at some time since `sinceUs`, or shortly before: servers look at their space now and then. */
@@ -121,10 +131,15 @@ export class Faults {
     if (Object.keys(this.#weights).length > 0) this.#next();
   }
 
-  /** No new faults; resolves when the last one has ended, and everything runs again. */
+  /** No new faults; resolves when the last one has ended, and everything runs again. Errors: Violation (one doesn't end). */
   async stop(): Promise<void> {
     this.#stopped = true;
-    while (this.#lasting > 0) await this.#wait(100);
+    for (let waitedMs = 0; this.#lasting.places > 0; waitedMs += pollMs) {
+      if (waitedMs >= endMsMax) {
+        throw new Violation("every fault ends", `not within ${endMsMax} ms: ${this.#lasting.names}`);
+      }
+      await this.#wait(pollMs);
+    }
     this.#cluster.world.fabric.healAll();
     for (const server of this.#cluster.servers) server.start();
     for (const client of this.#cluster.clients) client.start();
@@ -134,10 +149,10 @@ export class Faults {
     const strike = () => {
       if (this.#stopped) return;
       const kind = this.#random.weighted(this.#weights as Record<FaultKind, number>);
-      if (this.#lasting < lastingMax && this.#openCount() <= (clientEnds.has(kind) ? 0 : openMax)) {
+      if (this.#lasting.places < lastingMax && this.#openCount() <= (clientEnds.has(kind) ? 0 : openMax)) {
         this.#appliedCount += 1;
-        this.#spells.strike(this.#scopeOf(kind), this.#cluster.world.scheduler.nowUs);
-        if (!losses.has(kind)) this.#count(kind);
+        this.#lasting.strike(this.#scopeOf(kind));
+        if (!countedWhenTheyStrike.has(kind)) this.#count(kind);
         this.#apply(kind);
       }
       this.#next();
@@ -175,26 +190,29 @@ export class Faults {
       clientPause: () => this.#pause(pick(clients), this.#durationMs()),
       longClientPause: () => this.#pause(pick(clients), this.#random.between(...longPauseMs)),
       isolation: () => {
-        this.#amidData(pick([...servers, ...clients]), (victim) => this.#isolate(victim, this.#durationMs()));
+        this.#amidData(pick([...servers, ...clients]), (victim) => this.#network.isolate(victim, this.#durationMs()));
       },
       longClientIsolation: () => {
-        this.#amidData(pick(clients), (client) => this.#isolate(client, this.#random.between(...longPauseMs)));
+        this.#amidData(pick(clients), (client) => {
+          this.#network.isolate(client, this.#random.between(...longPauseMs));
+        });
       },
-      slowLink: () => this.#disturbNetwork("slowLink"),
-      cutLink: () => this.#disturbNetwork("cutLink"),
-      resetConnections: () => this.#disturbNetwork("resetConnections"),
+      slowLink: () => this.#network.slowDown(this.#durationMs()),
+      cutLink: () => this.#network.cut(this.#durationMs()),
+      resetConnections: () => this.#network.reset(),
       lateBytes: () => this.#holdUp(pick(clients), pick(servers)),
       diskStall: () => this.#disturbDisk("diskStall"),
       longDiskStall: () => this.#stallForLong(pick(stores)),
       slowDisk: () => this.#slowDown(pick(servers)),
       diskFull: () => this.#disturbDisk("diskFull"),
       syncFailure: () => this.#disturbDisk("syncFailure"),
-      indexDamage: () => void this.#lose("indexDamage", "index", pick(stores)),
-      storeLoss: () => void this.#lose("storeLoss", "everything", pick(stores)),
+      indexDamage: () => this.#watched(this.#lose("indexDamage", "index", pick(stores))),
+      storeLoss: () => this.#watched(this.#lose("storeLoss", "everything", pick(stores))),
       machineLoss: () => {
-        void this.#lose("machineLoss", "machine", pick(stores.filter(({ plan }) => !plan.roles.includes("metadata"))));
+        const others = stores.filter(({ plan }) => !plan.roles.includes("metadata"));
+        this.#watched(this.#lose("machineLoss", "machine", pick(others)));
       },
-      rot: () => void this.#rotIfWhole(),
+      rot: () => this.#watched(this.#letRot()),
     };
     faults[kind]();
   }
@@ -205,12 +223,12 @@ export class Faults {
       strike(victim);
       return;
     }
-    this.#lasting += 1;
+    const end = this.#lasting.begin({ name: `a fault that waits for data of ${victim.host.name}`, scope: undefined });
     let struck = false;
     const once = () => {
       if (struck) return;
       struck = true;
-      this.#lasting -= 1;
+      end();
       if (!this.#stopped) strike(victim);
     };
     this.#cluster.world.fabric.onData(victim.host.name, () => {
@@ -230,7 +248,7 @@ export class Faults {
       if (victim.down) continue;
       this.#log("crash", { host: victim.host.name, power });
       victim.kill({ power });
-      this.#lasts(this.#durationMs(), () => victim.start(), scope);
+      this.#lasts(`crash of ${victim.host.name}`, this.#durationMs(), () => victim.start(), scope);
     }
   }
 
@@ -240,66 +258,13 @@ export class Faults {
     this.#log("pause", { host: victim.host.name, forMs });
     if ("silentFor" in victim) victim.silentFor(forMs);
     incarnation.pause();
-    this.#lasts(forMs, () => incarnation.resume());
+    this.#lasts(`pause of ${victim.host.name}`, forMs, () => incarnation.resume());
   }
 
-  /** Nobody reaches it, and it reaches nobody; what is on its way arrives when it is over. */
-  #isolate(victim: SimulatedServer | SimulatedClient, forMs: number): void {
-    const { fabric } = this.#cluster.world;
-    const { name } = victim.host;
-    const hosts = [...this.#cluster.servers, ...this.#cluster.clients].map(({ host }) => host.name);
-    const others = hosts.filter((host) => host !== name);
-    this.#log("isolation", { host: name, forMs });
-    if ("silentFor" in victim) victim.silentFor(forMs);
-    const links = others.flatMap((other) => [fabric.link(name, other), fabric.link(other, name)]);
-    for (const link of links) link.setCut(true);
-    this.#lasts(forMs, () => {
-      for (const link of links) link.setCut(false);
-    });
-  }
-
-  #disturbNetwork(kind: "slowLink" | "cutLink" | "resetConnections"): void {
-    const { fabric } = this.#cluster.world;
-    const hosts = [...this.#cluster.servers, ...this.#cluster.clients].map(({ host }) => host.name);
-    const left = this.#random.pick(hosts);
-    const right = this.#random.pick(hosts.filter((host) => host !== left));
-    const forMs = this.#durationMs();
-    this.#log(kind, { left, right, forMs });
-    if (kind === "resetConnections") {
-      fabric.reset(left, right);
-      return;
-    }
-    const links = [fabric.link(left, right)];
-    if (this.#random.chance(0.5)) links.push(fabric.link(right, left));
-    if (kind === "slowLink") {
-      const slowness = this.#random.between(10, 200);
-      for (const link of links) link.slowness = slowness;
-      this.#lasts(forMs, () => {
-        for (const link of links) link.slowness = 1;
-      });
-      return;
-    }
-    for (const client of this.#cluster.clients) if ([left, right].includes(client.name)) client.silentFor(forMs);
-    for (const link of links) link.setCut(true);
-    this.#lasts(forMs, () => {
-      for (const link of links) link.setCut(false);
-    });
-  }
-
-  /** Of a client that then reconnects; or that dies, and has a session no more when its last requests arrive. */
   #holdUp(client: SimulatedClient, server: SimulatedServer): void {
-    const { fabric, scheduler } = this.#cluster.world;
-    const dies = this.#openCount() === 0 && this.#random.chance(0.3);
-    const gathering = this.#random.between(...gatherMs);
-    const forMs =
-      gathering + (this.#random.chance(0.2) ? this.#random.between(...longPauseMs) : this.#random.between(...lateMs));
-    this.#log("lateBytes", { from: client.name, to: server.host.name, forMs, dies });
-    const giveUp = fabric.holdUp(client.name, server.host.name, scheduler.nowUs + forMs * usPerMs);
-    this.#lasts(gathering, () => {
-      if (dies) this.#crash([], [client]);
-      else giveUp();
-    });
-    this.#lasts(forMs, () => {});
+    const dies = this.#openCount() === 0 && this.#random.chance(0.3) ? () => this.#crash([], [client]) : undefined;
+    const lateMs = this.#random.chance(0.2) ? this.#random.between(...longPauseMs) : undefined;
+    this.#network.holdUp(client, server, { ...(lateMs && { lateMs }), ...(dies && { dies }) });
   }
 
   /** Beyond the time after which a store gives its disk up. */
@@ -307,7 +272,7 @@ export class Faults {
     const forMs = this.#random.between(...longStallMs);
     this.#log("longDiskStall", { host: name, forMs });
     medium.stalledUntilUs = this.#cluster.world.scheduler.nowUs + forMs * usPerMs;
-    this.#lasts(forMs, () => {}, "stall");
+    this.#lasts(`longDiskStall of ${name}`, forMs, () => {}, "stall");
   }
 
   /** It answers, each time late: by some milliseconds, or by what others would call a failure. */
@@ -316,7 +281,7 @@ export class Faults {
     const lateMsMax = this.#random.pick([10, 100, 1_000]);
     this.#log("slowDisk", { host: name, forMs, lateMsMax });
     medium.slowUsMax = lateMsMax * usPerMs;
-    this.#lasts(forMs, () => {
+    this.#lasts(`slowDisk of ${name}`, forMs, () => {
       medium.slowUsMax = 0;
     });
   }
@@ -334,7 +299,7 @@ export class Faults {
       const before = medium.capacityBytes;
       medium.capacityBytes = medium.usedBytes + this.#random.below(256 * 1024);
       this.#diskFull.begin();
-      this.#lasts(forMs, () => {
+      this.#lasts(`${kind} of ${victim.host.name}`, forMs, () => {
         medium.capacityBytes = Math.max(before, medium.capacityBytes);
         this.#diskFull.end(this.#cluster.world.scheduler.nowUs);
       });
@@ -343,45 +308,63 @@ export class Faults {
     medium.failingSyncs = 1;
     this.#diskFailed.begin();
     // A disk that failed once is not used again before someone has looked at it and started the server again.
-    this.#lasts(forMs, () => {
+    this.#lasts(`${kind} of ${victim.host.name}`, forMs, () => {
       medium.failingSyncs = 0;
       this.#diskFailed.end(this.#cluster.world.scheduler.nowUs);
       if (victim.down) return;
       victim.kill({ power: this.#random.chance(0.5) });
-      this.#lasts(this.#durationMs(), () => victim.start());
+      this.#lasts(`crash of ${victim.host.name}`, this.#durationMs(), () => victim.start());
     });
   }
 
-  /** Only while another store has a good copy of everything. */
-  async #rotIfWhole(): Promise<void> {
-    if (!this.#isOperated && (await this.#losses.isWhole())) this.#rot.strike();
+  /** Only while other stores have good copies of what rots. */
+  async #letRot(): Promise<void> {
+    if (!this.#isOperated) {
+      if ((await this.#losses.isWhole()) && this.#rot.strike()) this.#count("rot");
+      return;
+    }
+    const isOver = this.#lasting.begin({ name: "rot", scope: undefined, places: lastingMax });
+    for (let waitedMs = 0; waitedMs < aloneMsMax && !this.#stopped; waitedMs += pollMs) {
+      const isAlone = this.#lasting.places === lastingMax && !this.#cluster.copyTurns.isTaken;
+      if (isAlone && (await this.#rotsAmidChanges())) break;
+      await this.#wait(pollMs);
+    }
+    isOver();
+  }
+
+  /** Resolves when all of it is good again; with false at once where nothing may rot now. */
+  async #rotsAmidChanges(): Promise<boolean> {
+    const struck = this.#rot.strikeSpare();
+    if (struck.length === 0) return false;
+    const ends = [this.#lasting.begin({ name: "rot", scope: "other" }), this.#cluster.copyTurns.rotten()];
+    this.#count("rot");
+    await this.#rot.healed(struck, (ms) => this.#wait(ms));
+    for (const end of ends) end();
+    return true;
   }
 
   /** Only where others have what it has, and with nothing else until that is so again. */
   async #lose(kind: FaultKind, what: "index" | "everything" | "machine", victim: SimulatedServer): Promise<void> {
     // What has rotted elsewhere may be good there only.
-    if (this.#lasting > 0 || (what !== "index" && !this.#isOperated && this.#applied.has("rot"))) return;
-    this.#lasting += lastingMax;
-    const end = this.#spells.begin("other");
+    if (this.#lasting.places > 0 || (what !== "index" && !this.#isOperated && this.#applied.has("rot"))) return;
+    const name = `${kind} of ${victim.host.name}`;
+    const end = this.#lasting.begin({ name, scope: "other", places: lastingMax });
     if (await this.#losses.canLose(what, victim)) {
       this.#count(kind);
       await this.#losses[what](victim);
     }
-    this.#lasting -= lastingMax;
-    end(this.#cluster.world.scheduler.nowUs);
+    end();
   }
 
   #count(kind: FaultKind): void {
     this.#applied.set(kind, (this.#applied.get(kind) ?? 0) + 1);
   }
 
-  #lasts(forMs: number, end: () => void, scope: Scope = "other"): void {
-    this.#lasting += 1;
-    const isOver = this.#spells.begin(scope);
+  #lasts(name: string, forMs: number, end: () => void, scope: Scope = "other"): void {
+    const isOver = this.#lasting.begin({ name, scope });
     this.#after(forMs, "fault ends", () => {
       end();
-      this.#lasting -= 1;
-      isOver(this.#cluster.world.scheduler.nowUs);
+      isOver();
     });
   }
 

@@ -45,15 +45,16 @@ export class MemberChanges {
 
   /** One change after the other until `over`; then back to what was at the start. */
   async run(over: () => boolean): Promise<void> {
+    const take = (change: () => Promise<void>) => this.#cluster.copyTurns.take(change);
     const changes = {
       copies: () => this.#setCopies({ replicas: this.#random.between(1, copiesMax) }),
       minimum: () => this.#setCopies({ inSyncMin: this.#random.between(1, copiesMax) }),
       drain: () => this.#change(this.#random.pick(this.#cluster.stores), "drain"),
       add: () => this.#change(this.#random.pick(this.#cluster.stores), "add"),
-      away: () => this.#away(),
-      death: () => this.#death(),
+      away: () => take(() => this.#away()),
+      death: () => take(() => this.#death()),
       join: () => this.#join(),
-      restart: () => this.#restart(),
+      restart: () => take(() => this.#restart()),
       slow: () => this.#change(this.#random.pick(this.#cluster.stores), this.#random.pick(["slow", "notSlow"])),
     };
     await this.#setCopies({ inSyncMin: this.#random.between(1, replicasAtRest) });
@@ -73,7 +74,8 @@ export class MemberChanges {
     this.#attempts.log("copies", change);
     this.#watch.asked(inSyncMin);
     const request = { name: volumeName, replicas, inSyncMin: change.inSyncMin };
-    if (await this.#attempts.make(() => this.#cluster.request(setCopies, request))) this.#inSyncMin = inSyncMin;
+    const ask = () => this.#attempts.make(() => this.#cluster.request(setCopies, request));
+    if (await this.#cluster.copyTurns.take(ask)) this.#inSyncMin = inSyncMin;
     this.#watch.set(this.#inSyncMin);
   }
 

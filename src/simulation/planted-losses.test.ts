@@ -4,6 +4,7 @@
  */
 import { test } from "node:test";
 import { registerStore } from "../wire/catalogue/registration.ts";
+import { catchUp, listChunks } from "../wire/catalogue/store.ts";
 import type { Hooks } from "./hooks.ts";
 import { mustBeFound, withService } from "./testing/planting.ts";
 
@@ -37,6 +38,23 @@ function isTakenForTheOldOne(): Hooks {
   });
 }
 
+/** Whoever has copies says that there is nothing to copy: the machine in a lost one's place counts as in sync, and is empty. */
+function isInSyncThoughEmpty(): Hooks {
+  return withService((service) => {
+    service.plant(listChunks, (real) => (body, payload, peer, ...rest) => {
+      const isNewMachine = /-\d+$/.test(peer.remote.peerId);
+      return isNewMachine ? { chunks: [] } : real(body, payload, peer, ...rest);
+    });
+  });
+}
+
+/** Nobody begins to copy. */
+function neverCatchesUp(): Hooks {
+  return withService((service) => {
+    service.plant(catchUp, () => () => ({}));
+  });
+}
+
 const found = /not linearizable|a mapped chunk|members are equal/;
 
 for (const [when, mode] of Object.entries(modes)) {
@@ -44,7 +62,17 @@ for (const [when, mode] of Object.entries(modes)) {
     mustBeFound(doesNotSaySo, found, { faults: { storeLoss: 1 }, only, ...mode }));
 
   // Where an operator gives out groups the new machine starts when the old one has been removed: then it is refused.
-  if ("members" in mode || "rules" in mode) continue;
+  if ("members" in mode || "rules" in mode) {
+    test(`a new machine that is empty and counts as in sync${when}`, () =>
+      mustBeFound(isInSyncThoughEmpty, found, { faults: { machineLoss: 1 }, only, ...mode }));
+    continue;
+  }
   test(`a new machine that is taken for the one whose address it has${when}`, () =>
     mustBeFound(isTakenForTheOldOne, found, { faults: { machineLoss: 1 }, only, ...mode }));
 }
+
+test("a store that was lost and gets nothing back: the fault does not end, and is named", () =>
+  mustBeFound(neverCatchesUp, /every fault ends: not within .*storeLoss of (alpha|beta)/, {
+    faults: { storeLoss: 1 },
+    only,
+  }));

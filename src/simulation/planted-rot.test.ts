@@ -9,16 +9,31 @@ import { lostWrites, mustBeFound, withService } from "./testing/planting.ts";
 
 const faults = { rot: 1 };
 
-test("members that give each other no good copies: what has rotted stays", () => {
-  const hooks = () =>
-    withService((service) => {
-      service.plant(readBlocks, (real) => (body, payload, peer, work) => {
-        if (!peer.remote.description.endsWith("copying")) return real(body, payload, peer, work);
-        throw new BrineError("diskFailed", "planted");
-      });
+/** Catch-ups go on: they ask for more than one block. */
+function keepsGoodCopies(): Hooks {
+  return withService((service) => {
+    service.plant(readBlocks, (real) => (body, payload, peer, work) => {
+      const isRepair = peer.remote.description.endsWith("copying") && body.blockCount === 1;
+      if (!isRepair) return real(body, payload, peer, work);
+      throw new BrineError("diskFailed", "planted");
     });
-  return mustBeFound(hooks, /rot is repaired/, { faults });
-});
+  });
+}
+
+/** Of what is overwritten soon nothing is left to be repaired. */
+const keeping = { createFile: 6, write: 3, append: 3, read: 6, open: 3, close: 1, sync: 2 };
+
+const modes = {
+  "": {},
+  ", while stores come and go": { members: true },
+  ", while placement rules change": { rules: true },
+  ", while the ledger's copies are promoted": { copies: true, firstSeed: 2 },
+} as const;
+
+for (const [when, mode] of Object.entries(modes)) {
+  test(`members that give each other no good copies: what has rotted stays${when}`, () =>
+    mustBeFound(keepsGoodCopies, /rot is repaired/, { faults, only: keeping, ...mode }));
+}
 
 test("a store that makes checksums fit what its disk has", () => {
   const hooks = (): Hooks =>

@@ -1,9 +1,14 @@
 /** Keeps the last log lines of all hosts, with virtual time, for the report of a failure; and makes all part of the digest. */
 
+import { fileURLToPath } from "node:url";
 import { type LogFields, type Logger, type LogLevel, logLevels } from "../platform/logger.ts";
 import { formatLine } from "../platform/real-logger.ts";
 import type { Incarnation } from "./incarnation.ts";
 import type { Scheduler } from "./scheduler.ts";
+
+/** Of the sources, with a slash behind it: in stacks as a URL, elsewhere as a path. */
+const folderUrl = new URL("../..", import.meta.url).href;
+const folderPath = fileURLToPath(folderUrl);
 
 export class LogTail {
   readonly #scheduler: Scheduler;
@@ -25,7 +30,8 @@ export class LogTail {
   add(level: LogLevel, event: string, fields: LogFields = {}): void {
     if (logLevels.indexOf(level) < logLevels.indexOf(this.#level)) return;
     const line = formatLine(`${(this.#scheduler.nowUs / 1_000).toFixed(3)} ms`, level, event, fields);
-    this.#scheduler.note(line);
+    // The digest is the same wherever the sources are.
+    this.#scheduler.note(line.replaceAll(folderUrl, "").replaceAll(folderPath, ""));
     this.#lines.push(line);
     if (this.#lines.length > 2 * this.#linesMax) this.#lines.splice(0, this.#linesMax);
   }

@@ -1,5 +1,6 @@
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { SegmentLog } from "../log/segment-log.ts";
 import { sleep } from "../platform/clock.ts";
 import type { DiskError } from "../platform/disk.ts";
@@ -288,4 +289,18 @@ test("a segment log on this disk keeps what it acknowledged, through kills and l
     const world = new World(seed);
     await appendUntilKilled(world.host("a"), world, seed);
   }
+});
+
+test("the digest does not depend on the folder in which the sources are", () => {
+  const digestOf = (error: string) => {
+    const world = new World(1);
+    world.log.add("warn", "did not start", { error });
+    return world.scheduler.digest();
+  };
+  const url = new URL("../..", import.meta.url).href;
+  const stack = new Error("planted").stack!;
+  assert.ok(stack.includes(url));
+  assert.equal(digestOf(stack), digestOf(stack.replaceAll(url, "")));
+  assert.equal(digestOf(`ENOENT: ${fileURLToPath(url)}src`), digestOf("ENOENT: src"));
+  assert.notEqual(digestOf(stack), digestOf("ENOENT: src"));
 });

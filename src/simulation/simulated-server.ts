@@ -6,7 +6,6 @@ import { segmentName } from "../log/segment-format.ts";
 import { MetadataRole } from "../metadata/metadata-role.ts";
 import type { MetadataServer } from "../metadata/metadata-server.ts";
 import type { Timeouts } from "../metadata/timeouts.ts";
-import { blockBytes } from "../namespace/model.ts";
 import { DiskError } from "../platform/disk.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
@@ -20,13 +19,12 @@ import type { Hooks } from "./hooks.ts";
 import type { Incarnation } from "./incarnation.ts";
 import { ServerPlace } from "./server-place.ts";
 import type { SimulatedHost, World } from "./simulated-platform.ts";
-import type { SimulatedRandom } from "./simulated-random.ts";
+import { StoredBlocks } from "./stored-blocks.ts";
 
 /** The supervisor of a real server waits before it starts one again that failed to start. */
 const restartUs = 500_000;
 /** Small segments, so that a short simulation fills, punches and removes some. */
 const segmentBytes = 8 * 1024 * 1024;
-const chunksToChoose = 1_000;
 /** Reasons of an end that are no defect: the disk, or another server leads. */
 const harmlessEnds = ["diskFailed", "noSpace", "notLeader", "notServing"] as const;
 
@@ -121,23 +119,13 @@ export class SimulatedServer {
     return this.host.medium.unansweredSinceUs(`${this.#place.storePath}/`);
   }
 
-  /** A bit of one of its store's blocks flips; undefined while there is none. */
-  rot(random: SimulatedRandom): { chunk: number; block: number } | undefined {
+  /** What its store has; undefined: none runs. */
+  get blocks(): StoredBlocks | undefined {
     if (!this.#serving || this.#store === undefined) return undefined;
-    const { contents } = this.#store;
-    const chunks = contents.chunksFrom(0, chunksToChoose);
-    if (chunks.length === 0) return undefined;
-    const chunk = random.pick(chunks);
-    const extents = contents.peek(chunk)?.extents ?? [];
-    if (extents.length === 0) return undefined;
-    const { firstBlock, checksums, segment, offset } = random.pick(extents);
-    // What rots in the newest commit before a crash is taken for a write that was not finished (log/recovery.ts).
-    const last = contents.lastCommitStart;
-    if (segment === last.segment && offset >= last.offset) return undefined;
-    const index = random.below(checksums.length);
-    const file = this.host.medium.file(`${this.#place.storePath}/segments/${segmentName(segment)}`);
-    file?.rot(offset + index * blockBytes + random.below(blockBytes), 1 << random.below(8));
-    return { chunk, block: firstBlock + index };
+    const { storePath } = this.#place;
+    return new StoredBlocks(this.#store.contents, (segment) =>
+      this.host.medium.file(`${storePath}/segments/${segmentName(segment)}`),
+    );
   }
 
   /** Its store's index makes no sense any more; the server must be down. */

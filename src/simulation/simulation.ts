@@ -127,6 +127,7 @@ class Simulation {
     this.#faults = new Faults(this.#cluster, this.#random.fork("faults"), options.faults, {
       openCount: () => this.#checker?.openCount ?? 0,
       isOperated: this.#isOperated,
+      watched: (work) => void this.#watched(work),
     });
   }
 

@@ -10,7 +10,8 @@
  *    end. So is a chunk that is only here and live: its clone or first write is still on its way to the source.
  * 4. Chunks that the leader deletes meanwhile are remembered, so that a copy that was under way doesn't bring them back; and for
  *    a while those deleted before, since the source may still have them.
- * 5. Nothing is left to look at: the leader is told.
+ * 5. What was bad at the source is repaired from other members (reconcile.ts).
+ * 6. Nothing is left to look at: the leader is told.
  *
  * A catch-up that fails is begun anew, until it succeeds or the group's generation changes; what was copied stays, so the
  * next pass finds little to do. After a restart of the store the leader asks again.
@@ -25,8 +26,10 @@ import { Sleeper } from "../platform/sleeper.ts";
 import { listChunks } from "../wire/catalogue/store.ts";
 import type { Peer } from "../wire/peer.ts";
 import type { Admission } from "./admission.ts";
+import type { Range } from "./comparison.ts";
 import type { Pace } from "./pace.ts";
 import { type Reconciliation, reconcileChunk, sourceTimeoutMs } from "./reconcile.ts";
+import type { Repair } from "./repair.ts";
 import type { Store } from "./store.ts";
 
 /** Groups at once: several sources and disks work, and at most 4 × 4 chunks (64 MiB) are in memory. */
@@ -62,6 +65,7 @@ export interface CatchUpParts {
   readonly pace: Pace;
   readonly reportCaughtUp: (group: number, generation: number) => Promise<void>;
   readonly connect: (source: Address) => Promise<Peer>;
+  readonly repair: Pick<Repair, "repairUnreadable">;
 }
 
 export class CatchUps {
@@ -274,13 +278,18 @@ export class CatchUps {
   #work(task: Task, source: Peer, isLive: Reconciliation["isLive"]): Reconciliation {
     const { group, generation, deleted } = task;
     const { store, pace } = this.#parts;
+    const repair = (chunk: number, { from, to }: Range) =>
+      this.#parts.repair.repairUnreadable({
+        ...{ session: 0, group, generation, chunk },
+        ...{ firstBlock: from, blockCount: to - from },
+      });
     const paced = async (bytes: number): Promise<void> => {
       const delayMs = pace.waitMs(bytes);
       if (delayMs > 0) await this.#sleeper.sleep(delayMs);
     };
     // Nothing is laid into a group that has gone on meanwhile, perhaps without this store.
     const isDeleted = (chunk: number) => deleted.has(chunk) || this.#deletedLately.has(chunk) || !this.#isWanted(task);
-    return { store, logger: this.#logger, source, group, generation, isLive, isDeleted, paced };
+    return { store, logger: this.#logger, source, group, generation, isLive, isDeleted, paced, repair };
   }
 
   /** False once the group has another generation, or a later task took over. Equalizing goes on until it is answered. */

@@ -24,6 +24,8 @@ export interface Reconciliation {
   readonly paced: (bytes: number) => Promise<void>;
   /** True if the leader has deleted the chunk meanwhile: it must not come back. */
   readonly isDeleted: (chunk: number) => boolean;
+  /** Blocks here that may be bad are replaced by what any member in sync has. Never rejects. */
+  readonly repair: (chunk: number, range: Range) => Promise<void>;
 }
 
 export interface Reconciled {
@@ -86,13 +88,14 @@ async function copy(work: Reconciliation, chunk: number, range: Range): Promise<
   const appended: Promise<void>[] = [];
   let taken = 0;
   let position = 0;
+  let isDamaged = false;
   // From here to the last append nothing waits: the verdicts are of this moment.
   const present = blocksHere(store.chunk(chunk)?.extents ?? []);
   for (const extent of reply.body.extents) {
     const length = extent.checksums.length * blockBytes;
     const data = reply.payload.subarray(position, position + length);
     position += length;
-    noticeDamage(work, chunk, extent, data);
+    if (noticeDamage(work, chunk, extent, data)) isDamaged = true;
     for (const run of runsToTake(extent, present, work.isLive)) {
       const { from, to, expected } = run;
       const skip = from - extent.firstBlock;
@@ -107,6 +110,7 @@ async function copy(work: Reconciliation, chunk: number, range: Range): Promise<
   }
   await Promise.all(appended);
   responsePayloads.giveBack(reply.payload);
+  if (isDamaged) await work.repair(chunk, range);
   return taken;
 }
 
@@ -131,11 +135,12 @@ function runsToTake(
 
 /**
  * A block that is bad at the source is copied as it is, with the checksum that says so: readers find out as they would
- * there, and one bad block doesn't keep a member from becoming in sync with all the others.
+ * there, and one bad block doesn't keep a member from becoming in sync with all the others. Then it is repaired here from who has
+ * a good copy, before this one counts: that member may be the one that is to leave. True for an extent with such a block.
  */
-function noticeDamage(work: Reconciliation, chunk: number, extent: Extent, data: Uint8Array): void {
+function noticeDamage(work: Reconciliation, chunk: number, extent: Extent, data: Uint8Array): boolean {
   const bad = verifyBlocks(data, extent.origin, extent.firstBlock, extent.version, extent.checksums);
-  if (bad === -1) return;
+  if (bad === -1) return false;
   const { group, generation, source } = work;
   const { firstBlock, checksums } = extent;
   work.logger.error("the source's copy is bad", { source: source.remote.address, chunk, block: firstBlock + bad });
@@ -143,4 +148,5 @@ function noticeDamage(work: Reconciliation, chunk: number, extent: Extent, data:
   source.request(reportBad, body, { timeoutMs: sourceTimeoutMs }).catch((error) => {
     work.logger.warn("the source could not be told of its bad copy", { chunk, reason: String(error) });
   });
+  return true;
 }

@@ -10,9 +10,10 @@ import { verifyBlocks } from "../wire/checksum.ts";
 import type { Peer } from "../wire/peer.ts";
 import type { Target } from "./admission.ts";
 import type { StoredExtent } from "./extents.ts";
+import type { LateMembers } from "./late-members.ts";
 import type { Store } from "./store.ts";
 
-/** The one who reported the block waits meanwhile, so a member that is slow is passed over. */
+/** The one who reported the block waits meanwhile, so a member that is slow is passed over, and asked last for a while. */
 const readTimeoutMs = 2_000;
 
 const toldMax = 10_000;
@@ -23,6 +24,7 @@ export interface RepairParts {
   /** The own number, which is not asked. */
   readonly storeNumber: () => number | undefined;
   readonly connect: (member: Address) => Promise<Peer>;
+  readonly lateMembers: LateMembers;
 }
 
 export class Repair {
@@ -56,14 +58,14 @@ export class Repair {
    * number of blocks that were.
    */
   async repair(target: Target, bad: readonly StoredExtent[]): Promise<number> {
-    const { store, logger, storeNumber } = this.#parts;
+    const { store, logger, storeNumber, lateMembers } = this.#parts;
     const { group, chunk } = target;
     const members = store.groups.get(group)?.members ?? [];
     let left = [...bad];
-    for (const member of members) {
+    for (const member of lateMembers.ordered(members)) {
       if (member.state !== "inSync" || member.store === storeNumber() || left.length === 0) continue;
       try {
-        left = await this.#repairFrom(member.address, target, left);
+        left = await this.#repairFrom(member, target, left);
       } catch (error) {
         logger.warn("no repair from a member", { chunk, member: member.store, reason: String(error) });
       }
@@ -74,13 +76,18 @@ export class Repair {
   }
 
   /** Returns the blocks that are still bad. */
-  async #repairFrom(address: Address, target: Target, bad: readonly StoredExtent[]): Promise<StoredExtent[]> {
-    const peer = await this.#parts.connect(address);
+  async #repairFrom(
+    { store, address }: { readonly store: number; readonly address: Address },
+    target: Target,
+    bad: readonly StoredExtent[],
+  ): Promise<StoredExtent[]> {
+    const { connect, lateMembers } = this.#parts;
+    const peer = await lateMembers.asking(store, () => connect(address));
     const left: StoredExtent[] = [];
     const telling: Promise<void>[] = [];
     try {
       for (const block of bad) {
-        const data = await copyOf(peer, target, block);
+        const data = await lateMembers.asking(store, () => copyOf(peer, target, block));
         if (data === "bad") telling.push(this.#tell(peer, target, block));
         if (data === undefined || data === "bad") left.push(block);
         else await this.#replace(target.chunk, block, data);

@@ -30,6 +30,7 @@ import type { Peer } from "../wire/peer.ts";
 import type { Admission } from "./admission.ts";
 import { type BlockHere, blocksHere } from "./comparison.ts";
 import { isLost } from "./extents.ts";
+import type { LateMembers } from "./late-members.ts";
 import type { Store } from "./store.ts";
 
 const answerMs = 10_000;
@@ -49,6 +50,7 @@ export interface ScrubComparisonParts {
   readonly connect: (member: Address) => Promise<Peer>;
   /** See `judgeDifferences` in the catalogue. Errors: unreachable. */
   readonly judge: (chunks: number[], sessions: number[]) => Promise<{ mapped: boolean[]; over: boolean[] }>;
+  readonly lateMembers: LateMembers;
 }
 
 interface Wanted {
@@ -78,7 +80,7 @@ export class ScrubComparison {
 
   /** Chunks of the group in (after, upTo]. Resolves with the number of blocks that were taken from others. Errors: of the own disk. */
   async compare(group: number, after: number, upTo: number): Promise<number> {
-    const { store, admission, logger } = this.#parts;
+    const { store, admission, logger, lateMembers } = this.#parts;
     let taken = 0;
     for (let left = attempts; left > 0 && !this.#sleeper.stopped; left--) {
       const view = store.groups.get(group);
@@ -86,8 +88,14 @@ export class ScrubComparison {
       if (view === undefined || own?.state !== "inSync") return taken;
       const others = view.members.filter((member) => member.state === "inSync" && member !== own);
       try {
-        for (const { address } of others)
-          taken += await this.#compareWith(address, { group, generation: view.generation, after, upTo });
+        for (const { store: number, address } of lateMembers.ordered(others)) {
+          // Who doesn't answer is not before the others at the next attempt.
+          const part = { group, generation: view.generation, after, upTo };
+          taken += await this.#compareWith(address, part).catch((error) => {
+            if (hasCode(error, "timedOut", "unreachable")) lateMembers.wasLate(number);
+            throw error;
+          });
+        }
         return taken;
       } catch (error) {
         if (hasCode(error, "diskFailed", "noSpace")) throw error;

@@ -20,6 +20,7 @@ import { blocksOf } from "./testing/blocks.ts";
 import {
   clusterId,
   readFrom,
+  spoil,
   TestCluster,
   type TestStore,
   testGroup,
@@ -245,14 +246,6 @@ test("equalize takes back what a dead session left, and leaves what a live one h
   const again = await second.leader.request(equalize, { ...body, chunks: [chunk], all: false }, { timeoutMs });
   assert.equal(again.body.copiedBlocks, 0);
 });
-
-/** Flips a bit in each block that is full of this byte. */
-function spoil(store: TestStore, fill: number): void {
-  for (const [path, file] of store.disk.files) {
-    if (!path.endsWith(".segment")) continue;
-    for (const page of file.pages.values()) if (page[0] === fill && page[4095] === fill) page[7]! ^= 1;
-  }
-}
 
 test("a bad block that is reported is counted, and replaced by the other member's copy", async (context) => {
   const { cluster, first, second } = await twoStores(context);

@@ -16,6 +16,7 @@ import { Admission } from "./admission.ts";
 import { CatchUps } from "./catch-up.ts";
 import { type Damage, noteIfGone } from "./damage.ts";
 import { registerHandlers } from "./handlers.ts";
+import { LateMembers } from "./late-members.ts";
 import { LeaderLink } from "./leader-link.ts";
 import { defaultHealBytesPerSecond, Pace } from "./pace.ts";
 import { Repair } from "./repair.ts";
@@ -108,15 +109,18 @@ export class StoreServer {
     const isBusy = () => platform.clock.nowMs() - this.#admission.enteredMs < busyMs;
     const healBytesPerSecond = options.healBytesPerSecond ?? defaultHealBytesPerSecond;
     const pace = new Pace(platform.clock, () => healBytesPerSecond, isBusy);
-    this.#catchUps = new CatchUps({ platform, store, admission: this.#admission, connect, reportCaughtUp, pace });
     const logger = platform.logger.for("store");
     const storeNumber = () => this.#admission.storeNumber;
-    const repair = new Repair({ store, logger, storeNumber, connect });
+    const { clock } = platform;
+    const lateMembers = new LateMembers(clock);
+    const repair = new Repair({ store, logger, storeNumber, connect, lateMembers });
     this.#repair = repair;
+    const copying = { connect, reportCaughtUp, pace, repair };
+    this.#catchUps = new CatchUps({ platform, store, admission: this.#admission, ...copying });
     this.#abandoned = new AbandonedGroups({ store, logger, storeNumber });
     const judge = (chunks: number[], sessions: number[]) => this.#link.judgeDifferences(chunks, sessions);
-    const { clock } = platform;
-    const comparison = new ScrubComparison({ store, admission: this.#admission, clock, logger, connect, judge });
+    const comparing = { clock, logger, connect, judge, lateMembers };
+    const comparison = new ScrubComparison({ store, admission: this.#admission, ...comparing });
     this.#scrub = new Scrub({
       ...{ store, repair, comparison, clock, logger, isBusy },
       scrubMs: options.scrubMs ?? defaultScrubMs,

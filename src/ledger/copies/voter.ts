@@ -113,8 +113,10 @@ export class Voter {
   record(leader: string, configuration: Configuration): Promise<void> {
     return this.#inTurn(async () => {
       const { witness, inStep, copies } = configuration;
-      const isNew =
-        witness?.serverId === this.serverId && this.#ballot.configuration?.witness?.serverId !== this.serverId;
+      const known = this.#ballot.configuration;
+      // An earlier one than is known changes nothing: its leader had no answer when it gave the later one.
+      const isTaken = later(known, configuration) === configuration;
+      const isNew = isTaken && witness?.serverId === this.serverId && known?.witness?.serverId !== this.serverId;
       if (isNew && inStep.length < copies.length) {
         // Somebody may still be asking the witness before: the copy has to know that it is another one now.
         throw new BrineError("refused", "a server becomes the witness while both copies of the ledger are in step");

@@ -182,6 +182,14 @@ export async function readFrom(
   return contentOfExtents(extents, reply.payload, blockCount);
 }
 
+/** Flips a bit in each block that is full of this byte. */
+export function spoil(store: TestStore, fill: number): void {
+  for (const [path, file] of store.disk.files) {
+    if (!path.endsWith(".segment")) continue;
+    for (const page of file.pages.values()) if (page[0] === fill && page[4095] === fill) page[7]! ^= 1;
+  }
+}
+
 /** Waits for something to become true, with a deadline. */
 export async function until(what: string, isTrue: () => boolean): Promise<void> {
   for (let turn = 0; turn < 6000; turn++) {

@@ -1,0 +1,87 @@
+/** Bad blocks are replaced by good copies of others: of what is copied from a bad source, too. */
+import assert from "node:assert/strict";
+import { type TestContext, test } from "node:test";
+import { BrineError } from "../errors/brine-error.ts";
+import { realPlatform } from "../platform/real.ts";
+import { catchUp, setGroups } from "../wire/catalogue/store.ts";
+import type { StoredExtent } from "./extents.ts";
+import { LateMembers } from "./late-members.ts";
+import { Repair } from "./repair.ts";
+import type { Store } from "./store.ts";
+import { blocksOf } from "./testing/blocks.ts";
+import {
+  readFrom,
+  spoil,
+  TestCluster,
+  type TestStore,
+  testGroup,
+  timeoutMs,
+  until,
+  writeTo,
+} from "./testing/cluster.ts";
+
+const chunk = testGroup * 2 ** 40 + 5;
+
+/** Three stores; the first two have blocks 0 and 1 of the chunk, and are in sync. */
+async function threeStores(context: TestContext, third: "inSync" | "catchingUp") {
+  const cluster = new TestCluster();
+  context.after(() => cluster.stop());
+  const leader = await cluster.startLeader();
+  const stores: TestStore[] = [];
+  for (const number of [1, 2, 3]) stores.push(await cluster.startStore(number, [leader]));
+  const setViews = async (generation: number, states: Parameters<TestCluster["view"]>[1]) => {
+    cluster.views = [cluster.view(generation, states)];
+    for (const store of stores) await store.leader.request(setGroups, { views: cluster.views }, { timeoutMs });
+  };
+  await until("registered", () => new Set(cluster.heartbeats.map(({ store }) => store)).size === 3);
+  await setViews(1, { 1: "inSync", 2: "inSync", 3: third });
+  for (const store of third === "inSync" ? stores : stores.slice(0, 2)) {
+    await writeTo(store, { generation: 1, chunk }, 0, blocksOf(4, 0, 2), { grant: 1, sequence: 1 });
+  }
+  return { cluster, stores: stores as [TestStore, TestStore, TestStore], setViews };
+}
+
+test("what is bad at the source of a catch-up is taken from another member before the copy counts", async (context) => {
+  const { cluster, stores, setViews } = await threeStores(context, "catchingUp");
+  const [first, , third] = stores;
+  spoil(first, 5);
+  await third.leader.request(catchUp, { group: testGroup, generation: 1, source: first.address }, { timeoutMs });
+  await until("caught up", () => cluster.caughtUp.length > 0);
+  await setViews(2, { 1: "inSync", 3: "inSync" });
+  assert.deepEqual(await readFrom(third, { generation: 2, chunk }, 2), [4, 5]);
+});
+
+test("what is bad everywhere keeps no member from catching up", async (context) => {
+  const { cluster, stores, setViews } = await threeStores(context, "catchingUp");
+  const [first, second, third] = stores;
+  for (const store of [first, second]) spoil(store, 5);
+  await third.leader.request(catchUp, { group: testGroup, generation: 1, source: first.address }, { timeoutMs });
+  await until("caught up", () => cluster.caughtUp.length > 0);
+  await setViews(2, { 1: "inSync", 3: "inSync" });
+  await assert.rejects(readFrom(third, { generation: 2, chunk }, 2), /block 1 has a wrong checksum/);
+});
+
+test("a member that did not answer in time is asked last", async () => {
+  let now = 0;
+  const asked: string[] = [];
+  const members = [1, 2, 3, 4].map((store) => ({ store, state: "inSync" as const, address: `store${store}:7000` }));
+  const repair = new Repair({
+    store: { groups: new Map([[testGroup, { group: testGroup, generation: 1, members }]]) } as unknown as Store,
+    logger: realPlatform({ logTo: () => {} }).logger,
+    storeNumber: () => 1,
+    lateMembers: new LateMembers({ nowMs: () => now }),
+    async connect(address) {
+      asked.push(address);
+      if (address === "store2:7000") now += 2_000;
+      throw new BrineError("unreachable", "nobody is there");
+    },
+  });
+  const bad = [{}] as StoredExtent[];
+  for (let block = 0; block < 2; block++) {
+    assert.equal(await repair.repair({ session: 0, group: testGroup, generation: 1, chunk }, bad), 0);
+  }
+  assert.deepEqual(
+    asked,
+    [2, 3, 4, 3, 4, 2].map((store) => `store${store}:7000`),
+  );
+});
