@@ -147,6 +147,20 @@ test("a member that does not take its new groups is cut off, and leaves them whe
   assert.deepEqual(statesOf(harness, a.store), { inSync: 32 });
 });
 
+test("a leader that was held up takes no store for dead whose heartbeat it is about to read", async () => {
+  const harness = await Harness.start();
+  const [a, b, c] = [await harness.addStore("a"), await harness.addStore("b"), await harness.addStore("c")];
+  await harness.addVolume("home", 3);
+  const client = await harness.mount("one", "home");
+  await harness.pass(1_000, { stores: [a, b, c], sessions: [client] });
+  // The end of a connection is noticed before the timers run.
+  await harness.clock.holdUp(3_500, () => dies(harness, "c", c.peer));
+  for (const { store, peer } of [a, b]) harness.beat(store, peer);
+  await harness.pass(1_000, { stores: [a, b], sessions: [client] });
+  for (const { store } of [a, b]) assert.deepEqual(statesOf(harness, store), { inSync: 32 });
+  assert.deepEqual(statesOf(harness, c.store), { behind: 32 });
+});
+
 test("a report is answered at once for a store that answers, and removes one that is gone", async () => {
   const { harness, b, client } = await cluster();
   const { reports } = harness.parts;

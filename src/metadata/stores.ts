@@ -4,7 +4,7 @@
  * A store serves for `storeServeMs` from the sending of the last heartbeat that was answered. So it is surely not serving
  * (dead) when
  *
- * - that time and a margin have passed since the last heartbeat was received, or
+ * - that time and a margin have passed since the last heartbeat was received, and its connection was ended, or
  * - nobody listens at its address: its process has ended (a new one has to register before it serves), or
  * - it says itself that its disk has failed or doesn't answer, or that its process ends (until it registers again).
  *
@@ -366,7 +366,8 @@ export class Stores {
 
   #isStill(state: StoreState): boolean {
     if (state.failure !== undefined || state.stall !== undefined || state.isLeaving) return true;
-    return this.#isOverdue(state) || (state.peer === undefined && state.isRefused);
+    // While it is connected a heartbeat may be waiting unread, whose answer would let it serve: first it is cut off (#watch).
+    return state.peer === undefined && (state.isRefused || this.#isOverdue(state));
   }
 
   /** The store has been removed: it is told so when it registers again. */

@@ -52,9 +52,10 @@ export class ManualClock implements Clock {
     this.#nowMs = untilMs;
   }
 
-  /** Time passes, but this process is held up: its timers run only afterwards, late. */
-  async holdUp(ms: number): Promise<void> {
+  /** Time passes, but this process is held up: its timers run only afterwards, late, behind what comes in `first`. */
+  async holdUp(ms: number, first: () => void = () => {}): Promise<void> {
     this.#nowMs += ms;
+    first();
     await this.advance(0);
   }
 }
