@@ -14,7 +14,7 @@
  * 6. Nothing is left to look at: the leader is told.
  *
  * A catch-up that fails is begun anew, until it succeeds or the group's generation changes; what was copied stays, so the
- * next pass finds little to do. After a restart of the store the leader asks again.
+ * next pass finds little to do. What no member can read is copied as bad in the end. After a restart of the store the leader asks again.
  */
 import { BrineError } from "../errors/brine-error.ts";
 import { messageOf } from "../errors/message.ts";
@@ -32,6 +32,11 @@ import { type Reconciliation, reconcileChunk, sourceTimeoutMs } from "./reconcil
 import type { Repair } from "./repair.ts";
 import type { Store } from "./store.ts";
 
+/**
+ * Then what the source's disk doesn't give is taken for bad: so long it had time to repair it from others, and a disk that stutters to
+ * come to itself. Else one bad sector would keep the member from ever becoming in sync.
+ */
+const unreadableFailures = 5;
 /** Groups at once: several sources and disks work, and at most 4 × 4 chunks (64 MiB) are in memory. */
 const groupsAtOnce = 4;
 const chunksAtOnce = 4;
@@ -55,6 +60,8 @@ interface Task {
   comparedChunks: number;
   /** The chunk up to which all are compared. */
   position: number;
+  /** How often it has been begun anew because something failed. */
+  failures: number;
 }
 
 export interface CatchUpParts {
@@ -181,6 +188,7 @@ export class CatchUps {
         break;
       } catch (error) {
         if (!this.#isWanted(task)) break;
+        task.failures += 1;
         const reason = messageOf(error);
         this.#logger.warn("catch-up failed, it is tried again", { group, generation, source: task.source, reason });
         await this.#sleeper.sleep(retryMs);
@@ -289,7 +297,9 @@ export class CatchUps {
     };
     // Nothing is laid into a group that has gone on meanwhile, perhaps without this store.
     const isDeleted = (chunk: number) => deleted.has(chunk) || this.#deletedLately.has(chunk) || !this.#isWanted(task);
-    return { store, logger: this.#logger, source, group, generation, isLive, isDeleted, paced, repair };
+    const takesUnreadable = task.failures >= unreadableFailures;
+    const ways = { isLive, isDeleted, paced, repair, takesUnreadable };
+    return { store, logger: this.#logger, source, group, generation, ...ways };
   }
 
   /** False once the group has another generation, or a later task took over. Equalizing goes on until it is answered. */
@@ -315,5 +325,6 @@ function newTask(group: number, generation: number, source: Address): Task {
     copiedBlocks: 0,
     comparedChunks: 0,
     position: 0,
+    failures: 0,
   };
 }

@@ -26,6 +26,8 @@ export interface Reconciliation {
   readonly isDeleted: (chunk: number) => boolean;
   /** Blocks here that may be bad are replaced by what any member in sync has. Never rejects. */
   readonly repair: (chunk: number, range: Range) => Promise<void>;
+  /** Blocks that the source's disk doesn't give are taken as bad; else they are an error. */
+  readonly takesUnreadable: boolean;
 }
 
 export interface Reconciled {
@@ -41,7 +43,7 @@ export async function reconcileChunk(work: Reconciliation, chunk: number): Promi
   const { fetch, discard, lose } = compare(here, there, work.isLive);
   let copiedBlocks = 0;
   if (there !== undefined && here === undefined && there.length === 0) await makeEmpty(work, chunk);
-  for (const range of fetch) copiedBlocks += await copy(work, chunk, range);
+  for (const range of fetch) copiedBlocks += await copy(work, chunk, range, there!);
   await Promise.all(discard.map((range) => work.store.discard({ kind: "discard", chunk, ...range })));
   if (lose.length > 0 && !work.isDeleted(chunk)) {
     const ranges = lose.map(({ from, to }) => ({ chunk, firstBlock: from, blockCount: to - from }));
@@ -76,12 +78,57 @@ async function makeEmpty(work: Reconciliation, chunk: number): Promise<void> {
   await work.store.clone({ chunk, source: chunk, blockCount: 0, generation, session: 0, tolerant: true });
 }
 
-/** Copies what is needed of a range; returns the blocks that were taken. */
-async function copy(work: Reconciliation, chunk: number, range: Range): Promise<number> {
-  const { group, generation, store } = work;
-  const body = { session: 0, group, generation, chunk, firstBlock: range.from, blockCount: range.to - range.from };
-  await work.paced(body.blockCount * blockBytes);
-  const reply = await work.source.request(readBlocks, body, { timeoutMs: sourceTimeoutMs });
+/** Copies what is needed of a range, as it is `there`; returns the blocks that were taken. */
+async function copy(work: Reconciliation, chunk: number, range: Range, there: readonly Extent[]): Promise<number> {
+  const { from, to } = range;
+  await work.paced((to - from) * blockBytes);
+  const read = await readAtSource(work, chunk, range);
+  if (read !== undefined) {
+    const taken = await lay(work, chunk, range, read.extents, read.payload);
+    responsePayloads.giveBack(read.payload);
+    return taken;
+  }
+  // As a block that is bad there: with the checksum that says so.
+  if (to - from === 1) return lay(work, chunk, range, blockOf(there, from), Buffer.alloc(blockBytes));
+  const middle = from + ((to - from) >> 1);
+  const taken = await copy(work, chunk, { from, to: middle }, there);
+  return taken + (await copy(work, chunk, { from: middle, to }, there));
+}
+
+/** Undefined if the source's disk doesn't give some of it, and that is to be taken. */
+async function readAtSource(
+  work: Reconciliation,
+  chunk: number,
+  { from, to }: Range,
+): Promise<{ extents: readonly Extent[]; payload: Uint8Array } | undefined> {
+  const { group, generation } = work;
+  const body = { session: 0, group, generation, chunk, firstBlock: from, blockCount: to - from };
+  try {
+    const reply = await work.source.request(readBlocks, body, { timeoutMs: sourceTimeoutMs });
+    return { extents: reply.body.extents, payload: reply.payload };
+  } catch (error) {
+    if (work.takesUnreadable && hasCode(error, "diskFailed")) return undefined;
+    throw error;
+  }
+}
+
+/** One block of an extent: with its checksum, whatever its data is. */
+function blockOf(extents: readonly Extent[], block: number): Extent[] {
+  return extents.flatMap(({ firstBlock, version, origin, checksums }) => {
+    const checksum = checksums[block - firstBlock];
+    return checksum === undefined ? [] : [{ firstBlock: block, version, origin, checksums: [checksum] }];
+  });
+}
+
+/** Returns the blocks that were taken. */
+async function lay(
+  work: Reconciliation,
+  chunk: number,
+  range: Range,
+  extents: readonly Extent[],
+  payload: Uint8Array,
+): Promise<number> {
+  const { generation, store } = work;
   do await store.readyToWrite();
   while (!store.isReadyToWrite && !store.isFull);
   if (work.isDeleted(chunk)) return 0;
@@ -91,9 +138,9 @@ async function copy(work: Reconciliation, chunk: number, range: Range): Promise<
   let isDamaged = false;
   // From here to the last append nothing waits: the verdicts are of this moment.
   const present = blocksHere(store.chunk(chunk)?.extents ?? []);
-  for (const extent of reply.body.extents) {
+  for (const extent of extents) {
     const length = extent.checksums.length * blockBytes;
-    const data = reply.payload.subarray(position, position + length);
+    const data = payload.subarray(position, position + length);
     position += length;
     if (noticeDamage(work, chunk, extent, data)) isDamaged = true;
     for (const run of runsToTake(extent, present, work.isLive)) {
@@ -109,7 +156,6 @@ async function copy(work: Reconciliation, chunk: number, range: Range): Promise<
     }
   }
   await Promise.all(appended);
-  responsePayloads.giveBack(reply.payload);
   if (isDamaged) await work.repair(chunk, range);
   return taken;
 }

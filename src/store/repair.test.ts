@@ -41,6 +41,14 @@ async function threeStores(context: TestContext, third: "inSync" | "catchingUp")
   return { cluster, stores: stores as [TestStore, TestStore, TestStore], setViews };
 }
 
+/** The segment ends where a block that is full of this byte began: as a sector that can't be read. */
+function endBefore(disk: TestStore["disk"], fill: number): void {
+  for (const [path, file] of disk.files) {
+    const page = [...file.pages].find(([, bytes]) => bytes[0] === fill && bytes[4095] === fill);
+    if (path.endsWith(".segment") && page !== undefined) file.size = page[0] * 4096;
+  }
+}
+
 test("what is bad at the source of a catch-up is taken from another member before the copy counts", async (context) => {
   const { cluster, stores, setViews } = await threeStores(context, "catchingUp");
   const [first, , third] = stores;
@@ -58,6 +66,17 @@ test("what is bad everywhere keeps no member from catching up", async (context) 
   await third.leader.request(catchUp, { group: testGroup, generation: 1, source: first.address }, { timeoutMs });
   await until("caught up", () => cluster.caughtUp.length > 0);
   await setViews(2, { 1: "inSync", 3: "inSync" });
+  await assert.rejects(readFrom(third, { generation: 2, chunk }, 2), /block 1 has a wrong checksum/);
+});
+
+test("what no disk can read keeps no member from catching up, and is not made up", async (context) => {
+  const { cluster, stores, setViews } = await threeStores(context, "catchingUp");
+  const [first, second, third] = stores;
+  for (const { disk } of [first, second]) endBefore(disk, 5);
+  await third.leader.request(catchUp, { group: testGroup, generation: 1, source: first.address }, { timeoutMs });
+  await until("caught up", () => cluster.caughtUp.length > 0);
+  await setViews(2, { 1: "inSync", 3: "inSync" });
+  assert.deepEqual(await readFrom(third, { generation: 2, chunk }, 1), [4]);
   await assert.rejects(readFrom(third, { generation: 2, chunk }, 2), /block 1 has a wrong checksum/);
 });
 
