@@ -6,7 +6,8 @@ import { createHash } from "node:crypto";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { type LogLevel, logLevels } from "../platform/logger.ts";
 import { type FaultKind, type FaultLevel, faultLevels } from "./fault-kinds.ts";
-import { type SimulationResult, simulate } from "./simulation.ts";
+import { simulate } from "./simulation.ts";
+import type { SimulationResult } from "./simulation-result.ts";
 import { type Kind, kinds } from "./workload-kinds.ts";
 
 const historyLines = 40;

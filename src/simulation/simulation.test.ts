@@ -2,7 +2,8 @@ import { strict as assert } from "node:assert";
 import { test } from "node:test";
 import { fewLeases as few } from "./checkers/lease-bounds.ts";
 import { type FaultKind, type FaultLevel, faultKinds, faultLevels } from "./fault-kinds.ts";
-import { type SimulationResult, simulate } from "./simulation.ts";
+import { simulate } from "./simulation.ts";
+import type { SimulationResult } from "./simulation-result.ts";
 
 /** Seeds of each level: what fits into half a minute. More: npm run simulate -- --seeds 1..1000 */
 const seedsOf: Readonly<Record<FaultLevel, number>> = { none: 4, some: 6, all: 10 };

@@ -42,8 +42,6 @@ import type { SimulatedRandom } from "./simulated-random.ts";
 import type { SimulationOptions, SimulationResult } from "./simulation-result.ts";
 import { StepChecks } from "./step-checks.ts";
 
-export type { SimulationOptions, SimulationResult };
-
 /** A start, a recall, a failover, a catch-up each take seconds; everything must be over long before. */
 const livenessMs = 120_000;
 /** Faults may leave the applications little time: then fewer operations have to do. */
@@ -351,7 +349,8 @@ class Simulation {
   }
 
   async #scrub(): Promise<void> {
-    await checkScrubbed(this.#cluster, { mayDiffer: this.#faults.applied.has("diskFull") });
+    const { applied } = this.#faults;
+    await checkScrubbed(this.#cluster, { mayDiffer: applied.has("diskFull") || this.#withoutSpace.size > 0 });
     this.#isScrubbed = true;
   }
 
