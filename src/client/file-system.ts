@@ -104,10 +104,13 @@ export interface VolumeSpace {
 export interface KernelCaches {
   /** The session is known to stand until then, on the platform's clock. */
   standsUntil?(untilMs: number): void;
-  /** All names of the mount have to be asked for again. Does not block. */
+  /**
+   * All names of the mount have to be asked for again. Does not block. Meanwhile getcwd(2) may fail in a directory whose path another
+   * process goes: not without need.
+   */
   forgetNames(): void;
-  /** Does not block, and leaves pages alone. */
-  forgetAttributes(inode: number): void;
+  /** Does not block, and leaves pages alone. `isNamed` (the default): names may lead to the inode. */
+  forgetAttributes(inode: number, isNamed?: boolean): void;
   /**
    * Pages of mapped memory: the dirty ones come as writes (which must be served meanwhile), then all are dropped. Resolves
    * when that is done.

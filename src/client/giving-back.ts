@@ -172,8 +172,9 @@ export class GivingBack {
 
   /** The kernel may have names in it, or names that lead to it. */
   #hasNames({ kernelHasNames, file, record }: Node): boolean {
+    // Unlinked on this mount, with names of its own: the kernel has dropped them itself.
+    if (file !== undefined || record.attributes.linkCount === 0) return false;
     if (kernelHasNames) return true;
-    if (file !== undefined) return false;
     return record.attributes.linkCount > 1 || this.#leases!.get(record.parent)?.kernelHasNames === true;
   }
 
@@ -181,7 +182,8 @@ export class GivingBack {
     const caches = this.#parts.caches();
     // An open file's size the kernel uses unasked, and knows from answers that it may not keep.
     const hasSize = node.handles > 0 && node.record.attributes.type === "file";
-    if (node.kernelHasAttributes || hasSize) caches?.forgetAttributes(node.inode);
+    const isNamed = node.record.attributes.linkCount > 0;
+    if (node.kernelHasAttributes || hasSize) caches?.forgetAttributes(node.inode, isNamed);
     node.kernelHasNames = false;
     node.kernelHasAttributes = false;
   }

@@ -91,10 +91,10 @@ export class Notifications implements KernelCaches {
     if (this.#hasEpochs) this.#transport.notify(incEpoch());
   }
 
-  forgetAttributes(inode: number): void {
+  forgetAttributes(inode: number, isNamed = true): void {
     const node = this.#parts.numbers.nodeOf(inode);
     if (!this.#parts.known.has(node) || this.#forgetAttributesOf(node)) return;
-    this.forgetNames();
+    if (isNamed) this.forgetNames();
     if (this.#uncertain.size >= uncertainMax) this.#uncertain.delete(this.#uncertain.keys().next().value!);
     this.#uncertain.set(node, this.#parts.clock.nowMs());
     this.#retryMs = retryFirstMs;

@@ -1,7 +1,7 @@
 /** What people do on their first day: unpack a tree, compare it, commit it, copy it, move it, remove it. */
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
-import { Cluster, full, hasProgram, root, shell, whyNoMount } from "./cluster.ts";
+import { Cluster, full, hasProgram, root, runProgram, shell, whyNoMount } from "./cluster.ts";
 import { sourceArchive } from "./source-tree.ts";
 
 const skip = whyNoMount() ?? false;
@@ -52,4 +52,40 @@ test("a source tree goes in and comes out unchanged", { skip }, async (context) 
     (await cluster.status()).problems.filter((one: string) => !one.includes("metadata")),
     [],
   );
+});
+
+/** Who works in a directory while others go its path, and replace and remove files there: a pipe of shell and git. */
+const working = `
+import os, sys, time
+os.makedirs("work/in"); os.chdir("work/in")
+here = os.getcwd()
+walker = os.fork()
+if walker == 0:
+    while os.getppid() != 1:
+        try: os.stat(here)
+        except OSError: pass
+until = time.monotonic() + float(sys.argv[1])
+replacer = os.fork()
+if replacer == 0:
+    while time.monotonic() < until:
+        for name in ("../index", "../index", "other"):
+            with open(f"{name}.lock", "w") as file: file.write("x" * 100)
+            os.rename(f"{name}.lock", name)
+        os.unlink("other")
+        time.sleep(0.005)
+    os._exit(0)
+failed = 0
+while time.monotonic() < until:
+    try: os.getcwd()
+    except FileNotFoundError: failed += 1
+os.kill(walker, 9)
+assert os.waitpid(replacer, 0)[1] == 0
+print(failed)
+`;
+
+test("getcwd answers in a directory whose path others go while files are replaced there", { skip }, async (context) => {
+  const cluster = await Cluster.start(context);
+  const { point } = await cluster.mount("mnt");
+  const { stdout, stderr } = await runProgram("python3", ["-c", working, "3"], { cwd: point, timeoutMs });
+  assert.equal(stdout.trim(), "0", `getcwd failed ${stdout} ${stderr}`);
 });
