@@ -172,7 +172,7 @@ export class GivingBack {
 
   /** The kernel may have names in it, or names that lead to it. */
   #hasNames({ kernelHasNames, file, record }: Node): boolean {
-    // Unlinked on this mount, with names of its own: the kernel has dropped them itself.
+    // Without links: the kernel has dropped what led to it, or was in it, when it was removed on this mount.
     if (file !== undefined || record.attributes.linkCount === 0) return false;
     if (kernelHasNames) return true;
     return record.attributes.linkCount > 1 || this.#leases!.get(record.parent)?.kernelHasNames === true;

@@ -58,8 +58,8 @@ export class Lifetime {
   }
 
   /**
-   * Calls `callback` every `intervalMs`, with the time by which the call comes later than that: so long, nobody was heard. It has no
-   * end while this server can't be reached.
+   * Calls `callback` every `intervalMs`, with the time by which the call comes later than that, in which nobody could be heard: infinite
+   * while this server can't be reached.
    */
   repeat(intervalMs: number, callback: (lateMs: number) => void): void {
     let dueMs = this.nowMs() + intervalMs;

@@ -33,8 +33,8 @@ import type { Repair } from "./repair.ts";
 import type { Store } from "./store.ts";
 
 /**
- * Then what the source's disk doesn't give is taken for bad: so long it had time to repair it from others, and a disk that stutters to
- * come to itself. Else one bad sector would keep the member from ever becoming in sync.
+ * After so many tries what the source's disk doesn't give is taken for bad: it had time to repair it from others, and a disk that stutters
+ * to come to itself. Else one bad sector would keep the member from ever becoming in sync.
  */
 const unreadableFailures = 5;
 /** Groups at once: several sources and disks work, and at most 4 × 4 chunks (64 MiB) are in memory. */

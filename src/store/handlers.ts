@@ -58,10 +58,8 @@ function registerClientMethods(service: Service, { store, admission, catchUps, r
   service.handle(
     writeBlocks,
     async (body, payload) => {
-      while (!store.isReadyToWrite) {
-        await store.readyToWrite();
-        if (store.isFull) break; // the engine says so
-      }
+      // If the disk is full the engine says so.
+      if (!store.isReadyToWrite) await store.readyToWrite();
       admission.checkServing();
       admission.checkGroup(body.group, body.generation, writable);
       for (const { chunk } of body.parts) admission.checkChunk(chunk, body.group);

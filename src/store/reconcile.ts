@@ -129,8 +129,7 @@ async function lay(
   payload: Uint8Array,
 ): Promise<number> {
   const { generation, store } = work;
-  do await store.readyToWrite();
-  while (!store.isReadyToWrite && !store.isFull);
+  await store.readyToWrite();
   if (work.isDeleted(chunk)) return 0;
   const appended: Promise<void>[] = [];
   let taken = 0;

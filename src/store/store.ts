@@ -155,12 +155,14 @@ export class Store {
   }
 
   /**
-   * Waits until a write may be taken in: the log's queue is short enough, and if the disk looks full it was asked.
+   * Waits until a write may be taken in: the log's queue is short enough, and the disk has room; or until it is known that it has none.
    * Whatever was checked before must be checked again afterwards.
    */
   async readyToWrite(): Promise<void> {
-    if (this.#room.isFull) await this.#room.refresh();
-    if (this.#log.queuedBytes >= queueBytesMax) await this.#journal.settled();
+    do {
+      if (this.#room.isFull) await this.#room.refresh();
+      if (this.#log.queuedBytes >= queueBytesMax) await this.#journal.settled();
+    } while (!this.isReadyToWrite && !this.isFull);
   }
 
   /** Only the reserve is left; true in earnest after `readyToWrite`. */
@@ -324,8 +326,6 @@ export class Store {
   get compaction(): Compaction {
     return this.#upkeep.compaction;
   }
-
-  // --- writing ---
 
   /** What would become of the write as far as durable blocks say; undefined if only the log's order can tell. */
   #knownOutcome(
