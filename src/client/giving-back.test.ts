@@ -171,6 +171,23 @@ test("with an inode's lease the names go that lead to it, in one call for all", 
   assert.deepEqual(setup.events, [give], "nobody changes its owner meanwhile");
 });
 
+test("of an inode without links no name is left: the kernel keeps all others", async () => {
+  const setup = new LeaseSetup();
+  setup.holdDirectory(1).kernelHasNames = true;
+  const file = setup.hold(8, "exclusive");
+  const directory = setup.holdDirectory(9, "exclusive");
+  directory.kernelHasNames = true;
+  for (const node of [file, directory]) {
+    node.record = { ...node.record, attributes: { ...node.record.attributes, linkCount: 0 } };
+    node.kernelHasAttributes = true;
+    setup.leases.letGo(node);
+  }
+  await settle();
+  await setup.next(give).answer();
+  assert.ok(!setup.events.includes("names forgotten"), String(setup.events));
+  for (const inode of [8, 9]) assert.ok(setup.events.includes(`attributes of ${inode} forgotten`), `${inode}`);
+});
+
 test("a file with several names may have one in any directory", async () => {
   const setup = new LeaseSetup();
   const node = setup.hold(9, "shared");

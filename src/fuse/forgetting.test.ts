@@ -197,6 +197,16 @@ test("a node that the kernel may be about to learn of is told of again, and name
   assert.equal(clock.timerCount, 0);
 });
 
+test("a node to which no name leads takes no other names with it", async () => {
+  const { kernel, files, told } = await setup();
+  const inode = await makeFile(files, "f");
+  await kernel.ask("LOOKUP", { body: name("f") });
+  told();
+  kernel.notifyAnswer = "unknownNode";
+  files.caches!.forgetAttributes(inode, false);
+  assert.deepEqual(told(), [[invalInode, inode, -1]]);
+});
+
 test("only READs for pages make pages; while the inode is open for writing, they are exclusive", async () => {
   const { kernel, files, reads } = await setup();
   const node = await makeFile(files, "f", "x".repeat(3 * pageBytes));

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { hasCode } from "../errors/brine-error.ts";
-import { catchUp, loseBlocks, setGroups } from "../wire/catalogue/store.ts";
+import { catchUp, loseBlocks } from "../wire/catalogue/store.ts";
 import { Store } from "./store.ts";
 import { blocksOf, contentOf, testChunk, writeOf } from "./testing/blocks.ts";
 import { readFrom, TestCluster, testGroup, timeoutMs, until, writeTo } from "./testing/cluster.ts";
@@ -74,16 +74,12 @@ test("a member that catches up takes over what is lost, in place of what it had"
   context.after(() => cluster.stop());
   const leader = await cluster.startLeader();
   const [heir, late] = [await cluster.startStore(1, [leader]), await cluster.startStore(2, [leader])];
-  await until("heartbeats", () => cluster.heartbeats.length > 1);
-  const views = async (generation: number, states: Parameters<TestCluster["view"]>[1]) => {
-    cluster.views = [cluster.view(generation, states)];
-    for (const store of [heir, late]) await store.leader.request(setGroups, { views: cluster.views }, { timeoutMs });
-  };
-  await views(1, { 1: "inSync", 2: "inSync" });
+  await cluster.registeredAll();
+  await cluster.setViews(1, { 1: "inSync", 2: "inSync" });
   const version = { grant: 1, sequence: 1 };
   await writeTo(heir, { generation: 1, chunk }, 0, blocksOf(10, 0, 2), version);
   await writeTo(late, { generation: 1, chunk }, 1, blocksOf(50, 1, 3), { grant: 2, sequence: 1 });
-  await views(2, { 1: "catchingUp", 2: "behind" });
+  await cluster.setViews(2, { 1: "catchingUp", 2: "behind" });
   const ranges = [
     { chunk, firstBlock: 0, blockCount: 4 },
     { chunk: other, firstBlock: 0, blockCount: 2 },
@@ -93,10 +89,10 @@ test("a member that catches up takes over what is lost, in place of what it had"
     hasCode(error, "notServing"),
   );
   await heir.leader.request(loseBlocks, request, { timeoutMs });
-  await views(3, { 1: "inSync", 2: "catchingUp" });
+  await cluster.setViews(3, { 1: "inSync", 2: "catchingUp" });
   await late.leader.request(catchUp, { group: testGroup, generation: 3, source: heir.address }, { timeoutMs });
   await until("the end of the catch-up", () => cluster.caughtUp.length > 0);
-  await views(4, { 1: "inSync", 2: "inSync" });
+  await cluster.setViews(4, { 1: "inSync", 2: "inSync" });
   for (const store of [heir, late]) {
     assert.deepEqual(await readFrom(store, { generation: 4, chunk }, 2), [10, 11]);
     await assert.rejects(readFrom(store, { generation: 4, chunk }, 3), isLost);

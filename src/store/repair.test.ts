@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { BrineError } from "../errors/brine-error.ts";
 import { realPlatform } from "../platform/real.ts";
-import { catchUp, setGroups } from "../wire/catalogue/store.ts";
+import { catchUp, reportBad } from "../wire/catalogue/store.ts";
 import type { StoredExtent } from "./extents.ts";
 import { LateMembers } from "./late-members.ts";
 import { Repair } from "./repair.ts";
@@ -29,16 +29,12 @@ async function threeStores(context: TestContext, third: "inSync" | "catchingUp")
   const leader = await cluster.startLeader();
   const stores: TestStore[] = [];
   for (const number of [1, 2, 3]) stores.push(await cluster.startStore(number, [leader]));
-  const setViews = async (generation: number, states: Parameters<TestCluster["view"]>[1]) => {
-    cluster.views = [cluster.view(generation, states)];
-    for (const store of stores) await store.leader.request(setGroups, { views: cluster.views }, { timeoutMs });
-  };
-  await until("registered", () => new Set(cluster.heartbeats.map(({ store }) => store)).size === 3);
-  await setViews(1, { 1: "inSync", 2: "inSync", 3: third });
+  await cluster.registeredAll();
+  await cluster.setViews(1, { 1: "inSync", 2: "inSync", 3: third });
   for (const store of third === "inSync" ? stores : stores.slice(0, 2)) {
     await writeTo(store, { generation: 1, chunk }, 0, blocksOf(4, 0, 2), { grant: 1, sequence: 1 });
   }
-  return { cluster, stores: stores as [TestStore, TestStore, TestStore], setViews };
+  return { cluster, stores: stores as [TestStore, TestStore, TestStore] };
 }
 
 /** The segment ends where a block that is full of this byte began: as a sector that can't be read. */
@@ -49,33 +45,45 @@ function endBefore(disk: TestStore["disk"], fill: number): void {
   }
 }
 
+test("a block that is bad on two of three members is repaired on both", async (context) => {
+  const { stores } = await threeStores(context, "inSync");
+  const [first, second] = stores;
+  for (const store of [first, second]) spoil(store, 5);
+  const body = { session: 1, group: testGroup, generation: 1, chunk, firstBlock: 0, blockCount: 2 };
+  await first.client.request(reportBad, body, { timeoutMs });
+  for (const store of [first, second]) {
+    await until("repaired", () => store.lines.some((line) => line.includes("bad blocks repaired")));
+    assert.deepEqual(await readFrom(store, { generation: 1, chunk }, 2), [4, 5]);
+  }
+});
+
 test("what is bad at the source of a catch-up is taken from another member before the copy counts", async (context) => {
-  const { cluster, stores, setViews } = await threeStores(context, "catchingUp");
+  const { cluster, stores } = await threeStores(context, "catchingUp");
   const [first, , third] = stores;
   spoil(first, 5);
   await third.leader.request(catchUp, { group: testGroup, generation: 1, source: first.address }, { timeoutMs });
   await until("caught up", () => cluster.caughtUp.length > 0);
-  await setViews(2, { 1: "inSync", 3: "inSync" });
+  await cluster.setViews(2, { 1: "inSync", 3: "inSync" });
   assert.deepEqual(await readFrom(third, { generation: 2, chunk }, 2), [4, 5]);
 });
 
 test("what is bad everywhere keeps no member from catching up", async (context) => {
-  const { cluster, stores, setViews } = await threeStores(context, "catchingUp");
+  const { cluster, stores } = await threeStores(context, "catchingUp");
   const [first, second, third] = stores;
   for (const store of [first, second]) spoil(store, 5);
   await third.leader.request(catchUp, { group: testGroup, generation: 1, source: first.address }, { timeoutMs });
   await until("caught up", () => cluster.caughtUp.length > 0);
-  await setViews(2, { 1: "inSync", 3: "inSync" });
+  await cluster.setViews(2, { 1: "inSync", 3: "inSync" });
   await assert.rejects(readFrom(third, { generation: 2, chunk }, 2), /block 1 has a wrong checksum/);
 });
 
 test("what no disk can read keeps no member from catching up, and is not made up", async (context) => {
-  const { cluster, stores, setViews } = await threeStores(context, "catchingUp");
+  const { cluster, stores } = await threeStores(context, "catchingUp");
   const [first, second, third] = stores;
   for (const { disk } of [first, second]) endBefore(disk, 5);
   await third.leader.request(catchUp, { group: testGroup, generation: 1, source: first.address }, { timeoutMs });
   await until("caught up", () => cluster.caughtUp.length > 0);
-  await setViews(2, { 1: "inSync", 3: "inSync" });
+  await cluster.setViews(2, { 1: "inSync", 3: "inSync" });
   assert.deepEqual(await readFrom(third, { generation: 2, chunk }, 1), [4]);
   await assert.rejects(readFrom(third, { generation: 2, chunk }, 2), /block 1 has a wrong checksum/);
 });

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { hasCode } from "../errors/brine-error.ts";
-import { deleteChunks, fenceSession, scrubStore, setGroups } from "../wire/catalogue/store.ts";
+import { deleteChunks, fenceSession, scrubStore } from "../wire/catalogue/store.ts";
 import { blocksOf, testChunk } from "./testing/blocks.ts";
 import { readFrom, TestCluster, type TestStore, timeoutMs, until, writeTo } from "./testing/cluster.ts";
 
@@ -13,9 +13,8 @@ async function started(): Promise<{ cluster: TestCluster; whole: TestStore; othe
   cluster.liveSessions = [1, 2, 3];
   const leader = await cluster.startLeader();
   const [whole, other] = [await cluster.startStore(1, [leader]), await cluster.startStore(2, [leader])];
-  cluster.views = [cluster.view(generation, { 1: "inSync", 2: "inSync" })];
-  for (const store of [whole, other]) await store.leader.request(setGroups, { views: cluster.views }, { timeoutMs });
-  await until("both serve", () => new Set(cluster.heartbeats.map(({ store }) => store)).size === 2);
+  await cluster.setViews(generation, { 1: "inSync", 2: "inSync" });
+  await cluster.registeredAll();
   return { cluster, whole, other };
 }
 

@@ -157,12 +157,8 @@ async function twoStores(context: TestContext) {
   const leaderAddress = await cluster.startLeader();
   const first = await cluster.startStore(1, [leaderAddress]);
   const second = await cluster.startStore(2, [leaderAddress]);
-  const setViews = async (generation: number, states: Parameters<TestCluster["view"]>[1]) => {
-    cluster.views = [cluster.view(generation, states)];
-    for (const store of [first, second]) await store.leader.request(setGroups, { views: cluster.views }, { timeoutMs });
-  };
-  await until("registered", () => new Set(cluster.heartbeats.map(({ store }) => store)).size === 2);
-  await setViews(1, { 1: "inSync", 2: "inSync" });
+  await cluster.registeredAll();
+  await cluster.setViews(1, { 1: "inSync", 2: "inSync" });
   for (let index = 0; index < 4; index++) {
     for (const store of [first, second]) {
       await writeTo(store, { generation: 1, chunk: chunk + index }, 0, blocksOf(index, 0, 8), {
@@ -171,7 +167,7 @@ async function twoStores(context: TestContext) {
       });
     }
   }
-  return { cluster, first, second, setViews };
+  return { cluster, first, second };
 }
 
 async function copiesOf(store: TestStore, generation: number, numbers: number[]) {
@@ -188,19 +184,19 @@ async function copiesOf(store: TestStore, generation: number, numbers: number[])
 }
 
 test("catch-up makes a member equal to the source while clients write", async (context) => {
-  const { cluster, first, second, setViews } = await twoStores(context);
+  const { cluster, first, second } = await twoStores(context);
   // Only the second has these: writes of a client that died, a chunk that was deleted without it.
   await writeTo(second, { generation: 1, chunk }, 2, blocksOf(200, 2, 2), { grant: 9, sequence: 9 });
   await writeTo(second, { generation: 1, chunk: chunk + 7 }, 0, blocksOf(200, 0, 2), { grant: 1, sequence: 9 });
   await writeTo(second, { generation: 1, chunk: chunk + 1 }, 10, blocksOf(200, 10, 2), { grant: 9, sequence: 8 });
-  await setViews(2, { 1: "inSync", 2: "behind" });
+  await cluster.setViews(2, { 1: "inSync", 2: "behind" });
   await writeTo(first, { generation: 2, chunk: chunk + 1 }, 0, blocksOf(50, 0, 3), { grant: 2, sequence: 1 });
   await writeTo(first, { generation: 2, chunk: chunk + 8 }, 4, blocksOf(60, 4, 3), { grant: 2, sequence: 2 });
   await first.leader.request(deleteChunks, { chunks: [chunk + 2] }, { timeoutMs });
   const clone = { session: 1, group: testGroup, generation: 2, chunk: chunk + 9, source: chunk + 1, blockCount: 2 };
   await first.client.request(cloneChunk, clone, { timeoutMs });
   await first.client.request(cloneChunk, { ...clone, chunk: chunk + 10, blockCount: 0 }, { timeoutMs });
-  await setViews(3, { 1: "inSync", 2: "catchingUp" });
+  await cluster.setViews(3, { 1: "inSync", 2: "catchingUp" });
   // Live: on both; on its way to the source; a clone of something that is stale here, and of something unknown here.
   for (const store of [first, second]) {
     await writeTo(store, { generation: 3, chunk: chunk + 3 }, 0, blocksOf(90, 0, 2), { grant: 12, sequence: 1 });
@@ -219,7 +215,7 @@ test("catch-up makes a member equal to the source while clients write", async (c
   await writeTo(first, { generation: 3, chunk: chunk + 3 }, 9, blocksOf(121, 9, 1), { grant: 12, sequence: 3 });
   await until("caught up", () => cluster.caughtUp.length > 0);
   assert.deepEqual(cluster.caughtUp, [{ store: 2, group: testGroup, generation: 3 }]);
-  await setViews(4, { 1: "inSync", 2: "inSync" });
+  await cluster.setViews(4, { 1: "inSync", 2: "inSync" });
   const numbers = [0, 1, 2, 3, 7, 8, 9, 10, 11, 12, 13];
   const [there, here] = [await copiesOf(first, 4, numbers), await copiesOf(second, 4, numbers)];
   assert.deepEqual(here, there);
@@ -279,28 +275,6 @@ test("a bad block is repaired as soon as a full disk has room again", async (con
   const body = { session: 1, group: testGroup, generation: 1, chunk, firstBlock: 4, blockCount: 4 };
   await first.client.request(reportBad, body, { timeoutMs });
   assert.deepEqual((await readFrom(first, { generation: 1, chunk }, 8)).slice(4, 8), [4, 5, 6, 7]);
-});
-
-test("a block that is bad on two of three members is repaired on both", async (context) => {
-  const cluster = new TestCluster();
-  context.after(() => cluster.stop());
-  const leader = await cluster.startLeader();
-  const stores: TestStore[] = [];
-  for (const number of [1, 2, 3]) stores.push(await cluster.startStore(number, [leader]));
-  cluster.views = [cluster.view(1, { 1: "inSync", 2: "inSync", 3: "inSync" })];
-  await until("registered", () => new Set(cluster.heartbeats.map(({ store }) => store)).size === 3);
-  for (const store of stores) {
-    await store.leader.request(setGroups, { views: cluster.views }, { timeoutMs });
-    await writeTo(store, { generation: 1, chunk }, 0, blocksOf(4, 0, 2), { grant: 1, sequence: 1 });
-  }
-  const [first, second] = [stores[0]!, stores[1]!];
-  for (const store of [first, second]) spoil(store, 5);
-  const body = { session: 1, group: testGroup, generation: 1, chunk, firstBlock: 0, blockCount: 2 };
-  await first.client.request(reportBad, body, { timeoutMs });
-  for (const store of [first, second]) {
-    await until("repaired", () => store.lines.some((line) => line.includes("bad blocks repaired")));
-    assert.deepEqual(await readFrom(store, { generation: 1, chunk }, 2), [4, 5]);
-  }
 });
 
 test("blocks that the disk can't read are written anew from the other member's copy", async (context) => {

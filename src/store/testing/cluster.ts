@@ -13,7 +13,7 @@ import {
   type ScrubReport,
   storeHeartbeat,
 } from "../../wire/catalogue/registration.ts";
-import { readBlocks, type Version, writeBlocks } from "../../wire/catalogue/store.ts";
+import { readBlocks, setGroups, type Version, writeBlocks } from "../../wire/catalogue/store.ts";
 import { blockChecksums } from "../../wire/checksum.ts";
 import { connectPeer } from "../../wire/connect.ts";
 import { listenPeers } from "../../wire/listen.ts";
@@ -144,6 +144,20 @@ export class TestCluster {
       return { store: Number(store), state, address: this.stores.get(Number(store))?.address ?? "127.0.0.1:1" };
     });
     return { group: testGroup, generation, members };
+  }
+
+  /** The group goes on so, and all stores that run are told. */
+  async setViews(generation: number, states: Record<number, MemberState>): Promise<void> {
+    this.views = [this.view(generation, states)];
+    for (const store of this.stores.values()) {
+      await store.leader.request(setGroups, { views: this.views }, { timeoutMs });
+    }
+  }
+
+  /** Waits until the leader has heard of all stores. */
+  async registeredAll(): Promise<void> {
+    const known = () => new Set(this.heartbeats.map(({ store }) => store));
+    await until("all are registered", () => known().size === this.stores.size);
   }
 
   async stop(): Promise<void> {
