@@ -83,6 +83,8 @@ export class MountSession {
   readonly placement: Placement;
   readonly quotas: QuotaGrants;
   readonly accessTimes: AccessTimes;
+  /** In which a file was read last: see next-files.ts. */
+  directoryRead = 0;
   readonly #platform: Platform;
   readonly #log: Logger;
   readonly #givingBack: GivingBack;

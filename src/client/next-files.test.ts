@@ -7,34 +7,48 @@ import { directory, file, pattern, readAll, TestCluster } from "./testing/test-c
 const count = 120;
 const bytes = 5_000;
 
-/** A directory with `count` files, a second client that has listed it, and what it has asked the stores for. */
-async function filled(context: TestContext) {
-  const cluster = await TestCluster.start(context);
-  const maker = await cluster.mount();
-  const { inode } = await maker.create(maker.root, "files", directory);
-  for (let number = 0; number < count; number++) {
-    const { handle } = await maker.createAndOpen(inode, `f${number}`, file, {});
-    await maker.write(handle, 0, pattern(bytes, number), { killPrivileges: false });
-    maker.close(handle);
+/** A directory with files f0, f1, … */
+async function fill(client: Client, name: string, files: number): Promise<number> {
+  const { inode } = await client.create(client.root, name, directory);
+  for (let number = 0; number < files; number++) {
+    const { handle } = await client.createAndOpen(inode, `f${number}`, file, {});
+    await client.write(handle, 0, pattern(bytes, number), { killPrivileges: false });
+    client.close(handle);
   }
-  await maker.unmount();
+  return inode;
+}
 
-  const client = await cluster.mount();
-  await client.lookup(client.root, "files");
+async function list(client: Client, name: string): Promise<void> {
+  const { inode } = (await client.lookup(client.root, name))!;
   const handle = await client.open(inode, {});
-  for (let after = 0; after < count; ) {
+  for (let after = 0; ; ) {
     const entries = await client.readDirectory(handle, after, 1_000, true);
     if (entries.length === 0) break;
     after = entries.at(-1)!.cookie;
   }
   client.close(handle);
-  const requests = () =>
-    cluster.platform.metrics
-      .series()
-      .filter(({ name, labels }) => name === "brine_request_seconds" && labels.method === "store.read")
-      .reduce((sum, one) => sum + one.count, 0);
-  const before = requests();
-  return { client, inode, requests: () => requests() - before, cluster };
+}
+
+/** Directories with files, a second client that has listed them, and what it has asked the stores for. */
+async function filled(context: TestContext, directories = 1, files = count) {
+  const cluster = await TestCluster.start(context);
+  const maker = await cluster.mount();
+  const inodes: number[] = [];
+  for (let number = 0; number < directories; number++) inodes.push(await fill(maker, `files${number}`, files));
+  await maker.unmount();
+
+  const client = await cluster.mount();
+  for (let number = 0; number < directories; number++) await list(client, `files${number}`);
+  const before = requestsOf(cluster);
+  return { client, inode: inodes[0]!, inodes, requests: () => requestsOf(cluster) - before, cluster };
+}
+
+/** For blocks. */
+function requestsOf({ platform }: TestCluster): number {
+  return platform.metrics
+    .series()
+    .filter(({ name, labels }) => name === "brine_request_seconds" && labels.method === "store.read")
+    .reduce((sum, one) => sum + one.count, 0);
 }
 
 async function readOne(client: Client, parent: number, number: number): Promise<void> {
@@ -77,4 +91,45 @@ test("a file that another client changes meanwhile is read anew", async (context
   const mine = await client.open(found!.inode, {});
   assert.ok((await readAll(client, mine)).equals(pattern(bytes, 99)));
   client.close(mine);
+});
+
+test("whoever reads directory after directory waits in each for one file", async (context) => {
+  const files = 5;
+  const { client, inodes, requests } = await filled(context, 6, files);
+  for (const inode of inodes.slice(0, -1)) {
+    for (let number = 0; number < files; number++) await readOne(client, inode, number);
+  }
+  await readOne(client, inodes.at(-1)!, 0);
+  for (let turns = 0; turns < 500 && requests() < 6 * files; turns++) await pause(10);
+  assert.equal(requests(), 6 * files, "with the first file of the last directory all others were asked for");
+});
+
+test("of directories in which one file is read no others are brought", async (context) => {
+  const { client, inodes, requests } = await filled(context, 10, 5);
+  for (const inode of inodes) await readOne(client, inode, 0);
+  await pause(50);
+  assert.equal(requests(), 10);
+});
+
+test("a small file is brought whole with its first bytes, a large one with the second read in a row", async (context) => {
+  const cluster = await TestCluster.start(context);
+  const maker = await cluster.mount();
+  const sizes = { small: 100_000, large: 400_000 };
+  for (const [name, size] of Object.entries(sizes)) {
+    const { handle } = await maker.createAndOpen(maker.root, name, file, {});
+    await maker.write(handle, 0, pattern(size, size), { killPrivileges: false });
+    maker.close(handle);
+  }
+  await maker.unmount();
+  const client = await cluster.mount();
+  for (const [name, size] of Object.entries(sizes)) {
+    const before = requestsOf(cluster);
+    const handle = await client.open((await client.lookup(client.root, name))!.inode, {});
+    const pieces: Uint8Array[] = [];
+    for (let at = 0; at < size; at += 8_192) pieces.push(...(await client.read(handle, at, 8_192)));
+    assert.ok(Buffer.concat(pieces).equals(pattern(size, size)), name);
+    // Its beginning, the next piece where it is large, and the rest.
+    assert.equal(requestsOf(cluster) - before, name === "small" ? 2 : 3, name);
+    client.close(handle);
+  }
 });

@@ -2,9 +2,11 @@
  * Reads from a file, under its lease: what is here is taken from memory, dirty or clean; the rest from the stores in pieces
  * of at most 512 KiB, so that a large read is served by both members at once.
  *
- * A handle that is read from front to back has the next segments asked for before it needs them: one at first, then twice
- * as many each time, up to 4 MiB. The bytes it reads are locked against this client's writers meanwhile; the lease keeps
- * other clients' writers away. So a read sees each write wholly or not at all.
+ * A handle that is read from front to back has what comes next asked for before it needs it: the rest of the segment and the
+ * next one at first, then twice as much each time, up to 4 MiB. A small file is asked for as a whole.
+ *
+ * The bytes that a handle reads are locked against this client's writers meanwhile; the lease keeps other clients' writers
+ * away. So a read sees each write wholly or not at all.
  */
 import { blockBytes, chunkBytes } from "../../namespace/model.ts";
 import { Loan } from "../loan.ts";
@@ -25,6 +27,8 @@ const segmentBlocks = segmentBytes / blockBytes;
 const windowBytesMax = 4 * 1024 * 1024;
 /** Reads in a row after which a handle counts as sequential: a single header or the file's first block is no pattern. */
 const sequentialReads = 2;
+/** Whoever reads the beginning of a file that is no larger reads the rest, too; if not, little was brought in vain. */
+export const smallFileBytesMax = 128 * 1024;
 /** What can still change, or is used again, is copied for the reader up to here; beyond, it is given away for good. */
 const copiedBytesMax = 128 * 1024;
 
@@ -34,11 +38,12 @@ export class ReadPattern {
   inRow = 0;
   windowBytes = 0;
 
-  /** Notes a read; returns how far ahead of its end to read, in bytes. */
-  note(from: number, to: number): number {
+  /** Notes a read of a file of `size` bytes; returns how far ahead of its end to read, in bytes. */
+  note(from: number, to: number, size: number): number {
     if (from === this.nextOffset) this.inRow += 1;
     else [this.inRow, this.windowBytes] = [from === 0 ? 1 : 0, 0];
     this.nextOffset = to;
+    if (from === 0 && size <= smallFileBytesMax) return size - to;
     if (this.inRow < sequentialReads) return 0;
     this.windowBytes = Math.min(Math.max(this.windowBytes * 2, segmentBytes), windowBytesMax);
     return this.windowBytes;
@@ -100,7 +105,7 @@ export class FileReader {
     end: number,
     reading: Reading,
   ): Soon<Uint8Array[]> {
-    const aheadBytes = pattern.note(offset, end);
+    const aheadBytes = pattern.note(offset, end, content.size);
     const read = this.#readRange(content, offset, end, reading);
     if (aheadBytes > 0) this.#readAhead(content, end, aheadBytes);
     return read;
@@ -221,11 +226,13 @@ export class FileReader {
     const { cache } = this.#contents;
     const end = Math.min(from + aheadBytes, content.size);
     this.#dropReadThrough(content, from);
-    for (let start = Math.ceil(from / segmentBytes) * segmentBytes; start < end; start += segmentBytes) {
+    for (let start = ceilBlock(from); start < end; ) {
+      const stop = (Math.floor(start / segmentBytes) + 1) * segmentBytes;
       const index = Math.floor(start / chunkBytes);
       if (!content.map.knows(index) || cache.loadingBytes >= cache.bytesMax / 2) return;
-      const first = (start % chunkBytes) / blockBytes;
-      this.#loadAhead(content, index, first, first + segmentBlocks);
+      const chunkStart = index * chunkBytes;
+      this.#loadAhead(content, index, (start - chunkStart) / blockBytes, (stop - chunkStart) / blockBytes);
+      start = stop;
     }
   }
 
