@@ -4,14 +4,19 @@
  *
  * - stall at a kill: the longest of many small writes with fsync, around the moment at which a store's process is killed
  * - catch-up: a store is away while data is written, and comes back
- * - rebuild: a store is removed for good, and all that it had is copied to the others; beside the rate of a sequential copy (cp)
- *   of a file of that size on the same disk
+ * - rebuild: a store is removed for good, and all that it had is copied to the others, until it is durable; beside the rate of a
+ *   sequential copy of a file on the same disk, with and without its fsync
+ *
+ * The cluster is watched over one connection: starting `brine status` again and again would take a core from those who copy.
  */
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { Command } from "commander";
-import { Cluster, runBrine, waitFor } from "../test/system/cluster.ts";
+import { AdminConnection } from "../src/cli/admin.ts";
+import { realPlatform } from "../src/platform/real.ts";
+import { changeStore, readStatus } from "../src/wire/catalogue/admin.ts";
+import { Cluster, waitFor } from "../test/system/cluster.ts";
 import { timeShell } from "./mount/environment.ts";
 
 const program = new Command("healing")
@@ -24,17 +29,11 @@ const mebibytes = Number(options.mebibytes);
 const undo: (() => void | Promise<void>)[] = [];
 const context = { after: (one: () => void | Promise<void>) => void undo.push(one) };
 
-interface Status {
-  readonly healing?: unknown;
-  readonly servers: { store: number; address: string }[];
-  readonly groups: { replicas: number; members: { store: number; state: string }[] }[];
-}
-
-async function waitHealed(cluster: Cluster): Promise<void> {
+async function waitHealed(admin: AdminConnection): Promise<void> {
   await waitFor(
     "all copies",
     async () => {
-      const { groups, healing } = (await cluster.status()) as Status;
+      const { groups, healing } = await admin.ask(readStatus, {});
       return (
         healing === undefined &&
         groups.every(
@@ -79,36 +78,37 @@ function fill(path: string): Promise<number> {
   return timeShell(`dd if=/dev/urandom of=${path} bs=1M count=${mebibytes} conv=fsync status=none`);
 }
 
-async function measureCatchUp(cluster: Cluster, point: string): Promise<void> {
+async function measureCatchUp(cluster: Cluster, admin: AdminConnection, point: string): Promise<void> {
   await fill(join(point, "missed"));
   const startedMs = performance.now();
   await cluster.startServer(3);
-  await waitHealed(cluster);
+  await waitHealed(admin);
   const seconds = secondsSince(startedMs);
   console.log(`| catch-up after ${mebibytes} MiB were written, two thirds of them missed | ${seconds.toFixed(1)} s |`);
 }
 
-async function measureRebuild(cluster: Cluster, point: string, scratch: string): Promise<void> {
-  const { servers, groups } = (await cluster.status()) as Status;
+async function measureRebuild(cluster: Cluster, admin: AdminConnection, point: string, scratch: string): Promise<void> {
+  const { servers, groups } = await admin.ask(readStatus, {});
   const { store } = servers.find(({ address }) => address === cluster.addresses[3])!;
   const share = groups.filter(({ members }) => members.some((member) => member.store === store)).length / groups.length;
   const lost = mebibytes * share;
   await cluster.killServer(3);
-  await waitFor("the loss to be seen", async () => ((await cluster.status()) as Status).healing !== undefined);
+  await waitFor("the loss to be seen", async () => (await admin.ask(readStatus, {})).healing !== undefined);
   const startedMs = performance.now();
-  const removed = await runBrine(["store", "remove", String(store), cluster.addresses[0]!]);
-  if (removed.code !== 0) throw new Error(removed.stderr);
-  await waitHealed(cluster);
+  await admin.ask(changeStore, { store: String(store), change: "remove" });
+  await waitHealed(admin);
   const rate = (lost * 1.048576) / secondsSince(startedMs);
-  const from = join(scratch, "copied");
-  await timeShell(`cp ${join(point, "missed")} ${from}`);
-  const copySeconds = await timeShell(`cp ${from} ${from}-again && sync ${from}-again`);
-  const copyRate = (mebibytes * 1.048576) / copySeconds;
-  const part = Math.round((rate / copyRate) * 100);
   console.log(`| rebuild of what a store had (${Math.round(lost)} MiB) on two others | ${Math.round(rate)} MB/s |`);
-  console.log(
-    `| sequential copy (cp) of ${mebibytes} MiB on the same disk | ${Math.round(copyRate)} MB/s; the rebuild has ${part} % |`,
-  );
+  const from = join(scratch, "copied");
+  await timeShell(`cp ${join(point, "missed")} ${from} && sync ${from}`);
+  await measureCopy("cp", rate, `cp ${from} ${from}-1`);
+  await measureCopy("cp and fsync", rate, `cp ${from} ${from}-2 && sync ${from}-2`);
+}
+
+async function measureCopy(what: string, rebuildRate: number, command: string): Promise<void> {
+  const rate = (mebibytes * 1.048576) / (await timeShell(command));
+  const part = Math.round((rebuildRate / rate) * 100);
+  console.log(`| sequential copy (${what}) on the same disk | ${Math.round(rate)} MB/s; the rebuild has ${part} % |`);
 }
 
 const scratch = mkdtempSync(join(options.data, "brine-healing-"));
@@ -120,11 +120,13 @@ try {
     metadataAlone: true,
     directory: join(scratch, "cluster"),
   });
+  const admin = new AdminConnection(realPlatform({ logLevel: "warn" }), cluster.addresses);
+  undo.push(() => admin.close());
   const mount = await cluster.mount("mnt");
   console.log("| what | measured |\n|---|---|");
   await measureKill(cluster, mount.point);
-  await measureCatchUp(cluster, mount.point);
-  await measureRebuild(cluster, mount.point, scratch);
+  await measureCatchUp(cluster, admin, mount.point);
+  await measureRebuild(cluster, admin, mount.point, scratch);
   await mount.unmount();
 } finally {
   while (undo.length > 0) await undo.pop()!();

@@ -6,6 +6,8 @@ export interface Append {
   readonly descriptor: Uint8Array | undefined;
   readonly payload: readonly Uint8Array[];
   readonly payloadBytes: number;
+  /** CRC32C of the payload, if whoever appends knows it. */
+  readonly payloadChecksum?: number | undefined;
   resolve(record: LoggedRecord): void;
   reject(error: unknown): void;
 }

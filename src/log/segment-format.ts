@@ -9,7 +9,9 @@
  */
 import { crc32c } from "@node-rs/crc32";
 import { CodecError, Reader, Writer } from "../codec/buffers.ts";
+import { shiftBy } from "../codec/crc32c-shift.ts";
 import { BrineError } from "../errors/brine-error.ts";
+import type { Append } from "./append.ts";
 
 /** Everything in a segment begins on a multiple of it: the page and the block of the disks in use. */
 export const blockBytes = 4096;
@@ -25,6 +27,7 @@ const areaMagic = 0x4d4f_4342; // "BCOM"
 const areaHeaderBytes = 48;
 const recordHeaderBytes = 8;
 const logIdBytes = 8;
+const shiftByBlock = shiftBy(blockBytes);
 
 export interface SegmentHeader {
   /** Four ASCII letters: whose log it is. */
@@ -113,13 +116,15 @@ export function encodeArea(
   writer: Writer,
   logId: Uint8Array,
   sequence: number,
-  records: readonly { descriptor: Uint8Array; payload: readonly Uint8Array[]; payloadBytes: number }[],
+  records: readonly (Omit<Append, "descriptor" | "resolve" | "reject"> & { descriptor: Uint8Array })[],
 ): void {
   let [descriptorBytes, payloadBytes, payloadChecksum] = [0, 0, 0];
   for (const record of records) {
     descriptorBytes += record.descriptor.byteLength;
     payloadBytes += record.payloadBytes;
-    for (const buffer of record.payload) payloadChecksum = checksumOf(buffer, payloadChecksum);
+    const known = record.payloadChecksum;
+    if (known !== undefined) payloadChecksum = joinedChecksum(payloadChecksum, known, record.payloadBytes);
+    else for (const buffer of record.payload) payloadChecksum = checksumOf(buffer, payloadChecksum);
   }
   const areaBytes = areaBytesFor(records.length, descriptorBytes);
   writer.reset();
@@ -175,6 +180,13 @@ export function decodeArea(area: Buffer, logId: Uint8Array): CommitHead | undefi
     if (error instanceof CodecError) return undefined;
     throw error;
   }
+}
+
+/** Of two payloads one behind the other, from their checksums; the second one is whole blocks. */
+function joinedChecksum(first: number, second: number, secondBytes: number): number {
+  let shifted = first;
+  for (let left = first === 0 ? 0 : secondBytes; left > 0; left -= blockBytes) shifted = shiftByBlock(shifted);
+  return (shifted ^ second) >>> 0;
 }
 
 export function checksumOf(bytes: Uint8Array, before = 0): number {

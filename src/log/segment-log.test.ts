@@ -1,7 +1,7 @@
 /** The segment log: group commit, segments, full and failing disks, damage. Crashes: segment-log-crash.test.ts. */
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
-import { blockBytes, formatVersion } from "./segment-format.ts";
+import { blockBytes, checksumOf, formatVersion } from "./segment-format.ts";
 import { type LoggedRecord, SegmentLog } from "./segment-log.ts";
 import { FaultyDisk } from "./testing/faulty-disk.ts";
 import { openLog, payloadOf, platformOn, segmentPath, text } from "./testing/log-fixture.ts";
@@ -201,6 +201,24 @@ test("the last commit counts only if it is whole", async () => {
   assert.deepEqual(replayed.map(text), ["a"]);
   await again.append(Buffer.from("c"));
   assert.deepEqual((await openLog(survived(torn))).replayed.map(text), ["a", "c"], "and it never comes back");
+});
+
+test("a commit is whole whether its payloads' checksums were known or had to be computed", async () => {
+  for (const known of [
+    [true, true, true],
+    [false, true, false],
+    [true, false, true],
+  ]) {
+    const disk = new FaultyDisk();
+    const { log } = await openLog(disk, { segmentBytes: 1024 * blockBytes });
+    const appends = known.map((isKnown, n) => {
+      const payload = payloadOf(n, n + 1);
+      return log.append(Buffer.from(`${n}`), payload, isKnown ? checksumOf(Buffer.concat(payload)) : undefined);
+    });
+    const ends = await Promise.all(appends);
+    assert.equal(ends[0]!.end.offset, ends[2]!.end.offset, "one commit");
+    assert.deepEqual((await openLog(survived(disk))).replayed.map(text), ["0", "1", "2"]);
+  }
 });
 
 test("a last commit that the owner has seen durable counts although it has rotted", async () => {

@@ -172,10 +172,11 @@ export class SegmentLog {
    * change until then.
    * @param descriptor at most 2 MiB
    * @param payload buffers of whole 4 KiB blocks together
+   * @param payloadChecksum its CRC32C, if that is known: it isn't computed then
    * Errors: noSpace (nothing was appended, try again later), diskFailed (the log is closed for good: whether the record
    * is there is known after the next open), closed, invalid (it is larger than a segment).
    */
-  append(descriptor: Uint8Array, payload: readonly Uint8Array[] = []): Promise<LoggedRecord> {
+  append(descriptor: Uint8Array, payload: readonly Uint8Array[] = [], payloadChecksum?: number): Promise<LoggedRecord> {
     let payloadBytes = 0;
     for (const buffer of payload) payloadBytes += buffer.byteLength;
     if (payloadBytes % blockBytes !== 0) throw new RangeError(`payload of ${payloadBytes} bytes is not whole blocks`);
@@ -186,7 +187,7 @@ export class SegmentLog {
         const what = `a record of ${descriptor.byteLength} + ${payloadBytes} bytes`;
         return reject(new BrineError("invalid", `${what} does not fit into a segment of ${this.#segmentBytes}`));
       }
-      this.#enqueue({ descriptor, payload, payloadBytes, resolve, reject });
+      this.#enqueue({ descriptor, payload, payloadBytes, payloadChecksum, resolve, reject });
     });
   }
 

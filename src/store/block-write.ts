@@ -2,6 +2,8 @@
 import { BrineError } from "../errors/brine-error.ts";
 import { blockBytes, blocksPerChunk } from "../namespace/model.ts";
 import type { Version } from "../wire/catalogue/store.ts";
+import { dataChecksum } from "../wire/checksum.ts";
+import type { RecordOf } from "./record.ts";
 
 export interface BlockWrite {
   readonly chunk: number;
@@ -12,6 +14,12 @@ export interface BlockWrite {
   readonly session: number;
   /** It was acknowledged already, or makes members equal again: it finds room where others don't (DiskRoom.takesRestored). */
   readonly restores?: boolean;
+}
+
+/** For the log, of blocks that have the checksums they should: they aren't summed a second time. */
+export function checksumOfData(blocks: Omit<RecordOf<"write">, "kind">): number {
+  const { origin, firstBlock, stamp, checksums } = blocks;
+  return dataChecksum(origin, firstBlock, stamp.version, checksums);
 }
 
 /** Errors: invalid. */

@@ -64,14 +64,17 @@ export class Journal {
     return this.#position;
   }
 
-  /** Resolves with what became of the record once it is durable and applied. Errors: noSpace, diskFailed. */
-  append(record: StoreRecord, payload: readonly Uint8Array[] = []): Promise<Outcome> {
+  /**
+   * Resolves with what became of the record once it is durable and applied. Errors: noSpace, diskFailed.
+   * @param payloadChecksum see `SegmentLog.append`
+   */
+  append(record: StoreRecord, payload: readonly Uint8Array[] = [], payloadChecksum?: number): Promise<Outcome> {
     if (this.#failure !== undefined) return Promise.reject(diskFailed(this.#failure));
     const descriptor = encode(recordDescriptor, { format: recordFormat, record });
     return new Promise((resolve, reject) => {
       const entry: Entry = { record, resolve, reject };
       this.#waiting.push(entry);
-      this.#log.append(descriptor, payload).then(
+      this.#log.append(descriptor, payload, payloadChecksum).then(
         (logged) => {
           entry.logged = logged;
           this.#settle();

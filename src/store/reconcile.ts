@@ -141,16 +141,16 @@ async function lay(
     const length = extent.checksums.length * blockBytes;
     const data = payload.subarray(position, position + length);
     position += length;
-    if (noticeDamage(work, chunk, extent, data)) isDamaged = true;
+    const isGood = !noticeDamage(work, chunk, extent, data);
+    if (!isGood) isDamaged = true;
     for (const run of runsToTake(extent, present, work.isLive)) {
       const { from, to, expected } = run;
       const skip = from - extent.firstBlock;
       const stamp: Stamp = { version: extent.version, generation, session: 0 };
       const checksums = extent.checksums.slice(skip, to - extent.firstBlock);
       const blocks = data.subarray(skip * blockBytes, (to - extent.firstBlock) * blockBytes);
-      appended.push(
-        store.replace({ chunk, firstBlock: from, stamp, origin: extent.origin, checksums, expected }, blocks),
-      );
+      const replacement = { chunk, firstBlock: from, stamp, origin: extent.origin, checksums, expected };
+      appended.push(store.replace(replacement, blocks, isGood));
       taken += to - from;
     }
   }

@@ -114,12 +114,13 @@ export class Repair {
     });
   }
 
+  /** By data with the right checksum. */
   async #replace(chunk: number, block: StoredExtent, data: Uint8Array): Promise<void> {
     const { store } = this.#parts;
     const { firstBlock, stamp, origin, checksums } = block;
     const replacement = { chunk, firstBlock, stamp, origin, checksums: [...checksums], expected: stamp };
     await store.readyToWrite();
-    await store.replace(replacement, data);
+    await store.replace(replacement, data, true);
     store.badBlocks.addRepaired(chunk, firstBlock);
   }
 }

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { BrineErrorCode } from "../errors/brine-error.ts";
 import { hasCode } from "../errors/brine-error.ts";
+import { blockBytes } from "../namespace/model.ts";
 import { DiskError } from "../platform/disk.ts";
 import { Store } from "./store.ts";
 import { blocksOf, contentOf, testChunk, writeOf } from "./testing/blocks.ts";
@@ -104,6 +105,21 @@ test("a clone shares the data, and each of the two goes its own way", async () =
   await assert.rejects(store.clone({ ...clone, source: chunk }), failsWith("unknownChunk"));
   await store.clone({ ...clone, blockCount: 0 });
   assert.deepEqual(await contentOf(store, other, 1), [undefined]);
+  await store.close();
+});
+
+test("a bad block that was copied as it is is still there after a crash, and bad", async () => {
+  const platform = new MemoryPlatform();
+  let store = await openStore(platform);
+  const data = blocksOf(10, 0, 4);
+  const { version, checksums } = writeOf(chunk, 0, data, { grant: 1, sequence: 1 });
+  data[2 * blockBytes]! ^= 1;
+  const stamp = { version, generation: 1, session: 0 };
+  await store.replace({ chunk, firstBlock: 0, stamp, origin: chunk, checksums, expected: undefined }, data, false);
+  platform.crash();
+  store = await openStore(platform);
+  assert.deepEqual(await store.isWhole(chunk, 0, 4), { whole: false, blockCount: 4 });
+  assert.deepEqual(await store.isWhole(chunk, 0, 2), { whole: true, blockCount: 2 });
   await store.close();
 });
 

@@ -20,7 +20,7 @@ import { verifyBlocks } from "../wire/checksum.ts";
 import { responsePayloads } from "../wire/payload-pool.ts";
 import { BadBlocks } from "./bad-blocks.ts";
 import { BlockReader } from "./block-reader.ts";
-import { type BlockWrite, checkRange } from "./block-write.ts";
+import { type BlockWrite, checkRange, checksumOfData } from "./block-write.ts";
 import type { ChunkState } from "./chunk-row.ts";
 import type { Compaction } from "./compaction.ts";
 import type { Damage, DamageNote } from "./damage.ts";
@@ -243,12 +243,12 @@ export class Store {
     await this.#groupChanges.learn(views);
   }
 
-  /** Lays blocks of another member into the chunk, see `replace` in record.ts. Errors: noSpace, diskFailed. */
-  async replace(replace: Omit<RecordOf<"replace">, "kind">, payload: Uint8Array): Promise<void> {
+  /** Lays blocks of another member into the chunk, see `replace` in record.ts. `isGood`: they have their checksums. Errors: noSpace, diskFailed. */
+  async replace(replace: Omit<RecordOf<"replace">, "kind">, payload: Uint8Array, isGood: boolean): Promise<void> {
     this.#check();
     checkRange(replace.firstBlock, replace.checksums.length, payload.byteLength);
     this.#checkRoom();
-    await this.#append({ kind: "replace", ...replace }, payload);
+    await this.#append({ kind: "replace", ...replace }, payload, isGood ? checksumOfData(replace) : undefined);
   }
 
   /** Takes back what another member doesn't have, or marks what nobody has. Errors: noSpace, diskFailed. */
@@ -354,7 +354,7 @@ export class Store {
     const before = this.#writing.get(key);
     if (before !== undefined) return before;
     this.#checkRoom(restores ? payload.byteLength : undefined);
-    const writing = this.#append(record, payload);
+    const writing = this.#append(record, payload, checksumOfData(record));
     this.#writing.set(key, writing);
     try {
       return await writing;
@@ -363,9 +363,9 @@ export class Store {
     }
   }
 
-  #append(record: StoreRecord, payload?: Uint8Array): Promise<Outcome> {
+  #append(record: StoreRecord, payload?: Uint8Array, payloadChecksum?: number): Promise<Outcome> {
     this.#upkeep.changed(recordBytes + (payload?.byteLength ?? 0));
-    return this.#journal.append(record, payload === undefined ? [] : [payload]);
+    return this.#journal.append(record, payload === undefined ? [] : [payload], payloadChecksum);
   }
 
   #check(): void {

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { crc32c as nativeCrc32c } from "@node-rs/crc32";
 import fc from "fast-check";
-import { blockChecksum, blockChecksums, verifyBlocks } from "./checksum.ts";
+import { shiftBy } from "../codec/crc32c-shift.ts";
+import { blockChecksum, blockChecksums, dataChecksum, verifyBlocks } from "./checksum.ts";
 import { crc32c } from "./crc32c.ts";
 
 test("CRC32C has the values of RFC 3720, appendix B.4", () => {
@@ -60,4 +61,24 @@ test("several blocks at once, made and verified", () => {
   assert.throws(() => blockChecksums(data.subarray(1), 12, 0, version), RangeError);
   assert.throws(() => verifyBlocks(data, 12, 0, version, checksums.slice(1)), RangeError);
   assert.throws(() => blockChecksum(data, 12, 0, version), RangeError);
+});
+
+test("the checksum of joined bytes follows from those of the parts, and a part can be taken away again", () => {
+  const bytes = fc.uint8Array({ maxLength: 300 });
+  fc.assert(
+    fc.property(bytes, bytes, (first, second) => {
+      const shifted = shiftBy(second.length)(crc32c(first));
+      assert.equal((shifted ^ crc32c(second)) >>> 0, crc32c(Buffer.concat([first, second])));
+      assert.equal(shiftBy(-second.length)(shifted), crc32c(first));
+    }),
+    { numRuns: 30 },
+  );
+});
+
+test("the checksum of data follows from those of its blocks", () => {
+  for (let blocks = 0; blocks <= 4; blocks++) {
+    const part = data.subarray(0, blocks * 4096);
+    const checksums = blockChecksums(part, 2 ** 45 + 3, 1000, version);
+    assert.equal(dataChecksum(2 ** 45 + 3, 1000, version, checksums), crc32c(part));
+  }
 });

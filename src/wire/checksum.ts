@@ -12,6 +12,7 @@
  * The writer makes it, stores keep it beside the data, and readers check it: end to end. A cloned block keeps the
  * chunk id (`origin`) and version that it was written with.
  */
+import { shiftBy } from "../codec/crc32c-shift.ts";
 import { blockBytes } from "../namespace/model.ts";
 import type { Version } from "./catalogue/store.ts";
 import { crc32c } from "./crc32c.ts";
@@ -20,6 +21,8 @@ const identityBytes = 32;
 /** Used again for each block, so that a checksum allocates nothing. */
 const identity = new Uint8Array(identityBytes);
 const identityView = new DataView(identity.buffer);
+const shiftByBlock = shiftBy(blockBytes);
+const withoutIdentity = shiftBy(-identityBytes);
 
 /**
  * @param block 4096 bytes
@@ -63,6 +66,26 @@ export function verifyBlocks(
     if (nextChecksum(data, index, firstBlock) !== checksums[index]) return index;
   }
   return -1;
+}
+
+/**
+ * CRC32C of the data of blocks that lie one after the other, all of one version, without looking at it: it follows from their
+ * checksums. Only if these are right, as after `verifyBlocks`.
+ */
+export function dataChecksum(
+  chunk: number,
+  firstBlock: number,
+  version: Version,
+  checksums: readonly number[],
+): number {
+  setIdentity(chunk, version);
+  let joined = 0;
+  for (let index = 0; index < checksums.length; index++) {
+    identityView.setUint32(8, firstBlock + index, true);
+    // Without the identity's own part the checksum is that of the data, shifted by the identity's bytes: undone once, in the end.
+    joined = shiftByBlock(joined) ^ checksums[index]! ^ crc32c(identity);
+  }
+  return withoutIdentity(joined);
 }
 
 function nextChecksum(data: Uint8Array, index: number, firstBlock: number): number {

@@ -5,12 +5,10 @@
  * small messages are summed in JavaScript (eight bytes a step, "slicing by 8"), everything longer natively.
  */
 import { crc32c as nativeCrc32c } from "@node-rs/crc32";
+import { polynomial } from "../codec/crc32c-shift.ts";
 
 /** Up to here JavaScript is the faster one; measured with 24–512 bytes. */
 const tableBytesMax = 96;
-
-/** The polynomial with its bits reversed. */
-const polynomial = 0x82f63b78;
 
 /** Table s holds, for each byte, its contribution when s more bytes follow it in the same step. */
 const tables = makeTables();
