@@ -1,30 +1,7 @@
 /** The program `brine`: one file a subcommand, this one puts them together. */
 import { Command, CommanderError } from "commander";
 import { exitNow, thisProcess } from "../platform/processes.ts";
-import { backupMetadataCommand } from "./backup-metadata.ts";
-import { checkCommand } from "./check.ts";
-import { cpCommand, getCommand, putCommand } from "./files/copies.ts";
-import { catCommand, lsCommand, rmCommand } from "./files/looks.ts";
-import { installMountHelperCommand } from "./install-mount-helper.ts";
-import { ledgerCommand } from "./ledger.ts";
-import { mountCommand } from "./mount.ts";
 import { exitCodes, reportError } from "./output.ts";
-import { probeCommand } from "./probe.ts";
-import { quickstartCommand } from "./quickstart.ts";
-import { quotaCommand } from "./quota.ts";
-import { restoreMetadataCommand } from "./restore-metadata.ts";
-import { scrubCommand } from "./scrub.ts";
-import { serverCommand } from "./server.ts";
-import { statusCommand } from "./status.ts";
-import { stopCommand } from "./stop.ts";
-import { storeCommand } from "./store.ts";
-import { syncCommand } from "./sync.ts";
-import { topCommand } from "./top.ts";
-import { unmountCommand } from "./unmount.ts";
-import { volumeCommand } from "./volume.ts";
-import { waitsCommand } from "./waits.ts";
-import { whereCommand } from "./where.ts";
-import { whyCommand } from "./why.ts";
 
 const program = new Command("brine")
   .description(
@@ -48,35 +25,40 @@ the environment's BRINE_CLUSTER=HOST:PORT[,HOST:PORT…], else the one in ./brin
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no brinefs there.`,
   );
 
-for (const command of [
-  quickstartCommand(),
-  serverCommand(),
-  mountCommand(),
-  unmountCommand(),
-  installMountHelperCommand(),
-  stopCommand(),
-  volumeCommand(),
-  quotaCommand(),
-  storeCommand(),
-  statusCommand(),
-  waitsCommand(),
-  whyCommand(),
-  whereCommand(),
-  topCommand(),
-  syncCommand(),
-  lsCommand(),
-  catCommand(),
-  putCommand(),
-  getCommand(),
-  cpCommand(),
-  rmCommand(),
-  checkCommand(),
-  scrubCommand(),
-  probeCommand(),
-  ledgerCommand(),
-  backupMetadataCommand(),
-  restoreMetadataCommand(),
-]) {
+/** In the order of the help. Each is loaded when it is called: all of them take three times as long to start. */
+const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  quickstart: async () => (await import("./quickstart.ts")).quickstartCommand(),
+  server: async () => (await import("./server.ts")).serverCommand(),
+  mount: async () => (await import("./mount.ts")).mountCommand(),
+  unmount: async () => (await import("./unmount.ts")).unmountCommand(),
+  "install-mount-helper": async () => (await import("./install-mount-helper.ts")).installMountHelperCommand(),
+  stop: async () => (await import("./stop.ts")).stopCommand(),
+  volume: async () => (await import("./volume.ts")).volumeCommand(),
+  quota: async () => (await import("./quota.ts")).quotaCommand(),
+  store: async () => (await import("./store.ts")).storeCommand(),
+  status: async () => (await import("./status.ts")).statusCommand(),
+  waits: async () => (await import("./waits.ts")).waitsCommand(),
+  why: async () => (await import("./why.ts")).whyCommand(),
+  where: async () => (await import("./where.ts")).whereCommand(),
+  top: async () => (await import("./top.ts")).topCommand(),
+  sync: async () => (await import("./sync.ts")).syncCommand(),
+  ls: async () => (await import("./files/looks.ts")).lsCommand(),
+  cat: async () => (await import("./files/looks.ts")).catCommand(),
+  put: async () => (await import("./files/copies.ts")).putCommand(),
+  get: async () => (await import("./files/copies.ts")).getCommand(),
+  cp: async () => (await import("./files/copies.ts")).cpCommand(),
+  rm: async () => (await import("./files/looks.ts")).rmCommand(),
+  check: async () => (await import("./check.ts")).checkCommand(),
+  scrub: async () => (await import("./scrub.ts")).scrubCommand(),
+  probe: async () => (await import("./probe.ts")).probeCommand(),
+  ledger: async () => (await import("./ledger.ts")).ledgerCommand(),
+  "backup-metadata": async () => (await import("./backup-metadata.ts")).backupMetadataCommand(),
+  "restore-metadata": async () => (await import("./restore-metadata.ts")).restoreMetadataCommand(),
+};
+
+const [, , called = ""] = thisProcess.arguments;
+for (const name of Object.hasOwn(commands, called) ? [called] : Object.keys(commands)) {
+  const command = await commands[name]!();
   // Subcommands that were built apart don't inherit exitOverride; without it usage errors would exit with 1.
   exitsAsProgram(command);
   program.addCommand(command);
