@@ -186,7 +186,10 @@ test("a store that had no file descriptor left isn't told to replace its disk", 
   const { harness, b } = await cluster();
   harness.beat(b.store, b.peer, { failure: "open /srv/brine/store/segments: EMFILE" });
   const { problems } = harness.parts.admin.status();
-  assert.ok(problems.some((problem) => /Raise its limit .* start its server again/.test(problem)), problems.join());
+  assert.ok(
+    problems.some((problem) => /Raise its limit .* start its server again/.test(problem)),
+    problems.join(),
+  );
 });
 
 test("a store whose disk doesn't answer leaves its groups at once, and comes back when it registers", async () => {
