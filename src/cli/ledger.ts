@@ -7,6 +7,9 @@ import { askLeader, askServer } from "./admin.ts";
 import { parseAddress, withCluster } from "./options.ts";
 import { type ClusterOptions, findCluster } from "./running.ts";
 
+/** Who has waited for so long is told what for. */
+const sayWaitMs = 1_000;
+
 export function ledgerCommand(): Command {
   return new Command("ledger")
     .description("The second copy of the metadata's ledger.")
@@ -64,7 +67,11 @@ Example:
     )
     .action(async (address: string, options: { oldLeaderIsOff: boolean; acceptLoss: boolean }) => {
       const platform = realPlatform({ logLevel: "warn", logTo: print });
-      const { term } = await askServer(platform, parseAddress(address), promoteLedger, options);
+      const server = parseAddress(address);
+      const waiting = platform.clock.startTimer(sayWaitMs, () => {
+        print(`${server} waits until those who vote say that no other leader can be serving (at most 15 s)`);
+      });
+      const { term } = await askServer(platform, server, promoteLedger, options).finally(() => waiting.cancel());
       print(`${address} leads now, under term ${term}`);
     });
 }

@@ -28,7 +28,7 @@ export function reportError(error: unknown): number {
     return exitCodes.failed;
   }
   printError(`brine: ${oneLine(error)}`);
-  if (error.code === "unreachable" || error.code === "notFound") return exitCodes.notThere;
+  if (["unreachable", "notFound", "protocol"].includes(error.code)) return exitCodes.notThere;
   return error.code === "invalid" ? exitCodes.usage : exitCodes.failed;
 }
 

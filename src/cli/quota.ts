@@ -105,6 +105,10 @@ function listCommand(): Command {
           printJson(quotas);
           return;
         }
+        if (quotas.length === 0) {
+          print(volume === "" ? "No quotas are set." : `No quotas are set in volume ${volume}.`);
+          return;
+        }
         printTable([["WHAT", "BYTES", "LIMIT", "USED", "INODES", "LIMIT", "USED", ""], ...quotas.map(rowOf)]);
         if (omitted > 0) print(`… and ${omitted} more; see --volume`);
       },

@@ -1,7 +1,15 @@
 /** `brine server`: metadata and store roles in one process. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { messageOf } from "../errors/message.ts";
-import { exitNow, onDefect, onStopRequest, print, tellFailed, tellReady } from "../platform/processes.ts";
+import {
+  exitNow,
+  onDefect,
+  onStopRequest,
+  outliveOutput,
+  print,
+  tellFailed,
+  tellReady,
+} from "../platform/processes.ts";
 import { realPlatform } from "../platform/real.ts";
 import { metricsOption } from "./metrics-endpoint.ts";
 import { addLabel, defaultPort, logLevelOption } from "./options.ts";
@@ -87,6 +95,7 @@ function duration(text: string): number {
 }
 
 async function runServer(options: ServerOptions): Promise<void> {
+  outliveOutput();
   const platform = realPlatform({ logLevel: options.logLevel, logTo: print });
   const log = platform.logger.for("server");
   try {

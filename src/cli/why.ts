@@ -108,7 +108,7 @@ function printHead(path: string, mount: RegisteredMount, volume: string, report:
     print("What follows is about the directory before it.");
   }
   const kind = type === "" ? "not known to the metadata server yet" : type;
-  const extent = type === "file" ? `, ${sizeText(size)} in ${chunkCount} chunks` : "";
+  const extent = type === "file" ? `, ${sizeText(size)} in ${chunkCount} ${chunkCount === 1 ? "chunk" : "chunks"}` : "";
   print(
     `${missing === "" ? path : path.slice(0, -missing.length - 1)}: inode ${inode} of volume ${volume} (${kind}${extent})`,
   );

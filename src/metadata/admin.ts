@@ -271,7 +271,9 @@ export class Admin {
     const behind = effects === "" ? "" : `: ${effects}`;
     if (failure !== undefined) {
       problems.push(
-        `${who} has a failed disk (${failure})${behind}. Replace the disk and start the server on an empty directory.${never}`,
+        /\bE[MN]FILE\b/.test(failure)
+          ? `${who} had no file descriptor left for its log (${failure})${behind}. Raise its limit (ulimit -n, LimitNOFILE=) and start its server again.`
+          : `${who} has a failed disk (${failure})${behind}. Replace the disk and start the server on an empty directory.${never}`,
       );
     } else if (state.stall !== undefined) {
       problems.push(

@@ -182,6 +182,16 @@ test("a store that says that its disk has failed leaves its groups, and does not
   assert.ok(harness.parts.admin.status().problems.some((problem) => problem.includes("failed disk (EIO)")));
 });
 
+test("a store that had no file descriptor left isn't told to replace its disk", async () => {
+  const { harness, b } = await cluster();
+  harness.beat(b.store, b.peer, { failure: "open /srv/brine/store/segments: EMFILE" });
+  const { problems } = harness.parts.admin.status();
+  assert.ok(
+    problems.some((problem) => /Raise its limit .* start its server again/.test(problem)),
+    problems.join(),
+  );
+});
+
 test("a store whose disk doesn't answer leaves its groups at once, and comes back when it registers", async () => {
   const { harness, a, b, client } = await cluster();
   harness.beat(b.store, b.peer, { stall: "no answer for 2.1 s" });

@@ -23,6 +23,7 @@ import type { Peer } from "../wire/peer.ts";
 import type { Leader } from "./leader.ts";
 import { nobodyListens } from "./nobody-listens.ts";
 import { slowStores } from "./slow-stores.ts";
+import { checkOneProcess, wasRemoved } from "./store-processes.ts";
 
 /** Timers are late by some milliseconds on a healthy machine. */
 const lateMsMax = 100;
@@ -175,8 +176,8 @@ export class Stores {
 
   /**
    * Takes a store in. `answer` is called when it is; what it returns must go out on the connection before anything else.
-   * Errors: noSpace, notServing, refused (it has lost the only copy of something, or was removed), and closed if the connection ended
-   * meanwhile.
+   * Errors: noSpace, notServing (also: another process may be serving it), refused (it has lost the only copy of something, or was
+   * removed), and closed if the connection ended meanwhile.
    */
   async register<R>(
     request: Registration,
@@ -190,6 +191,7 @@ export class Stores {
     const known = namespace.stores().find((one) => one.serverId === serverId);
     if (known?.status === "removed") throw wasRemoved(known.store);
     let number = known?.store;
+    if (number !== undefined) checkOneProcess(this.#stores.get(number), request, this.isStill(number));
     if (known?.address !== address || labelsText(known.startLabels) !== labelsText(labels)) {
       const result = await committer.execute({ kind: "registerStore", serverId, address, labels });
       if (result.kind !== "made") throw new BrineError("invalid", `store ${serverId} can't be registered`);
@@ -201,6 +203,7 @@ export class Stores {
     if (lifetime.stopped) throw new BrineError("notServing", "the metadata server stops");
     if (peer.closed) throw new BrineError("closed", "the connection has ended");
     if (namespace.stores().some((one) => one.store === number && one.status === "removed")) throw wasRemoved(number!);
+    checkOneProcess(this.#stores.get(number!), request, this.isStill(number!));
     const state = this.#stores.get(number!) ?? this.#add(number!, serverId, address);
     const older = state.peer;
     const { pid, roles, totalBytes, freeBytes } = request;
@@ -388,10 +391,4 @@ export class Stores {
     if (!this.#hooks.isMounted() && nowMs - state.deadSinceMs < timeouts.storeIdleMs) return "silent";
     return "dead";
   }
-}
-
-function wasRemoved(store: number): BrineError {
-  return new BrineError("refused", `store ${store} was removed from this cluster`, {
-    advice: "start its server on an empty data directory: it joins as a new store",
-  });
 }

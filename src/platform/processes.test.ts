@@ -17,3 +17,15 @@ test("a command ends quietly when nobody reads what it prints; a server goes on"
   assert.equal(run(printing), "141\n");
   assert.equal(run(`onStopRequest(() => {}); ${printing}`), "7\n");
 });
+
+test("a server goes on when its log can't be written; a command says that its output can't be, and fails", () => {
+  const program = `print("one"); setTimeout(() => { print("two"); process.exit(7); }, 100);`;
+  const withFullDisk = (text: string) => {
+    const script = `import { onStopRequest, print } from "${processes}"; ${text}`;
+    const shell = `"$0" --input-type=module -e "$1" >/dev/full; echo $? >&2`;
+    return spawnSync("/bin/bash", ["-c", shell, process.execPath, script], { encoding: "utf8", timeout: 60_000 })
+      .stderr;
+  };
+  assert.equal(withFullDisk(`onStopRequest(() => {}); ${program}`), "7\n");
+  assert.equal(withFullDisk(program), "brine: the output can't be written: ENOSPC\n1\n");
+});

@@ -36,25 +36,42 @@ export const thisProcess = {
   },
 };
 
+let residentBytes = 0;
+
 /** What the process has used so far. */
 export function processFigures(): { cpuSeconds: number; residentBytes: number } {
   const { user, system } = process.cpuUsage();
-  return { cpuSeconds: (user + system) / 1e6, residentBytes: process.memoryUsage.rss() };
+  try {
+    residentBytes = process.memoryUsage.rss();
+  } catch {
+    // Without a file descriptor left it can't be read: what it was before is still about right.
+  }
+  return { cpuSeconds: (user + system) / 1e6, residentBytes };
 }
 
 export function absolutePath(path: string): string {
   return resolve(path);
 }
 
-/** Servers and mounts go on when nobody reads what they print; a command ends, as by SIGPIPE: `brine ls … | head`. */
+/**
+ * Servers and mounts go on when what they print can't be written: nobody reads it, or the disk with the log is full. A command ends,
+ * without a reader as by SIGPIPE: `brine ls … | head`.
+ */
 let outlivesOutput = false;
 const brokenPipeCode = 128 + 13;
 
 for (const stream of [process.stdout, process.stderr]) {
   stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
-    if (!outlivesOutput) process.exit(brokenPipeCode);
+    if (outlivesOutput) return;
+    if (error.code === "EPIPE") process.exit(brokenPipeCode);
+    if (stream === process.stdout) process.stderr.write(`brine: the output can't be written: ${error.code}\n`);
+    process.exit(1);
   });
+}
+
+/** From here on this process goes on when its output can't be written. */
+export function outliveOutput(): void {
+  outlivesOutput = true;
 }
 
 export function print(line: string): void {
@@ -94,9 +111,9 @@ export function exitNow(code: number): never {
 /** From a parent that ends and wants its child to live on. */
 const releaseMessage = "live on";
 
-/** Calls back on SIGINT, SIGTERM, and when the parent that started this process has gone. Once. */
+/** Calls back on SIGINT, SIGTERM, and when the parent that started this process has gone. Once. It outlives its output, too. */
 export function onStopRequest(callback: (reason: string) => void): void {
-  outlivesOutput = true;
+  outliveOutput();
   let called = false;
   const once = (reason: string) => {
     if (called) return;
@@ -169,7 +186,7 @@ export function startBrine(args: readonly string[], logFile: string): Child {
   const log = openSync(logFile, "a");
   const child = spawn(launcher, args, { detached: true, stdio: ["ignore", log, log, "ipc"] });
   closeSync(log);
-  return childOf(child);
+  return childOf(child, logFile);
 }
 
 /** Runs a shell command in the foreground, with this process's terminal; resolves with its exit code as a shell has it. */
@@ -185,7 +202,7 @@ export function runShell(
   return { ended, signal: (name) => void child.kill(name) };
 }
 
-function childOf(child: NodeChild): Child {
+function childOf(child: NodeChild, logFile: string): Child {
   let running = true;
   const ended = new Promise<ChildEnd>((done) => {
     const end = (code: number | null, signal: string | null) => {
@@ -201,7 +218,10 @@ function childOf(child: NodeChild): Child {
       else fail(new BrineError(message.failed.code, message.failed.message, message.failed));
     });
     child.on("error", fail);
-    child.on("exit", (code, signal) => fail(new Error(`it ended with ${signal ?? `exit code ${code}`}`)));
+    child.on("exit", (code, signal) => {
+      const what = `its process ended with ${signal ?? `exit code ${code}`} before it served`;
+      fail(new BrineError("internal", what, { advice: `see ${logFile}` }));
+    });
   });
   ready.catch(() => {}); // whoever waits for it sees the error; nobody has to wait
   return {

@@ -203,12 +203,17 @@ test("closing the listener ends its connections", async () => {
   assert.ok(hasCode(await refusal(connectPeer(platform, address, identity, new Service(), 1000)), "unreachable"));
 });
 
-test("strangers are bounded", async () => {
+test("strangers are bounded, and shut nobody out: the oldest go, with one line", async () => {
   const { platform } = await server();
   const all = [];
   for (let count = 0; count < 1030; count++) all.push(await raw(platform));
   await settle();
-  assert.equal(all.filter(({ state }) => state.ended !== "").length, 6);
+  const ended = all.map(({ state }) => state.ended !== "");
+  assert.deepEqual(ended.slice(0, 7), [true, true, true, true, true, true, false]);
+  assert.equal(ended.filter(Boolean).length, 6);
+  assert.equal(platform.lines.length, 1, platform.lines.join("\n"));
+  const peer = await connectPeer(platform, address, identity, new Service(), 1000);
+  await peer.request(ping, {}, { timeoutMs: 1000 });
 });
 
 test("a peer that asks without end is dropped", async () => {

@@ -13,7 +13,10 @@ import { Link, type LinkReceiver } from "./link.ts";
 import type { Peer } from "./peer.ts";
 import type { Service } from "./service.ts";
 
-/** Connections whose hello is awaited. A burst of reconnecting clients stays far below it. */
+/**
+ * Connections whose hello is awaited. A burst of reconnecting clients stays far below it. With one more the oldest is ended: a
+ * peer says hello at once, so who keeps a thousand silent connections open shuts nobody out.
+ */
 const strangersMax = 1024;
 
 /** How long a refused side has to read why, before the connection is ended from here. */
@@ -42,19 +45,30 @@ export async function listenPeers(
 ): Promise<{ readonly address: Address; close(): Promise<void> }> {
   const logger = platform.logger.for("wire");
   const links = new Set<Link>();
-  let strangers = 0;
+  /** In the order in which they came. */
+  const strangers = new Set<Link>();
+  let saidMs = Number.NEGATIVE_INFINITY;
+  const dropOldest = (): void => {
+    const [oldest] = strangers;
+    const reason = `${strangersMax} connections have not said hello yet`;
+    const nowMs = platform.clock.nowMs();
+    if (nowMs - saidMs >= helloTimeoutMs) {
+      // One line for all that are ended in this time: there may be thousands.
+      saidMs = nowMs;
+      logger.warn("connections dropped, the oldest first", { remote: oldest!.remoteAddress, reason });
+    }
+    oldest!.close(reason);
+  };
   const accept = (connection: Connection): void => {
     const link = new Link(connection, logger);
     links.add(link);
-    strangers += 1;
+    strangers.add(link);
     const stranger = new Stranger(platform, link, options, {
-      onKnown: () => {
-        strangers -= 1;
-      },
+      onKnown: () => strangers.delete(link),
       onEnd: () => links.delete(link),
     });
     link.start(stranger);
-    if (strangers > strangersMax) link.drop(`${strangersMax} connections have not said hello yet`);
+    if (strangers.size > strangersMax) dropOldest();
   };
   const listener = await platform.network.listen(address, accept);
   return {
@@ -71,17 +85,23 @@ export async function listenPeers(
   };
 }
 
+interface StrangerEvents {
+  /** Its hello is answered, or the connection has ended. */
+  readonly onKnown: () => void;
+  readonly onEnd: () => void;
+}
+
 /** The link's receiver until it has said hello, and while it reads that it is refused. */
 class Stranger implements LinkReceiver {
   readonly #platform: Platform;
   readonly #link: Link;
   readonly #options: ListenOptions;
-  readonly #events: { onKnown(): void; onEnd(): void };
+  readonly #events: StrangerEvents;
   #timer: Timer;
   #known = false;
   #refused = false;
 
-  constructor(platform: Platform, link: Link, options: ListenOptions, events: { onKnown(): void; onEnd(): void }) {
+  constructor(platform: Platform, link: Link, options: ListenOptions, events: StrangerEvents) {
     this.#platform = platform;
     this.#link = link;
     this.#options = options;

@@ -66,6 +66,7 @@ test("a leader that is cut off answers nobody, and comes back as the copy", {
   const early = await runBrine(["ledger", "promote", cluster.addresses[1]!]);
   assert.notEqual(early.code, 0, "a leader that serves is not replaced");
   assert.match(early.stderr, /still be serving/);
+  assert.match(early.stdout, /waits until/);
   assert.equal((await runBrine(["volume", "create", "before", cluster.addresses[0]!])).code, 0);
   await network.cut(places[0]!);
   const promoted = await runBrine(["ledger", "promote", cluster.addresses[1]!]);
