@@ -117,6 +117,11 @@ export class Faults {
     return !this.#isOperated && this.#applied.has("rot") && this.#applied.size > 1;
   }
 
+  /** True if disks may get full. */
+  get mayFillDisks(): boolean {
+    return this.#weights.diskFull !== undefined;
+  }
+
   /** True if a disk was full at some time since `sinceUs`, or shortly before: servers look at their space now and then. */
   diskWasFull(sinceUs: number): boolean {
     return this.#diskFull.lastUs + spaceNoticedUs >= sinceUs;
