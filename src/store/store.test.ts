@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { BrineErrorCode } from "../errors/brine-error.ts";
 import { hasCode } from "../errors/brine-error.ts";
+import { blockBytes } from "../namespace/model.ts";
 import { DiskError } from "../platform/disk.ts";
 import { Store } from "./store.ts";
 import { blocksOf, contentOf, testChunk, writeOf } from "./testing/blocks.ts";
@@ -224,6 +225,20 @@ test("a read error fails that read only, and is counted once", async () => {
   await assert.rejects(store.read(chunk, 0, 1), failsWith("diskFailed"));
   platform.disk.failReads = undefined;
   assert.deepEqual(await contentOf(store, chunk, 1), [1]);
+  assert.equal(store.space.badBlocks, 1);
+  await store.close();
+});
+
+test("a block that can't be read is told from those that are read with it", async () => {
+  const platform = new MemoryPlatform();
+  const store = await openStore(platform);
+  await put(store, chunk, 1, 0, 2, 1);
+  const { segment, offset } = store.peek(chunk)!.extents[0]!;
+  const file = platform.disk.files.get(`store/segments/${String(segment).padStart(16, "0")}.segment`)!;
+  file.size = offset + blockBytes;
+  await assert.rejects(store.read(chunk, 0, 2), /can't be read from block 1 on/);
+  assert.deepEqual(await contentOf(store, chunk, 1), [1]);
+  assert.deepEqual(store.badBlocks.now(), [{ chunk, firstBlock: 1, blockCount: 1 }]);
   assert.equal(store.space.badBlocks, 1);
   await store.close();
 });
