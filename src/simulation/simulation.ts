@@ -204,7 +204,7 @@ class Simulation {
     await this.#within("members in sync", this.#cluster.whole());
     await this.#within("sessions of the dead gone", mourning);
     await this.#within("rules applied", operator.settle());
-    if (this.#faults.applied.has("rot")) await this.#within("scrub", this.#scrub());
+    if (this.#faults.hasDecayed) await this.#within("scrub", this.#scrub());
     await this.#within("audit", this.#auditAll());
     await this.#within("members equal", this.#compareMembers());
 
