@@ -190,6 +190,23 @@ test("damage in the middle is an error, not the end", async () => {
   await openLog(payload); // the records' owner has checksums of its own
 });
 
+test("payload that the disk can't read keeps no log from opening", async () => {
+  const disk = new FaultyDisk();
+  const { log } = await openLog(disk);
+  const records: LoggedRecord[] = [];
+  for (let n = 0; n < 4; n++) records.push(await log.append(Buffer.from(`${n}`), payloadOf(n, 2)));
+  const { segment, payloadOffset } = records[1]!;
+  const bad = { path: segmentPath(segment), from: payloadOffset + 512, to: payloadOffset + 1024 };
+  const worn = survived(disk);
+  worn.unreadable = bad;
+  const { log: again, replayed } = await openLog(worn);
+  assert.deepEqual(replayed.map(text), ["0", "1", "2", "3"]);
+  await assert.rejects(again.read(segment, payloadOffset, Buffer.alloc(blockBytes)), { code: "diskFailed" });
+  const areaGone = survived(disk);
+  areaGone.unreadable = { ...bad, from: records[2]!.payloadOffset - blockBytes, to: records[2]!.payloadOffset };
+  await assert.rejects(openLog(areaGone), { code: "diskFailed" });
+});
+
 test("the last commit counts only if it is whole", async () => {
   const disk = new FaultyDisk();
   const { log } = await openLog(disk);

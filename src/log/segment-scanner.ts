@@ -1,5 +1,5 @@
 /** Reads the commits of one segment one after the other: areas only, payloads are skipped. */
-import type { DiskFile } from "../platform/disk.ts";
+import { DiskError, type DiskFile } from "../platform/disk.ts";
 import {
   areaBytesClaimed,
   blockBytes,
@@ -93,11 +93,22 @@ export class SegmentScanner {
       return large.subarray(0, await this.#file.read(large, offset));
     }
     if (offset < this.#windowStart || offset + length > this.#windowStart + this.#windowLength) {
-      this.#windowStart = offset;
-      this.#windowLength = await this.#file.read(this.#window, offset);
+      this.#windowLength = 0;
+      const windowLength = await this.#readWindow(offset, length);
+      [this.#windowStart, this.#windowLength] = [offset, windowLength];
     }
     const from = offset - this.#windowStart;
     return this.#window.subarray(from, Math.min(from + length, this.#windowLength));
+  }
+
+  /** What else lies in the window is payload, perhaps: if the disk can't read that, `length` bytes are enough. */
+  async #readWindow(offset: number, length: number): Promise<number> {
+    try {
+      return await this.#file.read(this.#window, offset);
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error;
+      return this.#file.read(this.#window.subarray(0, length), offset);
+    }
   }
 }
 

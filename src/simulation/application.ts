@@ -2,7 +2,7 @@
 
 import type { Handle } from "../client/file-system.ts";
 import { observe } from "./audit.ts";
-import type { LinearizabilityChecker } from "./checkers/linearizability.ts";
+import type { HindsightChecker } from "./checkers/hindsight.ts";
 import type { FileOperation } from "./file-operation.ts";
 import type { SimulatedKernel } from "./kernel.ts";
 import type { ModelLock } from "./model.ts";
@@ -26,7 +26,7 @@ type HeldFile = OpenFile & OpenHandle;
 export class Application {
   readonly #clients: readonly MountPoint[];
   readonly #recorder: Recorder;
-  readonly #checker: LinearizabilityChecker;
+  readonly #checker: HindsightChecker;
   readonly #workload: Workload;
   readonly #scheduler: Scheduler;
   readonly #random: SimulatedRandom;
@@ -38,7 +38,7 @@ export class Application {
     clients: readonly MountPoint[],
     parts: {
       recorder: Recorder;
-      checker: LinearizabilityChecker;
+      checker: HindsightChecker;
       workload: Workload;
       scheduler: Scheduler;
       thinkUsMax?: number;

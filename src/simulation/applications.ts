@@ -1,6 +1,6 @@
 /** The applications of a simulation: how many, on which clients, and what they do. */
 import { Application } from "./application.ts";
-import type { LinearizabilityChecker } from "./checkers/linearizability.ts";
+import type { HindsightChecker } from "./checkers/hindsight.ts";
 import type { SimulatedCluster } from "./cluster.ts";
 import type { Recorder } from "./recorder.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
@@ -16,7 +16,7 @@ const fillingDisks = ["write", "append", "createFile", "copy"] as const;
 export function makeApplications(
   options: SimulationOptions,
   { clients, world: { scheduler } }: SimulatedCluster,
-  parts: { readonly recorder: Recorder; readonly checker: LinearizabilityChecker },
+  parts: { readonly recorder: Recorder; readonly checker: HindsightChecker },
   random: SimulatedRandom,
 ): Application[] {
   const largeChance = options.full ? 0.8 : random.pick([0, 0.01, 0.04, 0.2]);

@@ -1,6 +1,6 @@
 /** Looks at everything that a mount shows: the whole tree, all attributes, and the data around everything ever written. */
 import type { FileType } from "../client/file-system.ts";
-import type { LinearizabilityChecker } from "./checkers/linearizability.ts";
+import type { HindsightChecker } from "./checkers/hindsight.ts";
 import type { FileOperation } from "./file-operation.ts";
 import { changesData } from "./model-data.ts";
 import type { Mount } from "./mount.ts";
@@ -18,7 +18,7 @@ const readBytesMax = 1024 * 1024;
 export async function audit(
   mount: Mount,
   recorder: Recorder,
-  checker: LinearizabilityChecker,
+  checker: HindsightChecker,
   only?: ReadonlySet<number>,
 ): Promise<void> {
   const waiting = [mount.root];
@@ -44,7 +44,7 @@ async function auditInode(
   mount: Mount,
   inode: number,
   recorder: Recorder,
-  checker: LinearizabilityChecker,
+  checker: HindsightChecker,
 ): Promise<FileType | undefined> {
   const { outcome } = await recorder.perform(mount, { kind: "getAttributes", inode });
   if (outcome.kind !== "attributes") return undefined;
@@ -61,7 +61,7 @@ async function auditInode(
 export async function readWritten(
   mount: Mount,
   recorder: Recorder,
-  checker: LinearizabilityChecker,
+  checker: HindsightChecker,
   inode: number,
 ): Promise<void> {
   const { opened } = await recorder.perform(mount, { kind: "open", inode, truncate: false, append: false });
@@ -81,7 +81,7 @@ export async function observe(
   mount: Mount,
   operation: FileOperation,
   recorder: Recorder,
-  checker: LinearizabilityChecker,
+  checker: HindsightChecker,
 ): Promise<void> {
   if ("inode" in operation) await recorder.perform(mount, { kind: "getAttributes", inode: operation.inode });
   if ("parent" in operation && "name" in operation) {
@@ -99,7 +99,7 @@ export async function observe(
   if (changesData(operation)) await readWritten(mount, recorder, checker, operation.inode);
 }
 
-function writtenRanges(checker: LinearizabilityChecker, inode: number): { from: number; to: number }[] {
+function writtenRanges(checker: HindsightChecker, inode: number): { from: number; to: number }[] {
   const model = checker.possibleModels[0].numbered(inode);
   const ranges: { from: number; to: number }[] = [];
   for (const { start, end } of model?.pieces ?? []) {

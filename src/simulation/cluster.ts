@@ -240,6 +240,15 @@ export class SimulatedCluster {
     }
   }
 
+  /** The same, and the leader hears of all stores: one that has just started says of them what it knows from before. */
+  async allThere(): Promise<void> {
+    for (;;) {
+      await this.whole();
+      if ((await this.#scrubs()).areThere) return;
+      await sleep(this.#admin.clock, adminRetryMs);
+    }
+  }
+
   /** Resolves when the leader has told all stores that are there. */
   async orderScrub(): Promise<void> {
     await this.request(orderScrub, { store: "", volume: "" });

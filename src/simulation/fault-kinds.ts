@@ -29,6 +29,7 @@ export const faultKinds = [
   "storeLoss",
   "machineLoss",
   "rot",
+  "badSector",
 ] as const;
 export type FaultKind = (typeof faultKinds)[number];
 
@@ -40,6 +41,7 @@ export const countedWhenTheyStrike: ReadonlySet<FaultKind> = new Set([
   "storeLoss",
   "machineLoss",
   "rot",
+  "badSector",
 ]);
 /** What leaves operations of clients without an end. */
 export const clientEnds: ReadonlySet<FaultKind> = new Set([
@@ -88,6 +90,7 @@ export const weightsOf: Readonly<Record<FaultLevel, FaultWeights>> = {
     storeLoss: 1,
     machineLoss: 1,
     rot: 2,
+    badSector: 2,
   },
 };
 

@@ -17,7 +17,7 @@ import {
 import type { Scope } from "./fault-spells.ts";
 import { LastingFaults } from "./lasting-faults.ts";
 import { NetworkFaults } from "./network-faults.ts";
-import { Rot } from "./rot.ts";
+import { type Decay, Rot } from "./rot.ts";
 import type { SimulatedClient } from "./simulated-mount.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
 import type { SimulatedServer } from "./simulated-server.ts";
@@ -112,9 +112,19 @@ export class Faults {
     return this.#lasting.wellSinceUs(butFor);
   }
 
+  /** True if blocks went bad on some disk. */
+  get hasDecayed(): boolean {
+    return this.#applied.has("rot") || this.#applied.has("badSector");
+  }
+
   /** True if a bad copy may be the only one that can be reached: other things go wrong as well. */
   get mayHideGoodCopies(): boolean {
-    return !this.#isOperated && this.#applied.has("rot") && this.#applied.size > 1;
+    return !this.#isOperated && this.hasDecayed && this.#applied.size > 1;
+  }
+
+  /** True if disks may get full. */
+  get mayFillDisks(): boolean {
+    return this.#weights.diskFull !== undefined;
   }
 
   /** True if a disk was full at some time since `sinceUs`, or shortly before: servers look at their space now and then. */
@@ -212,7 +222,8 @@ export class Faults {
         const others = stores.filter(({ plan }) => !plan.roles.includes("metadata"));
         this.#watched(this.#lose("machineLoss", "machine", pick(others)));
       },
-      rot: () => this.#watched(this.#letRot()),
+      rot: () => this.#watched(this.#letRot("rot")),
+      badSector: () => this.#watched(this.#letRot("badSector")),
     };
     faults[kind]();
   }
@@ -317,27 +328,27 @@ export class Faults {
     });
   }
 
-  /** Only while other stores have good copies of what rots. */
-  async #letRot(): Promise<void> {
+  /** Only while other stores have good copies of what goes bad. */
+  async #letRot(how: Decay): Promise<void> {
     if (!this.#isOperated) {
-      if ((await this.#losses.isWhole()) && this.#rot.strike()) this.#count("rot");
+      if ((await this.#losses.isWhole()) && this.#rot.strike(how)) this.#count(how);
       return;
     }
-    const isOver = this.#lasting.begin({ name: "rot", scope: undefined, places: lastingMax });
+    const isOver = this.#lasting.begin({ name: how, scope: undefined, places: lastingMax });
     for (let waitedMs = 0; waitedMs < aloneMsMax && !this.#stopped; waitedMs += pollMs) {
       const isAlone = this.#lasting.places === lastingMax && !this.#cluster.copyTurns.isTaken;
-      if (isAlone && (await this.#rotsAmidChanges())) break;
+      if (isAlone && (await this.#rotsAmidChanges(how))) break;
       await this.#wait(pollMs);
     }
     isOver();
   }
 
   /** Resolves when all of it is good again; with false at once where nothing may rot now. */
-  async #rotsAmidChanges(): Promise<boolean> {
-    const struck = this.#rot.strikeSpare();
+  async #rotsAmidChanges(how: Decay): Promise<boolean> {
+    const struck = this.#rot.strikeSpare(how);
     if (struck.length === 0) return false;
-    const ends = [this.#lasting.begin({ name: "rot", scope: "other" }), this.#cluster.copyTurns.rotten()];
-    this.#count("rot");
+    const ends = [this.#lasting.begin({ name: how, scope: "other" }), this.#cluster.copyTurns.rotten()];
+    this.#count(how);
     await this.#rot.healed(struck, (ms) => this.#wait(ms));
     for (const end of ends) end();
     return true;
@@ -345,8 +356,8 @@ export class Faults {
 
   /** Only where others have what it has, and with nothing else until that is so again. */
   async #lose(kind: FaultKind, what: "index" | "everything" | "machine", victim: SimulatedServer): Promise<void> {
-    // What has rotted elsewhere may be good there only.
-    if (this.#lasting.places > 0 || (what !== "index" && !this.#isOperated && this.#applied.has("rot"))) return;
+    // What went bad elsewhere may be good there only.
+    if (this.#lasting.places > 0 || (what !== "index" && !this.#isOperated && this.hasDecayed)) return;
     const name = `${kind} of ${victim.host.name}`;
     const end = this.#lasting.begin({ name, scope: "other", places: lastingMax });
     if (await this.#losses.canLose(what, victim)) {

@@ -18,6 +18,8 @@ const promotionsMax = 20;
 const againMs = 100;
 /** Clients and stores that had lost the leader find it again well within this, and hear of the new copy. */
 const foundMs = 2_000;
+/** A leader that starts again leads well within this, where enough others answer. */
+const forgottenMsMax = 20_000;
 
 export class LedgerChanges {
   readonly #cluster: SimulatedCluster;
@@ -113,21 +115,33 @@ export class LedgerChanges {
 
   /** A new machine in the place of a lost copy. That one may run again: nobody believes it anything. */
   async #replace(lost: SimulatedServer): Promise<boolean> {
-    try {
-      await this.#cluster.request(forgetCopy, { address: lost.address });
-    } catch (error) {
-      this.#attempts.log("not forgotten", { server: lost.plan.name, reason: (error as Error).message });
-      // The ledger has no such copy: an earlier try has taken effect, and its answer was lost.
-      if (!hasCode(error, "invalid")) return false;
-    }
+    if (!(await this.#forget(lost))) return false;
     this.#count("forgotten");
     this.#cluster.leaveOut(lost);
     if (this.#random.chance(0.5)) lost.start();
     this.#newCopies += 1;
     this.#cluster.addCopy(`copy${this.#newCopies}`, this.#random.pick(["required", "preferred"]));
     // One after the other is replaced, as an operator does it. Who is away meanwhile, and knows none of the two that are left, wouldn't find them.
-    await this.#cluster.whole();
+    await this.#cluster.allThere();
     await this.#wait(foundMs);
+    return true;
+  }
+
+  /** The leader knows no such copy any more. It may die before it has recorded that; without a witness it then needs the lost one to lead again. */
+  async #forget(lost: SimulatedServer): Promise<boolean> {
+    const forgetting = this.#cluster.request(forgetCopy, { address: lost.address });
+    const answered = forgetting.then(
+      () => true,
+      () => true,
+    );
+    if (!(await Promise.race([answered, this.#wait(forgottenMsMax).then(() => false)]))) lost.start();
+    try {
+      await forgetting;
+    } catch (error) {
+      this.#attempts.log("not forgotten", { server: lost.plan.name, reason: (error as Error).message });
+      // The ledger has no such copy: an earlier try has taken effect, and its answer was lost.
+      if (!hasCode(error, "invalid")) return false;
+    }
     return true;
   }
 

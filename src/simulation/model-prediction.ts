@@ -20,6 +20,8 @@ export type Prediction =
   | { readonly kind: "names"; readonly names: readonly string[] }
   | { readonly kind: "done" };
 
+export const anything: Prediction = { kind: "any" };
+
 /** The model, with what the outcome told of it; or why this outcome can't be. */
 export function match(model: Model, prediction: Prediction, outcome: Outcome): Model | string {
   if (prediction.kind === "any") return model;

@@ -1,6 +1,7 @@
 /** The checkers can fail: bugs of quotas are planted, and each must be found. */
 import { test } from "node:test";
 import { FileError } from "../errors/file-error.ts";
+import { blockBytes } from "../namespace/model.ts";
 import { grantQuota } from "../wire/catalogue/quotas.ts";
 import { mustBeFound, withFileSystem, withService } from "./testing/planting.ts";
 
@@ -37,4 +38,16 @@ test("a call that is refused has an effect all the same", async () => {
       },
     }));
   await mustBeFound(hooks, /refused has no effect|not linearizable/, { quotas: true });
+});
+
+test("a write says that it was made shorter than it was", async () => {
+  const hooks = () =>
+    withFileSystem((real) => ({
+      write: async (handle, offset, bytes, ...rest) => {
+        const written = await real.write(handle, offset, bytes, ...rest);
+        const lastBlock = Math.floor((offset + written - 1) / blockBytes) * blockBytes;
+        return lastBlock > offset ? lastBlock - offset : written;
+      },
+    }));
+  await mustBeFound(hooks, /not linearizable/, { quotas: true, more: ["append", "read"] });
 });

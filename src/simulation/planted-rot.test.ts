@@ -1,6 +1,6 @@
-/** Rot is found by the checkers where the code under test doesn't do what it must. */
+/** Rot, and what a disk can't read, is found by the checkers where the code under test doesn't do what it must. */
 import { test } from "node:test";
-import { BrineError } from "../errors/brine-error.ts";
+import { BrineError, hasCode } from "../errors/brine-error.ts";
 import { blockBytes } from "../namespace/model.ts";
 import { readBlocks } from "../wire/catalogue/store.ts";
 import { blockChecksums } from "../wire/checksum.ts";
@@ -34,6 +34,27 @@ for (const [when, mode] of Object.entries(modes)) {
   test(`members that give each other no good copies: what has rotted stays${when}`, () =>
     mustBeFound(keepsGoodCopies, /rot is repaired/, { faults, only: keeping, ...mode }));
 }
+
+test("members that give each other no good copies: what can't be read stays", () =>
+  mustBeFound(keepsGoodCopies, /rot is repaired/, { faults: { badSector: 1 }, only: keeping }));
+
+test("a store whose disk can't read a block says that it has none there", () => {
+  const hooks = (): Hooks =>
+    withService((service) => {
+      service.plant(readBlocks, (real) => async (...asked) => {
+        try {
+          return await real(...asked);
+        } catch (error) {
+          if (!hasCode(error, "diskFailed")) throw error;
+          return { body: { extents: [] }, payload: [] };
+        }
+      });
+    });
+  return mustBeFound(hooks, /not linearizable|rot is repaired/, {
+    faults: { badSector: 1 },
+    more: ["overwrite", "read"],
+  });
+});
 
 test("a store that makes checksums fit what its disk has", () => {
   const hooks = (): Hooks =>

@@ -1,7 +1,7 @@
 /** Makes system calls on mounts, keeps the history, and gives calls and returns to the checker as they happen. */
 import type { Handle } from "../client/file-system.ts";
 import { FileError } from "../errors/file-error.ts";
-import type { LinearizabilityChecker } from "./checkers/linearizability.ts";
+import type { HindsightChecker } from "./checkers/hindsight.ts";
 import { Violation } from "./checkers/violation.ts";
 import { describeOperation, describeOutcome, type FileOperation, type Outcome } from "./file-operation.ts";
 import type { SystemCallResult } from "./kernel.ts";
@@ -41,7 +41,7 @@ export interface UnderWay {
 
 export class Recorder {
   readonly #scheduler: Scheduler;
-  readonly #checker: LinearizabilityChecker;
+  readonly #checker: HindsightChecker;
   readonly #tolerance: TolerancesOf;
   readonly #history: string[] = [];
   /** Operations that have returned, and may not be durable: with the client's position at that time. */
@@ -49,7 +49,7 @@ export class Recorder {
   readonly #underWay = new Map<number, UnderWay>();
   #count = 0;
 
-  constructor(scheduler: Scheduler, checker: LinearizabilityChecker, tolerance: TolerancesOf) {
+  constructor(scheduler: Scheduler, checker: HindsightChecker, tolerance: TolerancesOf) {
     this.#scheduler = scheduler;
     this.#checker = checker;
     this.#tolerance = tolerance;

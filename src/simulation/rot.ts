@@ -1,8 +1,8 @@
 /**
- * Bytes that change by themselves on a store's disk: synced data of live blocks. What is read must be right all the time, and after a
- * scrub nothing may be bad any more. So it must never happen to the only good copy of a block:
+ * What goes bad by itself on a store's disk, of synced data of live blocks: bytes that change, and sectors that can't be read any more. What
+ * is read must be right all the time, and after a scrub nothing may be bad any more. So it must never happen to the only good copy of a block:
  *
- * - Where nobody changes the cluster, it is always the same store that rots, while all members are whole: another one has a good copy of each.
+ * - Where nobody changes the cluster, it is always the same store that decays, while all members are whole: another one has a good copy of each.
  * - Where an operator does, members come and go. There each block is looked at: a member in sync that is there and is to stay must have a
  *   good copy of the same write, and nothing else strikes, and nobody takes copies away for good (copy-turns.ts), until no store has a bad copy
  *   any more. Moves of copies that are under way, or begin meanwhile, go on: what is bad must not be all that is left after them.
@@ -14,6 +14,9 @@ import type { SimulatedRandom } from "./simulated-random.ts";
 import type { SimulatedServer } from "./simulated-server.ts";
 import type { StoredBlock } from "./stored-blocks.ts";
 
+/** How a block goes bad. */
+export type Decay = "rot" | "badSector";
+
 const blocksMax = 4;
 const scrubChance = 0.4;
 const pollMs = 100;
@@ -23,7 +26,7 @@ const scrubAfterMs = [0, 3_000] as const;
 const scrubAgainMs = 10_000;
 /** Several passes, with the leader away in between. */
 const healMsMax = 120_000;
-/** The choice may fall on a block that must not rot. */
+/** The choice may fall on a block that must not go bad. */
 const attempts = 8;
 
 export class Rot {
@@ -36,8 +39,8 @@ export class Rot {
     this.#random = random;
   }
 
-  /** All members are whole, and stay members. True if anything has rotted. */
-  strike(): boolean {
+  /** All members are whole, and stay members. True if anything went bad. */
+  strike(how: Decay): boolean {
     this.#victim ??= this.#random.pick(this.#cluster.stores);
     // A scrub amid all else that goes on, too: what is under way, or in doubt, must be none of its business.
     if (this.#random.chance(scrubChance)) void this.#cluster.orderScrub();
@@ -45,14 +48,14 @@ export class Rot {
     for (let left = this.#random.between(1, blocksMax); left > 0; left--) {
       const block = this.#victim.blocks?.pick(this.#random);
       if (block === undefined) continue;
-      this.#rot(this.#victim, block);
+      this.#spoil(how, this.#victim, block);
       hasStruck = true;
     }
     return hasStruck;
   }
 
-  /** Blocks of which another member that is to stay has a good copy: those that have rotted, of one store. */
-  strikeSpare(): StoredBlock[] {
+  /** Blocks of which another member that is to stay has a good copy: those that went bad, of one store. */
+  strikeSpare(how: Decay): StoredBlock[] {
     const groups = new Map(this.#cluster.leader.metadata?.inspectGroups()?.map((group) => [group.group, group]));
     const victim = this.#random.pick(this.#cluster.stores);
     const struck: StoredBlock[] = [];
@@ -61,9 +64,9 @@ export class Rot {
       const { blocks } = victim;
       const block = blocks?.pick(this.#random);
       if (block === undefined || !blocks!.isGood(block)) continue;
-      // What shares the bytes rots with them.
+      // What shares the bytes goes bad with them.
       if (![...blocks!.copiesOf(block)].every((one) => this.#isElsewhere(victim, one, groups))) continue;
-      this.#rot(victim, block);
+      this.#spoil(how, victim, block);
       struck.push(block);
     }
     return struck;
@@ -86,10 +89,11 @@ export class Rot {
     );
   }
 
-  #rot(server: SimulatedServer, block: StoredBlock): void {
-    server.blocks?.rot(block, this.#random);
+  #spoil(how: Decay, server: SimulatedServer, block: StoredBlock): void {
+    if (how === "rot") server.blocks?.rot(block, this.#random);
+    else server.blocks?.spoil(block, this.#random);
     const { chunk, extent } = block;
-    this.#cluster.world.log.add("info", "FAULT rot", { host: server.host.name, chunk, block: extent.firstBlock });
+    this.#cluster.world.log.add("info", `FAULT ${how}`, { host: server.host.name, chunk, block: extent.firstBlock });
   }
 
   /** True if losing this copy leaves a good one, at a member that nobody is about to give up. */

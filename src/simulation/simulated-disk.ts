@@ -61,6 +61,7 @@ export class SimulatedDisk implements Disk {
     await this.cached("read");
     const file = this.#medium.file(path);
     if (file === undefined) return undefined;
+    if (!file.isReadable(0, file.sizeBytes)) throw new DiskError("EIO", "read", path);
     const content = Buffer.alloc(file.sizeBytes);
     file.read(content, 0);
     return content;
@@ -145,6 +146,7 @@ class SimulatedFile implements DiskFile {
       this.#medium.failingReads -= 1;
       throw new DiskError("EIO", "read", this.#path);
     }
+    if (!this.#file.isReadable(position, buffer.byteLength)) throw new DiskError("EIO", "read", this.#path);
     return this.#file.read(buffer, position);
   }
 

@@ -7,6 +7,7 @@ import type { DiskError } from "../platform/disk.ts";
 import { type Connection, closedByPeer } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { type SimulatedHost, World } from "./simulated-platform.ts";
+import { SimulatedRandom } from "./simulated-random.ts";
 
 /** Runs the world until the promise has settled, and gives its outcome. */
 async function settle<T>(world: World, promise: Promise<T>, forMs = 60_000): Promise<T> {
@@ -175,6 +176,33 @@ test("a loss of power drops, keeps or tears what was not synced, and nothing els
     seen.add(text);
   }
   assert.ok(seen.size >= 4, `only ${seen.size} outcomes`);
+});
+
+test("a sector that can't be read stays so over a loss of power, until it is written anew or given back", async () => {
+  const world = new World(1);
+  const host = world.host("a");
+  const open = async ({ disk }: Platform) => {
+    await disk.makeDirectory("/d");
+    const file = await disk.open("/d/f", { create: true, durable: true });
+    await disk.syncDirectory("/d");
+    return file;
+  };
+  let file = await settle(world, open(host.boot().platform));
+  const reads = (page: number) => settle(world, file.read(Buffer.alloc(4096), page * 4096));
+  const spoil = () => host.medium.file("/d/f")!.spoil(4096, 4096, new SimulatedRandom("sector"));
+  await settle(world, file.write([Buffer.alloc(3 * 4096, "w")], 0));
+  spoil();
+  assert.equal(await reads(0), 4096);
+  await assert.rejects(reads(1), { code: "EIO" });
+  host.kill({ power: true });
+  file = await settle(world, open(host.boot().platform));
+  await assert.rejects(reads(1), { code: "EIO" });
+  assert.equal(await reads(2), 4096);
+  await settle(world, file.write([Buffer.alloc(4096, "n")], 4096));
+  assert.equal(await reads(1), 4096);
+  spoil();
+  await settle(world, file.punch(4096, 4096));
+  assert.equal(await reads(1), 4096);
 });
 
 test("the death of a process alone loses nothing that was written", async () => {

@@ -15,10 +15,10 @@ import { makeApplications } from "./applications.ts";
 import { audit } from "./audit.ts";
 import { keepChecking } from "./checkers/chunks.ts";
 import { CopiesWatch } from "./checkers/copies.ts";
+import { HindsightChecker, shorteningOf } from "./checkers/hindsight.ts";
 import { checkCopiesEqual } from "./checkers/leaders.ts";
 import { LeaseBoundsWatch, type LeaseLimits, leaseLimitsFor } from "./checkers/lease-bounds.ts";
 import { checkCaches } from "./checkers/leases.ts";
-import { LinearizabilityChecker } from "./checkers/linearizability.ts";
 import { type ChunkPlaces, whenMembersEqual } from "./checkers/members.ts";
 import { checkMetadata } from "./checkers/metadata.ts";
 import { StalledDisks } from "./checkers/stalled-disks.ts";
@@ -84,7 +84,7 @@ class Simulation {
   readonly #withoutSpace = new Set<string>();
   /** Mounts that have lost a session. */
   readonly #survivors = new Set<string>();
-  #checker: LinearizabilityChecker | undefined;
+  #checker: HindsightChecker | undefined;
   #operator: Operator | undefined;
   #recorder: Recorder | undefined;
   #failure: Error | undefined;
@@ -172,7 +172,8 @@ class Simulation {
   async #story(): Promise<void> {
     await this.#within("start", this.#cluster.start(this.#isOperated ? replicasAtRest : undefined));
     const { root } = await this.#cluster.clients[0]!.mount();
-    const checker = new LinearizabilityChecker(Model.withRoot(root, rootMode, owner.uid, owner.gid));
+    const shortening = shorteningOf(this.#options, this.#faults.mayFillDisks);
+    const checker = new HindsightChecker(Model.withRoot(root, rootMode, owner.uid, owner.gid), shortening);
     this.#checker = checker;
     const recorder = new Recorder(this.#world.scheduler, checker, (...what) => this.#tolerance(...what));
     this.#recorder = recorder;
@@ -203,7 +204,7 @@ class Simulation {
     await this.#within("members in sync", this.#cluster.whole());
     await this.#within("sessions of the dead gone", mourning);
     await this.#within("rules applied", operator.settle());
-    if (this.#faults.applied.has("rot")) await this.#within("scrub", this.#scrub());
+    if (this.#faults.hasDecayed) await this.#within("scrub", this.#scrub());
     await this.#within("audit", this.#auditAll());
     await this.#within("members equal", this.#compareMembers());
 

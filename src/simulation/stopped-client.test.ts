@@ -5,7 +5,7 @@
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
 import { FileError } from "../errors/file-error.ts";
-import { LinearizabilityChecker } from "./checkers/linearizability.ts";
+import { HindsightChecker } from "./checkers/hindsight.ts";
 import { layoutFor, rootMode, SimulatedCluster } from "./cluster.ts";
 import type { Hooks } from "./hooks.ts";
 import { Model } from "./model.ts";
@@ -42,7 +42,7 @@ async function stage(seed: number, { changes, hooks = {} }: Staged): Promise<See
   const world = new World(seed, "error");
   const { scheduler } = world;
   const random = new SimulatedRandom(`stopped ${seed}`);
-  let checker: LinearizabilityChecker | undefined;
+  let checker: HindsightChecker | undefined;
   const cluster = new SimulatedCluster(world, layoutFor({}, random), ["one", "two"], hooks, {
     onClientDeath: () => {},
     onSessionAtRisk: (mount) => checker?.sessionAtRisk(mount),
@@ -54,7 +54,7 @@ async function stage(seed: number, { changes, hooks = {} }: Staged): Promise<See
     await cluster.start();
     const [one, two] = cluster.clients as [SimulatedCluster["clients"][0], SimulatedCluster["clients"][0]];
     const [first, other] = [await one.mount(), await two.mount()];
-    checker = new LinearizabilityChecker(Model.withRoot(first.root, rootMode, owner.uid, owner.gid));
+    checker = new HindsightChecker(Model.withRoot(first.root, rootMode, owner.uid, owner.gid));
     const errors: string[] = [];
     const recorder = new Recorder(scheduler, checker, (mount, errno) => {
       if (mount.name !== first.name || !["EIO", "ESTALE", "ENOTCONN"].includes(errno)) return "no";

@@ -55,9 +55,16 @@ export class StoredBlocks {
   isGood({ extent }: StoredBlock): boolean {
     const { firstBlock, checksums, origin, stamp, segment, offset } = extent;
     if (isLost(stamp)) return false;
+    const file = this.#segment(segment);
+    if (file?.isReadable(offset, blockBytes) === false) return false;
     const data = Buffer.alloc(blockBytes);
-    this.#segment(segment)?.read(data, offset);
+    file?.read(data, offset);
     return verifyBlocks(data, origin, firstBlock, stamp.version, checksums) === -1;
+  }
+
+  /** A sector of it can't be read any more. */
+  spoil({ extent }: StoredBlock, random: SimulatedRandom): void {
+    this.#segment(extent.segment)?.spoil(extent.offset, blockBytes, random);
   }
 
   /** One bit of it flips. */

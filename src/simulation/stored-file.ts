@@ -26,6 +26,8 @@ export class StoredFile {
   /** One flag for each page that takes space. */
   #pages = new Uint8Array(64);
   #pageCount = 0;
+  /** Offsets of sectors that the disk can't read, until they are written anew or given back. */
+  readonly #badSectors = new Set<number>();
 
   get sizeBytes(): number {
     return this.#liveBytes;
@@ -55,8 +57,17 @@ export class StoredFile {
     return count;
   }
 
+  /** True if the disk can read all of these bytes. */
+  isReadable(position: number, length: number): boolean {
+    for (const sector of this.#badSectors) {
+      if (sector < position + length && sector + sectorBytes > position) return false;
+    }
+    return true;
+  }
+
   /** `bytes` belongs to the file from here on. */
   write(position: number, bytes: Uint8Array): void {
+    this.#remap(position, bytes.byteLength);
     this.#take(position, bytes.byteLength, 1);
     this.#live.write(position, bytes);
     this.#liveBytes = Math.max(this.#liveBytes, position + bytes.byteLength);
@@ -70,6 +81,7 @@ export class StoredFile {
   }
 
   punch(position: number, length: number): void {
+    this.#remap(position, length);
     const first = Math.ceil(position / pageBytes);
     const last = Math.floor((position + length) / pageBytes);
     if (last > first) this.#take(first * pageBytes, (last - first) * pageBytes, 0);
@@ -79,6 +91,7 @@ export class StoredFile {
 
   /** Replaces everything, durably: what an atomic rename of a synced file does. */
   replace(content: Uint8Array): void {
+    this.#badSectors.clear();
     for (const bytes of [this.#live, this.#durable]) {
       bytes.zero(0, Math.max(this.#liveBytes, this.#durableBytes));
       bytes.write(0, content);
@@ -124,6 +137,20 @@ export class StoredFile {
   rot(position: number, bits: number): void {
     this.#live.flip(position, bits);
     this.#durable.flip(position, bits);
+  }
+
+  /** One sector that lies within these bytes can't be read any more. `length`: at least two sectors. */
+  spoil(position: number, length: number, random: SimulatedRandom): void {
+    const first = Math.ceil(position / sectorBytes);
+    const below = Math.floor((position + length) / sectorBytes);
+    this.#badSectors.add((first + random.below(below - first)) * sectorBytes);
+  }
+
+  /** Sectors that are written anew get another place on the disk. */
+  #remap(position: number, length: number): void {
+    for (const sector of this.#badSectors) {
+      if (sector >= position && sector + sectorBytes <= position + length) this.#badSectors.delete(sector);
+    }
   }
 
   /** The whole change, or with `torn` some sectors of it. */

@@ -36,3 +36,12 @@ test("what the leader says right behind its answer to a registration is not forg
   admitted.rejoin("second");
   assert.ok(!admitted.isAnswering(view));
 });
+
+test("what is left is left in earlier generations too, as the store may still have them", () => {
+  const admitted = admission();
+  void admitted.register(registration);
+  admitted.leave([{ group, generation: 9 }], "first");
+  assert.ok(!admitted.isAnswering(view));
+  admitted.leave([{ group, generation: 6 }], "first");
+  assert.ok(admitted.isAnswering(view), "it is a member again since");
+});

@@ -33,7 +33,7 @@ export class Admission {
   #liveSessions = new Set<number>();
   /** Ended, although `liveSessions` or `sessionsBelow` would let them in. */
   readonly #fencedSessions = new Set<number>();
-  /** Groups that go on without this store: the generation in which it serves them no more, and the connection that said so. */
+  /** Groups that go on without this store: the last generation in which it serves them no more, and the connection that said so. */
   readonly #left = new Map<number, { readonly generation: number; readonly by: unknown }>();
   #serveUntilMs = 0;
   #enteredMs = Number.NEGATIVE_INFINITY;
@@ -110,7 +110,7 @@ export class Admission {
       const own = view === undefined ? "this store is not in it" : `here it has ${view.generation}`;
       throw new BrineError("wrongGeneration", `group ${group} was addressed in generation ${generation}, ${own}`);
     }
-    if (this.#left.get(group)?.generation === generation) {
+    if (generation <= (this.#left.get(group)?.generation ?? Number.NEGATIVE_INFINITY)) {
       throw new BrineError("wrongGeneration", `group ${group} goes on without this store`);
     }
     const state = view.members.find((member) => member.store === this.storeNumber)?.state;
@@ -131,7 +131,7 @@ export class Admission {
     }
   }
 
-  /** Serves these groups no more in their present generations: the next ones are without this store. */
+  /** Serves these groups no more in these generations, nor in earlier ones, which it may still have: the next are without this store. */
   leave(groups: readonly { group: number; generation: number }[], by: unknown): void {
     for (const { group, generation } of groups) this.#left.set(group, { generation, by });
   }

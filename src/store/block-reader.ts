@@ -108,7 +108,8 @@ export class BlockReader {
         if (extent.segment !== first.segment || extent.offset !== first.offset + length) break;
         length += extent.checksums.length * blockBytes;
       }
-      reads.push(this.#readRun(chunk, first, payload.subarray(position, position + length), fromDisk));
+      const run = extents.slice(start, next);
+      reads.push(this.#readRun(chunk, run, payload.subarray(position, position + length), fromDisk));
       position += length;
       start = next;
     }
@@ -117,18 +118,29 @@ export class BlockReader {
     for (const result of await Promise.allSettled(reads)) if (result.status === "rejected") throw result.reason;
   }
 
-  async #readRun(chunk: number, extent: StoredExtent, buffer: Buffer, fromDisk: boolean): Promise<void> {
+  /** Extents that lie behind each other. If the disk doesn't give them all, it is found out which block is the first. */
+  async #readRun(chunk: number, run: readonly StoredExtent[], buffer: Buffer, fromDisk: boolean): Promise<void> {
+    const { segment, offset } = run[0]!;
     try {
-      const { segment, offset } = extent;
       await this.#log.read(segment, offset, buffer, fromDisk);
     } catch (error) {
-      const reason = diskMessageOf(error);
-      const { firstBlock: block, segment, offset } = extent;
-      this.#countBad({ chunk, block, segment, offset }, reason);
-      throw new BrineError("diskFailed", `chunk ${chunk} can't be read from block ${block} on: ${reason}`, {
-        cause: error,
-      });
+      if (buffer.byteLength === blockBytes) this.#failBlock(chunk, run[0]!, error);
+      let at = 0;
+      for (const extent of run) {
+        for (let block = extent.firstBlock; block < endBlock(extent); block++, at += blockBytes) {
+          const one = part(extent, block, block + 1);
+          await this.#readRun(chunk, [one], buffer.subarray(at, at + blockBytes), fromDisk);
+        }
+      }
     }
+  }
+
+  #failBlock(chunk: number, { firstBlock: block, segment, offset }: StoredExtent, error: unknown): never {
+    const reason = diskMessageOf(error);
+    this.#countBad({ chunk, block, segment, offset }, reason);
+    throw new BrineError("diskFailed", `chunk ${chunk} can't be read from block ${block} on: ${reason}`, {
+      cause: error,
+    });
   }
 
   #countBad(where: { chunk: number; block: number; segment: number; offset: number }, reason: string): void {

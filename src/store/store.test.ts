@@ -244,6 +244,20 @@ test("a read error fails that read only, and is counted once", async () => {
   await store.close();
 });
 
+test("a block that can't be read is told from those that are read with it", async () => {
+  const platform = new MemoryPlatform();
+  const store = await openStore(platform);
+  await put(store, chunk, 1, 0, 2, 1);
+  const { segment, offset } = store.peek(chunk)!.extents[0]!;
+  const file = platform.disk.files.get(`store/segments/${String(segment).padStart(16, "0")}.segment`)!;
+  file.size = offset + blockBytes;
+  await assert.rejects(store.read(chunk, 0, 2), /can't be read from block 1 on/);
+  assert.deepEqual(await contentOf(store, chunk, 1), [1]);
+  assert.deepEqual(store.badBlocks.now(), [{ chunk, firstBlock: 1, blockCount: 1 }]);
+  assert.equal(store.space.badBlocks, 1);
+  await store.close();
+});
+
 test("a block that rotted on disk is found, counted once and remembered", async () => {
   const platform = new MemoryPlatform();
   let store = await openStore(platform);

@@ -23,6 +23,8 @@ export class FaultyDisk implements Disk {
   failingSync = Number.POSITIVE_INFINITY;
   /** Bytes that `allocate` may still give. */
   freeBytes = Number.POSITIVE_INFINITY;
+  /** Bytes of a file that can't be read. */
+  unreadable: { readonly path: string; readonly from: number; readonly to: number } | undefined;
   /** Called before each operation; what it returns is its error. */
   fault: (operation: string, path: string) => string | undefined = () => undefined;
   /** Resolves when the process has died. */
@@ -138,7 +140,12 @@ export class FaultyDisk implements Disk {
       });
     return {
       read: (buffer, position) =>
-        this.#operation("read", path, () => inode.current.copy(buffer, 0, position, position + buffer.byteLength)),
+        this.#operation("read", path, () => {
+          const end = position + buffer.byteLength;
+          const bad = this.unreadable;
+          if (bad?.path === path && bad.from < end && bad.to > position) throw new DiskError("EIO", "read", path);
+          return inode.current.copy(buffer, 0, position, end);
+        }),
       write: async (buffers, position) => {
         await this.#operation("write", path, () => {
           const bytes = Buffer.concat(buffers);

@@ -3,13 +3,15 @@ import type { FileOperation } from "../file-operation.ts";
 import type { Model } from "../model.ts";
 import { type Prediction, predictionKey } from "../model-prediction.ts";
 import { type Piece, wholeChain } from "../tagged-data.ts";
-import { chainName, type UnsyncedLog } from "./unsynced-log.ts";
+import { chainName, UnsyncedLog } from "./unsynced-log.ts";
 
 /** A copy from one file to another, which reads and writes in steps. */
 export interface Copying {
   readonly copiedBytes: number;
   /** What has been read and not been written, at its place in the target. */
   readonly read: readonly Piece[] | undefined;
+  /** A step was made shorter. */
+  readonly isShort?: boolean;
 }
 
 export interface Configuration {
@@ -22,6 +24,11 @@ export interface Configuration {
   readonly copies: ReadonlyMap<number, Copying>;
   /** By client and end of a session that the client survived: inodes that lost a change. */
   readonly losses: ReadonlyMap<string, ReadonlySet<number>>;
+}
+
+/** What the file system is at first, for certain. */
+export function startingFrom(model: Model): Configuration {
+  return { model, log: UnsyncedLog.on(model), effective: new Map(), copies: new Map(), losses: new Map() };
 }
 
 /** Adds the configuration unless an equal one is there. */
@@ -46,6 +53,14 @@ export function without(configuration: Configuration, id: number): Configuration
   effective.delete(id);
   copies.delete(id);
   return { ...configuration, effective, copies };
+}
+
+/** Numbers of the inodes that the client has changed without proof that it will stay so, in any of them. */
+export function unsyncedNumbers(configurations: readonly Configuration[], client: string): number[] {
+  const numbers = configurations.flatMap(({ model, log }) =>
+    [...log.changedBy(client)].map((key) => (model.has(key) ? model.inode(key).number : undefined)),
+  );
+  return [...new Set(numbers)].filter((number) => number !== undefined).sort((left, right) => left - right);
 }
 
 export function lossName(client: string, end: number): string {

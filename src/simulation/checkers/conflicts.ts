@@ -49,11 +49,13 @@ export function withLeases(print: Footprint, client: string, inodes: Iterable<nu
   return things;
 }
 
-/** The end of a session, with unsynced changes and locks on these inodes. */
-export function endFootprint(client: string, changed: Iterable<number>, locked: Iterable<number>): Footprint {
+/** The end of a session, with unsynced changes on these inodes. */
+export function endFootprint(model: Model, client: string, changed: Iterable<number>): Footprint {
   const things = new Map<string, Access>([[`session ${client}`, "write"]]);
   for (const inode of changed) things.set(`lease ${inode}`, "write").set(`inode ${inode}`, "write");
-  for (const inode of locked) things.set(`locks ${inode}`, "write");
+  for (const { key, locks } of model.inodes()) {
+    if (locks.some((lock) => lock.client === client)) things.set(`locks ${key}`, "write");
+  }
   return things;
 }
 

@@ -21,59 +21,67 @@
  * decides which it was.
  *
  * An operation of a client that died has no return: it takes effect before its session ends, whole or torn, or never.
+ * A write takes effect with one length, which is the whole one unless another is told (hindsight.ts, short-writes.ts).
  */
 import { describeOperation, describeOutcome, type FileOperation, type Outcome } from "../file-operation.ts";
 import type { Model } from "../model.ts";
 import { executeTorn } from "../model-data.ts";
 import { dropHolds, execute, type Invocation } from "../model-operations.ts";
-import { match, type Prediction } from "../model-prediction.ts";
+import { anything, match } from "../model-prediction.ts";
 import type { TornWrite } from "../tagged-data.ts";
-import { type Configuration, isKnown, keep, lossName, without } from "./configuration.ts";
+import {
+  type Configuration,
+  isKnown,
+  keep,
+  lossName,
+  startingFrom,
+  unsyncedNumbers,
+  without,
+} from "./configuration.ts";
 import { type Candidate, endFootprint, footprint, relevant, withLeases } from "./conflicts.ts";
 import { nextOfCopy } from "./copying.ts";
 import { isCrowded } from "./crowd.ts";
-import { proved, type SurvivedEnd, syncedBy } from "./proofs.ts";
+import { Knowledge, proved, type SessionEnd, syncedBy } from "./proofs.ts";
+import { type Length, lengthsOf, nothingShortens, type Shortening } from "./short-writes.ts";
 import { changesNothing, leasedInodes } from "./touched.ts";
-import { UnsyncedLog } from "./unsynced-log.ts";
 import { Undecided, Violation } from "./violation.ts";
-
-/** A session that has ended, or may have. */
-interface SessionEnd {
-  readonly id: number;
-  readonly client: string;
-  /** The process lives on, and gets a new session. */
-  readonly survived: boolean;
-}
-
-const anything: Prediction = { kind: "any" };
 
 /** More possibilities than this, and the history can't be judged in bearable time: the workload is too wild. */
 const configurationsMax = 10_000;
 
 export class LinearizabilityChecker {
+  readonly #shortening: Shortening;
   readonly #underWay = new Map<number, Invocation>();
   /** Those of them that will never return. */
   readonly #abandoned = new Set<number>();
   readonly #holdless = new Set<string>();
   /** By client: the end of its session that may come at any time, or has come already. */
   readonly #ends = new Map<string, SessionEnd>();
-  /** Ends that clients survived. */
-  readonly #survived: SurvivedEnd[] = [];
-  /** Handles, by the operations that opened them, that have been told of what was lost. */
-  readonly #told = new Set<number>();
-  readonly #called = new Map<number, number>();
-  readonly #returned = new Map<number, number>();
-  readonly #timeline = { called: this.#called, returned: this.#returned };
-  readonly #known = { timeline: this.#timeline, survived: this.#survived, told: this.#told };
-  #configurations: Configuration[];
+  /** By write, or copy, that may not be whole. */
+  readonly #lengths = new Map<number, Length>();
+  readonly #known: Knowledge;
+  #configurations: readonly Configuration[];
   #most = 1;
   #events = 0;
   #endCount = 0;
 
-  constructor(model: Model) {
-    this.#configurations = [
-      { model, log: UnsyncedLog.on(model), effective: new Map(), copies: new Map(), losses: new Map() },
-    ];
+  /** @param from what the file system is at first; or a checker, and this one goes on from where that is */
+  constructor(from: Model | LinearizabilityChecker, shortening: Shortening = nothingShortens) {
+    if (!(from instanceof LinearizabilityChecker)) {
+      this.#shortening = shortening;
+      this.#known = new Knowledge();
+      this.#configurations = [startingFrom(from)];
+      return;
+    }
+    this.#shortening = from.#shortening;
+    this.#known = new Knowledge(from.#known);
+    this.#underWay = new Map(from.#underWay);
+    this.#abandoned = new Set(from.#abandoned);
+    this.#holdless = new Set(from.#holdless);
+    this.#ends = new Map(from.#ends);
+    this.#lengths = new Map(from.#lengths);
+    this.#configurations = from.#configurations;
+    [this.#most, this.#events, this.#endCount] = [from.#most, from.#events, from.#endCount];
   }
 
   /** The states that the file system may be in: for choosing what to do next, not for judging. */
@@ -104,7 +112,7 @@ export class LinearizabilityChecker {
 
   called(id: number, client: string, operation: FileOperation): void {
     this.#underWay.set(id, { id, client, operation });
-    this.#called.set(id, this.#tick());
+    this.#known.called.set(id, this.#tick());
   }
 
   /** Throws Violation if no order of operations explains the outcome. */
@@ -112,7 +120,7 @@ export class LinearizabilityChecker {
     const invocation = this.#returning(id, outcome);
     const reasons = new Set<string>();
     const left = new Map<string, Configuration>();
-    this.#returned.set(id, this.#tick());
+    this.#known.returned.set(id, this.#tick());
     for (const configuration of this.#allWith(id)) {
       const prediction = configuration.effective.get(id)!;
       const model = match(configuration.model, prediction, outcome);
@@ -127,13 +135,15 @@ export class LinearizabilityChecker {
     this.#underWay.delete(id);
     if (left.size === 0) {
       const what = `${invocation.client}: ${describeOperation(invocation.operation)} → ${describeOutcome(outcome)}`;
-      throw new Violation("not linearizable", `${what}\n    ${[...reasons].slice(0, 5).join("\n    or ")}`);
+      const why = reasons.size > 0 ? [...reasons].slice(0, 5).join("\n    or ") : "it can't have taken effect so";
+      throw new Violation("not linearizable", `${what}\n    ${why}`);
     }
     this.#replace(left);
   }
 
   #returning(id: number, outcome: Outcome): Invocation {
     const invocation = this.#underWay.get(id)!;
+    if (outcome.kind === "written" && this.#lengths.get(id) === "any") this.#lengths.delete(id);
     if (invocation.operation.kind !== "copyRange" || outcome.kind !== "written") return invocation;
     const told = { ...invocation, operation: { ...invocation.operation, copiedBytes: outcome.length } };
     this.#underWay.set(id, told);
@@ -144,8 +154,8 @@ export class LinearizabilityChecker {
   failedSomehow(id: number): void {
     const { operation } = this.#underWay.get(id)!;
     const handle = syncedBy(operation);
-    if (handle !== undefined) this.#told.add(handle);
-    this.#returned.set(id, this.#tick());
+    if (handle !== undefined) this.#known.told.add(handle);
+    this.#known.returned.set(id, this.#tick());
     this.#abandoned.add(id);
     this.#mayHaveHappened(id);
   }
@@ -156,7 +166,7 @@ export class LinearizabilityChecker {
     const left = this.#configurations.filter(({ effective }) => !effective.has(id));
     if (left.length === 0)
       throw new Violation("what is refused has no effect", `${client}: ${describeOperation(operation)}`);
-    this.#returned.set(id, this.#tick());
+    this.#known.returned.set(id, this.#tick());
     this.#underWay.delete(id);
     this.#configurations = left;
   }
@@ -196,7 +206,7 @@ export class LinearizabilityChecker {
     this.#endCount += 1;
     const end = { id: -this.#endCount, client, survived: true };
     this.#ends.set(client, end);
-    this.#survived.push({ ...end, possibleFrom: this.#tick() });
+    this.#known.survived.push({ ...end, possibleFrom: this.#tick() });
   }
 
   /** The client's session was at risk and has not ended. Throws Violation if only its end explains what was seen. */
@@ -233,7 +243,7 @@ export class LinearizabilityChecker {
     const now = this.#tick();
     this.#map((configuration) => {
       const { log, model } = configuration;
-      return { ...configuration, log: log.synced(client, undefined, now, model, this.#timeline) };
+      return { ...configuration, log: log.synced(client, undefined, now, model, this.#known) };
     });
   }
 
@@ -241,17 +251,14 @@ export class LinearizabilityChecker {
   durable(ids: ReadonlySet<number>): void {
     this.#map((configuration) => {
       const { log, model } = configuration;
-      const left = log.durable(ids, model, this.#timeline);
+      const left = log.durable(ids, model, this.#known);
       return left === log ? configuration : { ...configuration, log: left };
     });
   }
 
   /** Numbers of the inodes that the client has changed without proof that it will stay so. */
   unsyncedInodes(client: string): number[] {
-    const numbers = this.#configurations.flatMap(({ model, log }) =>
-      [...log.changedBy(client)].map((key) => (model.has(key) ? model.inode(key).number : undefined)),
-    );
-    return [...new Set(numbers)].filter((number) => number !== undefined).sort((left, right) => left - right);
+    return unsyncedNumbers(this.#configurations, client);
   }
 
   /** Abandoned operations of a client: they may take effect at any time. */
@@ -259,12 +266,9 @@ export class LinearizabilityChecker {
     return [...this.#abandoned].map((id) => this.#underWay.get(id)!).filter((one) => one.client === client);
   }
 
-  /** A write that returned has written less than it should: only its first `length` bytes. */
-  shortened(id: number, length: number): void {
-    const invocation = this.#underWay.get(id)!;
-    this.#underWay.set(id, { ...invocation, operation: { ...invocation.operation, length } as FileOperation });
-    const left = this.#configurations.filter(({ effective }) => !effective.has(id));
-    if (left.length > 0) this.#configurations = left;
+  /** A write or a copy that may not be whole: for what takes effect from now on. */
+  hasLength(id: number, length: Length): void {
+    this.#lengths.set(id, length);
   }
 
   /** The client's handles are lost, or may be lost at any time from now on: they hold nothing. */
@@ -331,44 +335,44 @@ export class LinearizabilityChecker {
         effects: () => this.#effects(configuration, invocation),
       };
     });
-    const ending = ends.map((end) => {
-      const locked = [...model.inodes()].filter(({ locks }) => locks.some(({ client }) => client === end.client));
-      return {
-        id: end.id,
-        footprint: endFootprint(
-          end.client,
-          log.changedBy(end.client),
-          locked.map(({ key }) => key),
-        ),
-        effects: () => this.#cut(configuration, end),
-      };
-    });
+    const ending = ends.map((end) => ({
+      id: end.id,
+      footprint: endFootprint(model, end.client, log.changedBy(end.client)),
+      effects: () => this.#cut(configuration, end),
+    }));
     return [...asked, ...ending];
   }
 
-  /** The operation takes effect. */
+  /** The operation takes effect, or a step of it. */
   #effects(configuration: Configuration, invocation: Invocation): Configuration[] {
+    const { operation, id } = invocation;
+    if (!isKnown(configuration.model, operation)) return [];
+    const how = { known: this.#lengths.get(id), shortening: this.#shortening };
+    const effectsOf = (step: FileOperation) => this.#effectsOf(configuration, { ...invocation, operation: step });
+    if (operation.kind === "copyRange") return nextOfCopy(configuration, { ...invocation, operation }, how, effectsOf);
+    if (operation.kind !== "write") return effectsOf(operation);
+    return lengthsOf(configuration.model, operation, how).flatMap((length) => effectsOf({ ...operation, length }));
+  }
+
+  /** In one piece. */
+  #effectsOf(configuration: Configuration, invocation: Invocation): Configuration[] {
     const { model, effective } = configuration;
-    const { client, id, operation } = invocation;
-    if (!isKnown(model, operation)) return [];
-    if (operation.kind === "copyRange" && operation.copied === undefined) {
-      return nextOfCopy(configuration, invocation, operation, (step) => this.#effects(configuration, step));
-    }
+    const { client, id } = invocation;
     const execution = execute(model, invocation);
     // Who waits for a lock has not been served yet.
     if (execution.prediction.kind === "failed" && execution.prediction.errnos.length === 0) return [];
     const after = this.#holdless.has(client) ? dropHolds(execution.model, client) : execution.model;
     const prediction = this.#abandoned.has(id) ? anything : execution.prediction;
     const leased = leasedInodes(model, invocation, execution.prediction);
-    const log = configuration.log.seen(invocation, leased, footprint(model, invocation), model, this.#timeline);
+    const log = configuration.log.seen(invocation, leased, footprint(model, invocation), model, this.#known);
     const next = (changed: Model, torn?: TornWrite): Configuration => ({
       ...configuration,
       model: changed,
-      log: changed === model ? log : log.append(model, changed, invocation, this.#timeline, torn),
+      log: changed === model ? log : log.append(model, changed, invocation, this.#known, torn),
       effective: new Map([...effective, [id, prediction]]),
     });
     if (!this.#abandoned.has(id) || this.#ends.has(client)) return [next(after)];
-    const calledAt = this.#called.get(id)!;
+    const calledAt = this.#known.called.get(id)!;
     const write = { chain: `failed ${id}`, calledAt, returnedAt: undefined, isOrdered: true };
     const torn = executeTorn(model, invocation, write);
     return torn === undefined ? [next(after)] : [next(after), next(torn, write)];
@@ -382,7 +386,7 @@ export class LinearizabilityChecker {
     const never = survived ? [] : this.abandonedBy(client).filter((one) => !configuration.effective.has(one.id));
     const effective = new Map([...configuration.effective, [id, anything]]);
     for (const one of never) effective.set(one.id, anything);
-    return log.cuts(client, `${id}`, model, this.#timeline).map((remains) => ({
+    return log.cuts(client, `${id}`, model, this.#known).map((remains) => ({
       model: [...this.#holdless].reduce(dropHolds, remains.model),
       log: remains.log,
       effective,

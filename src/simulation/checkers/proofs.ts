@@ -4,6 +4,14 @@ import type { Invocation } from "../model-operations.ts";
 import { type Configuration, nothingLost } from "./configuration.ts";
 import type { Timeline } from "./unsynced-log.ts";
 
+/** A session that has ended, or may have. */
+export interface SessionEnd {
+  readonly id: number;
+  readonly client: string;
+  /** The process lives on, and gets a new session. */
+  readonly survived: boolean;
+}
+
 /** The end of a session that its client survived. */
 export interface SurvivedEnd {
   readonly id: number;
@@ -13,11 +21,20 @@ export interface SurvivedEnd {
 }
 
 /** What the checker knows beside its configurations. */
-interface Known {
-  readonly timeline: Timeline;
-  readonly survived: readonly SurvivedEnd[];
+export class Knowledge implements Timeline {
+  readonly called: Map<number, number>;
+  readonly returned: Map<number, number>;
+  /** Ends that clients survived. */
+  readonly survived: SurvivedEnd[];
   /** Handles, by the operations that opened them, that have been told of what was lost. */
-  readonly told: ReadonlySet<number>;
+  readonly told: Set<number>;
+
+  constructor(from?: Knowledge) {
+    this.called = new Map(from?.called);
+    this.returned = new Map(from?.returned);
+    this.survived = [...(from?.survived ?? [])];
+    this.told = new Set(from?.told);
+  }
 }
 
 /** Of what proves changes durable when it returns: the operation that opened the handle. */
@@ -31,10 +48,11 @@ export function proved(
   configuration: Configuration,
   invocation: Invocation,
   outcome: Outcome,
-  { timeline, survived, told }: Known,
+  timeline: Knowledge,
 ): Configuration | undefined {
   const { operation, client, id } = invocation;
   const { model, log } = configuration;
+  const { survived, told } = timeline;
   if (outcome.kind === "failed") return configuration;
   if (operation.kind === "lookup" && outcome.kind === "attributes") {
     const child = new Set([model.numbered(outcome.attributes.inode)!.key]);

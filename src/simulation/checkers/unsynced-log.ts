@@ -95,7 +95,8 @@ export class UnsyncedLog {
     if (this.#key === undefined) {
       const traces = this.#entries.map(({ invocation: { id, operation }, after, isDurable }) => {
         const copied = operation.kind === "copyRange" ? JSON.stringify(operation.copied) : "";
-        return `${id}${isDurable ? "!" : ""}${copied}<${[...after].sort().join()}`;
+        const written = operation.kind === "write" ? `+${operation.length}` : "";
+        return `${id}${isDurable ? "!" : ""}${copied}${written}<${[...after].sort().join()}`;
       });
       this.#key = `${this.base.fingerprint}:${traces.sort().join(" ")}`;
     }

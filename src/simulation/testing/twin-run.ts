@@ -3,7 +3,7 @@
 import type { Clock } from "../../platform/clock.ts";
 import { Application } from "../application.ts";
 import { audit } from "../audit.ts";
-import { LinearizabilityChecker } from "../checkers/linearizability.ts";
+import { HindsightChecker } from "../checkers/hindsight.ts";
 import { Violation } from "../checkers/violation.ts";
 import { Incarnation } from "../incarnation.ts";
 import { SimulatedKernel } from "../kernel.ts";
@@ -94,7 +94,7 @@ export async function runTwin({ seed, operations, deaths, bug, more, only }: Twi
   const scheduler = new Scheduler(seed);
   const random = scheduler.random.fork("twin");
   const server = new TwinServer(scheduler, random.fork("server"), bug);
-  const checker = new LinearizabilityChecker(Model.withRoot(server.root, 0o755, owner.uid, owner.gid));
+  const checker = new HindsightChecker(Model.withRoot(server.root, 0o755, owner.uid, owner.gid));
   const recorder = new Recorder(scheduler, checker, () => "no");
   const points = ["one", "two"].map((name) => new TwinMountPoint(server, name));
   const enough = () => recorder.count >= operations;
