@@ -145,14 +145,14 @@ export interface LockRange {
   readonly owner: bigint;
   readonly mode: "shared" | "exclusive";
   /** First and last byte; `lockEnd` is the end of all files. */
-  readonly start: number;
-  readonly end: number;
+  readonly start: bigint;
+  readonly end: bigint;
   /** For F_GETLK; means nothing on other machines. */
   readonly pid: number;
 }
 
-/** As `end` of a lock that has none. */
-export const lockEnd = Number.MAX_SAFE_INTEGER;
+/** As `end` of a lock that has none: OFFSET_MAX of the kernel. */
+export const lockEnd = (1n << 63n) - 1n;
 
 export interface FileSystem {
   readonly root: number;

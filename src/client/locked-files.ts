@@ -1,6 +1,6 @@
 /** The files on which this mount has or waits for advisory locks, and the owners of these. */
 import { LockQueue, type LockQueueParts } from "../locks/lock-queue.ts";
-import type { ByteRange, LockedRange, LockMode } from "../locks/range-locks.ts";
+import { type ByteRange, intersection, type LockedRange, type LockMode } from "../locks/range-locks.ts";
 import type { LockKind } from "../wire/catalogue/locks.ts";
 import type { LockRange } from "./file-system.ts";
 import type { OpenHandle } from "./open-handle.ts";
@@ -181,16 +181,17 @@ export class LockedFiles {
 /** What an owner has in a range, gaps included, in order. */
 export function piecesIn(
   ranges: readonly LockedRange[],
-  { start, end }: ByteRange,
+  whole: ByteRange,
 ): (ByteRange & { readonly mode: LockMode | undefined })[] {
+  const { start, end } = whole;
   const pieces: (ByteRange & { mode: LockMode | undefined })[] = [];
   let from = start;
   for (const range of ranges) {
     if (range.end < from || range.start > end) continue;
-    const [first, last] = [Math.max(range.start, start), Math.min(range.end, end)];
-    if (first > from) pieces.push({ start: from, end: first - 1, mode: undefined });
+    const { start: first, end: last } = intersection(range, whole);
+    if (first > from) pieces.push({ start: from, end: first - 1n, mode: undefined });
     pieces.push({ start: first, end: last, mode: range.mode });
-    from = last + 1;
+    from = last + 1n;
   }
   if (from <= end) pieces.push({ start: from, end, mode: undefined });
   return pieces;

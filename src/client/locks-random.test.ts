@@ -49,10 +49,14 @@ class Process {
   async run(): Promise<void> {
     for (let step = 0; step < stepsEach; step++) {
       const at = this.#random(fileCount);
-      const [from, to] = [this.#random(bytes), this.#random(bytes)];
+      const [from, to] = [BigInt(this.#random(bytes)), BigInt(this.#random(bytes))];
       const kind = this.#random(4) === 0 ? "flock" : "posix";
       const range =
-        kind === "flock" ? { start: 0, end: lockEnd } : { start: Math.min(from, to), end: Math.max(from, to) };
+        kind === "flock"
+          ? { start: 0n, end: lockEnd }
+          : from < to
+            ? { start: from, end: to }
+            : { start: to, end: from };
       const mode = this.#random(3) === 0 ? "shared" : "exclusive";
       const lock: LockRange = { kind, owner: BigInt(this.#number), mode, ...range, pid: this.#number };
       const action = this.#random(10);
@@ -131,7 +135,7 @@ test("random locks of processes on two mounts", async (context) => {
     for (const inode of inodes) {
       const handle = await client.open(inode, {});
       for (const kind of ["posix", "flock"] as const) {
-        const whole = { kind, owner: 99n, mode: "exclusive", start: 0, end: lockEnd, pid: 99 } as const;
+        const whole = { kind, owner: 99n, mode: "exclusive", start: 0n, end: lockEnd, pid: 99 } as const;
         await client.setLock(handle, whole, true, AbortSignal.timeout(5_000));
         await client.unlock(handle, whole);
       }

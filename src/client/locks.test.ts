@@ -6,7 +6,7 @@ import type { Client } from "./client.ts";
 import { type Handle, type LockRange, lockEnd } from "./file-system.ts";
 import { file, TestCluster } from "./testing/test-cluster.ts";
 
-function lock(owner: number, mode: "shared" | "exclusive" = "exclusive", start = 0, end = lockEnd): LockRange {
+function lock(owner: number, mode: "shared" | "exclusive" = "exclusive", start = 0n, end = lockEnd): LockRange {
   return { kind: "posix", owner: BigInt(owner), mode, start, end, pid: owner };
 }
 
@@ -28,18 +28,35 @@ async function settles(promise: Promise<unknown>): Promise<boolean> {
   return Promise.race([promise.then(() => true), late]);
 }
 
+test("so they do where no file reaches, each byte for itself", async (context) => {
+  const [one, first, two, second] = await twoClients(await TestCluster.start(context));
+  const [far, last] = [2n ** 53n, lockEnd];
+  for (const byte of [far, last]) await one.setLock(first, lock(1, "exclusive", byte, byte), false);
+  for (const byte of [far, last]) {
+    const beside = lock(2, "exclusive", byte - 1n, byte - 1n);
+    await two.setLock(second, beside, false);
+    await assert.rejects(two.setLock(second, lock(2, "exclusive", byte, byte), false), failsWith("EAGAIN"));
+    const inTheWay = await one.testLock(first, beside);
+    assert.deepEqual([inTheWay?.start, inTheWay?.end], [byte - 1n, byte - 1n]);
+  }
+  await two.setLock(second, lock(2, "exclusive", far + 1n, last - 1n), false);
+  await one.unlock(first, lock(1, "exclusive", 1n, far));
+  await two.setLock(second, lock(2, "exclusive", far, far), false);
+  await assert.rejects(two.setLock(second, lock(2), false), failsWith("EAGAIN"));
+});
+
 test("locks keep other mounts out, in their ranges", async (context) => {
   const [one, first, two, second] = await twoClients(await TestCluster.start(context));
-  await one.setLock(first, lock(1, "exclusive", 0, 9), false);
-  await assert.rejects(two.setLock(second, lock(2, "shared", 5, 5), false), failsWith("EAGAIN"));
-  await two.setLock(second, lock(2, "shared", 10, 19), false);
-  const inTheWay = await one.testLock(first, lock(1, "exclusive", 0, 100));
-  assert.deepEqual([inTheWay?.mode, inTheWay?.start, inTheWay?.end, inTheWay?.pid], ["shared", 10, 19, 0]);
-  const own = await one.testLock(first, lock(3, "shared", 0, 100));
-  assert.deepEqual([own?.owner, own?.start, own?.end, own?.pid], [1n, 0, 9, 1]);
-  assert.equal(await one.testLock(first, lock(1, "shared", 0, 100)), undefined);
-  await one.unlock(first, lock(1, "exclusive", 5, 5));
-  await two.setLock(second, lock(2, "shared", 5, 5), false);
+  await one.setLock(first, lock(1, "exclusive", 0n, 9n), false);
+  await assert.rejects(two.setLock(second, lock(2, "shared", 5n, 5n), false), failsWith("EAGAIN"));
+  await two.setLock(second, lock(2, "shared", 10n, 19n), false);
+  const inTheWay = await one.testLock(first, lock(1, "exclusive", 0n, 100n));
+  assert.deepEqual([inTheWay?.mode, inTheWay?.start, inTheWay?.end, inTheWay?.pid], ["shared", 10n, 19n, 0]);
+  const own = await one.testLock(first, lock(3, "shared", 0n, 100n));
+  assert.deepEqual([own?.owner, own?.start, own?.end, own?.pid], [1n, 0n, 9n, 1]);
+  assert.equal(await one.testLock(first, lock(1, "shared", 0n, 100n)), undefined);
+  await one.unlock(first, lock(1, "exclusive", 5n, 5n));
+  await two.setLock(second, lock(2, "shared", 5n, 5n), false);
   assert.equal(await one.testLock(first, { ...lock(4), kind: "flock" }), undefined);
 });
 
@@ -74,11 +91,11 @@ test("a wait that is interrupted holds nothing", async (context) => {
 
 test("a circle of waits over two mounts is a deadlock", async (context) => {
   const [one, first, two, second] = await twoClients(await TestCluster.start(context));
-  await one.setLock(first, lock(1, "exclusive", 0, 0), true);
-  await two.setLock(second, lock(2, "exclusive", 1, 1), true);
-  const waiting = one.setLock(first, lock(1, "exclusive", 1, 1), true);
+  await one.setLock(first, lock(1, "exclusive", 0n, 0n), true);
+  await two.setLock(second, lock(2, "exclusive", 1n, 1n), true);
+  const waiting = one.setLock(first, lock(1, "exclusive", 1n, 1n), true);
   assert.equal(await settles(waiting), false);
-  await assert.rejects(two.setLock(second, lock(2, "exclusive", 0, 0), true), failsWith("EDEADLK"));
+  await assert.rejects(two.setLock(second, lock(2, "exclusive", 0n, 0n), true), failsWith("EDEADLK"));
   await two.unlock(second, lock(2));
   await waiting;
 });
@@ -96,7 +113,7 @@ test("under an exclusive lease locks cost no request, waiting included; others s
   const [one, first, two, second] = await twoClients(cluster);
   // Written to: the lease is exclusive.
   await one.write(first, 0, Buffer.from("x"), { killPrivileges: false });
-  for (let round = 0; round < 50; round++) {
+  for (let round = 0n; round < 50n; round++) {
     await one.setLock(first, lock(1, "exclusive", round, round), true);
     const waiting = one.setLock(first, lock(2, "shared", round, round), true);
     await one.unlock(first, lock(1));
@@ -107,12 +124,12 @@ test("under an exclusive lease locks cost no request, waiting included; others s
   for (const method of ["leader.setLock", "leader.stateLocks", "leader.testLock"]) {
     assert.equal(requests(cluster, method), 0, method);
   }
-  await assert.rejects(two.setLock(second, lock(9, "exclusive", 49, 49), false), failsWith("EAGAIN"));
+  await assert.rejects(two.setLock(second, lock(9, "exclusive", 49n, 49n), false), failsWith("EAGAIN"));
   assert.equal(requests(cluster, "leader.stateLocks"), 1);
-  await two.setLock(second, lock(9, "exclusive", 50, 50), false);
+  await two.setLock(second, lock(9, "exclusive", 50n, 50n), false);
   await one.unlock(first, lock(2));
-  await two.setLock(second, lock(9, "exclusive", 49, 49), false);
-  await assert.rejects(one.setLock(first, lock(1, "exclusive", 50, 50), false), failsWith("EAGAIN"));
+  await two.setLock(second, lock(9, "exclusive", 49n, 49n), false);
+  await assert.rejects(one.setLock(first, lock(1, "exclusive", 50n, 50n), false), failsWith("EAGAIN"));
 });
 
 test("what was set at the leader and is released under a lease is gone at the leader, too", async (context) => {
@@ -153,17 +170,17 @@ test("deadlocks are found under leases, and where a circle leads through other m
   const [one, two] = [await cluster.mount(), await cluster.mount()];
   const { handle: mine } = await one.createAndOpen(one.root, "mine", file, {});
   const { handle: theirs } = await two.createAndOpen(two.root, "theirs", file, {});
-  await one.setLock(mine, lock(1, "exclusive", 0, 0), true);
-  await one.setLock(mine, lock(2, "exclusive", 1, 1), true);
-  const waiting = one.setLock(mine, lock(1, "exclusive", 1, 1), true);
-  await assert.rejects(one.setLock(mine, lock(2, "exclusive", 0, 0), true), failsWith("EDEADLK"));
+  await one.setLock(mine, lock(1, "exclusive", 0n, 0n), true);
+  await one.setLock(mine, lock(2, "exclusive", 1n, 1n), true);
+  const waiting = one.setLock(mine, lock(1, "exclusive", 1n, 1n), true);
+  await assert.rejects(one.setLock(mine, lock(2, "exclusive", 0n, 0n), true), failsWith("EDEADLK"));
   // 1 waits for 2 here, 2 for 3 at the leader, and 3 for 1, who has a lock that was set here.
   await two.setLock(theirs, lock(3), true);
   const found = await one.lookup(one.root, "theirs");
   const elsewhere = one.setLock(await one.open(found!.inode, {}), lock(2), true);
   assert.equal(await settles(elsewhere), false);
   const back = await two.open(mine.inode, {});
-  await assert.rejects(two.setLock(back, lock(3, "exclusive", 0, 0), true), failsWith("EDEADLK"));
+  await assert.rejects(two.setLock(back, lock(3, "exclusive", 0n, 0n), true), failsWith("EDEADLK"));
   await two.unlock(theirs, lock(3));
   await elsewhere;
   await one.unlock(mine, lock(2));

@@ -26,7 +26,7 @@ import type { Operation } from "./waits.ts";
 /** As for any request that may be sent again. */
 const releaseTimeoutMs = 10_000;
 
-const everything = { start: 0, end: lockEnd };
+const everything = { start: 0n, end: lockEnd };
 
 export class Locks {
   readonly #platform: Platform;

@@ -24,7 +24,8 @@ test("POSIX locks: ranges, who is in the way, the end of all files", { skip, tim
     assert.deepEqual(((await user.ask(lock("F_GETLK", "F_WRLCK", 100, 10))) as number[])[0], 2); // nobody
     // To the end, and from beyond what numbers hold exactly.
     assert.equal(await user.ask("fcntl.lockf(fd, fcntl.LOCK_SH, 0, 200)"), null);
-    assert.equal(await other.ask("fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 2 ** 62)"), "!EOVERFLOW");
+    assert.equal(await other.ask("fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 2 ** 62)"), "!EAGAIN");
+    assert.equal(await other.ask("fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 2 ** 63 - 1)"), "!EAGAIN");
     assert.equal(await other.ask("fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 2 ** 52)"), "!EAGAIN");
     assert.deepEqual(
       ((await other.ask(lock("F_GETLK", "F_WRLCK", 2 ** 40, 1))) as number[]).slice(0, 4),
@@ -33,6 +34,24 @@ test("POSIX locks: ranges, who is in the way, the end of all files", { skip, tim
     assert.equal(await user.ask("fcntl.lockf(fd, fcntl.LOCK_UN)"), null);
     assert.equal(await other.ask("fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 0, 0)"), null);
     assert.equal(await user.ask("fcntl.lockf(fd, fcntl.LOCK_UN, 1, 2 ** 62)"), null);
+  }),
+);
+
+test("POSIX locks where no file reaches: each byte is another one, up to the last", { skip, timeout }, () =>
+  withUsers([], async ({ user, other }) => {
+    await user.ask(open);
+    await other.ask(open);
+    for (const byte of ["2 ** 53", "2 ** 63 - 1"]) {
+      assert.equal(await user.ask(`fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, ${byte})`), null, byte);
+      assert.equal(await other.ask(`fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, ${byte} - 1)`), null, byte);
+      assert.equal(await other.ask(`fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, ${byte})`), "!EAGAIN", byte);
+    }
+    // From 2 to the length: numbers of JSON can't say where.
+    const told = `${lock("F_GETLK", "F_WRLCK", "2 ** 53", 1)}[2:4] == (2 ** 53, 1)`;
+    assert.equal(await other.ask(told), true);
+    assert.equal(await other.ask("fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 2 ** 62, 2 ** 53 + 1)"), null);
+    assert.equal(await user.ask("fcntl.lockf(fd, fcntl.LOCK_UN, 1, 2 ** 53)"), null);
+    assert.equal(await other.ask("fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 2 ** 53)"), null);
   }),
 );
 

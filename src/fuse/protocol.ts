@@ -318,8 +318,6 @@ export const lockOut = { start: 0, end: 8, type: 16, pid: 20, bytes: 24 } as con
 export const lockType = { READ: 0, WRITE: 1, UNLOCK: 2 } as const;
 /** Bit of lock_in.lk_flags: asked by flock(2). */
 export const lockFlag = { FLOCK: 1 << 0 } as const;
-/** OFFSET_MAX: the end of a lock that has none. */
-export const lockOffsetMax = (1n << 63n) - 1n;
 
 export const forgetIn = { count: 0, bytes: 8 } as const;
 /** Followed by `count` of the second. */

@@ -10,7 +10,6 @@
  */
 
 import type { Attributes, DirectoryEntry, FileSystem, LockRange, VolumeSpace } from "../client/file-system.ts";
-import { lockEnd } from "../client/file-system.ts";
 import { type ErrnoName, errno } from "../errors/errno.ts";
 import { nameBytesMax } from "../namespace/model.ts";
 import type { KernelNodes } from "./kernel-nodes.ts";
@@ -28,7 +27,6 @@ import {
   dataBytesMax,
   directoryEntry,
   entryOut,
-  lockOffsetMax,
   lockOut,
   lockType,
   openOut,
@@ -164,9 +162,8 @@ export class Replies {
       this.#view.setUint32(at + lockOut.type, lockType.UNLOCK, true);
       return this.#send(request, lockOut.bytes);
     }
-    putU64(this.#view, at + lockOut.start, lock.start);
-    if (lock.end === lockEnd) this.#view.setBigUint64(at + lockOut.end, lockOffsetMax, true);
-    else putU64(this.#view, at + lockOut.end, lock.end);
+    this.#view.setBigInt64(at + lockOut.start, lock.start, true);
+    this.#view.setBigInt64(at + lockOut.end, lock.end, true);
     this.#view.setUint32(at + lockOut.type, lock.mode === "shared" ? lockType.READ : lockType.WRITE, true);
     this.#view.setUint32(at + lockOut.pid, lock.pid, true);
     return this.#send(request, lockOut.bytes);

@@ -3,7 +3,7 @@
  * states what it has, and one may not have heard yet of what became of a request. Its lock was then changed by its own
  * wish, before the other one was set. So of two locks that can't be together the later one stands.
  */
-import { type LockedRange, overlap, type RangeLocks } from "./range-locks.ts";
+import { intersection, type LockedRange, overlap, type RangeLocks } from "./range-locks.ts";
 
 /** Sets the range for the owner. Other owners lose what contradicts it and is older; of it goes what is older itself. */
 export function believe<Owner>(locks: RangeLocks<Owner>, owner: Owner, range: LockedRange): void {
@@ -12,7 +12,7 @@ export function believe<Owner>(locks: RangeLocks<Owner>, owner: Owner, range: Lo
     const found = contradiction(locks, owner, range);
     if (found === undefined) return;
     const { own, other } = found;
-    const both = { start: Math.max(own.start, other.range.start), end: Math.min(own.end, other.range.end) };
+    const both = intersection(own, other.range);
     const isOlder = own.grant < other.range.grant;
     const [loser, lost, winner] = isOlder ? [owner, own, other.range] : [other.owner, other.range, own];
     locks.set(loser, both, winner.mode === "shared" ? "shared" : undefined, lost.grant);

@@ -43,7 +43,7 @@ function owner(name: string, process = name.charCodeAt(0)): Owner {
   return { name, process };
 }
 
-function asked(who: Owner, mode: LockMode, start = 0, end = 9): LockWait<Owner> {
+function asked(who: Owner, mode: LockMode, start = 0n, end = 9n): LockWait<Owner> {
   return { owner: who, mode, start, end, granted: () => granted.push(who.name) };
 }
 
@@ -62,9 +62,9 @@ test("those who wait are served in their order, when all is free for them", () =
   const queue = makeQueue();
   queue.trySet(asked(a, "exclusive"));
   for (const one of [b, c, d]) queue.wait(asked(one, one === d ? "exclusive" : "shared"));
-  queue.put({ owner: a, start: 0, end: 4 }, undefined);
+  queue.put({ owner: a, start: 0n, end: 4n }, undefined);
   assert.deepEqual(granted, []);
-  queue.put({ owner: a, start: 5, end: 9 }, undefined);
+  queue.put({ owner: a, start: 5n, end: 9n }, undefined);
   assert.deepEqual(granted, ["b", "c"]);
   queue.drop(b);
   assert.deepEqual(granted, ["b", "c"]);
@@ -110,7 +110,7 @@ test("nobody is polite to who waits for its own process", () => {
   queue.wait(asked(b, "exclusive"));
   queue.wait(asked(a, "exclusive"));
   assert.deepEqual(granted, ["a"]);
-  queue.wait(asked(owner("other", a.process), "shared", 20, 29));
+  queue.wait(asked(owner("other", a.process), "shared", 20n, 29n));
   assert.deepEqual(granted, ["a", "other"]);
 });
 
@@ -163,7 +163,7 @@ test("random work: no two opposed locks at one byte, nobody waits without a reas
       const everybody = ["a", "b", "c", "d", "e"].map((name) => owner(name, name < "c" ? 1 : name.charCodeAt(0)));
       const waiting: LockWait<Owner>[] = [];
       for (const { who, what, mode, from, to } of steps) {
-        const range = { start: Math.min(from, to), end: Math.max(from, to) };
+        const range = { start: BigInt(Math.min(from, to)), end: BigInt(Math.max(from, to)) };
         const request: LockWait<Owner> = {
           ...range,
           owner: everybody[who]!,

@@ -10,6 +10,8 @@ const bytes = 24;
 const owners = ["a", "b", "c"] as const;
 type Owner = (typeof owners)[number];
 
+/** Where the bytes are: at the beginning, across the bounds of numbers that are exact, at the end of all files. */
+const base = fc.constantFrom(0n, 2n ** 53n - 12n, 2n ** 63n - BigInt(bytes));
 const place = fc.integer({ min: 0, max: bytes - 1 });
 const step = fc.record({
   owner: fc.constantFrom(...owners),
@@ -36,13 +38,15 @@ class Model {
     return found;
   }
 
-  ranges(owner: Owner): LockedRange[] {
+  /** The first byte is at `base`. */
+  ranges(owner: Owner, base: bigint): LockedRange[] {
     const ranges: LockedRange[] = [];
-    for (const [byte, cell] of this.#cells.entries()) {
+    for (const [at, cell] of this.#cells.entries()) {
+      const byte = base + BigInt(at);
       const has = cell.get(owner);
       if (has === undefined) continue;
       const last = ranges.at(-1);
-      if (last?.mode === has.mode && last.end === byte - 1) {
+      if (last?.mode === has.mode && last.end === byte - 1n) {
         ranges[ranges.length - 1] = { ...last, end: byte, grant: Math.max(last.grant, has.grant) };
       } else ranges.push({ start: byte, end: byte, ...has });
     }
@@ -57,12 +61,13 @@ function withoutGrants(ranges: readonly LockedRange[]) {
 
 test("sets, splits, joins and finds what is in the way as a table of single bytes does", () => {
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+    fc.property(fc.array(step, { maxLength: 40 }), base, (steps, first) => {
       const [locks, model] = [new RangeLocks<Owner>(), new Model()];
       for (const [number, { owner, mode, from, to }] of steps.entries()) {
-        const range = { start: Math.min(from, to), end: Math.max(from, to) };
+        const [low, high] = [Math.min(from, to), Math.max(from, to)];
+        const range = { start: first + BigInt(low), end: first + BigInt(high) };
         if (mode !== undefined) {
-          const blockers = model.blockers(owner, range.start, range.end, mode);
+          const blockers = model.blockers(owner, low, high, mode);
           assert.deepEqual(new Set(locks.blockers(owner, range, mode)), blockers);
           const conflict = locks.conflict(owner, range, mode);
           assert.equal(conflict === undefined, blockers.size === 0);
@@ -70,12 +75,12 @@ test("sets, splits, joins and finds what is in the way as a table of single byte
           if (blockers.size > 0) continue;
         }
         locks.set(owner, range, mode, number);
-        model.set(owner, range.start, range.end, mode, number);
+        model.set(owner, low, high, mode, number);
         for (const one of owners) {
           const ranges = locks.of(one);
-          assert.deepEqual(withoutGrants(ranges), withoutGrants(model.ranges(one)));
+          assert.deepEqual(withoutGrants(ranges), withoutGrants(model.ranges(one, first)));
           // Never earlier than any of its bytes was set, and never later than now.
-          for (const [at, { grant }] of model.ranges(one).entries()) {
+          for (const [at, { grant }] of model.ranges(one, first).entries()) {
             assert.ok(ranges[at]!.grant >= grant && ranges[at]!.grant <= number);
           }
         }
@@ -85,7 +90,7 @@ test("sets, splits, joins and finds what is in the way as a table of single byte
         );
         assert.deepEqual(
           [...locks.owners()].sort(),
-          owners.filter((one) => model.ranges(one).length > 0),
+          owners.filter((one) => model.ranges(one, first).length > 0),
         );
       }
     }),
@@ -95,32 +100,33 @@ test("sets, splits, joins and finds what is in the way as a table of single byte
 
 test("the end of all files has no byte behind it", () => {
   const locks = new RangeLocks<string>();
-  const end = Number.MAX_SAFE_INTEGER;
-  locks.set("a", { start: 0, end }, "exclusive");
-  locks.set("a", { start: 10, end }, undefined);
-  assert.deepEqual(withoutGrants(locks.of("a")), [{ start: 0, end: 9, mode: "exclusive" }]);
-  locks.set("a", { start: 10, end }, "exclusive");
-  assert.deepEqual(withoutGrants(locks.of("a")), [{ start: 0, end, mode: "exclusive" }]);
+  const end = 2n ** 63n - 1n;
+  locks.set("a", { start: 0n, end }, "exclusive");
+  locks.set("a", { start: 10n, end }, undefined);
+  assert.deepEqual(withoutGrants(locks.of("a")), [{ start: 0n, end: 9n, mode: "exclusive" }]);
+  locks.set("a", { start: 10n, end }, "exclusive");
+  assert.deepEqual(withoutGrants(locks.of("a")), [{ start: 0n, end, mode: "exclusive" }]);
   assert.equal(locks.conflict("b", { start: end, end }, "shared")?.owner, "a");
 });
 
 test("the conflict that is told is the one that begins first", () => {
   const locks = new RangeLocks<string>();
-  locks.set("a", { start: 20, end: 29 }, "exclusive");
-  locks.set("b", { start: 0, end: 9 }, "exclusive");
-  const conflict = locks.conflict("c", { start: 5, end: 100 }, "shared");
-  assert.deepEqual([conflict?.owner, conflict?.range.start], ["b", 0]);
+  locks.set("a", { start: 20n, end: 29n }, "exclusive");
+  locks.set("b", { start: 0n, end: 9n }, "exclusive");
+  const conflict = locks.conflict("c", { start: 5n, end: 100n }, "shared");
+  assert.deepEqual([conflict?.owner, conflict?.range.start], ["b", 0n]);
 });
 
 test("thousands of ranges cost next to nothing each", () => {
   const locks = new RangeLocks<number>();
   const count = 20_000;
-  for (let at = 0; at < count; at++) locks.set(at % 10, { start: at * 10, end: at * 10 + 4 }, "exclusive");
+  const from = (start: number, length: number) => ({ start: BigInt(start), end: BigInt(start + length - 1) });
+  for (let at = 0; at < count; at++) locks.set(at % 10, from(at * 10, 5), "exclusive");
   assert.equal(locks.count, count);
   for (let at = 0; at < count; at++) {
-    assert.equal(locks.conflict(10, { start: at * 10, end: at * 10 + 9 }, "shared")?.owner, at % 10);
-    assert.equal(locks.conflict(10, { start: at * 10 + 5, end: at * 10 + 9 }, "shared"), undefined);
+    assert.equal(locks.conflict(10, from(at * 10, 10), "shared")?.owner, at % 10);
+    assert.equal(locks.conflict(10, from(at * 10 + 5, 5), "shared"), undefined);
   }
-  for (let owner = 0; owner < 10; owner++) locks.set(owner, { start: 0, end: count * 10 }, undefined);
+  for (let owner = 0; owner < 10; owner++) locks.set(owner, from(0, count * 10), undefined);
   assert.equal(locks.count, 0);
 });

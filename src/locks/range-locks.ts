@@ -8,10 +8,10 @@
 
 export type LockMode = "shared" | "exclusive";
 
-/** First and last byte. */
+/** First and last byte, from 0 to 2^63 − 1: programs lock places where no file reaches, to mean something else by them. */
 export interface ByteRange {
-  readonly start: number;
-  readonly end: number;
+  readonly start: bigint;
+  readonly end: bigint;
 }
 
 export interface LockedRange extends ByteRange {
@@ -57,9 +57,9 @@ export class RangeLocks<Owner> {
     const pieces: LockedRange[] = [];
     if (from < to) {
       const [first, last] = [ranges[from]!, ranges[to - 1]!];
-      if (first.start < start) pieces.push({ ...first, end: start - 1 });
+      if (first.start < start) pieces.push({ ...first, end: start - 1n });
       if (mode !== undefined) pieces.push({ start, end, mode, grant });
-      if (last.end > end) pieces.push({ ...last, start: end + 1 });
+      if (last.end > end) pieces.push({ ...last, start: end + 1n });
     } else if (mode !== undefined) pieces.push({ start, end, mode, grant });
     if (from > 0) pieces.unshift(ranges[--from]!);
     if (to < ranges.length) pieces.push(ranges[to++]!);
@@ -100,6 +100,14 @@ export function overlap(left: ByteRange, right: ByteRange): boolean {
   return left.start <= right.end && right.start <= left.end;
 }
 
+/** The bytes that are in both, of ranges that overlap. */
+export function intersection(left: ByteRange, right: ByteRange): ByteRange {
+  return {
+    start: left.start > right.start ? left.start : right.start,
+    end: left.end < right.end ? left.end : right.end,
+  };
+}
+
 /** Whether two owners can't have these at the same byte. */
 export function areOpposed(left: LockMode, right: LockMode): boolean {
   return left === "exclusive" || right === "exclusive";
@@ -113,7 +121,7 @@ function firstInTheWay(ranges: readonly LockedRange[], { start, end }: ByteRange
 }
 
 /** Index of the first range that ends at `byte` or behind it. */
-function firstEndingFrom(ranges: readonly LockedRange[], byte: number): number {
+function firstEndingFrom(ranges: readonly LockedRange[], byte: bigint): number {
   let [low, high] = [0, ranges.length];
   while (low < high) {
     const middle = (low + high) >>> 1;
@@ -128,7 +136,7 @@ function join(pieces: readonly LockedRange[]): LockedRange[] {
   const joined: LockedRange[] = [];
   for (const piece of pieces) {
     const last = joined.at(-1);
-    if (last !== undefined && last.mode === piece.mode && last.end + 1 === piece.start) {
+    if (last !== undefined && last.mode === piece.mode && last.end + 1n === piece.start) {
       joined[joined.length - 1] = { ...last, end: piece.end, grant: Math.max(last.grant, piece.grant) };
     } else joined.push(piece);
   }

@@ -80,5 +80,5 @@ export class LockAnswers {
 }
 
 function checkRange({ start, end }: ByteRange): void {
-  if (start > end) throw new BrineError("invalid", `a lock from byte ${start} to ${end}`);
+  if (start < 0n || start > end) throw new BrineError("invalid", `a lock from byte ${start} to ${end}`);
 }

@@ -16,11 +16,11 @@ async function cluster() {
 }
 
 function asked(owner: number, change: Partial<AskedLock> = {}): AskedLock {
-  return { inode, kind: "posix", owner, pid: owner, start: 0, end: 9, mode: "exclusive", wait: 0, ...change };
+  return { inode, kind: "posix", owner, pid: owner, start: 0n, end: 9n, mode: "exclusive", wait: 0, ...change };
 }
 
 function held(owner: number, grant: number, change: Partial<HeldLock> = {}): HeldLock {
-  return { inode, kind: "posix", owner, pid: owner, start: 0, end: 9, mode: "exclusive", grant, ...change };
+  return { inode, kind: "posix", owner, pid: owner, start: 0n, end: 9n, mode: "exclusive", grant, ...change };
 }
 
 /** The answer's outcome, and the grant of one that is done. */
@@ -98,8 +98,8 @@ test("on a new connection a client says what it has: no more is left, no less, a
   const { harness, one, two } = await cluster();
   const first = await set(harness, one, asked(1));
   // Its answer is lost.
-  await set(harness, one, asked(1, { start: 20, end: 29 }));
-  await set(harness, two, asked(2, { start: 20, end: 29, wait: 1 }));
+  await set(harness, one, asked(1, { start: 20n, end: 29n }));
+  await set(harness, two, asked(2, { start: 20n, end: 29n, wait: 1 }));
   await set(harness, one, asked(3, { wait: 1 }));
   one.state(new FakePeer("client"), [], [held(1, first.grant)]);
   assert.deepEqual(grantsTold(two.peer), [1]);
@@ -117,7 +117,7 @@ test("after a restart nobody gets a lock before all have said what they have; th
   await harness.restart();
   two.state(new FakePeer("client"), [], [held(2, second.grant, { mode: "shared" })]);
   let answered = false;
-  const early = set(harness, two, asked(2, { start: 100, end: 100 })).then(() => {
+  const early = set(harness, two, asked(2, { start: 100n, end: 100n })).then(() => {
     answered = true;
   });
   await harness.pass(100, { sessions: [two] });
@@ -134,9 +134,9 @@ test("what a client says of one inode replaces what was known, and lets others i
   const { lockAnswers } = harness.parts;
   const { grant } = await set(harness, one, asked(1));
   await set(harness, one, asked(5, { kind: "flock" }));
-  await set(harness, two, asked(2, { start: 5, end: 5, wait: 1 }));
-  lockAnswers.state(one.session, inode, [held(1, grant, { end: 4 })]);
+  await set(harness, two, asked(2, { start: 5n, end: 5n, wait: 1 }));
+  lockAnswers.state(one.session, inode, [held(1, grant, { end: 4n })]);
   assert.deepEqual(grantsTold(two.peer), [1]);
   assert.equal((await set(harness, two, asked(2, { kind: "flock" }))).outcome, "done");
-  assert.equal((await set(harness, two, asked(2, { start: 4, end: 4 }))).outcome, "conflict");
+  assert.equal((await set(harness, two, asked(2, { start: 4n, end: 4n }))).outcome, "conflict");
 });

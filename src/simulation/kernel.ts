@@ -357,7 +357,7 @@ export class SimulatedKernel implements KernelCaches {
 
   async #lock(operation: Operation<"lock" | "unlock">, handle: Handle): Promise<SystemCallResult> {
     const { owner, start, end } = operation;
-    const range = { kind: "posix" as const, owner: BigInt(owner), start, end };
+    const range = { kind: "posix" as const, owner: BigInt(owner), start: BigInt(start), end: BigInt(end) };
     if (operation.kind === "unlock") {
       await this.#ask("unlock", () => this.#fileSystem.unlock(handle, range));
     } else {

@@ -354,7 +354,7 @@ export function flush(context: RequestContext, request: Request): Promise<void> 
 
 async function unlockAndFlush(context: RequestContext, request: Request, handle: Handle, owner: bigint): Promise<void> {
   const { fileSystem, replies } = context;
-  await fileSystem.unlock(handle, { kind: "posix", owner, start: 0, end: lockEnd });
+  await fileSystem.unlock(handle, { kind: "posix", owner, start: 0n, end: lockEnd });
   fileSystem.flush(handle);
   replies.done(request);
 }

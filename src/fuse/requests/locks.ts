@@ -46,8 +46,6 @@ async function changeLock(context: RequestContext, request: Request, wait: boole
     replies.done(request);
     return;
   }
-  // Such a place can't be told from others here. No file reaches there.
-  if (range.start >= lockEnd) throw new FileError("EOVERFLOW");
   if (range.kind === "posix") lockOwners.add(handle.inode, range.owner, number!);
   request.endsOnSignal = wait;
   await fileSystem.setLock(handle, { ...range, mode }, wait, request.signal);
@@ -60,10 +58,15 @@ function lockRange(request: Request): Omit<LockRange, "mode"> {
   return {
     kind: (request.u32(lockIn.flags) & lockFlag.FLOCK) === 0 ? "posix" : "flock",
     owner: request.u64Exact(lockIn.owner),
-    start: Math.min(request.u64(lockIn.start) ?? lockEnd, lockEnd),
-    end: Math.min(request.u64(lockIn.end) ?? lockEnd, lockEnd),
+    start: atMostTheEnd(request.u64Exact(lockIn.start)),
+    end: atMostTheEnd(request.u64Exact(lockIn.end)),
     pid: request.u32(lockIn.pid),
   };
+}
+
+/** The kernel says no more; a process could, that mounts by itself. */
+function atMostTheEnd(byte: bigint): bigint {
+  return byte < lockEnd ? byte : lockEnd;
 }
 
 /** Errors: EINVAL for a range that would begin before the file. */
@@ -79,7 +82,7 @@ function whereItIs(
   if (start === undefined) return range;
   return whenThere(fileSystem.getAttributes(inode, request.signal), ({ attributes: { size } }) => {
     if (size + start < 0) throw new FileError("EINVAL");
-    return { ...range, start: size + start, end: end === undefined ? range.end : size + end };
+    return { ...range, start: BigInt(size + start), end: end === undefined ? range.end : BigInt(size + end) };
   });
 }
 

@@ -66,8 +66,8 @@ export class MemoryLocks {
       if (handle.inode !== inode || lock.kind !== range.kind || lock.owner !== range.owner) continue;
       if (lock.start > range.end || lock.end < range.start) continue;
       this.#held.splice(this.#held.indexOf(held), 1);
-      if (lock.start < range.start) this.#held.push({ handle, lock: { ...lock, end: range.start - 1 } });
-      if (lock.end > range.end) this.#held.push({ handle, lock: { ...lock, start: range.end + 1 } });
+      if (lock.start < range.start) this.#held.push({ handle, lock: { ...lock, end: range.start - 1n } });
+      if (lock.end > range.end) this.#held.push({ handle, lock: { ...lock, start: range.end + 1n } });
     }
   }
 

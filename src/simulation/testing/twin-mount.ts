@@ -222,8 +222,8 @@ export class TwinMount implements FileSystem {
       kind: "lock",
       inode: handle.inode,
       owner: Number(lock.owner),
-      start,
-      end,
+      start: Number(start),
+      end: Number(end),
       mode,
       wait: false,
     } as const;
@@ -235,8 +235,8 @@ export class TwinMount implements FileSystem {
   }
 
   unlock(handle: Handle, lock: Pick<LockRange, "kind" | "owner" | "start" | "end">): Promise<void> {
-    const { start, end } = lock;
-    return this.#done({ kind: "unlock", inode: handle.inode, owner: Number(lock.owner), start, end });
+    const range = { start: Number(lock.start), end: Number(lock.end) };
+    return this.#done({ kind: "unlock", inode: handle.inode, owner: Number(lock.owner), ...range });
   }
 
   async unmount(): Promise<void> {

@@ -3,7 +3,7 @@ import { type Infer, list, oneOf, shortList, struct, text, u16, u64 } from "../.
 import { method } from "../method.ts";
 
 /** Grows with every incompatible change of frames or catalogue. */
-export const protocolVersion = 7;
+export const protocolVersion = 8;
 
 export const role = oneOf("client", "store", "leader", "admin");
 export type Role = Infer<typeof role>;

@@ -7,7 +7,19 @@
  *
  * Owners are numbered by their session, each one (of one kind) with a number of its own while it has or waits for anything.
  */
-import { boolean, type Infer, list, nothing, oneOf, optional, struct, text, u32, u64 } from "../../codec/schema.ts";
+import {
+  boolean,
+  type Infer,
+  i64,
+  list,
+  nothing,
+  oneOf,
+  optional,
+  struct,
+  text,
+  u32,
+  u64,
+} from "../../codec/schema.ts";
 import { method } from "../method.ts";
 
 /** fcntl(2), for processes and open file descriptions alike; flock(2). They don't see each other. */
@@ -17,9 +29,9 @@ export type LockKind = Infer<typeof lockKind>;
 export const lockMode = oneOf("shared", "exclusive");
 
 const range = {
-  /** First and last byte. */
-  start: u64,
-  end: u64,
+  /** First and last byte: 0 to 2^63 − 1. */
+  start: i64,
+  end: i64,
 };
 const owner = {
   kind: lockKind,
