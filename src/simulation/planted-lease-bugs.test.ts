@@ -151,8 +151,8 @@ test("an fdatasync that is answered early", () => {
         if (scope !== "data") await real.sync(handle, signal, scope);
       },
     }));
-  const search = { faults: { clientCrash: 1 }, more: ["sync", "overwrite", "write", "createFile"] } as const;
-  return mustBeFound(hooks, lost, search);
+  const more = ["sync", "overwrite", "write", "createFile"] as const;
+  return mustBeFound(hooks, lost, { faults: { clientCrash: 1 }, more, firstSeed: 11 });
 });
 
 test("metadata sent before its data", () => {
