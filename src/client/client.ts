@@ -253,7 +253,7 @@ export class Client implements FileSystem {
 
   seek(handle: Handle, offset: number, what: "data" | "hole", signal?: StopSignal): Promise<number> {
     return this.#waits.run("seek", handle.inode, signal, async (operation) =>
-      files.seek(this.#open(handle), offset, what, operation),
+      files.seek(this.#open(handle), { offset, what }, operation),
     );
   }
 

@@ -67,7 +67,7 @@ async function found(
   operation: Operation,
 ): Promise<number | undefined> {
   try {
-    return await seek(handle, offset, what, operation);
+    return await seek(handle, { offset, what, wholeChunks: true }, operation);
   } catch (error) {
     if (error instanceof FileError && error.code === "ENXIO") return undefined;
     throw error;

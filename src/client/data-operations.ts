@@ -4,6 +4,7 @@ import { type Attributes, fileBytesMax } from "../namespace/model.ts";
 import type { OperationOf, Result } from "../namespace/operation.ts";
 import { markAccessed } from "./access-times.ts";
 import { change } from "./changes.ts";
+import type { Sought } from "./content/seek.ts";
 import type { Allocation, AttributeChange, OpenFlags, ReadOptions, SyncScope, WriteOptions } from "./file-system.ts";
 import type { MountSession } from "./mount-session.ts";
 import { readNextFiles } from "./next-files.ts";
@@ -125,16 +126,11 @@ export function allocate({ mount, inode }: OpenHandle, asked: Allocation, operat
   return usingContent(mount, inode, operation, (node) => mount.contentOf(node).allocate(asked, operation));
 }
 
-/** Where data or a hole begins at or behind `offset`. Errors: ENXIO. */
-export async function seek(
-  { mount, inode }: OpenHandle,
-  offset: number,
-  what: "data" | "hole",
-  operation: Operation,
-): Promise<number> {
+/** Where data or a hole begins. Errors: ENXIO (there is none), EIO. */
+export async function seek({ mount, inode }: OpenHandle, sought: Sought, operation: Operation): Promise<number> {
   const node = await mount.leases.use(inode, "shared", operation, "read");
   try {
-    const found = await mount.contentOf(node).seek(offset, what);
+    const found = await mount.contentOf(node).seek(sought, operation);
     if (found === undefined) throw new FileError("ENXIO");
     return found;
   } finally {

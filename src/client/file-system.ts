@@ -219,7 +219,7 @@ export interface FileSystem {
    * the file then reaches to the end of the range at least. No space is reserved. Errors: EFBIG, ENOSPC, EIO.
    */
   allocate(handle: Handle, asked: Allocation, signal?: StopSignal): Promise<void>;
-  /** SEEK_DATA and SEEK_HOLE of lseek(2): holes are whole chunks, and the end of the file is one. Errors: ENXIO, EIO. */
+  /** SEEK_DATA and SEEK_HOLE of lseek(2): holes are whole blocks of 4 KiB, and the end of the file is one. Errors: ENXIO, EIO. */
   seek(handle: Handle, offset: number, what: "data" | "hole", signal?: StopSignal): Promise<number>;
   /** copy_file_range(2): returns the bytes copied, fewer than asked at the end of the source, and of many. */
   copyRange(copy: RangeCopy, signal?: StopSignal): Promise<number>;

@@ -8,6 +8,7 @@ import {
   type Extent,
   equalize,
   fenceSession,
+  findStored,
   leaveGroups,
   listChunks,
   listExtents,
@@ -89,6 +90,19 @@ function registerClientMethods(service: Service, { store, admission, catchUps, r
       }
     },
     { ...byClientsAndStores, lendsPayload: true },
+  );
+  service.handle(
+    findStored,
+    (body) => {
+      admission.checkTarget(body, inSync);
+      const leave = admission.enter(body.session);
+      try {
+        return { ranges: rangesOf(extentsOf(store, body.chunk)) };
+      } finally {
+        leave();
+      }
+    },
+    byClients,
   );
   service.handle(
     cloneChunk,
@@ -216,9 +230,7 @@ function registerStoreMethods(service: Service, store: Store, admission: Admissi
     listExtents,
     (body) => {
       admission.checkTarget({ ...body, session: 0 }, inSync);
-      const state = store.chunk(body.chunk);
-      if (state === undefined) throw new BrineError("unknownChunk", `chunk ${body.chunk} is not known here`);
-      return { extents: state.extents.map(asStampedExtent) };
+      return { extents: extentsOf(store, body.chunk).map(asStampedExtent) };
     },
     byStores,
   );
@@ -228,6 +240,23 @@ function registerStoreMethods(service: Service, store: Store, admission: Admissi
 function enterReader(admission: Admission, target: Target, peer: Peer): () => void {
   if (peer.remote.role === "store") return () => {};
   return admission.enter(target.session);
+}
+
+function extentsOf(store: Store, chunk: number): readonly StoredExtent[] {
+  const state = store.chunk(chunk);
+  if (state === undefined) throw new BrineError("unknownChunk", `chunk ${chunk} is not known here`);
+  return state.extents;
+}
+
+/** Of their blocks, those that lie one behind the other together. */
+function rangesOf(extents: readonly StoredExtent[]): { firstBlock: number; blockCount: number }[] {
+  const ranges: { firstBlock: number; blockCount: number }[] = [];
+  for (const { firstBlock, checksums } of extents) {
+    const last = ranges.at(-1);
+    if (last !== undefined && last.firstBlock + last.blockCount === firstBlock) last.blockCount += checksums.length;
+    else ranges.push({ firstBlock, blockCount: checksums.length });
+  }
+  return ranges;
 }
 
 function memberState(store: Store, admission: Admission, group: number): MemberState | undefined {

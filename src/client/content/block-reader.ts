@@ -9,7 +9,7 @@ import { blockBytes, groupOfChunk } from "../../namespace/model.ts";
 import type { Logger } from "../../platform/logger.ts";
 import type { Platform } from "../../platform/platform.ts";
 import type { GroupView } from "../../wire/catalogue/leader.ts";
-import { readBlocks, reportBad, type Version } from "../../wire/catalogue/store.ts";
+import { findStored, readBlocks, reportBad, type Version } from "../../wire/catalogue/store.ts";
 import { verifyBlocks } from "../../wire/checksum.ts";
 import { Backoff } from "../retry.ts";
 import type { Session } from "../session.ts";
@@ -26,6 +26,11 @@ export interface CheckedExtent {
   readonly version: Version;
   /** Whole blocks. */
   readonly data: Uint8Array;
+}
+
+export interface BlockRange {
+  readonly firstBlock: number;
+  readonly blockCount: number;
 }
 
 /** Why a member can't have the blocks; `isDamage`: it may have some of them. */
@@ -65,7 +70,9 @@ export class BlockReader {
   /** The blocks' bytes in order, zeros for holes. Errors: LostBlock; EIO (the session has ended). */
   async read(chunk: number, firstBlock: number, blockCount: number, operation: Operation): Promise<Uint8Array[]> {
     try {
-      const extents = await this.#readSomewhere(chunk, firstBlock, blockCount, operation);
+      const extents = await this.#askSomewhere({ chunk, firstBlock, blockCount }, operation, (link, view) =>
+        this.readFrom(link, view, chunk, firstBlock, blockCount),
+      );
       return fillHoles(extents, firstBlock, blockCount);
     } catch (error) {
       if (!(error instanceof NoWholeCopy)) throw error;
@@ -113,8 +120,22 @@ export class BlockReader {
     return extents;
   }
 
-  async #readSomewhere(chunk: number, firstBlock: number, blockCount: number, operation: Operation) {
-    const group = groupOfChunk(chunk);
+  /** Which blocks of the chunk are stored, in order: the others are holes. Errors: LostBlock; EIO (the session has ended). */
+  async findStored(chunk: number, operation: Operation): Promise<readonly BlockRange[]> {
+    const all = { chunk, firstBlock: 0, blockCount: 1 };
+    return this.#askSomewhere(all, operation, async (link, { group, generation }) => {
+      const { body } = await link.request(findStored, { session: this.#session.id, group, generation, chunk });
+      return body.ranges;
+    });
+  }
+
+  /** One in-sync member after the other, until one can answer. */
+  async #askSomewhere<T>(
+    blocks: BlockRange & { readonly chunk: number },
+    operation: Operation,
+    ask: (link: StoreLink, view: GroupView) => Promise<T>,
+  ): Promise<T> {
+    const group = groupOfChunk(blocks.chunk);
     const backoff = new Backoff(this.#platform, retryDelayMsMax);
     let view = await this.#members.groups.view(group, operation);
     /** Members that can't have it in this generation, with the reason. */
@@ -125,7 +146,7 @@ export class BlockReader {
       for (const link of links) {
         operation.waitsFor = link.name;
         try {
-          return await this.readFrom(link, view, chunk, firstBlock, blockCount);
+          return await ask(link, view);
         } catch (error) {
           this.#consider(link, error, failed);
         }
@@ -134,7 +155,7 @@ export class BlockReader {
       const before = view.generation;
       view = await this.#members.groups.refresh(group, operation);
       if (view.generation !== before) failed.clear();
-      else if (none && failed.size > 0) this.#giveUp(operation, { chunk, firstBlock, blockCount }, failed);
+      else if (none && failed.size > 0) this.#giveUp(operation, blocks, failed);
       else await backoff.wait();
       operation.check();
     }
@@ -156,7 +177,7 @@ export class BlockReader {
 
   #giveUp(
     operation: Operation,
-    { chunk, firstBlock, blockCount }: { chunk: number; firstBlock: number; blockCount: number },
+    { chunk, firstBlock, blockCount }: BlockRange & { readonly chunk: number },
     failed: ReadonlyMap<number, Failure>,
   ): never {
     if (blockCount > 1 && [...failed.values()].some(({ isDamage }) => isDamage)) throw new NoWholeCopy();

@@ -35,6 +35,7 @@ import { Puncher } from "./punch.ts";
 import { FileReader } from "./reader.ts";
 import { Relocation } from "./relocation.ts";
 import { Replication } from "./replication.ts";
+import { Seeker } from "./seek.ts";
 import { SpaceGrants } from "./space-grants.ts";
 import { Stores } from "./stores.ts";
 import { ThroughWriter } from "./through-writer.ts";
@@ -107,6 +108,7 @@ export class Contents {
   readonly throughWriter: ThroughWriter;
   readonly truncater: Truncater;
   readonly puncher: Puncher;
+  readonly seeker: Seeker;
   readonly clones: Clones;
   readonly relocation: Relocation;
   readonly #groups: Groups;
@@ -153,6 +155,7 @@ export class Contents {
     this.throughWriter = new ThroughWriter(this);
     this.truncater = new Truncater(this);
     this.puncher = new Puncher(this);
+    this.seeker = new Seeker(this);
     this.clones = new Clones(this);
     this.relocation = new Relocation(this);
   }

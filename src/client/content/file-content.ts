@@ -13,7 +13,7 @@
  * (extend.ts). What is here has zeros there.
  */
 import { FileError } from "../../errors/file-error.ts";
-import { type Attributes, blockBytes, chunkBytes, type Mapping } from "../../namespace/model.ts";
+import { type Attributes, blockBytes, type Mapping } from "../../namespace/model.ts";
 import type { Version } from "../../wire/catalogue/store.ts";
 import type { Allocation } from "../file-system.ts";
 import type { Node } from "../node.ts";
@@ -27,6 +27,7 @@ import { DirtyBlocks, type Origin } from "./dirty-blocks.ts";
 import { Loads } from "./load.ts";
 import { RangeLock } from "./range-lock.ts";
 import type { ReadRequest } from "./reader.ts";
+import type { Sought } from "./seek.ts";
 import type { SizeChange } from "./truncate.ts";
 import { streamBytes } from "./write-back.ts";
 import type { WriteRequest } from "./writer.ts";
@@ -101,21 +102,9 @@ export class FileContent {
     return this.#contents.puncher.allocate(this, asked, operation);
   }
 
-  /**
-   * Where data, or a hole, begins at or behind `offset` (lseek(2)). The end of the file counts as a hole; undefined: there
-   * is no data, or `offset` is not in the file. The grain is a chunk.
-   */
-  async seek(offset: number, what: "data" | "hole"): Promise<number | undefined> {
-    if (offset >= this.size) return undefined;
-    const below = Math.ceil(this.size / chunkBytes);
-    await this.map.load(below - 1);
-    let index = Math.floor(offset / chunkBytes);
-    if (what === "data") {
-      const [next] = this.map.mappings(index, 1);
-      return next === undefined || next.index >= below ? undefined : Math.max(offset, next.index * chunkBytes);
-    }
-    while (index < below && this.map.get(index) !== undefined) index += 1;
-    return Math.min(this.size, Math.max(offset, index * chunkBytes));
+  /** Where data, or a hole, begins: see seek.ts. The shared lease is pinned. Errors: EIO (the session has ended). */
+  seek(sought: Sought, operation: Operation): Promise<number | undefined> {
+    return this.#contents.seeker.seek(this, sought, operation);
   }
 
   // --- for the journal ---

@@ -93,6 +93,14 @@ export const readBlocks = method(
  */
 export const cloneChunk = method(202, "store.clone", struct({ ...target, source: u64, blockCount: u16 }), nothing);
 
+/** Which blocks of a chunk are stored, in order; the others are holes. Errors: unknownChunk. */
+export const findStored = method(
+  204,
+  "store.findStored",
+  struct(target),
+  struct({ ranges: list(struct({ firstBlock: u16, blockCount: u16 }), blocksPerChunk) }),
+);
+
 /** A reader got these blocks with a wrong checksum: the store looks itself, counts them and tells the leader. */
 export const reportBad = method(
   203,

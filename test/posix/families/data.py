@@ -186,6 +186,20 @@ def seek_finds_data(place):
 
 
 @case
+def seek_finds_small_holes(place):
+    """Holes of single blocks between others that were written, before and after they are on the disk."""
+    file = opened(place, b"x" * 4096)
+    os.pwrite(file, b"y" * 4096, 5 * 4096)
+    os.ftruncate(file, 12 * 4096)
+    for _ in range(2):
+        equal(os.lseek(file, 0, os.SEEK_HOLE), 4096)
+        equal(os.lseek(file, 4096, os.SEEK_DATA), 5 * 4096)
+        equal(os.lseek(file, 5 * 4096 + 7, os.SEEK_HOLE), 6 * 4096)
+        fails("ENXIO", os.lseek, file, 6 * 4096, os.SEEK_DATA)
+        os.fsync(file)
+
+
+@case
 def seek_ends_at_the_end(place):
     """There is a hole at the end of each file."""
     file = opened(place, b"x" * 100)
