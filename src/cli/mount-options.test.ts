@@ -58,7 +58,7 @@ test("what is wrong is refused with what is allowed", () => {
   assert.match(refusal("dirty-bytes"), /can't be ""/);
   assert.match(refusal("dirty-bytes=-4M"), /can't be "-4M"/);
   assert.match(refusal("dirty-age=200"), /allowed is 10ms to 60s/);
-  assert.match(refusal("dirty-operations=1.5"), /allowed is 256 to 1000000/);
+  assert.match(refusal("dirty-operations=1.5"), /allowed is 256 to 262144/);
   assert.match(refusal("soft=0"), /allowed is 1s to 86400s/);
   assert.match(refusal("ro=1"), /has no value: write "ro"/);
   assert.match(refusal("as-kernel=5.4"), /allowed is 6.1/);

@@ -1,6 +1,6 @@
 /** What may stand behind `brine mount -o`: names, values and their units, and what each means to client and kernel. */
 import type { AccessTimes } from "../client/access-times.ts";
-import { type WriteBackLimits, writeBackLimits } from "../client/write-back-limits.ts";
+import { dirtyOperationsLimit, type WriteBackLimits, writeBackLimits } from "../client/write-back-limits.ts";
 import { BrineError } from "../errors/brine-error.ts";
 import { linux61Features } from "../fuse/protocol.ts";
 import { parseBytes, parseMs, unitBytes } from "./units.ts";
@@ -80,7 +80,7 @@ const mountOptions = new Map<string, MountOption>([
   limit(
     "dirty-operations",
     "the same for changes of names and attributes",
-    count(256, 1_000_000),
+    count(256, dirtyOperationsLimit),
     "dirtyOperationsMax",
   ),
   limit("dirty-age", "a change is sent at the latest after it", duration(10, 60_000), "dirtyAgeMs"),

@@ -22,5 +22,8 @@ export const writeBackLimits: WriteBackLimits = {
   cacheBytesMax: 128 * 1024 * 1024,
 };
 
+/** No mount may have more: the leader counts on it, see metadata/lease-limits.ts. */
+export const dirtyOperationsLimit = 262_144;
+
 /** Data that nobody asks for goes out after this many times the age of a change: the journal asks for it earlier as a rule. */
 export const dataAgeFactor = 5;

@@ -1,10 +1,12 @@
 /**
- * How many leases a session may have, in three steps:
+ * How many leases a session may have, in four steps:
  *
  * 1. At `keptMax` its oldest are recalled. So always fewer than that are not recalled, however slowly it gives back.
- * 2. While it has `keptMax`, recalled ones among them, it gets none on the side, and creates nothing: it waits.
- *    Since some are recalled then, that has an end.
+ * 2. While it has `keptMax`, recalled ones among them, it gets none on the side.
  * 3. At twice as many, with those that it waits for, it gets none that it asks for either.
+ * 4. At three times as many it creates nothing: its journal waits. What it is to give back may have changes in the journal, behind
+ *    creations. But of what isn't committed a client has at most `keptMax` (write-back-limits.ts). So when the last of these is, after
+ *    no more creations than that from step 3 on, all that was recalled by then can come back, and that is more than `keptMax`.
  */
 import { BrineError } from "../errors/brine-error.ts";
 import type { LeaseRecalls } from "./lease-recalls.ts";
@@ -40,6 +42,11 @@ export class LeaseLimits {
   /** The session has so many leases that it gets none but those for which somebody waits. */
   isFull(session: number): boolean {
     return this.#table.count(session) >= this.#bounds.keptMax;
+  }
+
+  /** It may create something, on which it has a lease then. */
+  mayCreate(session: number): boolean {
+    return this.#table.count(session) < 3 * this.#bounds.keptMax;
   }
 
   /** Leases that the session was not told to give back. */

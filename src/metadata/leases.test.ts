@@ -430,6 +430,15 @@ test("a session that gives nothing back gets nothing more, and what it waits for
   assert.equal(leases.count(1), 6);
 });
 
+test("what a session is to give back may stand behind what it creates: that stops last", () => {
+  const { leases } = makeLeases(1, { keptMax: 4, recalledAtOnce: 2 });
+  for (let inode = 1; inode < 12; inode++) leases.cover(1, inode);
+  assert.throws(() => leases.acquire(1, 100, "shared", 0), { code: "busy" });
+  assert.ok(leases.limits.mayCreate(1));
+  leases.cover(1, 12);
+  assert.ok(!leases.limits.mayCreate(1));
+});
+
 test("grants grow, and those of a later term are above all of an earlier one", () => {
   const first = new Grants(1);
   const [one, two] = [first.next(), first.next()];

@@ -188,7 +188,7 @@ export class Transactions {
     }
     if (timeNs !== undefined && timeNs > latestNs) return new BrineError("invalid", "the client's clock is ahead");
     const { leases } = this.#holdings.of(session.volume);
-    if (isCreation(operation) && leases.limits.isFull(session.id)) return new BrineError("busy", "too many leases");
+    if (isCreation(operation) && !leases.limits.mayCreate(session.id)) return new BrineError("busy", "too many leases");
     const without = inodesOf(operation).find((inode) => !leases.has(session.id, inode, leaseFor(operation.kind)));
     if (without === undefined || (kind === "write" && this.#mayWriteSplit(session, operation))) return undefined;
     return new BrineError("invalid", `${kind} without the ${leaseFor(operation.kind)} lease on inode ${without}`);

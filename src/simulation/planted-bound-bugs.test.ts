@@ -5,7 +5,8 @@ import { mustBeFound } from "./testing/planting.ts";
 
 test("unused leases that are never given back", async () => {
   const hooks = (): Hooks => ({
-    leaseLimits: ({ client, leader }) => ({
+    leaseLimits: ({ client, leader, dirtyOperationsMax }) => ({
+      dirtyOperationsMax,
       client: { ...client, leasesMax: Number.POSITIVE_INFINITY, idleMs: Number.POSITIVE_INFINITY },
       leader,
     }),
@@ -15,7 +16,7 @@ test("unused leases that are never given back", async () => {
 
 test("a leader that recalls nothing from who has too much", async () => {
   const hooks = (): Hooks => ({
-    leaseLimits: ({ client, leader }) => ({ client, leader: { ...leader, keptMax: Number.POSITIVE_INFINITY } }),
+    leaseLimits: (meant) => ({ ...meant, leader: { ...meant.leader, keptMax: Number.POSITIVE_INFINITY } }),
   });
   await mustBeFound(hooks, /the leader bounds the leases of a session/, { fewLeases: true });
 });

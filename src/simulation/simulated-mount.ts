@@ -1,6 +1,7 @@
 /** A mount on a simulated client host: the client of one incarnation, and the end of that incarnation. */
 import { Client } from "../client/client.ts";
 import type { FileSystem } from "../client/file-system.ts";
+import { writeBackLimits } from "../client/write-back-limits.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { Address } from "../platform/network.ts";
 import { usualLeaseLimits } from "./checkers/lease-bounds.ts";
@@ -123,13 +124,15 @@ export class SimulatedClient implements MountPoint {
     death.promise.catch(() => {}); // it is only waited for in races
     this.#die = () => death.reject(new MountDied(incarnation.name));
     const hooked = this.#hooks.platform?.(this.name, platform) ?? platform;
+    const { client: leaseLimits, dirtyOperationsMax } = this.#hooks.leaseLimits?.(usualLeaseLimits) ?? usualLeaseLimits;
     const attempt = () => {
       Client.mount(hooked, {
         leaders: this.#leaders(),
         volume: "home",
         host: incarnation.name,
         accessTimes: "relative",
-        leaseLimits: this.#hooks.leaseLimits?.(usualLeaseLimits).client,
+        limits: { ...writeBackLimits, dirtyOperationsMax },
+        leaseLimits,
       }).then(
         (client) => {
           this.#attach({ client, incarnation, clock: platform.clock, death: death.promise, number: 1 });

@@ -11,6 +11,7 @@
  * To be called at every step: what is above a bound for a moment only is above it.
  */
 import { type UnusedLeaseLimits, unusedLeaseLimits } from "../../client/unused-leases.ts";
+import { writeBackLimits } from "../../client/write-back-limits.ts";
 import { type LeaseBounds, leaseBounds } from "../../metadata/lease-limits.ts";
 import type { MetadataServer } from "../../metadata/metadata-server.ts";
 import type { SimulatedRandom } from "../simulated-random.ts";
@@ -20,9 +21,15 @@ import { Violation } from "./violation.ts";
 export interface LeaseLimits {
   readonly client: UnusedLeaseLimits;
   readonly leader: LeaseBounds;
+  /** The leader's bound counts on it. */
+  readonly dirtyOperationsMax: number;
 }
 
-export const usualLeaseLimits: LeaseLimits = { client: unusedLeaseLimits, leader: leaseBounds };
+export const usualLeaseLimits: LeaseLimits = {
+  client: unusedLeaseLimits,
+  leader: leaseBounds,
+  dirtyOperationsMax: writeBackLimits.dirtyOperationsMax,
+};
 
 /** Of a simulation: with few leases some seeds have the client's limits as the narrower ones, others the leader's. */
 export function leaseLimitsFor(options: { fewLeases?: boolean }, random: SimulatedRandom): LeaseLimits {
@@ -36,8 +43,12 @@ const fewInClients = { leasesMax: 4, evictedAtOnce: 2, lookedAtMax: 1_024, idleM
 
 /** Which side is the first to have too many: its client, or the leader, whose clients think that they may keep them. */
 export const fewLeases: Readonly<Record<"client" | "leader", LeaseLimits>> = {
-  client: { client: fewInClients, leader: { keptMax: 32, recalledAtOnce: 4 } },
-  leader: { client: { ...fewInClients, leasesMax: 1_000 }, leader: { keptMax: 6, recalledAtOnce: 2 } },
+  client: { client: fewInClients, leader: { keptMax: 32, recalledAtOnce: 4 }, dirtyOperationsMax: 32 },
+  leader: {
+    client: { ...fewInClients, leasesMax: 1_000 },
+    leader: { keptMax: 6, recalledAtOnce: 2 },
+    dirtyOperationsMax: 6,
+  },
 };
 
 export class LeaseBoundsWatch {
