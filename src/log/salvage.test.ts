@@ -43,6 +43,24 @@ test("records around a damaged commit are delivered, and the log goes on in a ne
   assert.deepEqual(again.replayed.map(text), ["after"]);
 });
 
+test("a full disk with one block left is enough to go on", async () => {
+  const { disk, records } = await filledLog(3, () => 4);
+  const { path, offset } = areaOf(records[1]!);
+  disk.content(path)[offset + 60]! ^= 1;
+  disk.freeBytes = blockBytes;
+  const { log, replayed } = await salvaged(disk);
+  assert.deepEqual(replayed.map(text), ["0", "2"]);
+  await assert.rejects(log.append(Buffer.from("no")), { code: "noSpace" });
+  disk.freeBytes = 1024 * blockBytes;
+  const { end } = log;
+  await log.append(Buffer.from("after"));
+  const again = await openLog(
+    disk.afterCrash(() => true),
+    { from: end },
+  );
+  assert.deepEqual(again.replayed.map(text), ["after"]);
+});
+
 test("whatever was damaged, the other records are delivered in order", async () => {
   const damage = fc.record({ record: fc.nat(29), byte: fc.nat(blockBytes - 1), header: fc.boolean() });
   await fc.assert(

@@ -107,7 +107,8 @@ export class SegmentLog {
       const logId = lastHeader?.logId ?? platform.random.bytes(8);
       const log = new SegmentLog(platform, files, { kind, segmentBytes, logId, lastCommitStart, ...found });
       if (salvaged !== undefined) {
-        await log.#beginSegment();
+        // Its header alone: the disk may be full.
+        await log.#beginSegment(blockBytes);
         options.onDamage?.(salvaged.damages);
       }
       return log;
@@ -373,14 +374,14 @@ export class SegmentLog {
   }
 
   /** Errors: noSpace (no trace is left), diskFailed. */
-  async #beginSegment(): Promise<void> {
+  async #beginSegment(sizeBytes = this.#segmentBytes): Promise<void> {
     const segment = (this.#segments.at(-1) ?? 0) + 1;
     const header = { kind: this.#kind, logId: this.#logId, segment, firstSequence: this.#nextSequence };
-    await this.#files.create(segment, this.#segmentBytes, encodeHeader(header));
+    await this.#files.create(segment, sizeBytes, encodeHeader(header));
     this.#segments.push(segment);
     // The header proves that all before is whole.
     this.#end = { segment, offset: blockBytes };
     this.#lastCommitStart = this.#end;
-    this.#roomBytes = this.#segmentBytes - blockBytes;
+    this.#roomBytes = sizeBytes - blockBytes;
   }
 }
