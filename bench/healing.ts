@@ -5,13 +5,16 @@
  * - stall at a kill: the longest of many small writes with fsync, around the moment at which a store's process is killed
  * - catch-up: a store is away while data is written, and comes back
  * - rebuild: a store is removed for good, and all that it had is copied to the others, until it is durable; beside the rate of a
- *   sequential copy of a file on the same disk, with and without its fsync
+ *   sequential copy of a file on the same disk: with and without its fsync, and as two processes do it
  *
  * The cluster is watched over one connection: starting `brine status` again and again would take a core from those who copy.
  */
+import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { Command } from "commander";
 import { AdminConnection } from "../src/cli/admin.ts";
 import { realPlatform } from "../src/platform/real.ts";
@@ -103,10 +106,22 @@ async function measureRebuild(cluster: Cluster, admin: AdminConnection, point: s
   await timeShell(`cp ${join(point, "missed")} ${from} && sync ${from}`);
   await measureCopy("cp", rate, `cp ${from} ${from}-1`);
   await measureCopy("cp and fsync", rate, `cp ${from} ${from}-2 && sync ${from}-2`);
+  await measureSocketCopy(rate, from);
 }
 
 async function measureCopy(what: string, rebuildRate: number, command: string): Promise<void> {
-  const rate = (mebibytes * 1.048576) / (await timeShell(command));
+  const seconds = await timeShell(command);
+  tellCopy(what, rebuildRate, (mebibytes * 1.048576) / seconds);
+}
+
+/** See socket-copy.ts. */
+async function measureSocketCopy(rebuildRate: number, from: string): Promise<void> {
+  const program = fileURLToPath(new URL("socket-copy.ts", import.meta.url));
+  const { stdout } = await promisify(execFile)(process.execPath, [program, from, `${from}-3`], { timeout: 600_000 });
+  tellCopy("two processes over loopback, with checksums and fsync", rebuildRate, Number(stdout) / 1e6);
+}
+
+function tellCopy(what: string, rebuildRate: number, rate: number): void {
   const part = Math.round((rebuildRate / rate) * 100);
   console.log(`| sequential copy (${what}) on the same disk | ${Math.round(rate)} MB/s; the rebuild has ${part} % |`);
 }
