@@ -5,11 +5,13 @@
  * bring the operation nearer to its end. So a journal that drains slowly is found, of which every start sees a part only while another
  * mount waits for a lease (decision 0030), and so is a grace period that lasts although all clients are back.
  *
- * Not counted is what has its own time-outs: after other faults, after a loss of power, and while a session has no client that lives. Nor
- * do operations count that wait for an advisory lock, which is up to who has it.
+ * Not counted is what has its own time-outs: after other faults, after a loss of power, while a session has no client that lives, and
+ * while a disk is nearly full, where writes wait until space is given back. Nor do operations count that wait for an advisory lock, which
+ * is up to who has it.
  */
 import type { SimulatedCluster } from "../cluster.ts";
 import type { Recorder } from "../recorder.ts";
+import type { SimulatedServer } from "../simulated-server.ts";
 import { Violation } from "./violation.ts";
 
 /**
@@ -23,6 +25,8 @@ const boundUs = 1_000_000;
  * for this client so long.
  */
 const silentUs = 4_500_000;
+/** Disks are larger where nobody means to fill them. */
+const smallDiskBytesMax = 1024 ** 3;
 /** After other faults: sessions of the dead end, stores are taken out and catch up. */
 const settleUs = 15_000_000;
 
@@ -32,7 +36,7 @@ export class WaitsWatch {
   /** By operation under way: for how long it has waited while all was well. */
   readonly #waitedUs = new Map<number, number>();
   #lastLookUs = 0;
-  /** When a server other than the leader was last seen away. */
+  /** When a server other than the leader was last seen away, or one without room. */
   #awayUs = Number.NEGATIVE_INFINITY;
   #longestUs = 0;
   #leader: object | undefined;
@@ -70,7 +74,7 @@ export class WaitsWatch {
   /** Now, and at the last look. */
   #isWell(nowUs: number, wellSinceUs: number): boolean {
     const { leader, servers, mounts, clients } = this.#cluster;
-    if (servers.some((server) => server !== leader && !server.serving)) this.#awayUs = nowUs;
+    if (servers.some((server) => (server !== leader && !server.serving) || isNearlyFull(server))) this.#awayUs = nowUs;
     const isNew = leader.metadata !== this.#leader;
     this.#leader = leader.metadata;
     if (leader.metadata === undefined || isNew || nowUs - leader.backFromSilenceUs <= silentUs) return false;
@@ -82,4 +86,10 @@ export class WaitsWatch {
 
 function ms(us: number): string {
   return (us / 1_000).toFixed(0);
+}
+
+/** Of the disks of a simulation that fills them. */
+function isNearlyFull({ host }: SimulatedServer): boolean {
+  const { capacityBytes } = host.medium;
+  return capacityBytes <= smallDiskBytesMax && host.medium.usedBytes > (capacityBytes * 3) / 4;
 }
