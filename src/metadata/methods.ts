@@ -149,8 +149,8 @@ function registerSessionMethods(methods: Methods): void {
     sessions.lifeline(body, peer);
     return {};
   });
-  methods.on(["client"], closeSession, async ({ sessions }, body) => {
-    await sessions.close(body.session);
+  methods.on(["client"], closeSession, async ({ sessions }, body, peer) => {
+    await sessions.close(body.session, peer);
     return {};
   });
 }
