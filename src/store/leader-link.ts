@@ -38,9 +38,9 @@ import type { Service } from "../wire/service.ts";
 import type { Admission } from "./admission.ts";
 import type { CatchUps } from "./catch-up.ts";
 import { KnownLeader } from "./known-leader.ts";
-import { wronglyInSync, wronglyWithout } from "./restored-metadata.ts";
 import { type Round, SearchPauses } from "./search-pauses.ts";
 import type { Store } from "./store.ts";
+import { perhapsSetBack, wronglyInSync, wronglyWithout } from "./unfitting-generations.ts";
 import type { WatchedDisk } from "./watched-disk.ts";
 
 /** On one machine or in one room an answer takes milliseconds; from a leader that is busy with a take-over, longer. */
@@ -252,7 +252,7 @@ export class LeaderLink {
     this.#leaders.named(leader, registration.leaders);
     await this.#admission.register(registration);
     if (registration.lossSettled) await this.#store.damageNote.forget();
-    if (this.#store.failure === undefined) await this.#learnGroups(registration);
+    if (this.#store.failure === undefined) await this.#learnGroups(registration, loss.loss !== "none");
     // Not before: on a full disk it would serve again what it has left.
     this.#admission.rejoin(peer);
     this.#onGroups();
@@ -263,13 +263,19 @@ export class LeaderLink {
     this.#logger.info("registered", { leader, store: registration.store, groups: registration.views.length });
   }
 
-  /** Errors: refused (a restored state doesn't know that this store is not in sync), diskFailed. */
-  async #learnGroups({ store, views }: { store: number; views: GroupView[] }): Promise<void> {
+  /** Errors: refused (a restored state doesn't know that this store is not in sync; or it is set back), diskFailed. */
+  async #learnGroups({ store, views }: { store: number; views: GroupView[] }, hasSaidLoss: boolean): Promise<void> {
     const known = this.#store.groups;
     const wrong = wronglyInSync(known, views, store);
     if (wrong.length > 0) {
       const reason = `the metadata was restored, and calls it in sync in ${wrong.length} groups that it had left`;
       await this.#store.damageNote.note({ loss: "certain", rebuild: false, reason });
+      throw new BrineError("refused", reason);
+    }
+    const old = perhapsSetBack(known, views, store);
+    if (old.length > 0 && !hasSaidLoss) {
+      const reason = `it knows old generations of ${old.length} groups in which it is called in sync: was it set back?`;
+      await this.#store.damageNote.note({ loss: "possible", rebuild: false, reason });
       throw new BrineError("refused", reason);
     }
     const kept = new Set(wronglyWithout(known, views, store));
