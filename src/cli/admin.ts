@@ -52,7 +52,7 @@ export class AdminConnection {
 
   constructor(platform: Platform, addresses: readonly Address[]) {
     this.#leaders = new KnownLeaders(addresses);
-    this.#known = new KnownTerm(platform.logger.for("admin"), 0);
+    this.#known = new KnownTerm(platform.logger.for("admin"));
     this.#search = new LeaderSearch({
       ...{ platform, leaders: this.#leaders, known: this.#known },
       connect: (address) => connect(platform, address),
@@ -94,7 +94,7 @@ export class AdminConnection {
 
   #meets(peer: ServerPeer): void {
     this.#peer = peer;
-    this.#known.met(peer.term);
+    this.#known.met(peer);
     this.#leaders.named(peer.remote.address, peer.keepers.addresses);
   }
 }

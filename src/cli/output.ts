@@ -35,7 +35,15 @@ export function reportError(error: unknown): number {
 /** `message: advice`, in one line. */
 export function oneLine(error: BrineError): string {
   const message = error.message.replaceAll("\n", " ");
-  return error.advice === undefined ? message : `${message}: ${error.advice}`;
+  return plain(error.advice === undefined ? message : `${message}: ${error.advice}`);
+}
+
+/** What others have said, as a terminal may have it: control characters (escapes, line ends) as \u escapes. */
+export function plain(text: string): string {
+  return text.replace(
+    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
+    (character) => `\\u${character.codePointAt(0)!.toString(16).padStart(4, "0")}`,
+  );
 }
 
 /** JSON for scripts: bigints as decimal strings, bytes as hex. */
@@ -44,7 +52,8 @@ export function printJson(value: unknown): void {
 }
 
 /** Columns, each as wide as its widest cell; the first row is the header. */
-export function printTable(rows: readonly (readonly string[])[]): void {
+export function printTable(texts: readonly (readonly string[])[]): void {
+  const rows = texts.map((row) => row.map(plain));
   const widths: number[] = [];
   for (const row of rows) {
     for (const [column, cell] of row.entries()) widths[column] = Math.max(widths[column] ?? 0, cell.length);

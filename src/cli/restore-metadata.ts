@@ -11,6 +11,7 @@ import { Command, Option } from "commander";
 import { BrineError } from "../errors/brine-error.ts";
 import { createFileLedger } from "../ledger/file/file-ledger.ts";
 import { encodeBatch } from "../metadata/batch.ts";
+import { beginHistory } from "../metadata/history.ts";
 import { raiseNumbers } from "../namespace/restored.ts";
 import { DiskError, type DiskFile } from "../platform/disk.ts";
 import type { Platform } from "../platform/platform.ts";
@@ -71,6 +72,7 @@ async function restore(
     try {
       await checkTarget(platform, directory, head);
       const rows = await fill(platform, file, path, `${data}/metadata`, head);
+      await beginHistory(platform, `${data}/metadata`);
       // What was promised about the lost ledger, and who kept it, is over: this one has no second copy yet.
       await platform.disk.remove(`${data}/ballot`);
       await platform.disk.syncDirectory(data);

@@ -6,7 +6,7 @@ import { exitNow, print } from "../platform/processes.ts";
 import { type ClusterStatus, orderScrub, readStatus } from "../wire/catalogue/admin.ts";
 import { AdminConnection } from "./admin.ts";
 import { jsonOption, withCluster } from "./options.ts";
-import { exitCodes, printJson, sizeText } from "./output.ts";
+import { exitCodes, plain, printJson, sizeText } from "./output.ts";
 import { Progress } from "./progress.ts";
 import { type ClusterOptions, findCluster } from "./running.ts";
 
@@ -109,5 +109,5 @@ function printResult(servers: readonly Server[], { problems, badRanges }: Cluste
     const taken = differingBlocks === 0 ? "" : `, ${differingBlocks} missing or outdated blocks taken from others`;
     print(`store ${store}: ${sizeText(doneBytes)} read: ${found}${taken}`);
   }
-  if (badRanges.length > 0) for (const problem of problems) print(`! ${problem}`);
+  if (badRanges.length > 0) for (const problem of problems) print(`! ${plain(problem)}`);
 }

@@ -141,6 +141,7 @@ export async function startServer(platform: Platform, options: ServerOptions): P
     const listener = await listenAt(platform, address, service, () => ({
       ...ids,
       term: metadata?.term ?? 0,
+      origin: metadata?.origin,
       keepers: laterKeepers(voter.keepers, store?.keepers),
     }));
     isReachable = true;

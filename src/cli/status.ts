@@ -5,7 +5,7 @@ import { print, thisProcess } from "../platform/processes.ts";
 import { type ClusterStatus, readStatus, type ServerStatus } from "../wire/catalogue/admin.ts";
 import { AdminConnection } from "./admin.ts";
 import { jsonOption, withCluster } from "./options.ts";
-import { printJson, printTable, sizeText } from "./output.ts";
+import { plain, printJson, printTable, sizeText } from "./output.ts";
 import { type ClusterOptions, findCluster } from "./running.ts";
 import { spaceCells, stateText } from "./store.ts";
 
@@ -70,7 +70,7 @@ function barText(done: number): string {
 
 function printStatus(status: ClusterStatus): void {
   print(`cluster ${status.clusterId}`);
-  print(`metadata: ${status.metadata}`);
+  print(`metadata: ${plain(status.metadata)}`);
   print("");
   printTable([
     ["SERVER", "STATE", "ROLES", "PID", "FREE", "OF", "COPIES", "BAD BLOCKS"],
@@ -112,7 +112,7 @@ function printStatus(status: ClusterStatus): void {
     if (text !== undefined) print(text);
   }
   if (status.problems.length === 0 && status.healing === undefined) print("All is well.");
-  for (const problem of status.problems) print(`! ${problem}`);
+  for (const problem of status.problems) print(`! ${plain(problem)}`);
 }
 
 function badText({ badBlocks, repairedBlocks }: ServerStatus): string {

@@ -10,7 +10,7 @@ import { AdminConnection } from "./admin.ts";
 import { operationTable, partTable, processTable, requestTable } from "./figure-tables.ts";
 import { type Activity, between, operationRows, partRows, processRows, requestRows } from "./figures.ts";
 import { jsonOption, withCluster } from "./options.ts";
-import { exitCodes, oneLine, printJson, printTable } from "./output.ts";
+import { exitCodes, oneLine, plain, printJson, printTable } from "./output.ts";
 import { type ClusterOptions, findCluster } from "./running.ts";
 
 const intervalMs = 1_000;
@@ -110,6 +110,6 @@ function printFigures(
     printTable(table);
   }
   if (silent.length + omitted > 0) print("");
-  for (const line of silent) print(`! no answer from ${line}`);
+  for (const line of silent) print(`! no answer from ${plain(line)}`);
   if (omitted > 0) print(`! ${omitted} processes are left out: too many for one answer`);
 }

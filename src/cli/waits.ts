@@ -5,7 +5,7 @@ import { type ClusterWait, readClusterWaits } from "../wire/catalogue/admin.ts";
 import { askLeader } from "./admin.ts";
 import { timeText } from "./figure-tables.ts";
 import { jsonOption, withCluster } from "./options.ts";
-import { printJson, printTable } from "./output.ts";
+import { plain, printJson, printTable } from "./output.ts";
 import { type ClusterOptions, findCluster } from "./running.ts";
 
 export function waitsCommand(): Command {
@@ -35,7 +35,7 @@ export function printWaits(
   if (waits.length === 0) print(none);
   else printTable([["FOR", "WHO", "OPERATION", "ON", "WAITS FOR"], ...waits.map(cells)]);
   if (silent.length > 0) print("");
-  for (const line of silent) print(`! no answer from ${line}`);
+  for (const line of silent) print(`! no answer from ${plain(line)}`);
 }
 
 function cells({ forMs, who, operation, waitsFor, ...about }: ClusterWait): string[] {

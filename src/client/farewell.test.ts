@@ -3,6 +3,7 @@ import { strict as assert } from "node:assert";
 import { test } from "node:test";
 import { readStatus } from "../wire/catalogue/admin.ts";
 import { KnownLeaders } from "../wire/known-leaders.ts";
+import { noLedger } from "../wire/known-term.ts";
 import type { KernelCaches } from "./file-system.ts";
 import { MountSession } from "./mount-session.ts";
 import { keepPrivileges, makeFile, TestCluster } from "./testing/test-cluster.ts";
@@ -35,7 +36,13 @@ test("the leader learns that a session is over, but not before the kernel has fo
 
   const kernel = new SlowKernel();
   const fenced = await MountSession.open(platform, {
-    ...{ leaders: new KnownLeaders(cluster.leaders), volume: "home", host: "fenced", term: 0, clusterId: undefined },
+    ...{
+      leaders: new KnownLeaders(cluster.leaders),
+      volume: "home",
+      host: "fenced",
+      known: noLedger,
+      clusterId: undefined,
+    },
     ...{ patienceMs: 5_000, wanted: () => true, caches: () => kernel, waits: () => [] },
   });
   const sessions = async () => (await cluster.ask(readStatus, {})).sessions.map(({ host }) => host);

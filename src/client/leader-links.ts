@@ -3,6 +3,7 @@ import { BrineError } from "../errors/brine-error.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
+import type { KnownLedger } from "../wire/catalogue/handshake.ts";
 import { leadersChanged } from "../wire/catalogue/leader.ts";
 import { connectPeer, type Identity, type ServerPeer } from "../wire/connect.ts";
 import type { KnownLeaders } from "../wire/known-leaders.ts";
@@ -35,7 +36,7 @@ export class LeaderLinks {
     this.#clientId = clientId;
     this.#clusterId = options.clusterId ?? "";
     this.leaders = options.leaders;
-    this.#known = new KnownTerm(log, options.term);
+    this.#known = new KnownTerm(log, options.known);
     this.#search = this.#newSearch();
     options.service.handle(leadersChanged, ({ leaders }, _payload, peer) => {
       if (peer === this.#leader) this.leaders.named(peer.remote.address, leaders);
@@ -43,9 +44,15 @@ export class LeaderLinks {
     });
   }
 
-  /** The highest term of a leader that was met. */
-  get term(): number {
-    return this.#known.term;
+  /** What is known of the leader that was met last. */
+  get known(): KnownLedger {
+    return this.#known.ledger;
+  }
+
+  /** With the answer to a heartbeat. */
+  told({ remote }: Peer, { leaders, ledgerIndex }: { leaders: readonly Address[]; ledgerIndex: number }): void {
+    this.leaders.named(remote.address, leaders);
+    this.#known.heard(ledgerIndex);
   }
 
   /** Empty until the session has met its cluster. */
@@ -86,7 +93,7 @@ export class LeaderLinks {
 
   /** The session is asked for on this connection, since its server leads: what it says of leaders is believed. */
   met(peer: ServerPeer): void {
-    this.#known.met(peer.term);
+    this.#known.met(peer);
     this.#leader = peer;
   }
 

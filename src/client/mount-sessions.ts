@@ -2,6 +2,7 @@
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { KnownLeaders } from "../wire/known-leaders.ts";
+import { noLedger } from "../wire/known-term.ts";
 import type { AccessTimes } from "./access-times.ts";
 import type { KernelCaches } from "./file-system.ts";
 import { MountSession } from "./mount-session.ts";
@@ -81,7 +82,7 @@ export class MountSessions {
       ...this.#target,
       leaders: this.#leaders,
       clusterId,
-      term: this.#current?.session.term ?? 0,
+      known: this.#current?.session.known ?? noLedger,
       patienceMs,
       wanted: () => !this.#ended,
       caches: () => this.caches,

@@ -6,6 +6,7 @@ import type { Address } from "../platform/network.ts";
 import { realPlatform } from "../platform/real.ts";
 import { heartbeat, leadersChanged, lifeline, openSession, stateHoldings } from "../wire/catalogue/leader.ts";
 import { KnownLeaders } from "../wire/known-leaders.ts";
+import { noLedger } from "../wire/known-term.ts";
 import { listenPeers } from "../wire/listen.ts";
 import type { Peer } from "../wire/peer.ts";
 import { Service } from "../wire/service.ts";
@@ -40,7 +41,7 @@ class Setup {
         this.client = peer;
         return { quotaVersion: 0, leaders: this.named };
       })
-      .handle(heartbeat, () => ({ nowNs: 0n, writeThrough: false, leaders: this.named }))
+      .handle(heartbeat, () => ({ nowNs: 0n, writeThrough: false, ledgerIndex: 0, leaders: this.named }))
       .handle(lifeline, () => ({}));
     const identity = () => ({ clusterId: "c", serverId: `t${term}`, term });
     return listenPeers(this.platform, address, { identity, service });
@@ -54,7 +55,7 @@ class Setup {
 
   open(leaders: KnownLeaders): Promise<Session> {
     const options = {
-      ...{ leaders, volume: "home", host: "test", term: 0, clusterId: undefined },
+      ...{ leaders, volume: "home", host: "test", known: noLedger, clusterId: undefined },
       ...{ service: new Service(), patienceMs: 5_000, wanted: () => true },
     };
     return Session.open(this.platform, options, {
@@ -79,7 +80,7 @@ test("an outdated leader can't end a session", async (context) => {
   const first = await setup.lead("127.0.0.1:0", 5);
   const session = await setup.open(new KnownLeaders([first.address]));
   context.after(() => session.abandon());
-  assert.equal(session.term, 5);
+  assert.equal(session.known.term, 5);
 
   await first.close();
   const outdated = await setup.lead(first.address, 4, false);
@@ -90,7 +91,7 @@ test("an outdated leader can't end a session", async (context) => {
   const next = await setup.lead(first.address, 6);
   context.after(() => next.close());
   await setup.until("the next leader", () => session.peer !== undefined);
-  assert.deepEqual([setup.stated, session.term, session.ended], [2, 6, false]);
+  assert.deepEqual([setup.stated, session.known.term, session.ended], [2, 6, false]);
 });
 
 test("a client finds the leader through a server that doesn't lead, and a new copy as soon as there is one", async (context) => {
@@ -112,5 +113,5 @@ test("a client finds the leader through a server that doesn't lead, and a new co
   // The first one is lost before the next heartbeat.
   await first.close();
   await setup.until("the next leader", () => session.peer?.remote.address === second.address);
-  assert.deepEqual([setup.stated, session.term, setup.lost], [2, 6, []]);
+  assert.deepEqual([setup.stated, session.known.term, setup.lost], [2, 6, []]);
 });

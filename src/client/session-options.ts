@@ -1,4 +1,5 @@
 /** What a session is opened with, and what it tells its owner. */
+import type { KnownLedger } from "../wire/catalogue/handshake.ts";
 import type { KnownLeaders } from "../wire/known-leaders.ts";
 import type { Peer } from "../wire/peer.ts";
 import type { Service } from "../wire/service.ts";
@@ -9,8 +10,8 @@ export interface SessionOptions {
   readonly leaders: KnownLeaders;
   readonly volume: string;
   readonly host: string;
-  /** The highest term of a leader that the mount has met; 0: none yet. */
-  readonly term: number;
+  /** Of the leader that the mount has met last. */
+  readonly known: KnownLedger;
   /** Undefined until the first connection; then others are refused. */
   readonly clusterId: string | undefined;
   /** What the leader may ask of this client. */

@@ -129,9 +129,9 @@ export class Session {
     return Math.max(0, this.#liveUntilMs - this.#platform.clock.nowMs());
   }
 
-  /** The highest term of a leader that was met. */
-  get term(): number {
-    return this.#links.term;
+  /** What is known of the leader that was met last. */
+  get known(): SessionOptions["known"] {
+    return this.#links.known;
   }
 
   /** Says who, if the leader has left out heartbeats; undefined as long as it answers. */
@@ -346,7 +346,7 @@ export class Session {
       const { body } = await peer.request(heartbeat, { session: this.#id }, { timeoutMs: timeoutMs * 2, urgent: true });
       this.clock.heard(sentMs, body.nowNs);
       this.writeThrough = body.writeThrough;
-      this.#links.leaders.named(peer.remote.address, body.leaders);
+      this.#links.told(peer, body);
       this.#extend(sentMs);
     } catch (error) {
       if (hasCode(error, "sessionExpired", "sessionFenced")) this.end(error.message);

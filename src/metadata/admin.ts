@@ -83,9 +83,9 @@ export class Admin {
   }): Promise<{ volume: VolumeRecord }> {
     const { leader, groups } = this.#parts;
     const { name, replicas, inSyncMin } = request;
-    if (!/^[A-Za-z0-9._-]{1,64}$/.test(name)) {
+    if (!/^(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}$/.test(name)) {
       throw new BrineError("invalid", `"${name}" can't be a volume's name`, {
-        advice: "use 1 to 64 of A–Z a–z 0–9 . _ -",
+        advice: "use 1 to 64 of A–Z a–z 0–9 . _ -, and neither . nor ..",
       });
     }
     checkInSyncMin(inSyncMin, { replicas, fewest: replicas });
@@ -259,6 +259,7 @@ export class Admin {
   }
 
   #problemsOf(state: StoreState): string[] {
+    const { leader, stores } = this.#parts;
     const { store, address, failure, offlineSinceNs } = state;
     const { groupsCatchingUp, groupsBehind, state: condition, isSlow } = this.#storeStatus(state);
     const who = `Store ${store} (${address})`;
@@ -294,6 +295,8 @@ export class Admin {
         `${who} is slow: an operation of its disk takes ${state.diskLatencyMs} ms on the average, much longer than on the others. Reads go elsewhere, writes wait for it. Look at its disk, or drain it.`,
       );
     }
+    const rival = stores.processes.problem(store, leader.lifetime.nowMs());
+    if (rival !== undefined) problems.push(`${who} ${rival}`);
     return problems;
   }
 }

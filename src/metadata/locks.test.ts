@@ -88,7 +88,7 @@ test("the end of a session releases its locks and waits", async () => {
   await set(harness, one, asked(1));
   await set(harness, two, asked(2, { wait: 1 }));
   await set(harness, one, asked(3, { wait: 1 }));
-  await harness.parts.sessions.close(one.session.id);
+  await harness.parts.sessions.close(one.session.id, one.peer);
   assert.deepEqual(grantsTold(two.peer), [1]);
   await set(harness, two, asked(2, { mode: undefined }));
   assert.equal(harness.parts.holdings.of(two.session.volume).locks.count, 0);

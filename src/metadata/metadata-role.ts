@@ -27,6 +27,7 @@ import { KnownTerm } from "../wire/known-term.ts";
 import { LeaderSearch } from "../wire/leader-search.ts";
 import { Service } from "../wire/service.ts";
 import { copiesReport } from "./copies-report.ts";
+import { beginHistory } from "./history.ts";
 import { isWholeCopy, LedgerCopy } from "./ledger-copy.ts";
 import { MetadataServer, type MetadataServerOptions } from "./metadata-server.ts";
 import { registerRole } from "./role-methods.ts";
@@ -92,6 +93,10 @@ export class MetadataRole {
   /** The term under which it leads; 0: it doesn't. */
   get term(): number {
     return this.#state.kind === "leading" ? this.#state.server.term : 0;
+  }
+
+  get origin() {
+    return this.server?.origin;
   }
 
   /** The metadata server, while it leads. */
@@ -202,7 +207,7 @@ export class MetadataRole {
     const { leaders, serverId, clusterId, voter } = this.#options;
     const identity = { role: "store" as const, clusterId, peerId: serverId, description: "the ledger's second copy" };
     const search = new LeaderSearch({
-      ...{ platform: this.#platform, leaders: new KnownLeaders(leaders), known: new KnownTerm(this.#log, 0) },
+      ...{ platform: this.#platform, leaders: new KnownLeaders(leaders), known: new KnownTerm(this.#log) },
       connect: (address) => connectPeer(this.#platform, address, identity, new Service(), joinTimeoutMs),
     });
     while (!this.#stopped && voter.ballot.configuration === undefined) {
@@ -368,6 +373,7 @@ export class MetadataRole {
       const alone = { ...standing.configuration, inStep: [serverId] };
       this.#inBackground(async () => {
         if (state.kind === "copy") await state.copy.close();
+        await beginHistory(this.#platform, directory);
         await this.#leadAfter(standing.term, alone, () => this.#stopped || this.#state !== promoted);
       });
     } catch (error) {

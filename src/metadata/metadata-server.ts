@@ -17,16 +17,19 @@ import type { Logger } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { backupMetadata } from "../wire/catalogue/admin.ts";
+import type { LedgerOrigin } from "../wire/catalogue/handshake.ts";
 import type { Service } from "../wire/service.ts";
 import { assemble, startParts } from "./assemble.ts";
 import { Backups } from "./backups.ts";
 import { Committer } from "./committer.ts";
 import { type CopiesReport, oneCopy } from "./copies-report.ts";
+import { readHistory } from "./history.ts";
 import type { Leader } from "./leader.ts";
 import { type LeaseBounds, leaseBounds } from "./lease-limits.ts";
 import type { Holder } from "./lease-table.ts";
 import { Lifetime } from "./lifetime.ts";
 import { type Parts, registerMethods } from "./methods.ts";
+import { NewerLeader } from "./newer-leader.ts";
 import { SpaceGuard } from "./space-guard.ts";
 import { defaultTimeouts, type Timeouts } from "./timeouts.ts";
 import { Waits } from "./waits.ts";
@@ -78,6 +81,9 @@ export class MetadataServer {
   #notServing = new BrineError("notServing", "the metadata server is starting");
   #stopping: Promise<void> | undefined;
   #isReplaced = false;
+  #origin: LedgerOrigin | undefined;
+  /** It has an old copy of the metadata: nothing is answered but a backup of it. */
+  #outdated: BrineError | undefined;
 
   private constructor(platform: Platform, options: MetadataServerOptions) {
     this.#options = options;
@@ -112,9 +118,14 @@ export class MetadataServer {
     return this.#ledger?.term ?? 0;
   }
 
+  /** Of the ledger as it was then. */
+  get origin(): LedgerOrigin | undefined {
+    return this.#origin;
+  }
+
   /** True while it may answer. */
   get serving(): boolean {
-    return this.#parts !== undefined && this.#ledger?.serving !== false;
+    return this.#parts !== undefined && this.#ledger?.serving !== false && this.#outdated === undefined;
   }
 
   /** Answers the metadata server's methods on this service. */
@@ -124,6 +135,7 @@ export class MetadataServer {
 
   /** What answers. Errors: notServing, and why it has stepped down. */
   get parts(): Parts {
+    if (this.#outdated !== undefined && this.#parts !== undefined) throw this.#outdated;
     return this.#checkServing();
   }
 
@@ -193,6 +205,8 @@ export class MetadataServer {
     await platform.disk.makeDirectory(directory);
     const ledger = this.#options.ledger ?? (await openFileLedger(platform, `${directory}/ledger`));
     this.#ledger = ledger;
+    const startedMs = Number(platform.clock.wallNs() / 1_000_000n);
+    this.#origin = { history: await readHistory(platform, directory), beganIndex: ledger.lastIndex, startedMs };
     const state = await platform.keyValue.open(`${directory}/state.sqlite`);
     this.#state = state;
     const namespace = new Namespace(state);
@@ -228,6 +242,25 @@ export class MetadataServer {
     space.start();
     committer.start();
     startParts(this.#parts);
+    const { stores } = this.#parts;
+    const ownLeading = { term: ledger.term, origin: this.#origin };
+    const onOutdated = (error: BrineError) => this.#refuse(error);
+    new NewerLeader({ leader, stores, clusterId, serverId, own: ownLeading, onOutdated }).start();
+  }
+
+  #refuse(error: BrineError): void {
+    if (this.#outdated !== undefined) return;
+    this.#outdated = error;
+    this.#log.error("this metadata is outdated, nothing is answered from it", {
+      reason: error.message,
+      advice: error.advice,
+    });
+    this.#disconnect("its metadata is outdated");
+  }
+
+  #disconnect(reason: string, parts = this.#parts): void {
+    for (const session of parts?.sessions.all() ?? []) session.peer?.close(reason);
+    for (const store of parts?.stores.all() ?? []) store.peer?.close(reason);
   }
 
   /** The disk has failed: nothing is answered any more, and nothing is tried again. */
@@ -238,8 +271,7 @@ export class MetadataServer {
     this.#parts = undefined;
     this.#lifetime.stop();
     this.#options.onEnd?.(error);
-    for (const session of parts?.sessions.all() ?? []) session.peer?.close("the metadata server has failed");
-    for (const store of parts?.stores.all() ?? []) store.peer?.close("the metadata server has failed");
+    this.#disconnect("the metadata server has failed", parts);
   }
 
   async #stop(): Promise<void> {

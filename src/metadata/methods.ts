@@ -142,14 +142,15 @@ function registerSessionMethods(methods: Methods): void {
   methods.on(["client"], heartbeat, ({ leader, sessions, space, copies }, body, peer) => {
     sessions.heartbeat(body.session, peer);
     const writeThrough = space.mustWriteThrough(sessions.count);
-    return { nowNs: leader.committer.nowNs(), writeThrough, leaders: [...copies.addresses] };
+    const ledgerIndex = leader.namespace.appliedIndex;
+    return { nowNs: leader.committer.nowNs(), writeThrough, ledgerIndex, leaders: [...copies.addresses] };
   });
   methods.on(["client"], lifeline, ({ sessions }, body, peer) => {
     sessions.lifeline(body, peer);
     return {};
   });
-  methods.on(["client"], closeSession, async ({ sessions }, body) => {
-    await sessions.close(body.session);
+  methods.on(["client"], closeSession, async ({ sessions }, body, peer) => {
+    await sessions.close(body.session, peer);
     return {};
   });
 }
@@ -209,12 +210,12 @@ function registerStoreMethods(methods: Methods): void {
       leaders: [...copies.addresses],
     })),
   );
-  methods.on(["store"], storeHeartbeat, ({ stores, spaceGrants, copies }, body, peer) => {
+  methods.on(["store"], storeHeartbeat, ({ leader, stores, spaceGrants, copies }, body, peer) => {
     stores.heartbeat(body, peer);
     spaceGrants.reported(body.store);
     const state = stores.get(body.store);
     if (state !== undefined && !state.roles.includes("metadata")) copies.offer(state);
-    return { leaders: [...copies.addresses] };
+    return { ledgerIndex: leader.namespace.appliedIndex, leaders: [...copies.addresses] };
   });
   methods.on(["store"], judgeDifferences, ({ scrubs }, body) => scrubs.judge(body));
   methods.on(["store"], caughtUp, ({ stores, groups }, body, peer) => {

@@ -77,7 +77,7 @@ test("a deleted volume is emptied in the background; one that is mounted is not 
   const { harness, a, b, client } = await cluster();
   for (let at = 0; at < 5; at++) await client.write(await client.create(`${at}`));
   await assert.rejects(harness.parts.admin.deleteVolume("home"), { code: "busy" });
-  await harness.parts.sessions.close(client.session.id);
+  await harness.parts.sessions.close(client.session.id, client.peer);
   await harness.parts.admin.deleteVolume("home");
   await harness.pass(1_000, { stores: [a, b] });
   assert.deepEqual(harness.leader.namespace.volumes(), []);
@@ -88,7 +88,7 @@ test("a deleted volume is emptied in the background; one that is mounted is not 
 test("what a session was granted and never mapped is deleted after its end", async () => {
   const { harness, a, b, client } = await cluster();
   await client.transact({ kind: "grantChunks", count: 3, pool: 0 });
-  await harness.parts.sessions.close(client.session.id);
+  await harness.parts.sessions.close(client.session.id, client.peer);
   await harness.pass(500, { stores: [a, b] });
   const [deleted] = a.peer.bodies<{ chunks: number[] }>("store.deleteChunks");
   assert.equal(deleted!.chunks.length, 3);

@@ -50,6 +50,20 @@ test("clients and stores that are connected learn of a new copy of the ledger at
   }
 });
 
+test("a session is closed by its own client only, on whichever connection", async () => {
+  const { harness } = await cluster();
+  const client = await harness.mount("one", "home");
+  const { sessions } = harness.parts;
+  const { id } = client.session;
+  const other = new FakePeer("client", () => ({}), "two");
+  await assert.rejects(sessions.close(id, other), (error) => hasCode(error, "invalid"));
+  assert.equal(client.session.ending, undefined);
+  const peer = new FakePeer("client", () => ({}), "one");
+  void sessions.close(id, peer);
+  assert.equal(client.session.ending, "closed");
+  await sessions.close(id + 1, other);
+});
+
 test("an unknown volume is named", async () => {
   const { harness } = await cluster();
   await assert.rejects(
@@ -252,7 +266,7 @@ test("a closed session ends at once, and closing again is no error", async () =>
   const { harness } = await cluster();
   const client = await harness.mount("one", "home");
   const { id } = client.session;
-  await harness.parts.sessions.close(id);
+  await harness.parts.sessions.close(id, client.peer);
   assert.deepEqual(harness.leader.namespace.sessions(), []);
-  await harness.parts.sessions.close(id);
+  await harness.parts.sessions.close(id, client.peer);
 });

@@ -239,9 +239,7 @@ export class Sessions {
   /** This connection ends when the client's process does. Errors: sessionExpired, invalid. */
   lifeline(request: { session: number; number: number; clientAddress: string }, peer: Peer): void {
     const session = this.#live(request.session);
-    if (peer.remote.peerId !== session.clientId) {
-      throw new BrineError("invalid", `session ${session.id} is another client's`);
-    }
+    checkOwner(session, peer);
     // One that was opened earlier and came late may be closed by a client that lives.
     if (request.number <= session.lifelineNumber) return;
     session.lifeline = peer;
@@ -263,10 +261,12 @@ export class Sessions {
     return session;
   }
 
-  /** The client has given everything back. Resolves when the session's end is committed. */
-  async close(id: number): Promise<void> {
+  /** The client has given everything back. Resolves when the session's end is committed. Errors: invalid (another client's). */
+  async close(id: number, peer: Peer): Promise<void> {
     const session = this.#sessions.get(id);
-    if (session !== undefined) await this.end(session, "closed");
+    if (session === undefined) return;
+    checkOwner(session, peer);
+    await this.end(session, "closed");
   }
 
   /** Idempotent. Resolves when the end is committed. */
@@ -378,4 +378,9 @@ export class Sessions {
 
 function expired(id: number, reason: string): BrineError {
   return new BrineError("sessionExpired", `session ${id} has ended: ${reason}`);
+}
+
+/** Error: invalid. */
+function checkOwner({ id, clientId }: Session, peer: Peer): void {
+  if (peer.remote.peerId !== clientId) throw new BrineError("invalid", `session ${id} is another client's`);
 }

@@ -89,7 +89,7 @@ test("a session's grants return with its end, and a member that is behind doesn'
   const { harness, stores, client, ask, group } = await cluster(64 * mebibyte + 80 * mebibyte);
   assert.equal(ask(100 * mebibyte), 10 * mebibyte);
   const other = await harness.mount("other", "home");
-  await harness.parts.sessions.close(client.session.id);
+  await harness.parts.sessions.close(client.session.id, client.peer);
   assert.equal(ask(100 * mebibyte, other), 10 * mebibyte);
   ask(0, other, { returned: 10 * mebibyte });
   Object.assign(harness.parts.stores.get(stores[1]!.store)!, { freeBytes: 0 });

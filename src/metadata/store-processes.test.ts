@@ -34,7 +34,12 @@ test("a copy of a store's directory is refused while the store serves, whatever 
   await assert.rejects(register("elsewhere:1", 8), isServed);
   await assert.rejects(register("elsewhere:1", 7), isServed);
   await assert.rejects(register("b:1", 8), isServed);
-  await harness.pass(10_000, alive);
+  const problem = () => harness.parts.admin.status().problems.find((text) => /served, and process/.test(text));
+  assert.match(problem() ?? "", /Store 2 \(b:1\) is served, and process 8 at b:1 asks to serve it too/);
+  await harness.pass(4_000, alive);
+  assert.notEqual(problem(), undefined);
+  await harness.pass(6_000, alive);
+  assert.equal(problem(), undefined, "it doesn't ask any more");
   assert.equal(b.peer.closed, false);
   assert.equal(harness.leader.namespace.stores().find(({ store }) => store === b.store)!.address, "b:1");
   assert.deepEqual(states(), new Set(["inSync"]));

@@ -19,21 +19,49 @@ export interface ServingProcess {
   readonly isSeen: boolean;
 }
 
-/**
- * @param isStill `last` can't be serving until it registers again
- * Errors: notServing if another process than the one that registers may be.
- */
-export function checkOneProcess(
-  last: ServingProcess | undefined,
-  next: { readonly address: Address; readonly pid: number },
-  isStill: boolean,
-): void {
-  if (last === undefined || !last.isSeen || isStill) return;
-  const isSamePlace = last.address === next.address;
+interface NextProcess {
+  readonly address: Address;
+  readonly pid: number;
+}
+
+/** A refused process asks again within a second or so, as long as it runs. */
+const rivalMs = 5_000;
+
+export class StoreProcesses {
+  readonly #rivals = new Map<number, NextProcess & { readonly atMs: number }>();
+
+  /**
+   * @param isStill `last` can't be serving until it registers again
+   * Errors: notServing if another process than the one that registers may be.
+   */
+  check(last: ServingProcess | undefined, next: NextProcess, isStill: boolean, nowMs: number): void {
+    if (last === undefined || isOnlyOne(last, next, isStill)) return;
+    // Right after a process has ended the next one may have to wait: that is no problem of anybody's.
+    if (last.peer !== undefined) this.#rivals.set(last.store, { ...next, atMs: nowMs });
+    throw servedTwice(last, next);
+  }
+
+  /** The process that asks to serve a store which another one serves, as a problem for people; undefined: none. */
+  problem(store: number, nowMs: number): string | undefined {
+    const rival = this.#rivals.get(store);
+    if (rival === undefined) return undefined;
+    if (nowMs - rival.atMs > rivalMs) {
+      this.#rivals.delete(store);
+      return undefined;
+    }
+    return `is served, and process ${rival.pid} at ${rival.address} asks to serve it too, from the same data directory or a copy: it is refused. Stop it: a new store begins with an empty directory.`;
+  }
+}
+
+function isOnlyOne(last: ServingProcess, next: NextProcess, isStill: boolean): boolean {
+  if (!last.isSeen || isStill) return true;
   // Who listens at an address is the only one there: a process before it has ended, unless its connection is still open.
-  if (isSamePlace && (last.pid === next.pid || last.peer === undefined)) return;
+  return last.address === next.address && (last.pid === next.pid || last.peer === undefined);
+}
+
+function servedTwice(last: ServingProcess, next: NextProcess): BrineError {
   const what = `store ${last.store} is served by process ${last.pid} at ${last.address}`;
-  throw new BrineError(
+  return new BrineError(
     "notServing",
     `${what}, and process ${next.pid} at ${next.address} has the same data directory or a copy of it`,
     {

@@ -23,7 +23,7 @@ import type { Peer } from "../wire/peer.ts";
 import type { Leader } from "./leader.ts";
 import { nobodyListens } from "./nobody-listens.ts";
 import { slowStores } from "./slow-stores.ts";
-import { checkOneProcess, wasRemoved } from "./store-processes.ts";
+import { StoreProcesses, wasRemoved } from "./store-processes.ts";
 
 /** Timers are late by some milliseconds on a healthy machine. */
 const lateMsMax = 100;
@@ -122,6 +122,7 @@ export class Stores {
   readonly #leader: Leader;
   readonly #hooks: StoresHooks;
   readonly #stores = new Map<number, StoreState>();
+  readonly processes = new StoreProcesses();
   #startedMs = 0;
 
   constructor(leader: Leader, hooks: StoresHooks) {
@@ -191,7 +192,7 @@ export class Stores {
     const known = namespace.stores().find((one) => one.serverId === serverId);
     if (known?.status === "removed") throw wasRemoved(known.store);
     let number = known?.store;
-    if (number !== undefined) checkOneProcess(this.#stores.get(number), request, this.isStill(number));
+    if (number !== undefined) this.processes.check(this.#stores.get(number), request, this.isStill(number), receivedMs);
     if (known?.address !== address || labelsText(known.startLabels) !== labelsText(labels)) {
       const result = await committer.execute({ kind: "registerStore", serverId, address, labels });
       if (result.kind !== "made") throw new BrineError("invalid", `store ${serverId} can't be registered`);
@@ -203,7 +204,7 @@ export class Stores {
     if (lifetime.stopped) throw new BrineError("notServing", "the metadata server stops");
     if (peer.closed) throw new BrineError("closed", "the connection has ended");
     if (namespace.stores().some((one) => one.store === number && one.status === "removed")) throw wasRemoved(number!);
-    checkOneProcess(this.#stores.get(number!), request, this.isStill(number!));
+    this.processes.check(this.#stores.get(number!), request, this.isStill(number!), lifetime.nowMs());
     const state = this.#stores.get(number!) ?? this.#add(number!, serverId, address);
     const older = state.peer;
     const { pid, roles, totalBytes, freeBytes } = request;

@@ -269,6 +269,7 @@ export class SimulatedServer {
     const identity = () => ({
       ...ids,
       term: metadata?.term ?? 0,
+      origin: metadata?.origin,
       keepers: laterKeepers(voter.keepers, store?.keepers),
     });
     const listener = await listenPeers(platform, this.address, { identity, service });

@@ -2,8 +2,8 @@
  * The store's tie to the metadata leader: finds it (leader-search.ts), registers, sends heartbeats. What the leader asks
  * of the store comes in over the same connection, through the same handlers as over those that others open.
  *
- * A leader whose term is below that of another one that was met is outdated: it was restored from a backup, or its machine came
- * back after another took its place. Nothing of it is believed. The term is durable before the store does what its leader says.
+ * A leader is outdated if another one was met with a higher term, or with entries of the ledger that it doesn't have: its machine
+ * came back after another took its place, or was set back. Nothing of it is believed (known-leader.ts).
  *
  * When the disk no longer answers, the store says so and serves nothing more: the others go on without it, where there are any. It
  * registers again when the disk has answered, and catches up.
@@ -20,7 +20,7 @@ import type { Timer } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
-import type { Keepers } from "../wire/catalogue/handshake.ts";
+import type { Keepers, KnownLedger } from "../wire/catalogue/handshake.ts";
 import { type GroupView, leadersChanged } from "../wire/catalogue/leader.ts";
 import {
   type BadRange,
@@ -32,16 +32,15 @@ import {
 } from "../wire/catalogue/registration.ts";
 import { connectPeer, type Identity, type ServerPeer } from "../wire/connect.ts";
 import { KnownLeaders } from "../wire/known-leaders.ts";
-import { KnownTerm } from "../wire/known-term.ts";
 import { LeaderSearch } from "../wire/leader-search.ts";
 import type { Peer } from "../wire/peer.ts";
 import type { Service } from "../wire/service.ts";
 import type { Admission } from "./admission.ts";
 import type { CatchUps } from "./catch-up.ts";
-import { wronglyInSync, wronglyWithout } from "./restored-metadata.ts";
+import { KnownLeader } from "./known-leader.ts";
 import { type Round, SearchPauses } from "./search-pauses.ts";
 import type { Store } from "./store.ts";
-import { writeLeaderTerm } from "./store-directory.ts";
+import { perhapsSetBack, wronglyInSync, wronglyWithout } from "./unfitting-generations.ts";
 import type { WatchedDisk } from "./watched-disk.ts";
 
 /** On one machine or in one room an answer takes milliseconds; from a leader that is busy with a take-over, longer. */
@@ -72,7 +71,8 @@ export interface LeaderLinkParts {
   readonly store: Store;
   readonly admission: Admission;
   readonly service: Service;
-  readonly term: number;
+  /** As its directory has it. */
+  readonly known: KnownLedger;
   readonly catchUps: CatchUps;
   readonly disk: Pick<WatchedDisk, "stall" | "latencyMs">;
   /** What heartbeats say of bad blocks. */
@@ -102,7 +102,7 @@ export class LeaderLink {
   #heartbeatMs = 0;
   #cutOffTimer: Timer | undefined;
   #stopped = false;
-  readonly #known: KnownTerm;
+  readonly #known: KnownLeader;
   readonly #leaders: KnownLeaders;
   readonly #search: LeaderSearch;
   /** On which the store registers, or is registered: what it says of leaders is believed. */
@@ -121,12 +121,12 @@ export class LeaderLink {
     this.#service = parts.service;
     this.#catchUps = parts.catchUps;
     this.#onGroups = parts.onGroups;
-    this.#known = new KnownTerm(this.#logger, parts.term);
+    this.#known = new KnownLeader(platform, this.#logger, options.directory, parts.known);
     this.#leaders = new KnownLeaders(options.leaders, options.onLeaders);
     const { serverId, clusterId, pid } = options;
     const identity: Identity = { role: "store", clusterId, peerId: serverId, description: `store pid ${pid}` };
     this.#search = new LeaderSearch({
-      ...{ platform, leaders: this.#leaders, known: this.#known },
+      ...{ platform, leaders: this.#leaders, known: this.#known.known },
       connect: (address) => connectPeer(platform, address, identity, this.#service, connectTimeoutMs),
     });
     this.#service.handle(leadersChanged, ({ leaders }, _payload, peer) => {
@@ -150,6 +150,7 @@ export class LeaderLink {
     this.#end();
     this.#peer?.close("the store stops");
     await this.#running;
+    await this.#known.flush();
   }
 
   #end(): void {
@@ -162,9 +163,14 @@ export class LeaderLink {
     this.#stopWaiting?.();
   }
 
+  /** The leader that was met last. */
+  get ledger(): KnownLedger {
+    return this.#known.ledger;
+  }
+
   /** Where the last leader said that it and its copy are. */
   get keepers(): Keepers {
-    return { term: this.#known.term, addresses: [...this.#leaders.byLeader] };
+    return { term: this.#known.ledger.term, addresses: [...this.#leaders.byLeader] };
   }
 
   /** Tells the leader at once that the disk has failed, instead of with the next heartbeat. */
@@ -234,7 +240,7 @@ export class LeaderLink {
   async #registerOn(peer: ServerPeer): Promise<void> {
     const { serverId, pid, roles, labels = [], address } = this.#options;
     const leader = peer.remote.address;
-    await this.#learnTerm(peer.term, leader);
+    await this.#known.meets(peer, leader);
     this.#leader = peer;
     const { totalBytes, freeBytes } = this.#store.space;
     const loss = this.#loss();
@@ -246,7 +252,7 @@ export class LeaderLink {
     this.#leaders.named(leader, registration.leaders);
     await this.#admission.register(registration);
     if (registration.lossSettled) await this.#store.damageNote.forget();
-    if (this.#store.failure === undefined) await this.#learnGroups(registration);
+    if (this.#store.failure === undefined) await this.#learnGroups(registration, loss.loss !== "none");
     // Not before: on a full disk it would serve again what it has left.
     this.#admission.rejoin(peer);
     this.#onGroups();
@@ -257,13 +263,19 @@ export class LeaderLink {
     this.#logger.info("registered", { leader, store: registration.store, groups: registration.views.length });
   }
 
-  /** Errors: refused (a restored state doesn't know that this store is not in sync), diskFailed. */
-  async #learnGroups({ store, views }: { store: number; views: GroupView[] }): Promise<void> {
+  /** Errors: refused (a restored state doesn't know that this store is not in sync; or it is set back), diskFailed. */
+  async #learnGroups({ store, views }: { store: number; views: GroupView[] }, hasSaidLoss: boolean): Promise<void> {
     const known = this.#store.groups;
     const wrong = wronglyInSync(known, views, store);
     if (wrong.length > 0) {
       const reason = `the metadata was restored, and calls it in sync in ${wrong.length} groups that it had left`;
       await this.#store.damageNote.note({ loss: "certain", rebuild: false, reason });
+      throw new BrineError("refused", reason);
+    }
+    const old = perhapsSetBack(known, views, store);
+    if (old.length > 0 && !hasSaidLoss) {
+      const reason = `it knows old generations of ${old.length} groups in which it is called in sync: was it set back?`;
+      await this.#store.damageNote.note({ loss: "possible", rebuild: false, reason });
       throw new BrineError("refused", reason);
     }
     const kept = new Set(wronglyWithout(known, views, store));
@@ -280,14 +292,6 @@ export class LeaderLink {
     if (damage === undefined) return { loss: "none", lossReason: "" };
     const isAccepted = damage.loss === "certain" && this.#options.acceptLoss === true;
     return { loss: isAccepted ? "accepted" : damage.loss, lossReason: damage.reason.slice(0, 200) };
-  }
-
-  /** Errors: notLeader (outdated), DiskError. */
-  async #learnTerm(term: number, address: Address): Promise<void> {
-    this.#known.check(term, address);
-    if (term === this.#known.term) return;
-    await writeLeaderTerm(this.#platform, this.#options.directory, term);
-    this.#known.met(term);
   }
 
   /** Sends heartbeats until the connection ends. */
@@ -351,6 +355,7 @@ export class LeaderLink {
       const timeoutMs = this.#stopped ? leaveTimeoutMs : this.#serveMs / 2;
       const { body: answer } = await peer.request(storeHeartbeat, body, { timeoutMs, urgent: true });
       this.#leaders.named(peer.remote.address, answer.leaders);
+      this.#known.heard(answer.ledgerIndex);
       this.#serveFrom(sentMs);
       if (!peer.closed && !this.#stopped) this.#scheduleHeartbeat(peer);
     } catch (error) {

@@ -6,7 +6,7 @@
  *     indexed         there once a checkpoint is durable: from then on segments are removed, with the deletions and clones
  *                     that they held, and an index that is lost can't be built again from the rest without loss
  *     damage          there while something is lost that the leader doesn't know of: damage.ts
- *     leader-term     the highest term under which a leader was met: those with a lower one are not believed any more
+ *     leader-term     the leader that was met last, and how far its ledger went: outdated ones are not believed any more
  */
 import { CodecError } from "../codec/buffers.ts";
 import { decode, encode, struct, u16, u64 } from "../codec/schema.ts";
@@ -14,6 +14,8 @@ import { BrineError } from "../errors/brine-error.ts";
 import { DiskError } from "../platform/disk.ts";
 import type { KeyValue } from "../platform/key-value.ts";
 import type { Platform } from "../platform/platform.ts";
+import { type KnownLedger, knownLedger } from "../wire/catalogue/handshake.ts";
+import { noLedger } from "../wire/known-term.ts";
 import type { DamageNote } from "./damage.ts";
 import { WatchedKeyValue } from "./watched-key-value.ts";
 
@@ -61,17 +63,19 @@ export function lostIndex(directory: string): BrineError {
 }
 
 const leaderTerm = struct({ format: u16, term: u64 });
+const leaderLedger = struct({ format: u16, ledger: knownLedger });
 
 function leaderTermPath(directory: string): string {
   return `${directory}/leader-term`;
 }
 
-/** 0: no leader was met yet. Errors: badChecksum (the file is damaged), DiskError. */
-export async function readLeaderTerm(platform: Platform, directory: string): Promise<number> {
+/** Errors: badChecksum (the file is damaged), DiskError. */
+export async function readLeaderTerm(platform: Platform, directory: string): Promise<KnownLedger> {
   const content = await platform.disk.readFile(leaderTermPath(directory));
-  if (content === undefined) return 0;
+  if (content === undefined) return noLedger;
   try {
-    return decode(leaderTerm, content).term;
+    if (content[0] === 1) return { ...noLedger, term: decode(leaderTerm, content).term };
+    return decode(leaderLedger, content).ledger;
   } catch (error) {
     if (!(error instanceof CodecError)) throw error;
     throw new BrineError("badChecksum", `${leaderTermPath(directory)} is damaged`, {
@@ -82,6 +86,6 @@ export async function readLeaderTerm(platform: Platform, directory: string): Pro
 }
 
 /** Durable when it resolves. Errors: DiskError. */
-export async function writeLeaderTerm(platform: Platform, directory: string, term: number): Promise<void> {
-  await platform.disk.writeFile(leaderTermPath(directory), encode(leaderTerm, { format: 1, term }));
+export async function writeLeaderTerm(platform: Platform, directory: string, ledger: KnownLedger): Promise<void> {
+  await platform.disk.writeFile(leaderTermPath(directory), encode(leaderLedger, { format: 2, ledger }));
 }

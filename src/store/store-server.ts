@@ -6,8 +6,9 @@ import { everyStep } from "../errors/every-step.ts";
 import type { Label } from "../namespace/model.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
-import type { Keepers } from "../wire/catalogue/handshake.ts";
+import type { Keepers, KnownLedger } from "../wire/catalogue/handshake.ts";
 import type { GroupView } from "../wire/catalogue/leader.ts";
+import { readKnownLedger } from "../wire/catalogue/registration.ts";
 import { connectPeer, type Identity } from "../wire/connect.ts";
 import { registerProcessMethods } from "../wire/process-methods.ts";
 import { Service } from "../wire/service.ts";
@@ -98,7 +99,7 @@ export class StoreServer {
     platform: Platform & { readonly disk: WatchedDisk },
     options: StoreServerOptions,
     store: Store,
-    term: number,
+    known: KnownLedger,
   ) {
     this.#store = store;
     this.#admission = new Admission(platform.clock, store);
@@ -131,7 +132,7 @@ export class StoreServer {
     registerProcessMethods(service, platform, () => storeWaits(this.#services, store, platform.clock.nowMs()));
     registerStoreGauges(platform.metrics, store);
     this.#link = new LeaderLink(platform, options, {
-      ...{ store, admission: this.#admission, service, term },
+      ...{ store, admission: this.#admission, service, known },
       catchUps: this.#catchUps,
       disk: platform.disk,
       health: () => ({
@@ -177,6 +178,7 @@ export class StoreServer {
   /** Adds the store's methods to those of its server. */
   register(service: Service): void {
     this.#services.push(service);
+    service.handle(readKnownLedger, () => this.#link.ledger, { roles: ["leader"] });
     registerHandlers(service, {
       store: this.#store,
       admission: this.#admission,

@@ -5,7 +5,7 @@ import { BrineError } from "../errors/brine-error.ts";
 import type { Timer } from "../platform/clock.ts";
 import { type Address, NetworkError } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
-import { hello, type Keepers } from "./catalogue/handshake.ts";
+import { hello, type Keepers, type LedgerOrigin } from "./catalogue/handshake.ts";
 import { ConnectedPeer } from "./connected-peer.ts";
 import { errorOf, failure } from "./failure.ts";
 import { kindFailure, kindRequest } from "./frame.ts";
@@ -22,6 +22,7 @@ export interface ServerPeer extends Peer {
   readonly serverId: string;
   readonly clusterId: string;
   readonly term: number;
+  readonly origin: LedgerOrigin | undefined;
   readonly keepers: Keepers;
 }
 

@@ -1,6 +1,6 @@
 /** A Peer on a link whose handshake is done: brings requests of both directions and the link together. */
 import type { Platform } from "../platform/platform.ts";
-import type { Keepers } from "./catalogue/handshake.ts";
+import type { Keepers, LedgerOrigin } from "./catalogue/handshake.ts";
 import type { ServerPeer } from "./connect.ts";
 import { kindRequest } from "./frame.ts";
 import type { Frame } from "./frame-parser.ts";
@@ -20,6 +20,7 @@ export class ConnectedPeer implements ServerPeer, LinkReceiver {
   readonly clusterId: string;
   /** Under which it leads the cluster; 0: it has no metadata. */
   readonly term: number;
+  readonly origin: LedgerOrigin | undefined;
   /** As it knew them at the hello. */
   readonly keepers: Keepers;
   readonly localAddress: string;
@@ -34,6 +35,7 @@ export class ConnectedPeer implements ServerPeer, LinkReceiver {
     this.serverId = server.serverId;
     this.clusterId = server.clusterId;
     this.term = server.term ?? 0;
+    this.origin = server.origin;
     this.keepers = server.keepers ?? noKeepers;
     this.localAddress = link.localAddress;
     this.#link = link;

@@ -13,6 +13,7 @@ import {
   type HelloResponse,
   hello,
   type Keepers,
+  type LedgerOrigin,
   protocolVersion,
   type Role,
 } from "./catalogue/handshake.ts";
@@ -42,6 +43,8 @@ export interface ServerIdentity {
   readonly serverId: string;
   /** The term under which it leads; none: it doesn't. */
   readonly term?: number;
+  /** Of its ledger, while it leads. */
+  readonly origin?: LedgerOrigin | undefined;
   /** Default: it knows of none. */
   readonly keepers?: Keepers;
 }
@@ -90,8 +93,8 @@ export function acceptHello(
   const missing = request.demanded.filter((capability) => !supported.includes(capability));
   if (missing.length > 0) throw missingCapability(missing, supported, `server ${server.serverId}`);
   const granted = supported.filter((one) => request.demanded.includes(one) || request.wanted.includes(one));
-  const { clusterId, serverId, term = 0, keepers = noKeepers } = server;
-  return { version: protocolVersion, clusterId, serverId, granted, term, keepers };
+  const { clusterId, serverId, term = 0, origin, keepers = noKeepers } = server;
+  return { version: protocolVersion, clusterId, serverId, granted, term, origin, keepers };
 }
 
 /** The answer to our hello, checked as strictly as if the server hadn't. Throws BrineError, CodecError. */

@@ -5,7 +5,7 @@ import { BrineError } from "../errors/brine-error.ts";
 import type { Address } from "../platform/network.ts";
 import type { ServerPeer } from "./connect.ts";
 import { KnownLeaders, leadersMax } from "./known-leaders.ts";
-import { KnownTerm } from "./known-term.ts";
+import { KnownTerm, noLedger } from "./known-term.ts";
 import { LeaderSearch } from "./leader-search.ts";
 import { settle, testPlatform } from "./testing/memory-network.ts";
 
@@ -45,7 +45,7 @@ class Setup {
 
   constructor(given: readonly Address[], term = 0, others: () => Address[] = () => []) {
     this.leaders = new KnownLeaders(given, () => {}, others);
-    this.known = new KnownTerm(this.platform.logger, term);
+    this.known = new KnownTerm(this.platform.logger, { ...noLedger, term });
     this.search = new LeaderSearch({
       ...{ platform: this.platform, leaders: this.leaders, known: this.known },
       connect: async (address) => {
@@ -158,7 +158,7 @@ test("an outdated leader is not handed out; of several the one with the highest 
   const found: Address[] = [];
   for await (const peer of setup.search.round()) {
     found.push(peer.remote.address);
-    setup.known.met(peer.term);
+    setup.known.met(peer);
   }
   assert.deepEqual(found, ["two:1"]);
 });
@@ -176,7 +176,7 @@ test("hints of servers that don't lead are followed at once, unless they are old
 test("leader and copy were replaced, and then their followers: any server that is still there knows where the leader is", async () => {
   for (const alive of ["first:1", "store:2"]) {
     const setup = new Setup(["given:1"], 0, () => ["store:1", "store:2"]);
-    setup.known.met(3);
+    setup.known.met({ term: 3 });
     setup.leaders.named("first:1", ["first:1", "copy:1"]);
     setup.leaders.named("copy:1", ["copy:1", "second:1"]);
     setup.server(alive, { asOf: 5, knows: ["third:1", "fourth:1"] });

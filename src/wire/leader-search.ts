@@ -120,7 +120,7 @@ export class LeaderSearch {
     const { term, addresses } = peer.keepers;
     if (term >= known.term) leaders.hinted(addresses);
     try {
-      known.check(peer.term, address);
+      known.check(peer, address);
     } catch (error) {
       peer.close("it doesn't lead");
       throw error;

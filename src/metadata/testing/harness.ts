@@ -189,7 +189,7 @@ export class Harness {
   }
 
   async mount(clientId: string, volume: string): Promise<Client> {
-    const peer = new FakePeer("client");
+    const peer = new FakePeer("client", undefined, clientId);
     const opened = await this.parts.sessions.open({ clientId, volume, host: clientId }, peer);
     const client = new Client(this, opened.session, peer, opened.volume.root);
     client.state(peer);

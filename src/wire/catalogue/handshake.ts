@@ -1,5 +1,5 @@
 /** The first message on every connection, from the side that connected; its answer opens the connection. */
-import { type Infer, list, oneOf, shortList, struct, text, u16, u64 } from "../../codec/schema.ts";
+import { type Infer, list, oneOf, optional, shortList, struct, text, u16, u64 } from "../../codec/schema.ts";
 import { method } from "../method.ts";
 
 /** Grows with every incompatible change of frames or catalogue. */
@@ -20,6 +20,21 @@ export const leaderAddresses = shortList(text(256), 8);
  */
 export const keepers = struct({ term: u64, addresses: leaderAddresses });
 export type Keepers = Infer<typeof keepers>;
+
+/** Of a leader's ledger as it was when it began to lead (known-term.ts). */
+export const ledgerOrigin = struct({
+  /** Begun by a person who went on with less than there had been, at this wall-clock time (ms); 0: the cluster's first one. */
+  history: u64,
+  /** The last entry there was. */
+  beganIndex: u64,
+  /** When it began, by its wall clock: tells it from another one under the same term. */
+  startedMs: u64,
+});
+export type LedgerOrigin = Infer<typeof ledgerOrigin>;
+
+/** What somebody knows of the leader that was met last; `index`: the last entry that it has told of. */
+export const knownLedger = struct({ term: u64, startedMs: u64, history: u64, index: u64 });
+export type KnownLedger = Infer<typeof knownLedger>;
 
 export const helloRequest = struct({
   version: u16,
@@ -45,6 +60,8 @@ export const helloResponse = struct({
   granted: capabilities,
   /** Under which it leads the cluster; 0: it has no metadata. Who knows a higher one believes nothing that comes after. */
   term: u64,
+  /** Set while it leads. */
+  origin: optional(ledgerOrigin),
   keepers,
 });
 export type HelloResponse = Infer<typeof helloResponse>;

@@ -99,7 +99,8 @@ export const heartbeat = method(
     nowNs: i64,
     /** The leader's disk is nearly full: changes are to be answered only when they are committed. */
     writeThrough: boolean,
-    /** As in stateHoldings. */
+    /** The last entry that is committed; and as in stateHoldings. */
+    ledgerIndex: u64,
     leaders: leaderAddresses,
   }),
 );
@@ -188,8 +189,7 @@ export type LeasedInode = Infer<typeof leasedInode>;
  * `forData`: the split lease does as well. Under it the file's size stands still; its attributes and data are not known by it.
  * Data is read and written under leases on chunks, which are asked for here, too: instead of an inode's, their number is
  * that of namespace/chunk-leases.ts. The answer's record is the file's with this number, and its mappings that of the chunk.
- * They end with the split lease. `busy` without it.
- * FileError ENOENT.
+ * They end with the split lease. `busy` without it. FileError ENOENT.
  */
 export const acquireLease = method(
   120,

@@ -14,7 +14,7 @@ import {
 } from "../../codec/schema.ts";
 import { label, labelsMax } from "../../namespace/model.ts";
 import { method } from "../method.ts";
-import { leaderAddresses } from "./handshake.ts";
+import { knownLedger, leaderAddresses } from "./handshake.ts";
 import { groupView } from "./leader.ts";
 
 /**
@@ -107,8 +107,18 @@ export const storeHeartbeat = method(
     /** Catch-ups that run or wait: up to which number of the group's chunks they are, and what they have copied. */
     catchUps: list(struct({ group: u16, position: u64, copiedBytes: u64 }), 64),
   }),
-  struct({ leaders: leaderAddresses }),
+  struct({
+    /** The last entry that is committed. */
+    ledgerIndex: u64,
+    leaders: leaderAddresses,
+  }),
 );
+
+/**
+ * A leader asks a store that isn't registered whom it knows: it may itself have an old copy of the metadata, at another address or
+ * after others were led by the newer one.
+ */
+export const readKnownLedger = method(135, "store.readKnownLedger", nothing, knownLedger);
 
 /**
  * What a store must know before it takes another member's word on a difference (store/scrub-comparison.ts). `mapped`: a file has

@@ -1,6 +1,9 @@
 /**
- * What a store makes of a leader whose metadata was restored from a backup. Since the backup, groups may have moved: the
- * restored state names members that have given up their copies long ago, and doesn't name those that have the present ones.
+ * What a store makes of generations that don't fit to its own: the leader's metadata was restored from a backup, or the store itself was
+ * set back (perhapsSetBack).
+ *
+ * Since a backup groups may have moved: the restored state names members that have given up their copies long ago, and doesn't name
+ * those that have the present ones.
  *
  * A restore raises all generations by far more than a cluster uses up (namespace/restored.ts), so it shows. Then
  *
@@ -21,6 +24,24 @@ export function wronglyInSync(known: Known, views: readonly GroupView[], store: 
     return before !== undefined && stateIn(view, store) === "inSync" && stateIn(before, store) !== "inSync";
   });
 }
+
+/**
+ * Groups in which this store is called in sync, although it seems to have missed that it left them and came back: that takes two
+ * changes of a group at least, of which it is told. Its directory is an old copy then (a machine that was set back to a snapshot),
+ * without what was acknowledged since. A store that is whole may have missed two changes of others, too: so nothing is lost for
+ * certain, but it has to be compared.
+ */
+export function perhapsSetBack(known: Known, views: readonly GroupView[], store: number): GroupView[] {
+  return views.filter((view) => {
+    const before = known.get(view.group);
+    if (before === undefined || stateIn(view, store) !== "inSync" || stateIn(before, store) !== "inSync") return false;
+    const missed = view.generation - before.generation;
+    return missed >= returnChanges && missed < generationsMin;
+  });
+}
+
+/** A member is taken out, and is let in again. */
+const returnChanges = 2;
 
 /** Groups of which this store may have a copy that the restored state doesn't know of. */
 export function wronglyWithout(known: Known, views: readonly GroupView[], store: number): GroupView[] {

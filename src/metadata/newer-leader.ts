@@ -1,0 +1,83 @@
+/**
+ * Whether this leader has an old copy of the metadata: its machine was set back to a snapshot, or its directory was copied, and the
+ * cluster was led on from the other one. Stores refuse it then (wire/known-term.ts), but a mount that has met neither would be shown
+ * old names. So the stores that don't register are asked whom they know.
+ */
+import { BrineError } from "../errors/brine-error.ts";
+import { readKnownLedger } from "../wire/catalogue/registration.ts";
+import { connectPeer, type Identity } from "../wire/connect.ts";
+import { type Leading, whyOutdated } from "../wire/known-term.ts";
+import { Service } from "../wire/service.ts";
+import type { Leader } from "./leader.ts";
+import type { StoreState, Stores } from "./stores.ts";
+
+/** Between questions to a store. At first more often: until it is known, wrong answers are given. */
+const askMs = 5_000;
+const askSoonMs = 250;
+const soonMs = 5_000;
+
+export interface NewerLeaderOptions {
+  readonly leader: Leader;
+  readonly stores: Stores;
+  readonly clusterId: string;
+  readonly serverId: string;
+  readonly own: Leading;
+  readonly onOutdated: (error: BrineError) => void;
+}
+
+export class NewerLeader {
+  readonly #options: NewerLeaderOptions;
+  readonly #asking = new Set<number>();
+  #startedMs = 0;
+  #askedMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: NewerLeaderOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    const { lifetime } = this.#options.leader;
+    this.#startedMs = lifetime.nowMs();
+    this.#look();
+    lifetime.repeat(askSoonMs, () => this.#look());
+  }
+
+  #look(): void {
+    const { leader, stores, serverId } = this.#options;
+    const { lifetime } = leader;
+    const nowMs = lifetime.nowMs();
+    if (nowMs - this.#startedMs > soonMs && nowMs - this.#askedMs < askMs) return;
+    this.#askedMs = nowMs;
+    for (const state of stores.all()) {
+      const isSilent = state.peer === undefined && !state.isRefused;
+      if (!isSilent || state.serverId === serverId || this.#asking.has(state.store)) continue;
+      this.#asking.add(state.store);
+      lifetime.run("ask a store whom it knows", () => this.#ask(state).finally(() => this.#asking.delete(state.store)));
+    }
+  }
+
+  async #ask({ store, address }: StoreState): Promise<void> {
+    const { leader, clusterId, serverId, own, onOutdated } = this.#options;
+    const { platform, timeouts, lifetime } = leader;
+    const identity: Identity = { role: "leader", clusterId, peerId: serverId, description: "the metadata server" };
+    try {
+      const peer = await connectPeer(platform, address, identity, new Service(), timeouts.probeMs);
+      try {
+        const { body: known } = await peer.request(readKnownLedger, undefined, { timeoutMs: timeouts.probeMs });
+        const reason = whyOutdated(own, known);
+        if (reason !== undefined && !lifetime.stopped) onOutdated(outdated(store, address, reason));
+      } finally {
+        peer.close("asked");
+      }
+    } catch {
+      // It is down, or no store any more: it is asked again, and says it itself when it registers.
+    }
+  }
+}
+
+function outdated(store: number, address: string, reason: string): BrineError {
+  return new BrineError("notServing", `this metadata server is refused by store ${store} at ${address}: ${reason}`, {
+    advice:
+      "stop it, and start the one with the newest metadata. If there is none, brine backup-metadata still works here: restore that, and go on with what is in it",
+  });
+}

@@ -1,0 +1,70 @@
+/** What a store knows of the leader that it met last (wire/known-term.ts), also over restarts. */
+import { messageOf } from "../errors/message.ts";
+import type { Logger } from "../platform/logger.ts";
+import type { Platform } from "../platform/platform.ts";
+import type { KnownLedger } from "../wire/catalogue/handshake.ts";
+import { KnownTerm, type Leading } from "../wire/known-term.ts";
+import { writeLeaderTerm } from "./store-directory.ts";
+
+/** How old the index on the disk may be: it is there for machines that are all set back or started again, and costs a sync. */
+const writeMs = 60_000;
+
+export class KnownLeader {
+  readonly known: KnownTerm;
+  readonly #platform: Platform;
+  readonly #log: Logger;
+  readonly #directory: string;
+  #written: KnownLedger;
+  #writtenMs: number;
+  /** One write at a time. */
+  #writing: Promise<void> = Promise.resolve();
+
+  /** `ledger`: what the directory has (readLeaderTerm). */
+  constructor(platform: Platform, log: Logger, directory: string, ledger: KnownLedger) {
+    this.#platform = platform;
+    this.#log = log;
+    this.#directory = directory;
+    this.#written = ledger;
+    this.#writtenMs = platform.clock.nowMs();
+    this.known = new KnownTerm(log, ledger);
+  }
+
+  get ledger(): KnownLedger {
+    return this.known.ledger;
+  }
+
+  /** Durable when it resolves, before anything is done that the leader says. Errors: notLeader (outdated), DiskError. */
+  async meets(leader: Leading, address: string): Promise<void> {
+    await this.#writing;
+    this.known.check(leader, address);
+    const { term, startedMs, history } = this.ledger;
+    const next = this.known.after(leader);
+    const isSame = next.term === term && next.startedMs === startedMs && next.history === history;
+    if (!isSame) await this.#write(next);
+    this.known.met(leader);
+  }
+
+  /** How far the leader's ledger goes, as it has told. */
+  heard(index: number): void {
+    this.known.heard(index);
+    if (this.#platform.clock.nowMs() - this.#writtenMs < writeMs) return;
+    this.#writtenMs = this.#platform.clock.nowMs();
+    this.#writing = this.flush();
+  }
+
+  /** Never rejects: without it an old copy of the metadata may not be noticed, which is no reason to end. */
+  async flush(): Promise<void> {
+    await this.#writing;
+    if (this.ledger.index === this.#written.index) return;
+    await this.#write(this.ledger).catch((error: unknown) => {
+      this.#log.debug("the leader's last entry is not written down", { reason: messageOf(error) });
+    });
+  }
+
+  /** Error: DiskError. */
+  async #write(ledger: KnownLedger): Promise<void> {
+    await writeLeaderTerm(this.#platform, this.#directory, ledger);
+    this.#written = ledger;
+    this.#writtenMs = this.#platform.clock.nowMs();
+  }
+}
