@@ -83,7 +83,12 @@ class Machines {
   }
 
   waitForStatus(text: string): Promise<void> {
-    return waitFor(text, async () => (await this.run("brine status").catch(String)).includes(this.here(text)));
+    return waitFor(text, () =>
+      this.run("brine status").then(
+        (status) => status.includes(this.here(text)),
+        () => false,
+      ),
+    );
   }
 }
 
