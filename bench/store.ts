@@ -58,7 +58,7 @@ async function serve(directory: string): Promise<void> {
   service.handle(registerStore, () => registered);
   service.handle(storeHeartbeat, () => {
     ready.resolve();
-    return { ledgerIndex: 0, leaders: [] };
+    return { ledgerTerm: 0, ledgerIndex: 0, leaders: [] };
   });
   const started = performance.now();
   const ids = { serverId: "bench", clusterId, address, leaders: [address], pid: process.pid, roles: ["store"] };

@@ -50,9 +50,9 @@ export class LeaderLinks {
   }
 
   /** With the answer to a heartbeat. */
-  told({ remote }: Peer, { leaders, ledgerIndex }: { leaders: readonly Address[]; ledgerIndex: number }): void {
-    this.leaders.named(remote.address, leaders);
-    this.#known.heard(ledgerIndex);
+  told({ remote }: Peer, answer: { leaders: readonly Address[]; ledgerTerm: number; ledgerIndex: number }): void {
+    this.leaders.named(remote.address, answer.leaders);
+    this.#known.heard(answer.ledgerTerm, answer.ledgerIndex);
   }
 
   /** Empty until the session has met its cluster. */

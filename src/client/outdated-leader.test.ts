@@ -41,7 +41,7 @@ class Setup {
         this.client = peer;
         return { quotaVersion: 0, leaders: this.named };
       })
-      .handle(heartbeat, () => ({ nowNs: 0n, writeThrough: false, ledgerIndex: 0, leaders: this.named }))
+      .handle(heartbeat, () => ({ nowNs: 0n, writeThrough: false, ledgerTerm: 0, ledgerIndex: 0, leaders: this.named }))
       .handle(lifeline, () => ({}));
     const identity = () => ({ clusterId: "c", serverId: `t${term}`, term });
     return listenPeers(this.platform, address, { identity, service });

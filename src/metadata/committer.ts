@@ -197,6 +197,11 @@ export class Committer {
   }
 
   /** Why nothing is executed any more. */
+  /** Under which it appends. */
+  get term(): number {
+    return this.#parts.ledger.term;
+  }
+
   get #end(): BrineError | undefined {
     if (this.#failure !== undefined) return this.#failure;
     return this.#parts.lifetime.stopped ? new BrineError("notServing", "the metadata server stops") : undefined;

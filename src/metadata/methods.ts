@@ -142,8 +142,7 @@ function registerSessionMethods(methods: Methods): void {
   methods.on(["client"], heartbeat, ({ leader, sessions, space, copies }, body, peer) => {
     sessions.heartbeat(body.session, peer);
     const writeThrough = space.mustWriteThrough(sessions.count);
-    const ledgerIndex = leader.namespace.appliedIndex;
-    return { nowNs: leader.committer.nowNs(), writeThrough, ledgerIndex, leaders: [...copies.addresses] };
+    return { nowNs: leader.committer.nowNs(), writeThrough, ...ledgerOf(leader), leaders: [...copies.addresses] };
   });
   methods.on(["client"], lifeline, ({ sessions }, body, peer) => {
     sessions.lifeline(body, peer);
@@ -215,7 +214,7 @@ function registerStoreMethods(methods: Methods): void {
     spaceGrants.reported(body.store);
     const state = stores.get(body.store);
     if (state !== undefined && !state.roles.includes("metadata")) copies.offer(state);
-    return { ledgerIndex: leader.namespace.appliedIndex, leaders: [...copies.addresses] };
+    return { ...ledgerOf(leader), leaders: [...copies.addresses] };
   });
   methods.on(["store"], judgeDifferences, ({ scrubs }, body) => scrubs.judge(body));
   methods.on(["store"], caughtUp, ({ stores, groups }, body, peer) => {
@@ -251,4 +250,9 @@ function registerAdminMethods(methods: Methods): void {
     await admin.deleteVolume(body.name);
     return {};
   });
+}
+
+/** What heartbeats tell of it: see wire/known-term.ts. */
+function ledgerOf({ committer, namespace }: Leader): { ledgerTerm: number; ledgerIndex: number } {
+  return { ledgerTerm: committer.term, ledgerIndex: namespace.appliedIndex };
 }

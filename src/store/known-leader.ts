@@ -45,8 +45,8 @@ export class KnownLeader {
   }
 
   /** How far the leader's ledger goes, as it has told. */
-  heard(index: number): void {
-    this.known.heard(index);
+  heard(term: number, index: number): void {
+    this.known.heard(term, index);
     if (this.#platform.clock.nowMs() - this.#writtenMs < writeMs) return;
     this.#writtenMs = this.#platform.clock.nowMs();
     this.#writing = this.flush();

@@ -355,7 +355,7 @@ export class LeaderLink {
       const timeoutMs = this.#stopped ? leaveTimeoutMs : this.#serveMs / 2;
       const { body: answer } = await peer.request(storeHeartbeat, body, { timeoutMs, urgent: true });
       this.#leaders.named(peer.remote.address, answer.leaders);
-      this.#known.heard(answer.ledgerIndex);
+      this.#known.heard(answer.ledgerTerm, answer.ledgerIndex);
       this.#serveFrom(sentMs);
       if (!peer.closed && !this.#stopped) this.#scheduleHeartbeat(peer);
     } catch (error) {

@@ -16,8 +16,10 @@ function leading(term: number, beganIndex: number, { history = 0, startedMs = 10
 function known(): KnownTerm {
   const known = new KnownTerm(platform.logger);
   known.met(leading(5, 100));
-  known.heard(200);
-  known.heard(150);
+  known.heard(5, 200);
+  known.heard(5, 150);
+  // Of one that didn't lead yet when it said hello.
+  known.heard(0, 300);
   return known;
 }
 

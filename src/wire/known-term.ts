@@ -80,8 +80,11 @@ export class KnownTerm {
     this.#known = this.after(leader);
   }
 
-  /** The leader that was met last has said how far its ledger goes. */
-  heard(index: number): void {
-    if (index > this.#known.index) this.#known = { ...this.#known, index };
+  /**
+   * A leader has said how far its ledger goes under its term. It counts if that is the one that was met: who has begun to lead since
+   * the hello did so with entries that are not known here.
+   */
+  heard(term: number, index: number): void {
+    if (term === this.term && index > this.#known.index) this.#known = { ...this.#known, index };
   }
 }

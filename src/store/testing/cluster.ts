@@ -95,7 +95,7 @@ export class TestCluster {
       })
       .handle(storeHeartbeat, ({ store, failure, stall, isLeaving, badBlocks, scrub }) => {
         this.heartbeats.push({ store, failure, stall, isLeaving, badBlocks, scrub });
-        return { ledgerIndex: 0, leaders: this.named };
+        return { ledgerTerm: 0, ledgerIndex: 0, leaders: this.named };
       })
       .handle(caughtUp, (body) => {
         this.caughtUp.push(body);

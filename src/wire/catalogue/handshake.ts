@@ -14,6 +14,9 @@ const capabilities = list(text(32), 64);
 /** Servers with metadata. */
 export const leaderAddresses = shortList(text(256), 8);
 
+/** What a leader tells of its ledger with heartbeats: its term, and the last entry that is committed. */
+export const ledgerProgress = { ledgerTerm: u64, ledgerIndex: u64 };
+
 /**
  * Who keeps the metadata as far as a server knows, leader and copy, and as of which leader's term. Empty: it knows of no copy.
  * Whoever looks for the leader tries these, too; only a leader's own word replaces what was known.

@@ -28,7 +28,7 @@ import {
 } from "../../namespace/model.ts";
 import { operation, result } from "../../namespace/operation.ts";
 import { method } from "../method.ts";
-import { leaderAddresses } from "./handshake.ts";
+import { leaderAddresses, ledgerProgress } from "./handshake.ts";
 import { heldLock } from "./locks.ts";
 import { heldQuota, heldQuotasMax } from "./quotas.ts";
 
@@ -99,8 +99,8 @@ export const heartbeat = method(
     nowNs: i64,
     /** The leader's disk is nearly full: changes are to be answered only when they are committed. */
     writeThrough: boolean,
-    /** The last entry that is committed; and as in stateHoldings. */
-    ledgerIndex: u64,
+    /** And as in stateHoldings. */
+    ...ledgerProgress,
     leaders: leaderAddresses,
   }),
 );

@@ -14,7 +14,7 @@ import {
 } from "../../codec/schema.ts";
 import { label, labelsMax } from "../../namespace/model.ts";
 import { method } from "../method.ts";
-import { knownLedger, leaderAddresses } from "./handshake.ts";
+import { knownLedger, leaderAddresses, ledgerProgress } from "./handshake.ts";
 import { groupView } from "./leader.ts";
 
 /**
@@ -108,8 +108,7 @@ export const storeHeartbeat = method(
     catchUps: list(struct({ group: u16, position: u64, copiedBytes: u64 }), 64),
   }),
   struct({
-    /** The last entry that is committed. */
-    ledgerIndex: u64,
+    ...ledgerProgress,
     leaders: leaderAddresses,
   }),
 );
