@@ -1,8 +1,9 @@
 /** What `-o` takes, and what it says about what it doesn't. */
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
-import { writeBackLimits } from "../client/write-back-limits.ts";
+import { dirtyOperationsLimit, writeBackLimits } from "../client/write-back-limits.ts";
 import type { BrineError } from "../errors/brine-error.ts";
+import { leaseBounds } from "../metadata/lease-limits.ts";
 import { mountOptionsHelp, parseMountOptions, splitMountOptions } from "./mount-options.ts";
 
 function refusal(option: string): string {
@@ -75,4 +76,8 @@ test("the help shows each option with its default", () => {
   ]) {
     assert.ok(mountOptionsHelp().includes(`  ${shown} `), shown);
   }
+});
+
+test("no mount may have more changes under way than the leader's bound of leases counts on", () => {
+  assert.ok(dirtyOperationsLimit <= leaseBounds.keptMax);
 });

@@ -83,7 +83,7 @@ function inRowOnTheWay(mount: MountSession, { record }: Node): number {
   const before = mount.leases.get(mount.directoryRead);
   if (before?.names === undefined) return 0;
   const { cookie, inRow } = before.use.files;
-  const goesDown = record.parent === before.inode && inRow >= inRowMin;
-  const isAtEnd = () => before.names?.list(cookie, nearEntries)?.every(({ entry }) => entry.type !== "file") ?? false;
-  return goesDown || isAtEnd() ? inRow : 0;
+  if (record.parent === before.inode && inRow >= inRowMin) return inRow;
+  const rest = before.names.list(cookie, nearEntries);
+  return rest?.every(({ entry }) => entry.type !== "file") === true ? inRow : 0;
 }

@@ -196,12 +196,12 @@ export class Committer {
     return noSpaceError();
   }
 
-  /** Why nothing is executed any more. */
   /** Under which it appends. */
   get term(): number {
     return this.#parts.ledger.term;
   }
 
+  /** Why nothing is executed any more. */
   get #end(): BrineError | undefined {
     if (this.#failure !== undefined) return this.#failure;
     return this.#parts.lifetime.stopped ? new BrineError("notServing", "the metadata server stops") : undefined;

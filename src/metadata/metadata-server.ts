@@ -82,7 +82,6 @@ export class MetadataServer {
   #stopping: Promise<void> | undefined;
   #isReplaced = false;
   #origin: LedgerOrigin | undefined;
-  #originTerm = 0;
   /** It has an old copy of the metadata: nothing is answered but a backup of it. */
   #outdated: BrineError | undefined;
 
@@ -119,14 +118,8 @@ export class MetadataServer {
     return this.#ledger?.term ?? 0;
   }
 
-  /** Of the ledger as it was then. */
+  /** Of the ledger as it was when this term began. */
   get origin(): LedgerOrigin | undefined {
-    const ledger = this.#ledger;
-    if (this.#origin !== undefined && ledger !== undefined && ledger.term !== this.#originTerm) {
-      // It was away for long, and goes on under a higher term, with all that it has committed before.
-      this.#originTerm = ledger.term;
-      this.#origin = { ...this.#origin, beganIndex: ledger.lastIndex };
-    }
     return this.#origin;
   }
 
@@ -213,7 +206,6 @@ export class MetadataServer {
     const ledger = this.#options.ledger ?? (await openFileLedger(platform, `${directory}/ledger`));
     this.#ledger = ledger;
     const startedMs = Number(platform.clock.wallNs() / 1_000_000n);
-    this.#originTerm = ledger.term;
     this.#origin = { history: await readHistory(platform, directory), beganIndex: ledger.lastIndex, startedMs };
     const state = await platform.keyValue.open(`${directory}/state.sqlite`);
     this.#state = state;
@@ -251,7 +243,7 @@ export class MetadataServer {
     committer.start();
     startParts(this.#parts);
     const { stores } = this.#parts;
-    const leading = () => ({ term: ledger.term, origin: this.origin });
+    const leading = { term: ledger.term, origin: this.#origin };
     const onOutdated = (error: BrineError) => this.#refuse(error);
     new NewerLeader({ leader, stores, clusterId, serverId, own: leading, onOutdated }).start();
   }

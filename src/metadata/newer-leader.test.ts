@@ -37,7 +37,7 @@ async function verdict(known: KnownLedger): Promise<BrineError | undefined> {
   new NewerLeader({
     leader: { platform, lifetime, timeouts: defaultTimeouts } as unknown as Leader,
     stores: { all: () => [state] } as unknown as Stores,
-    ...{ clusterId: "c", serverId: "leader", own: () => own, onOutdated: told.resolve },
+    ...{ clusterId: "c", serverId: "leader", own, onOutdated: told.resolve },
   }).start();
   try {
     return await Promise.race([told.promise, enough.promise]);

@@ -21,8 +21,7 @@ export interface NewerLeaderOptions {
   readonly stores: Stores;
   readonly clusterId: string;
   readonly serverId: string;
-  /** As it leads now. */
-  readonly own: () => Leading;
+  readonly own: Leading;
   readonly onOutdated: (error: BrineError) => void;
 }
 
@@ -65,7 +64,7 @@ export class NewerLeader {
       const peer = await connectPeer(platform, address, identity, new Service(), timeouts.probeMs);
       try {
         const { body: known } = await peer.request(readKnownLedger, undefined, { timeoutMs: timeouts.probeMs });
-        const reason = whyOutdated(own(), known);
+        const reason = whyOutdated(own, known);
         if (reason !== undefined && !lifetime.stopped) onOutdated(outdated(store, address, reason));
       } finally {
         peer.close("asked");
