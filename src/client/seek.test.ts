@@ -65,3 +65,29 @@ test("data is what was written, block by block, wherever it is now", async (cont
     { numRuns: 25 },
   );
 });
+
+test("what was punched is a hole at once, and everywhere", async (context) => {
+  const cluster = await TestCluster.start(context);
+  const [one, two] = [await cluster.mount(), await cluster.mount()];
+  const { handle } = await one.createAndOpen(one.root, "punched", file, {});
+  const size = 64 * blockBytes;
+  await one.write(handle, 0, pattern(size, 1), { killPrivileges: false });
+  await one.sync(handle);
+  // From the middle of a block to the middle of another one: 20 whole blocks between.
+  await one.allocate(handle, {
+    offset: 9.5 * blockBytes,
+    length: 21 * blockBytes,
+    zero: true,
+    grow: false,
+  });
+  const check = async (client: Client, at: typeof handle, who: string) => {
+    assert.equal(await sought(client, at, 0, "hole"), 10 * blockBytes, who);
+    assert.equal(await sought(client, at, 10 * blockBytes, "data"), 30 * blockBytes, who);
+    assert.equal(await sought(client, at, 30 * blockBytes, "hole"), size, who);
+  };
+  await check(one, handle, "dirty");
+  await one.sync(handle);
+  await check(one, handle, "synced");
+  const other = await two.open((await two.lookup(two.root, "punched"))!.inode, {});
+  await check(two, other, "another client");
+});

@@ -1,6 +1,6 @@
 /** The blocks that a store has on its simulated disk, one by one, as faults and checkers look at them: past all code under test but its index. */
 import { blockBytes } from "../namespace/model.ts";
-import { isLost, overlapping, type StoredExtent } from "../store/extents.ts";
+import { isLost, isZeros, overlapping, type StoredExtent } from "../store/extents.ts";
 import type { StoreServer } from "../store/store-server.ts";
 import { compareVersions } from "../wire/catalogue/store.ts";
 import { verifyBlocks } from "../wire/checksum.ts";
@@ -31,7 +31,9 @@ export class StoredBlocks {
     const chunk = random.pick(chunks);
     const extents = this.#contents.peek(chunk)?.extents ?? [];
     if (extents.length === 0) return undefined;
-    const { firstBlock, checksums, segment, offset } = random.pick(extents);
+    const extent = random.pick(extents);
+    if (isZeros(extent)) return undefined;
+    const { firstBlock, checksums, segment, offset } = extent;
     // What rots in the newest commit before a crash is taken for a write that was not finished (log/recovery.ts).
     const last = this.#contents.lastCommitStart;
     if (segment === last.segment && offset >= last.offset) return undefined;
@@ -55,6 +57,7 @@ export class StoredBlocks {
   isGood({ extent }: StoredBlock): boolean {
     const { firstBlock, checksums, origin, stamp, segment, offset } = extent;
     if (isLost(stamp)) return false;
+    if (isZeros(extent)) return true;
     const file = this.#segment(segment);
     if (file?.isReadable(offset, blockBytes) === false) return false;
     const data = Buffer.alloc(blockBytes);

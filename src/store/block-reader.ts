@@ -7,7 +7,7 @@ import type { Logger } from "../platform/logger.ts";
 import { verifyBlocks } from "../wire/checksum.ts";
 import { responsePayloads } from "../wire/payload-pool.ts";
 import type { BadBlocks } from "./bad-blocks.ts";
-import { endBlock, isLost, part, type StoredExtent } from "./extents.ts";
+import { endBlock, isLost, isZeros, part, type StoredExtent } from "./extents.ts";
 import { checkNotLost } from "./lost-blocks.ts";
 import { ReadGate } from "./read-gate.ts";
 
@@ -101,15 +101,16 @@ export class BlockReader {
     let [start, position] = [0, 0];
     while (start < extents.length) {
       const first = extents[start]!;
-      let length = 0;
-      let next = start;
-      for (; next < extents.length; next++) {
+      let length = first.checksums.length * blockBytes;
+      let next = start + 1;
+      for (; next < extents.length && !isZeros(first); next++) {
         const extent = extents[next]!;
         if (extent.segment !== first.segment || extent.offset !== first.offset + length) break;
         length += extent.checksums.length * blockBytes;
       }
-      const run = extents.slice(start, next);
-      reads.push(this.#readRun(chunk, run, payload.subarray(position, position + length), fromDisk));
+      const buffer = payload.subarray(position, position + length);
+      if (isZeros(first)) buffer.fill(0);
+      else reads.push(this.#readRun(chunk, extents.slice(start, next), buffer, fromDisk));
       position += length;
       start = next;
     }

@@ -23,7 +23,7 @@ import { Sleeper } from "../platform/sleeper.ts";
 import { responsePayloads } from "../wire/payload-pool.ts";
 import type { BlockReader } from "./block-reader.ts";
 import type { DiskRoom } from "./disk-room.ts";
-import { endBlock, overlapping, placeOf, type StoredExtent, sameBlocks } from "./extents.ts";
+import { endBlock, isZeros, overlapping, placeOf, type StoredExtent, sameBlocks } from "./extents.ts";
 import { isNoSpace } from "./journal.ts";
 import type { StoreRecord } from "./record.ts";
 import type { State } from "./state.ts";
@@ -132,7 +132,7 @@ export class Compaction {
         this.#totals = { ...this.#totals, movedBytes: this.#totals.movedBytes + bytes };
       },
     }).run();
-    const stuck = [...victims].filter((segment) => state.space.liveBytes(segment) > 0);
+    const stuck = [...victims].filter((segment) => state.space.isHeld(segment));
     for (const segment of stuck) this.#stuck.set(segment, clock.nowMs() + stuckMs);
     const freed = victims.size - stuck.length;
     const movedBytes = this.#totals.movedBytes - before;
@@ -174,7 +174,7 @@ export class Compaction {
       if (this.#sleeper.stopped) return new Set();
       const liveBytes = state.space.liveBytes(segment);
       const before = this.#allocated.get(segment);
-      if (liveBytes === 0 || this.#stuck.has(segment)) continue;
+      if (!state.space.isHeld(segment) || this.#stuck.has(segment)) continue;
       if (before !== undefined && before - liveBytes < fraction * before) continue;
       const bytes = await log.allocatedBytes(segment);
       this.#allocated.set(segment, bytes);
@@ -203,6 +203,9 @@ export class Compaction {
     this.#workingSinceMs = clock.nowMs();
   }
 }
+
+/** Zeros are moved without reading any. */
+const noData = new Uint8Array(0);
 
 interface SweepHooks {
   readonly rest: () => Promise<void>;
@@ -292,11 +295,12 @@ class Sweep {
       if (data === undefined) continue;
       const { chunk, extent } = move;
       const { firstBlock, stamp, origin, checksums } = extent;
-      appended.push(append({ kind: "move", chunk, firstBlock, stamp, origin, checksums: [...checksums] }, data));
+      const record: StoreRecord = { kind: "move", chunk, firstBlock, stamp, origin, checksums: [...checksums] };
+      appended.push(isZeros(extent) ? append(record) : append(record, data));
       this.#hooks.moved(data.byteLength);
     }
     for (const result of await Promise.allSettled(appended)) if (result.status === "rejected") throw result.reason;
-    for (const { data } of read) if (data !== undefined) responsePayloads.giveBack(data);
+    for (const { data } of read) if (data !== undefined && data !== noData) responsePayloads.giveBack(data);
     await this.#hooks.rest();
   }
 
@@ -305,6 +309,7 @@ class Sweep {
     const now = overlapping(this.#parts.state.index.peek(chunk)?.extents ?? [], extent.firstBlock, endBlock(extent));
     const isThere = now.length === 1 && sameBlocks(now[0]!, extent) && placesEqual(now[0]!, extent);
     if (!isThere) return undefined;
+    if (isZeros(extent)) return noData;
     const { whole, data } = await reader.isWhole(chunk, [extent]);
     return whole ? data : undefined;
   }

@@ -19,11 +19,11 @@ export interface StoredExtent {
   /** One a block, so its length is the number of blocks. */
   readonly checksums: readonly number[];
   readonly segment: number;
-  /** Byte offset of the first block in the segment. */
+  /** Byte offset of the first block in the segment; 0, where its header is: the blocks are zeros, which the segment's log says. */
   readonly offset: number;
 }
 
-/** A stretch of a segment. */
+/** A stretch of a segment. From offset 0 on: so many bytes of zeros, without a place of their own. */
 export interface Place {
   readonly segment: number;
   readonly offset: number;
@@ -32,6 +32,11 @@ export interface Place {
 
 /** Below every version that a write can have. */
 export const lostVersion: Version = { grant: 0, sequence: 0 };
+
+/** Blocks of zeros that were written and take no space: see zeros.ts. */
+export function isZeros({ offset, stamp }: Pick<StoredExtent, "offset" | "stamp">): boolean {
+  return offset === 0 && !isLost(stamp);
+}
 
 /** Blocks that had been written and that nobody has any more: see lost-blocks.ts. */
 export function isLost({ version }: { readonly version: Version }): boolean {
@@ -78,7 +83,7 @@ export function part(extent: StoredExtent, from: number, to: number): StoredExte
     origin: extent.origin,
     checksums: extent.checksums.slice(skip, to - extent.firstBlock),
     segment: extent.segment,
-    offset: extent.offset + skip * blockBytes,
+    offset: extent.offset === 0 ? 0 : extent.offset + skip * blockBytes,
   };
 }
 

@@ -25,7 +25,7 @@ import type { HandleOptions, Service } from "../wire/service.ts";
 import type { AbandonedGroups } from "./abandoned-groups.ts";
 import type { Admission, Target } from "./admission.ts";
 import type { CatchUps } from "./catch-up.ts";
-import type { StoredExtent } from "./extents.ts";
+import { isZeros, type StoredExtent } from "./extents.ts";
 import type { Repair } from "./repair.ts";
 import type { Scrub } from "./scrub.ts";
 import type { Store } from "./store.ts";
@@ -248,10 +248,12 @@ function extentsOf(store: Store, chunk: number): readonly StoredExtent[] {
   return state.extents;
 }
 
-/** Of their blocks, those that lie one behind the other together. */
+/** Their blocks but zeros; those that lie one behind the other together. */
 function rangesOf(extents: readonly StoredExtent[]): { firstBlock: number; blockCount: number }[] {
   const ranges: { firstBlock: number; blockCount: number }[] = [];
-  for (const { firstBlock, checksums } of extents) {
+  for (const extent of extents) {
+    if (isZeros(extent)) continue;
+    const { firstBlock, checksums } = extent;
     const last = ranges.at(-1);
     if (last !== undefined && last.firstBlock + last.blockCount === firstBlock) last.blockCount += checksums.length;
     else ranges.push({ firstBlock, blockCount: checksums.length });

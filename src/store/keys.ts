@@ -10,36 +10,53 @@
  *     s SEGMENT    space of a segment
  *     r            how many bad blocks were repaired
  *     y KIND       where a scrub is: 0 the regular one, 1 one that was ordered
+ *     z SEGMENT    blocks of zeros that a segment's records say
  */
-const [badLetter, chunkLetter, groupsLetter, lostLetter, metaLetter, repairedLetter, segmentLetter, scrubLetter] = [
-  ..."bcglmrsy",
-].map((letter) => letter.charCodeAt(0)) as [number, number, number, number, number, number, number, number];
+const letters = {
+  bad: code("b"),
+  chunk: code("c"),
+  groups: code("g"),
+  lost: code("l"),
+  meta: code("m"),
+  repaired: code("r"),
+  segment: code("s"),
+  scrub: code("y"),
+  zeros: code("z"),
+};
 
-export const metaKey = Uint8Array.of(metaLetter);
-export const repairedKey = Uint8Array.of(repairedLetter);
-export const badKeysStart = Uint8Array.of(badLetter);
-export const badKeysEnd = Uint8Array.of(badLetter + 1);
-export const lostKeysStart = Uint8Array.of(lostLetter);
-export const lostKeysEnd = Uint8Array.of(lostLetter + 1);
-export const groupsKey = Uint8Array.of(groupsLetter);
-export const segmentKeysStart = Uint8Array.of(segmentLetter);
-export const segmentKeysEnd = Uint8Array.of(segmentLetter + 1);
+function code(letter: string): number {
+  return letter.charCodeAt(0);
+}
+
+export const metaKey = Uint8Array.of(letters.meta);
+export const repairedKey = Uint8Array.of(letters.repaired);
+export const badKeysStart = Uint8Array.of(letters.bad);
+export const badKeysEnd = Uint8Array.of(letters.bad + 1);
+export const lostKeysStart = Uint8Array.of(letters.lost);
+export const lostKeysEnd = Uint8Array.of(letters.lost + 1);
+export const groupsKey = Uint8Array.of(letters.groups);
+export const segmentKeysStart = Uint8Array.of(letters.segment);
+export const segmentKeysEnd = Uint8Array.of(letters.segment + 1);
 
 export function chunkKey(chunk: number): Uint8Array {
-  return numberKey(chunkLetter, chunk);
+  return numberKey(letters.chunk, chunk);
 }
 
 export function lostKey(chunk: number): Uint8Array {
-  return numberKey(lostLetter, chunk);
+  return numberKey(letters.lost, chunk);
 }
 
 export function segmentKey(segment: number): Uint8Array {
-  return numberKey(segmentLetter, segment);
+  return numberKey(letters.segment, segment);
+}
+
+export function zerosKey(segment: number): Uint8Array {
+  return numberKey(letters.zeros, segment);
 }
 
 export function badBlockKey(chunk: number, block: number): Uint8Array {
   const key = Buffer.alloc(11);
-  key.set(numberKey(badLetter, chunk));
+  key.set(numberKey(letters.bad, chunk));
   key.writeUInt16BE(block, 9);
   return key;
 }
@@ -49,7 +66,7 @@ export function badBlockOfKey(key: Uint8Array): { chunk: number; block: number }
 }
 
 export function scrubKey(kind: "regular" | "ordered"): Uint8Array {
-  return Uint8Array.of(scrubLetter, kind === "regular" ? 0 : 1);
+  return Uint8Array.of(letters.scrub, kind === "regular" ? 0 : 1);
 }
 
 /** The number in a chunk's or segment's key. */

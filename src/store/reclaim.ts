@@ -73,9 +73,7 @@ export class Reclaimer {
   }
 
   async #removeSegments(position: LogPosition): Promise<boolean> {
-    const dead = this.#log
-      .segments()
-      .filter((segment) => segment < position.segment && this.#space.liveBytes(segment) === 0);
+    const dead = this.#log.segments().filter((segment) => segment < position.segment && !this.#space.isHeld(segment));
     if (dead.length === 0) return false;
     await this.#gate.quiesce();
     for (const segment of dead) {

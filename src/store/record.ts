@@ -1,6 +1,6 @@
 /**
  * What the store writes into its log: one record for each change, described here; the data of written blocks follows as
- * the record's payload. Replaying the records in order onto the state of a checkpoint gives the state again, so whatever
+ * the record's payload; without one they are zeros. Replaying the records in order onto the state of a checkpoint gives the state again, so whatever
  * decides what a record does is in the record or in the state, never in time, connections or sessions.
  */
 import { boolean, decode, type Infer, list, optional, struct, u8, u16, u32, u64, union } from "../codec/schema.ts";
@@ -9,8 +9,8 @@ import { blocksPerChunk } from "../namespace/model.ts";
 import { groupView } from "../wire/catalogue/leader.ts";
 import { lostRange, lostRangesMax, version } from "../wire/catalogue/store.ts";
 
-/** Grows when the bytes of a record change their meaning, or when there are new kinds: 2 knows all of 1, and move and share; 3 lose. */
-export const recordFormat = 3;
+/** Grows when the bytes of a record change their meaning, or when there are new kinds: 2 knows all of 1, and move and share; 3 lose; 4 blocks without data. */
+export const recordFormat = 4;
 
 const recordFormatOldest = 1;
 

@@ -1,5 +1,6 @@
 /**
- * Who lies in which segment: live bytes, ranges that several chunks share, and dead ranges that can be given back.
+ * Who lies in which segment: live bytes, ranges that several chunks share, and dead ranges that can be given back. Zeros have no
+ * bytes in a segment; its log has the record that says so, and they are counted.
  *
  * A range is dead when the last chunk that held it lets go. It may be punched, and a segment without live bytes removed,
  * only below the position of a *durable* checkpoint of the index: replay starts there, and verifies the data it passes.
@@ -14,7 +15,7 @@ import { blockBytes } from "../namespace/model.ts";
 import type { KeyValue } from "../platform/key-value.ts";
 import type { Place } from "./extents.ts";
 import { addInterval, type Interval, removeInterval, share, unshare } from "./intervals.ts";
-import { numberOfKey, segmentKey, segmentKeysEnd, segmentKeysStart } from "./keys.ts";
+import { numberOfKey, segmentKey, segmentKeysEnd, segmentKeysStart, zerosKey } from "./keys.ts";
 
 /** A segment holds ≤ 2^16 blocks, so its lists do too, and the record stays below 1 MiB. */
 const intervalsMax = 65_536;
@@ -24,7 +25,12 @@ const segmentRecord = struct({
   shared: list(struct({ from: u32, to: u32, extra: u16 }), intervalsMax),
   dead: list(struct({ from: u32, to: u32 }), intervalsMax),
 });
-type Segment = Infer<typeof segmentRecord>;
+/** Blocks of zeros that chunks hold by a record in the segment: it must not go before them, but they take no place in it. */
+const zerosRecord = struct({ blocks: u64 });
+
+interface Segment extends Infer<typeof segmentRecord> {
+  zeroBlocks: number;
+}
 
 export class Space {
   readonly #keyValue: KeyValue;
@@ -37,7 +43,12 @@ export class Space {
     let from: Uint8Array = segmentKeysStart;
     for (;;) {
       const rows = keyValue.scan(from, segmentKeysEnd, 100);
-      for (const [key, value] of rows) this.#segments.set(numberOfKey(key), decode(segmentRecord, value));
+      for (const [key, value] of rows) {
+        const number = numberOfKey(key);
+        const zeros = keyValue.get(zerosKey(number));
+        const zeroBlocks = zeros === undefined ? 0 : decode(zerosRecord, zeros).blocks;
+        this.#segments.set(number, { ...decode(segmentRecord, value), zeroBlocks });
+      }
       if (rows.length < 100) return;
       from = segmentKey(numberOfKey(rows.at(-1)![0]) + 1);
     }
@@ -47,20 +58,20 @@ export class Space {
 
   /** A chunk holds this new data. */
   take(place: Place): void {
-    if (place.length === 0) return;
+    if (place.length === 0 || this.#countZeros(place, 1)) return;
     this.#changed(place.segment).liveBytes += place.length;
   }
 
   /** One more chunk holds live data. */
   share(place: Place): void {
-    if (place.length === 0) return;
+    if (place.length === 0 || this.#countZeros(place, 1)) return;
     const [from, to] = blocksOf(place);
     share(this.#changed(place.segment).shared, from, to);
   }
 
   /** A chunk lets go. */
   release(place: Place): void {
-    if (place.length === 0) return;
+    if (place.length === 0 || this.#countZeros(place, -1)) return;
     const segment = this.#changed(place.segment);
     const [from, to] = blocksOf(place);
     for (const unheld of unshare(segment.shared, from, to)) {
@@ -72,12 +83,19 @@ export class Space {
 
   /** True if several chunks hold any of it. */
   isShared(place: Place): boolean {
+    if (isZerosPlace(place)) return false;
     const [from, to] = blocksOf(place);
     return this.#segments.get(place.segment)?.shared.some((one) => one.from < to && one.to > from) === true;
   }
 
   liveBytes(segment: number): number {
     return this.#segments.get(segment)?.liveBytes ?? 0;
+  }
+
+  /** True if chunks hold anything of it, and be it zeros. */
+  isHeld(segment: number): boolean {
+    const there = this.#segments.get(segment);
+    return there !== undefined && isHeld(there);
   }
 
   /** Bytes that chunks hold, each counted once. */
@@ -92,7 +110,7 @@ export class Space {
     const places: Place[] = [];
     for (const [number, segment] of this.#segments) {
       // One that is wholly dead is removed instead, unless it is still being written.
-      if (number > position.segment || (segment.liveBytes === 0 && number < position.segment)) continue;
+      if (number > position.segment || (!isHeld(segment) && number < position.segment)) continue;
       for (const { from, to } of segment.dead) {
         if (number === position.segment && to * blockBytes > position.offset) break;
         if ((to - from) * blockBytes < minimumBytes) continue;
@@ -119,7 +137,7 @@ export class Space {
   keepOnly(existing: ReadonlySet<number>): void {
     for (const [number, segment] of [...this.#segments]) {
       if (existing.has(number)) continue;
-      if (segment.liveBytes > 0) {
+      if (isHeld(segment)) {
         throw new BrineError("badChecksum", `segment ${number} is missing: ${segment.liveBytes} bytes are lost`);
       }
       this.removed(number);
@@ -132,19 +150,39 @@ export class Space {
       const segment = this.#segments.get(number);
       if (segment === undefined) this.#keyValue.delete(segmentKey(number));
       else this.#keyValue.put(segmentKey(number), encode(segmentRecord, segment));
+      const blocks = segment?.zeroBlocks ?? 0;
+      if (blocks === 0) this.#keyValue.delete(zerosKey(number));
+      else this.#keyValue.put(zerosKey(number), encode(zerosRecord, { blocks }));
     }
     this.#dirty.clear();
+  }
+
+  /** True if the place is one of zeros: they are counted for each chunk that holds them. */
+  #countZeros(place: Place, holders: 1 | -1): boolean {
+    if (!isZerosPlace(place)) return false;
+    const segment = this.#changed(place.segment);
+    segment.zeroBlocks += (holders * place.length) / blockBytes;
+    if (segment.zeroBlocks < 0) throw new RangeError(`segment ${place.segment} has lost more zeros than it held`);
+    return true;
   }
 
   #changed(number: number): Segment {
     this.#dirty.add(number);
     let segment = this.#segments.get(number);
     if (segment === undefined) {
-      segment = { liveBytes: 0, shared: [], dead: [] };
+      segment = { liveBytes: 0, shared: [], dead: [], zeroBlocks: 0 };
       this.#segments.set(number, segment);
     }
     return segment;
   }
+}
+
+function isHeld({ liveBytes, zeroBlocks }: Segment): boolean {
+  return liveBytes > 0 || zeroBlocks > 0;
+}
+
+function isZerosPlace(place: Place): boolean {
+  return place.offset === 0;
 }
 
 function blocksOf(place: Place): [from: number, to: number] {

@@ -33,7 +33,7 @@ import { Space } from "./space.ts";
 /** What became of a record; anything but done is told to the one who asked. */
 export type Outcome = "done" | "superseded" | "unknownChunk";
 
-type Location = Pick<LoggedRecord, "segment" | "payloadOffset">;
+type Location = Pick<LoggedRecord, "segment" | "payloadOffset" | "payloadBytes">;
 
 export class State {
   readonly index: ExtentIndex;
@@ -295,6 +295,6 @@ function extentOf(
     origin: record.origin,
     checksums: record.checksums,
     segment: location.segment,
-    offset: location.payloadOffset,
+    offset: location.payloadBytes === 0 ? 0 : location.payloadOffset,
   };
 }

@@ -6,9 +6,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { hasCode } from "../errors/brine-error.ts";
 import { blockBytes } from "../namespace/model.ts";
-import type { StoredExtent } from "./extents.ts";
+import { isZeros, type StoredExtent } from "./extents.ts";
 import { Store } from "./store.ts";
-import { blocksOf, contentOfExtents, testChunk, writeOf } from "./testing/blocks.ts";
+import { contentOfExtents, testChunk, writeOf } from "./testing/blocks.ts";
 import { MemoryPlatform, settle } from "./testing/memory-platform.ts";
 
 const blockCount = 20;
@@ -29,6 +29,13 @@ interface Write {
   readonly count: number;
   readonly grant: number;
   readonly fill: number;
+  /** Its blocks below this one, and those from the next one on, are zeros. */
+  readonly dataFrom: number;
+  readonly dataTo: number;
+}
+
+function fillOf({ fill, dataFrom, dataTo }: Write, block: number): number {
+  return block >= dataFrom && block < dataTo ? (fill + block) & 255 : 0;
 }
 
 class Run {
@@ -66,13 +73,18 @@ class Run {
       const first = this.below(blockCount);
       const grant = this.below(4) === 0 ? Math.max(1, this.grant - this.below(4)) : ++this.grant;
       const count = 1 + this.below(blockCount - first);
-      return { chunk: this.aChunk(), first, count, grant, fill: this.below(256) };
+      const hasZeros = this.below(3) === 0;
+      const [dataFrom, dataTo] = hasZeros ? [this.below(blockCount), this.below(blockCount)] : [0, blockCount];
+      return { chunk: this.aChunk(), first, count, grant, fill: this.below(256), dataFrom, dataTo };
     });
   }
 
   /** Writes of one grant differ in their sequence, so that no two are the same version. */
   async write(write: Write, sequence: number): Promise<void> {
-    const data = blocksOf(write.fill, write.first, write.count);
+    const data = Buffer.alloc(write.count * blockBytes);
+    for (let at = 0; at < write.count; at++) {
+      data.fill(fillOf(write, write.first + at), at * blockBytes, (at + 1) * blockBytes);
+    }
     const version = { grant: write.grant * 1000 + sequence, sequence: 1 };
     await this.store.write(writeOf(write.chunk, write.first, data, version), data);
   }
@@ -82,7 +94,7 @@ class Run {
     this.model.set(write.chunk, blocks);
     const grant = write.grant * 1000 + sequence;
     for (let block = write.first; block < write.first + write.count; block++) {
-      if ((blocks[block]?.grant ?? 0) < grant) blocks[block] = { grant, fill: (write.fill + block) & 255 };
+      if ((blocks[block]?.grant ?? 0) < grant) blocks[block] = { grant, fill: fillOf(write, block) };
     }
   }
 
@@ -141,7 +153,7 @@ class Run {
     for (const [chunk, blocks] of this.model) {
       assert.deepEqual(await this.seen(chunk), blocks);
       for (const extent of this.store.chunk(chunk)!.extents) {
-        if (extent.stamp.version.grant === 0) continue;
+        if (extent.stamp.version.grant === 0 || isZeros(extent)) continue;
         for (let index = 0; index < extent.checksums.length; index++) {
           places.add(`${extent.segment}:${extent.offset + index * blockBytes}`);
         }

@@ -16,23 +16,23 @@ import type { KeyValue } from "../platform/key-value.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Platform } from "../platform/platform.ts";
 import type { GroupView } from "../wire/catalogue/leader.ts";
-import { verifyBlocks } from "../wire/checksum.ts";
 import { responsePayloads } from "../wire/payload-pool.ts";
 import { BadBlocks } from "./bad-blocks.ts";
 import { BlockReader } from "./block-reader.ts";
-import { type BlockWrite, checkRange, checksumOfData } from "./block-write.ts";
+import { type BlockWrite, checkRange } from "./block-write.ts";
+import { BlockWriter } from "./block-writer.ts";
 import type { ChunkState } from "./chunk-row.ts";
 import type { Compaction } from "./compaction.ts";
 import type { Damage, DamageNote } from "./damage.ts";
 import { digestOf } from "./digest.ts";
 import { DiskRoom } from "./disk-room.ts";
-import { overlapping, type StoredExtent, standing } from "./extents.ts";
+import { overlapping, type StoredExtent } from "./extents.ts";
 import { GroupChanges } from "./group-changes.ts";
 import { diskFailed, Journal } from "./journal.ts";
 import type { RecordOf, StoreRecord } from "./record.ts";
 import { type Opened, openDirectory } from "./replay.ts";
 import { ScrubPasses } from "./scrub-passes.ts";
-import { isNewer, type Outcome, type State } from "./state.ts";
+import type { Outcome, State } from "./state.ts";
 import { Upkeep } from "./upkeep.ts";
 
 /** Most chunks in one answer of `listChunks`: their rows are decoded for the digests, ≤ 60 KB each. */
@@ -58,14 +58,13 @@ export class Store {
   readonly #state: State;
   readonly #room: DiskRoom;
   readonly #reader: BlockReader;
+  readonly #writer: BlockWriter;
   readonly #upkeep: Upkeep;
   readonly badBlocks: BadBlocks;
   /** Where scrubs are. */
   readonly scrubs: ScrubPasses;
   readonly #journal: Journal;
   readonly #note: DamageNote;
-  /** Writes that are not applied yet, so that a retry waits for the first try instead of being written again. */
-  readonly #writing = new Map<string, Promise<Outcome>>();
   readonly #groupChanges: GroupChanges;
   #failure: string | undefined;
   #closed = false;
@@ -109,6 +108,11 @@ export class Store {
     const onCommitApplied = (position: LogPosition) => this.#upkeep.onCommitApplied(position);
     this.#journal = new Journal({ log, state, position: log.end, onCommitApplied, onFailure });
     this.#upkeep.start(this.#journal);
+    this.#writer = new BlockWriter({
+      state,
+      append: (record, blocks, checksum) => this.#append(record, blocks, checksum),
+      checkRoom: (restoredBytes) => this.#checkRoom(restoredBytes),
+    });
     this.#groupChanges = new GroupChanges(state.groups, async (views) => {
       await this.#append({ kind: "groups", views });
     });
@@ -175,30 +179,10 @@ export class Store {
     return !this.#room.isFull && this.#log.queuedBytes < queueBytesMax;
   }
 
-  /** Errors: noSpace, badChecksum, superseded, invalid, diskFailed. */
+  /** Resolves when the blocks are durable. Errors: noSpace, badChecksum, superseded, invalid, diskFailed. */
   async write(write: BlockWrite, payload: Uint8Array): Promise<void> {
     this.#check();
-    const { chunk, firstBlock, version, checksums } = write;
-    checkRange(firstBlock, checksums.length, payload.byteLength);
-    const bad = verifyBlocks(payload, chunk, firstBlock, version, checksums);
-    if (bad !== -1) {
-      throw new BrineError("badChecksum", `block ${firstBlock + bad} of chunk ${chunk} was damaged on its way`);
-    }
-    const stamp = { version, generation: write.generation, session: write.session };
-    const known = this.#knownOutcome(chunk, firstBlock, checksums.length, stamp);
-    const outcome =
-      known ??
-      (await this.#writeOnce(
-        { kind: "write", chunk, firstBlock, stamp, origin: chunk, checksums },
-        payload,
-        write.restores,
-      ));
-    if (outcome === "superseded") {
-      throw new BrineError(
-        "superseded",
-        `chunk ${chunk} has newer blocks than version ${version.grant}.${version.sequence}`,
-      );
-    }
+    return this.#writer.write(write, payload);
   }
 
   /**
@@ -246,9 +230,7 @@ export class Store {
   /** Lays blocks of another member into the chunk, see `replace` in record.ts. `isGood`: they have their checksums. Errors: noSpace, diskFailed. */
   async replace(replace: Omit<RecordOf<"replace">, "kind">, payload: Uint8Array, isGood: boolean): Promise<void> {
     this.#check();
-    checkRange(replace.firstBlock, replace.checksums.length, payload.byteLength);
-    this.#checkRoom();
-    await this.#append({ kind: "replace", ...replace }, payload, isGood ? checksumOfData(replace) : undefined);
+    return this.#writer.replace(replace, payload, isGood);
   }
 
   /** Takes back what another member doesn't have, or marks what nobody has. Errors: noSpace, diskFailed. */
@@ -325,42 +307,6 @@ export class Store {
   /** Moves live data out of segments that are mostly dead, if there are some, at once. */
   get compaction(): Compaction {
     return this.#upkeep.compaction;
-  }
-
-  /** What would become of the write as far as durable blocks say; undefined if only the log's order can tell. */
-  #knownOutcome(
-    chunk: number,
-    firstBlock: number,
-    blockCount: number,
-    stamp: StoredExtent["stamp"],
-  ): Outcome | undefined {
-    const state = this.#state.index.get(chunk);
-    if (state === undefined) return undefined;
-    let decidedBlocks = 0;
-    let outcome: Outcome = "done";
-    for (const present of overlapping(state.extents, firstBlock, firstBlock + blockCount)) {
-      const found = standing(present.stamp.version, stamp.version);
-      if (found === "superseded") outcome = "superseded";
-      if (found === "lower" || (found === "same" && isNewer(stamp, present.stamp))) return undefined;
-      decidedBlocks += present.checksums.length;
-    }
-    return decidedBlocks === blockCount ? outcome : undefined;
-  }
-
-  async #writeOnce(record: RecordOf<"write">, payload: Uint8Array, restores = false): Promise<Outcome> {
-    const { chunk, firstBlock, stamp, checksums } = record;
-    const { version } = stamp;
-    const key = `${chunk}/${firstBlock}+${checksums.length}/${version.grant}.${version.sequence}/${stamp.generation}/${stamp.session}`;
-    const before = this.#writing.get(key);
-    if (before !== undefined) return before;
-    this.#checkRoom(restores ? payload.byteLength : undefined);
-    const writing = this.#append(record, payload, checksumOfData(record));
-    this.#writing.set(key, writing);
-    try {
-      return await writing;
-    } finally {
-      this.#writing.delete(key);
-    }
   }
 
   #append(record: StoreRecord, payload?: Uint8Array, payloadChecksum?: number): Promise<Outcome> {

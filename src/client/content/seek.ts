@@ -1,11 +1,13 @@
 /**
  * Where data and holes lie (lseek(2) with SEEK_DATA and SEEK_HOLE), under the shared lease. What the chunk map doesn't name is a
- * hole. Of the other chunks the stores know which blocks of 4 KiB were ever written, with zeros too: those are data. What is
- * dirty here they may not have yet.
+ * hole. Of the other chunks the stores know which blocks of 4 KiB have data: not those that were never written, nor most that are
+ * zeros. What is dirty here they may not have yet.
  */
+import { isZeros } from "../../codec/zeros.ts";
 import { blockBytes, blocksPerChunk, chunkBytes } from "../../namespace/model.ts";
 import type { Operation } from "../waits.ts";
 import { LostBlock } from "./block-reader.ts";
+import type { ChunkView } from "./chunk-view.ts";
 import type { Contents } from "./contents.ts";
 import type { FileContent } from "./file-content.ts";
 
@@ -61,10 +63,13 @@ export class Seeker {
     if (chunk === undefined) return blocks.fill(hole);
     if (wholeChunks === true) return blocks.fill(data);
     const view = content.viewIfAny(index);
-    for (const { first, end, dirt } of view?.between(0, blocksPerChunk) ?? []) {
-      if (dirt !== undefined) blocks.fill(data, first, end);
-    }
-    if (view?.isStored === false) return blocks;
+    const dirty = dirtyBlocks(view);
+    if (view?.isStored !== false) await this.#markStored(chunk, blocks, operation);
+    for (const [block, what] of dirty) blocks[block] = what;
+    return blocks;
+  }
+
+  async #markStored(chunk: number, blocks: Uint8Array, operation: Operation): Promise<void> {
     try {
       for (const { firstBlock, blockCount } of await this.#contents.blockReader.findStored(chunk, operation)) {
         blocks.fill(data, firstBlock, firstBlock + blockCount);
@@ -74,6 +79,17 @@ export class Seeker {
       if (!(error instanceof LostBlock)) throw error;
       blocks.fill(data);
     }
-    return blocks;
   }
+}
+
+/** What each of those blocks is that the stores may not have as they are now. */
+function dirtyBlocks(view: ChunkView | undefined): Map<number, number> {
+  const found = new Map<number, number>();
+  for (const { first, end, dirt, bytes } of view?.between(0, blocksPerChunk) ?? []) {
+    if (dirt === undefined) continue;
+    for (let block = first; block < end; block++) {
+      found.set(block, isZeros(bytes, (block - first) * blockBytes, blockBytes) ? hole : data);
+    }
+  }
+  return found;
 }

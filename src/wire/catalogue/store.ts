@@ -93,7 +93,7 @@ export const readBlocks = method(
  */
 export const cloneChunk = method(202, "store.clone", struct({ ...target, source: u64, blockCount: u16 }), nothing);
 
-/** Which blocks of a chunk are stored, in order; the others are holes. Errors: unknownChunk. */
+/** Which blocks of a chunk have data, in order; the others are holes: never written, or zeros. Errors: unknownChunk. */
 export const findStored = method(
   204,
   "store.findStored",
