@@ -28,6 +28,7 @@ measure(
     linkCount: 1,
     size: 123_456 + index,
     chunkCount: 1,
+    hasHoles: false,
     device: 0,
     atimeNs: nowNs,
     mtimeNs: nowNs + BigInt(index),

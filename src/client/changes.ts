@@ -50,7 +50,7 @@ function writtenThrough<T>({ session, journal }: MountSession, operation: Operat
 export function changePinned(
   mount: MountSession,
   node: Node,
-  fileOperation: OperationOf<"write" | "unmap" | "setAttributes" | "place" | "access">,
+  fileOperation: OperationOf<"write" | "unmap" | "setAttributes" | "place" | "access" | "markHoles">,
   data: EntryData | undefined,
 ): number {
   execute(mount, fileOperation, Access.over(mount.fetcher, node), data, node);

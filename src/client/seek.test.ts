@@ -30,6 +30,14 @@ function expected(
   return what === "hole" ? size : undefined;
 }
 
+function hasHolesInChunks(written: ReadonlySet<number>, size: number): boolean {
+  const chunkOf = (block: number) => Math.floor((block * blockBytes) / chunkBytes);
+  const mapped = new Set([...written].map(chunkOf));
+  for (let block = 0; block * blockBytes < size; block++)
+    if (mapped.has(chunkOf(block)) && !written.has(block)) return true;
+  return false;
+}
+
 test("data is what was written, block by block, wherever it is now", async (context) => {
   const cluster = await TestCluster.start(context);
   const [one, two] = [await cluster.mount(), await cluster.mount()];
@@ -57,6 +65,8 @@ test("data is what was written, block by block, wherever it is now", async (cont
         }
       };
       await check(one, handle, "the client that wrote");
+      const { attributes } = await one.getAttributes(handle.inode);
+      assert.ok(attributes.hasHoles || !hasHolesInChunks(written, size), "stat(2) is told");
       const other = await two.open((await two.lookup(two.root, name))!.inode, {});
       await check(two, other, "another client");
       one.close(handle);

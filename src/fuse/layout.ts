@@ -1,5 +1,5 @@
 /** Writes brinefs' attributes into the kernel's structures. All functions write at `at` and return nothing. */
-import type { Attributes, FileType } from "../namespace/model.ts";
+import { type Attributes, blockBytes, type FileType } from "../namespace/model.ts";
 import { allocatedBytes } from "../namespace/usage.ts";
 import { attr, attrOut, entryOut, rootNode, statxMask, statxOut, typeBits, typeMask } from "./protocol.ts";
 
@@ -42,9 +42,16 @@ export class NodeNumbers {
   }
 }
 
-/** 512-byte sectors that the file takes: all up to its end, but no more than its mapped chunks have. */
+/**
+ * 512-byte sectors that the file takes: all up to its end, but no more than its mapped chunks have. If there are holes within
+ * chunks, nobody knows how many: at least one block is missing then, so that cp(1) and tar(1) look where they are. Never none,
+ * which they would take for a file without data.
+ */
 export function sectorsOf(attributes: Attributes): number {
-  return allocatedBytes(attributes) / sectorBytes;
+  const bytes = allocatedBytes(attributes);
+  if (!attributes.hasHoles) return bytes / sectorBytes;
+  const blocks = Math.ceil(attributes.size / blockBytes);
+  return Math.min(bytes, Math.max(1, blocks - 1) * blockBytes) / sectorBytes;
 }
 
 export function putU64(view: DataView, at: number, value: number): void {

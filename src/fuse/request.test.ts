@@ -144,6 +144,7 @@ const sample: Attributes = {
   linkCount: 3,
   size: 5_000_000_000,
   chunkCount: 2,
+  hasHoles: false,
   device: 0,
   atimeNs: -1n,
   mtimeNs: 1_700_000_000_123_456_789n,
@@ -199,6 +200,15 @@ test("st_blocks counts what is mapped, up to the end of the file", () => {
   assert.equal(sectorsOf({ ...sample, size: 1, chunkCount: 1 }), 8);
   assert.equal(sectorsOf({ ...sample, size: 2 ** 40, chunkCount: 0 }), 0);
   assert.equal(sectorsOf({ ...sample, size: 2 ** 40, chunkCount: 1 }), 8192);
+});
+
+test("st_blocks is less than the size where there are holes, but never 0", () => {
+  const sectors = (size: number, chunkCount = 1) => sectorsOf({ ...sample, size, chunkCount, hasHoles: true });
+  assert.equal(sectors(1), 8);
+  assert.equal(sectors(4097), 8);
+  assert.equal(sectors(10 * 4096), 72);
+  assert.equal(sectors(4 * 2 ** 20), 8192 - 8);
+  assert.equal(sectors(2 ** 40), 8192);
 });
 
 test("types of st_mode", () => {

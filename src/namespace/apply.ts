@@ -32,6 +32,7 @@ import { removeExtendedAttribute, setExtendedAttribute } from "./operations/exte
 import { grantChunks, grantChunksOf } from "./operations/grant-chunks.ts";
 import { grantInodes } from "./operations/grant-inodes.ts";
 import { link } from "./operations/link.ts";
+import { markHoles } from "./operations/mark-holes.ts";
 import { openSession } from "./operations/open-session.ts";
 import { place } from "./operations/place.ts";
 import { reapOrphan } from "./operations/reap-orphan.ts";
@@ -70,6 +71,7 @@ const fileOperations = {
   setAccessControlList,
   place,
   access,
+  markHoles,
 };
 export type FileOperation = OperationOf<keyof typeof fileOperations>;
 

@@ -1,7 +1,7 @@
 /** Changes of a file's chunk map that several operations share. */
 import { FileError } from "../errors/file-error.ts";
 import type { FileContext, FileTables } from "./context.ts";
-import { chunkBytes, type InodeRecord, type Mapping } from "./model.ts";
+import { blockBytes, chunkBytes, type InodeRecord, type Mapping } from "./model.ts";
 import { scanRowsMax } from "./state.ts";
 
 /** A mapping that was checked: what lay at its index before. */
@@ -39,6 +39,14 @@ export function planMappings(
     planned.push({ index, chunk, previous });
   }
   return planned;
+}
+
+/** True if a file that becomes longer leaves blocks unwritten in the chunk in which its end lies now. */
+export function leavesHole(context: FileContext, { attributes }: InodeRecord, sizeBytes: number): boolean {
+  const end = Math.ceil(attributes.size / blockBytes) * blockBytes;
+  if (sizeBytes <= end || end % chunkBytes === 0) return false;
+  const index = Math.floor(end / chunkBytes);
+  return context.tables.chunks.mapped(context.volume, attributes.inode, index) !== undefined;
 }
 
 /** The record with the chunks that `applyMappings` will have added: what quotas are asked about before. */
@@ -90,6 +98,7 @@ export function unmapFrom(
     if (mappings.length < wanted) break;
   }
   draft.attributes.chunkCount -= unmapped;
+  if (draft.attributes.chunkCount === 0) draft.attributes.hasHoles = false;
   volumes.count(volume, 0, -unmapped);
   return unmapped;
 }

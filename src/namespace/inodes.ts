@@ -140,6 +140,7 @@ export function newInode(
       linkCount: node.type === "directory" ? 2 : 1,
       size: node.target.length,
       chunkCount: 0,
+      hasHoles: false,
       device: node.device,
       atimeNs: timeNs,
       mtimeNs: timeNs,

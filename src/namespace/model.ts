@@ -8,6 +8,7 @@ import {
   boolean,
   byteString,
   bytes,
+  type Codec,
   type Infer,
   i64,
   list,
@@ -54,8 +55,10 @@ export type FileType = Infer<typeof fileType>;
 
 export const name = byteString(nameBytesMax);
 
-/** An inode's attributes as stat(2) shows them. */
-export const attributes = struct({
+/** In the bytes of `chunkCount`, above all counts that there can be (2^22 chunks in the largest file). */
+const holesBit = 2 ** 31;
+
+const attributesWithoutHoles = struct({
   inode: u64,
   type: fileType,
   /** Permission bits with setuid, setgid and sticky: 0–0o7777. */
@@ -74,7 +77,25 @@ export const attributes = struct({
   ctimeNs: i64,
   btimeNs: i64,
 });
-export type Attributes = Infer<typeof attributes>;
+
+/** An inode's attributes as stat(2) shows them. */
+export interface Attributes extends Infer<typeof attributesWithoutHoles> {
+  /** Blocks within mapped chunks may never have been written: the file takes less than its mapped chunks have. */
+  hasHoles: boolean;
+}
+
+export const attributes: Codec<Attributes> = {
+  write: (writer, value) => {
+    const { hasHoles, chunkCount } = value;
+    attributesWithoutHoles.write(writer, hasHoles ? { ...value, chunkCount: chunkCount + holesBit } : value);
+  },
+  read: (reader) => {
+    const value = attributesWithoutHoles.read(reader) as Attributes;
+    value.hasHoles = value.chunkCount >= holesBit;
+    if (value.hasHoles) value.chunkCount -= holesBit;
+    return value;
+  },
+};
 
 /** XATTR_NAME_MAX and XATTR_SIZE_MAX, linux/limits.h. */
 export const extendedNameBytesMax = 255;

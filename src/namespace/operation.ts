@@ -236,6 +236,8 @@ export const operation = union({
   callStoreSlow: struct({ store: u32, isCalledSlow: boolean }),
   /** Members of a group whose last one in sync is gone for good: one is catching up, its heir, and nobody in sync. ENOENT, ESTALE, EINVAL. */
   acceptLoss: struct({ group: u16, generation: u32, members: list(groupMember, 16) }),
+  /** Blocks within the chunks of a file have not been written: `hasHoles` from now on, until nothing is mapped. ENOENT, EINVAL. */
+  markHoles: struct({ inode: u64 }),
 });
 export type Operation = Infer<typeof operation>;
 export type OperationKind = Operation["kind"];
@@ -245,7 +247,7 @@ export const result = union({
   /** The operation changed nothing. */
   failed: struct({ errno: u16 }),
   done: nothing,
-  /** create, createUnnamed, link, setAttributes, write, setAccessControlList, unmap, place: the inode afterwards. */
+  /** create, createUnnamed, link, setAttributes, write, setAccessControlList, unmap, place, markHoles: the inode afterwards. */
   attributes: struct({ attributes }),
   /** unlink, rmdir, rename, exchange: the inode that lost its last name by it, or 0. */
   removed: struct({ orphan: u64 }),

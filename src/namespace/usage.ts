@@ -1,7 +1,7 @@
 /**
- * What an inode counts for in quotas: itself, and the bytes that stat(2) shows as allocated. The namespace knows a file's
- * size and its chunks, not which blocks of a chunk were written; so it is all up to the end of the file, but no more than
- * its mapped chunks have. Holes of whole chunks count for nothing.
+ * What an inode counts for in quotas: itself, and the bytes that stat(2) shows as allocated (one block more, where there are holes
+ * within chunks). The namespace knows a file's size and its chunks, not which blocks of a chunk were written; so it is all up to
+ * the end of the file, but no more than its mapped chunks have. Holes of whole chunks count for nothing.
  *
  * It follows from the inode's record alone. So usage is kept exactly by looking at each record as it was and as it becomes,
  * whatever the operation (tables/quota-table.ts), and can be counted anew from all records (invariants/quotas.ts).

@@ -17,6 +17,7 @@ export interface Clone {
   readonly blockCount: number;
   /** Blocks keep the versions that they have in the source: none has a later grant. */
   readonly versionGrant: number;
+  readonly hasHoles: boolean;
 }
 
 export class Clones {
@@ -49,10 +50,10 @@ export class Clones {
       await journal.committed(content.node.lastPosition, operation);
       const chunk = await ids.fetchChunkOf(groupOfChunk(source), pool, operation);
       if (chunk === undefined) return undefined;
-      const { versionGrant } = content.node;
+      const { versionGrant, record } = content.node;
       try {
         await blockWriter.clone(chunk, source, blockCount, operation);
-        return { chunk, blockCount, versionGrant };
+        return { chunk, blockCount, versionGrant, hasHoles: record.attributes.hasHoles };
       } catch (error) {
         this.discard({ chunk });
         if (error instanceof FileError && error.code === "ENOSPC") return undefined;
@@ -70,7 +71,7 @@ export class Clones {
   async map(
     content: FileContent,
     index: number,
-    { chunk, blockCount, versionGrant }: Clone,
+    { chunk, blockCount, versionGrant, hasHoles }: Clone,
     killPrivileges: boolean,
     operation: Operation,
   ): Promise<boolean> {
@@ -93,6 +94,7 @@ export class Clones {
         node.versionGrant = Math.max(node.versionGrant, versionGrant);
         content.changedBy(position, size);
         content.replaceChunk(index, chunk, position);
+        if (hasHoles) content.markHoles();
         return true;
       });
     } finally {

@@ -163,6 +163,10 @@ class Run {
     this.contents = [harness.file(), harness.file()];
     harness.journal.onEntry = (position, inode, operation, data) => {
       const model = this.models[inode - 1]!;
+      if (operation.kind === "markHoles") {
+        model.states.push({ position, bytes: model.bytes, onlyOverwrites: false, through: undefined });
+        return;
+      }
       const at = this.#pending.findIndex((pending) => pending.file === inode - 1 && pending.fits(operation));
       assert.notEqual(at, -1, "an entry of nobody");
       const pending = this.#pending[at]!;
@@ -279,7 +283,7 @@ class Run {
   async zero({ file, from, length }: { file: number; from: number; length: number }): Promise<void> {
     const model = this.models[file]!;
     const apply = (operation: FileOperation) => {
-      if (operation.kind === "place") throw new Error("zeros change data alone");
+      if (operation.kind === "place" || operation.kind === "markHoles") throw new Error("zeros change data alone");
       if (operation.kind === "setAttributes") {
         // Where there was nothing to zero.
         const { kind, inode, mtime, ...others } = operation;

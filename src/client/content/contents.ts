@@ -65,7 +65,7 @@ export interface DataJournal {
  */
 export type Execute = (
   node: Node,
-  operation: OperationOf<"write" | "unmap" | "setAttributes" | "place">,
+  operation: OperationOf<"write" | "unmap" | "setAttributes" | "place" | "markHoles">,
   data: EntryData | undefined,
 ) => number;
 

@@ -279,6 +279,16 @@ export class FileContent {
   }
 
   /**
+   * Blocks of chunks are not written. Told once; not by who has single chunks of the file only: for those the attributes stand
+   * still.
+   */
+  markHoles(): void {
+    const { node, inode } = this;
+    if (node.file !== undefined || node.record.attributes.hasHoles) return;
+    this.#contents.execute(node, { kind: "markHoles", inode }, undefined);
+  }
+
+  /**
    * The journal entry that has to be committed before bytes from `offset` on may change on the stores, when the change
    * belongs to the entry at `position`, the last one, which was told to `changedBy`. See Dirt.after.
    */

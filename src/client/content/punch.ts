@@ -4,7 +4,7 @@
  *
  * 1. Chunks that lie in the range entirely, and the last one if the range reaches the end of the file, are unmapped by a
  *    transaction. What is dirty of them goes out all the same, because earlier entries of the journal map them.
- * 2. Of a chunk that lies in it in part the bytes are overwritten with zeros, like by any other write. Holes stay holes.
+ * 2. Of a chunk that lies in it in part the bytes are overwritten with zeros, like by any other write: stores make holes of them.
  * 3. If there was nothing to do, the times are set.
  *
  * A client that dies in between leaves some of it done, as a write of more than one block may be.
@@ -15,6 +15,7 @@ import type { Allocation } from "../file-system.ts";
 import type { Operation } from "../waits.ts";
 import type { Contents } from "./contents.ts";
 import type { FileContent } from "./file-content.ts";
+import { ceilBlock, floorBlock } from "./offsets.ts";
 import { endOfRange } from "./range-lock.ts";
 import { noOtherChange } from "./truncate.ts";
 import { edgeBytes } from "./writer.ts";
@@ -114,5 +115,6 @@ export class Puncher {
       if (budget.isPressed) await journal.committed(content.node.lastPosition, operation);
       operation.check();
     }
+    if (floorBlock(to === content.size ? ceilBlock(to) : to) > ceilBlock(from)) content.markHoles();
   }
 }

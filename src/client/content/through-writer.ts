@@ -19,7 +19,7 @@ import type { Contents } from "./contents.ts";
 import type { FileContent } from "./file-content.ts";
 import type { Run } from "./run.ts";
 import { reserveForWrite, withinQuota } from "./within-quota.ts";
-import { type FilePart, loadEdges, mappingsOf } from "./write-part.ts";
+import { type FilePart, haveLeftHole, loadEdges, mappingsOf } from "./write-part.ts";
 
 interface Prepared {
   readonly parts: readonly FilePart[];
@@ -87,6 +87,7 @@ export class ThroughWriter {
           mapped.add(part);
           if (part.isNew) content.adopt(part.view, executed);
         }
+        if (haveLeftHole(content, written, size)) content.markHoles();
         return executed;
       });
       await journal.committed(position, operation);

@@ -3,12 +3,13 @@
  * and that stay are needed: they are here, or are read first. Bytes behind the end of the file are zeros, whatever the
  * stores have there (see file-content.ts).
  */
-import { blockBytes, chunkBytes, type Mapping } from "../../namespace/model.ts";
+import { blockBytes, blocksPerChunk, chunkBytes, type Mapping } from "../../namespace/model.ts";
 import type { Operation } from "../waits.ts";
 import type { BufferPool, Span } from "./buffer-pool.ts";
 import type { ChunkView } from "./chunk-view.ts";
 import type { Contents } from "./contents.ts";
 import type { FileContent } from "./file-content.ts";
+import { ceilBlock } from "./offsets.ts";
 import type { Need } from "./run.ts";
 
 export class FilePart {
@@ -126,4 +127,21 @@ export function loadEdges(
     part.learn(block, await contents.reader.blocks(content, part.view.index, block, block + 1, operation));
   });
   return Promise.all(reading);
+}
+
+/**
+ * Whether the file, which ended at `sizeBefore`, has blocks now that nobody has written, in chunks that are there. Asked after the
+ * write.
+ */
+export function haveLeftHole(content: FileContent, parts: readonly FilePart[], sizeBefore: number): boolean {
+  const end = ceilBlock(sizeBefore);
+  const last = Math.floor(end / chunkBytes);
+  const isNewLast = parts.some(({ isNew, view }) => isNew && view.index === last);
+  const { offset } = parts[0]!;
+  if (offset >= end + blockBytes && end % chunkBytes > 0 && !isNewLast && content.map.get(last) !== undefined)
+    return true;
+  return parts.some(({ isNew, view, firstBlock, endBlock }) => {
+    const blocksThere = Math.ceil((content.size - view.index * chunkBytes) / blockBytes);
+    return isNew && (firstBlock > 0 || endBlock < Math.min(blocksThere, blocksPerChunk));
+  });
 }

@@ -24,7 +24,7 @@ import { ceilBlock, floorBlock } from "./offsets.ts";
 import { endOfRange } from "./range-lock.ts";
 import { giveGrantsBack, needOf, type Run, takeGrants } from "./run.ts";
 import { fittingBytes, withinQuota } from "./within-quota.ts";
-import { FilePart, loadEdges, mappingsOf } from "./write-part.ts";
+import { FilePart, haveLeftHole, loadEdges, mappingsOf } from "./write-part.ts";
 
 export interface WriteRequest {
   /** Undefined: at the end of the file, wherever that is when the lock is held. */
@@ -262,6 +262,7 @@ export class FileWriter {
       content.put(view, first, span, { mark, position, after }, gapGrants![index]!);
     }
     for (const part of parts) this.#place(content, part, mark, position);
+    if (haveLeftHole(content, parts, size)) content.markHoles();
     content.written();
   }
 

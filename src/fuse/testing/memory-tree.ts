@@ -85,6 +85,7 @@ export class MemoryTree {
         linkCount: 1,
         size,
         chunkCount: 0,
+        hasHoles: false,
         device: node.device ?? 0,
         ...times,
       },

@@ -245,3 +245,26 @@ test("readDirectory goes on behind a cookie, whatever comes and goes", () => {
   assert.throws(() => driver.namespace.readDirectory(1, file, 0, 10), { code: "ENOTDIR" });
   assert.throws(() => driver.namespace.lookup(1, 999_999, "a"), { code: "ENOENT" });
 });
+
+test("holes within chunks are marked, and forgotten with the last chunk", () => {
+  const marked = () => session.get(file).hasHoles;
+  const setSize = (size: number) => session.attributes(change(file, { size }));
+  session.run({ kind: "markHoles", inode: file });
+  assert.equal(marked(), false, "nothing is mapped");
+  session.attributes(writing(file, 5000, [{ index: 0, chunk: session.chunk() }]));
+  setSize(8192);
+  assert.equal(marked(), false, "the last block reached so far");
+  setSize(8193);
+  assert.equal(marked(), true);
+  setSize(0);
+  assert.equal(marked(), false);
+  session.attributes(writing(file, chunkBytes, [{ index: 0, chunk: session.chunk() }]));
+  setSize(9 * chunkBytes);
+  assert.equal(marked(), false, "only whole chunks are missing");
+  const before = session.get(file);
+  session.run({ kind: "markHoles", inode: file });
+  assert.deepEqual(session.get(file), { ...before, hasHoles: true });
+  session.run({ kind: "unmap", inode: file, from: 0, below: 9 });
+  assert.equal(marked(), false);
+  assertFails(session.run({ kind: "markHoles", inode: root }), "EINVAL");
+});

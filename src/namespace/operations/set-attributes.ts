@@ -5,13 +5,15 @@
  * regular file), EFBIG; EINVAL for mappings without a size or outside of it, or that aren't the session's.
  *
  * What goes together with a size: chunks beyond the new end are unmapped, in scans of bounded size but all in this
- * transaction, and both mtime and ctime are set, also if the size is what it was (POSIX, truncate).
+ * transaction, and both mtime and ctime are set, also if the size is what it was (POSIX, truncate). A later end may leave a
+ * hole in the last chunk.
  */
 import { FileError } from "../../errors/file-error.ts";
 import { followMode } from "../access-control-lists.ts";
 import {
   applyMappings,
   chunksOfSize,
+  leavesHole,
   type PlannedMapping,
   planMappings,
   unmapFrom,
@@ -40,7 +42,10 @@ export function setAttributes(context: FileContext, operation: OperationOf<"setA
   if (operation.uid !== undefined) attributes.uid = operation.uid;
   if (operation.gid !== undefined) attributes.gid = operation.gid;
   const sizeBefore = attributes.size;
-  if (operation.size !== undefined) attributes.size = operation.size;
+  if (operation.size !== undefined) {
+    if (leavesHole(context, before, operation.size)) attributes.hasHoles = true;
+    attributes.size = operation.size;
+  }
   charge(context, before, withChunks(record, planned));
   if (operation.size !== undefined) {
     if (operation.size < sizeBefore) unmapFrom(context, context.volume, record, chunksOfSize(operation.size));

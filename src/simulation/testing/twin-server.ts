@@ -372,7 +372,7 @@ function attributesOf(inode: ModelInode, subdirectories: number): Attributes {
   const directory = inode.type === "directory";
   const { type, mode, uid, gid } = inode;
   return {
-    ...{ inode: rootNumber + inode.key, type, mode, uid, gid, chunkCount: 0, device: 0 },
+    ...{ inode: rootNumber + inode.key, type, mode, uid, gid, chunkCount: 0, hasHoles: false, device: 0 },
     linkCount: directory ? 2 + subdirectories : inode.linkCount,
     size: directory ? inode.entries.size * 32 : inode.size,
     ...{ atimeNs: 0n, mtimeNs: 0n, ctimeNs: 0n, btimeNs: 0n },

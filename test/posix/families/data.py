@@ -200,6 +200,27 @@ def seek_finds_small_holes(place):
 
 
 @case
+def small_holes_show_in_blocks(place):
+    """A file with holes takes less than its size, by which cp(1) and tar(1) know it; one without takes all of it."""
+    file = opened(place, b"x" * 40_960)
+    os.fsync(file)
+    true(os.fstat(file).st_blocks * 512 >= 40_960, "a file without holes")
+    fallocate(file, PUNCH_HOLE | KEEP_SIZE, 4096, 8192)
+    os.fsync(file)
+    true(0 < os.fstat(file).st_blocks * 512 < 40_960, "after a punch")
+    equal(os.lseek(file, 0, os.SEEK_HOLE), 4096)
+    equal(os.lseek(file, 4096, os.SEEK_DATA), 12_288)
+    other = os.open(place / "other", os.O_RDWR | os.O_CREAT)
+    os.pwrite(other, b"y" * 4096, 20_480)
+    os.fsync(other)
+    true(0 < os.fstat(other).st_blocks * 512 < 24_576, "a hole in front")
+    os.ftruncate(file, 0)
+    os.pwrite(file, b"z" * 8192, 0)
+    os.ftruncate(file, 40_960)
+    true(0 < os.fstat(file).st_blocks * 512 < 40_960, "a hole behind")
+
+
+@case
 def seek_ends_at_the_end(place):
     """There is a hole at the end of each file."""
     file = opened(place, b"x" * 100)

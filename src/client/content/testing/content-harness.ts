@@ -29,7 +29,7 @@ import { ReadPattern } from "../reader.ts";
 import { noOtherChange } from "../truncate.ts";
 import { FakeStore } from "./fake-store.ts";
 
-export type FileOperation = OperationOf<"write" | "unmap" | "setAttributes" | "place">;
+export type FileOperation = OperationOf<"write" | "unmap" | "setAttributes" | "place" | "markHoles">;
 
 /** What the leader knows of a file. */
 export interface CommittedFile {
@@ -115,6 +115,7 @@ export class FakeJournal {
   }
 
   #commit(inode: number, operation: FileOperation): void {
+    if (operation.kind === "markHoles") return;
     const file = this.committedFiles.get(inode) ?? { size: 0, chunks: new Map<number, number>() };
     this.committedFiles.set(inode, file);
     if (operation.kind === "unmap") {
@@ -324,15 +325,16 @@ export class ContentHarness {
     const { attributes } = node.record;
     const { map } = node.content!;
     let { size } = attributes;
+    const hasHoles = attributes.hasHoles || operation.kind === "markHoles";
     if (operation.kind === "unmap") for (let at = operation.from; at < operation.below; at++) map.delete(at);
     else if (operation.kind === "write") size = Math.max(size, operation.end);
     else if (operation.kind === "setAttributes" && operation.size !== undefined) {
       size = operation.size;
       for (const { index } of map.mappings(Math.ceil(size / chunkBytes), 1e9)) map.delete(index);
     }
-    const mappings = operation.kind === "unmap" ? [] : operation.mappings;
+    const mappings = "mappings" in operation ? operation.mappings : [];
     for (const { index, chunk } of mappings) map.set(index, chunk);
-    node.record = { ...node.record, attributes: { ...attributes, size } };
+    node.record = { ...node.record, attributes: { ...attributes, size, hasHoles } };
     const position = this.journal.append(node.inode, operation, data);
     node.changed(position, onlyOverwrites(operation, data));
     return position;
