@@ -6,7 +6,7 @@ import { type BlockWrite, checkRange, checksumOfData } from "./block-write.ts";
 import { overlapping, type StoredExtent, standing } from "./extents.ts";
 import type { RecordOf, StoreRecord } from "./record.ts";
 import { isNewer, type Outcome, type State } from "./state.ts";
-import { cutAtZeros } from "./zeros.ts";
+import { cutAtZeros, type Piece } from "./zeros.ts";
 
 export interface BlockWriterParts {
   readonly state: State;
@@ -57,7 +57,7 @@ export class BlockWriter {
     checkRange(replace.firstBlock, replace.checksums.length, payload.byteLength);
     this.#parts.checkRoom();
     const record: BlockRecord = { kind: "replace", ...replace };
-    if (isGood) await this.#append(record, payload);
+    if (isGood) await this.#append(record, payload, cutAtZeros(payload));
     else await this.#parts.append(record, payload);
   }
 
@@ -87,8 +87,11 @@ export class BlockWriter {
     const key = `${chunk}/${firstBlock}+${checksums.length}/${version.grant}.${version.sequence}/${stamp.generation}/${stamp.session}`;
     const before = this.#writing.get(key);
     if (before !== undefined) return before;
-    this.#parts.checkRoom(restores ? payload.byteLength : undefined);
-    const writing = this.#append(record, payload);
+    const pieces = cutAtZeros(payload);
+    const isPunch = pieces.every(({ isZeros }) => isZeros);
+    // Zeros take only their record, and may give back a lot.
+    this.#parts.checkRoom(isPunch ? blockBytes : restores ? payload.byteLength : undefined);
+    const writing = this.#append(record, payload, pieces);
     this.#writing.set(key, writing);
     try {
       return await writing;
@@ -98,9 +101,9 @@ export class BlockWriter {
   }
 
   /** Blocks that have their checksums; zeros without data. All is appended in this turn; superseded if any of it is. */
-  async #append(record: BlockRecord, payload: Uint8Array): Promise<Outcome> {
+  async #append(record: BlockRecord, payload: Uint8Array, pieces: readonly Piece[]): Promise<Outcome> {
     const { append } = this.#parts;
-    const appending = cutAtZeros(payload).map(({ from, to, isZeros }) => {
+    const appending = pieces.map(({ from, to, isZeros }) => {
       const checksums = record.checksums.slice(from, to);
       const piece = { ...record, firstBlock: record.firstBlock + from, checksums };
       if (isZeros) return append(piece);

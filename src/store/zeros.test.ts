@@ -134,3 +134,28 @@ test("zeros outlive the segment of their record, and an index that is lost", asy
   await check();
   await store.close();
 });
+
+test("a full store takes zeros, which make room", async () => {
+  const platform = new MemoryPlatform(1);
+  platform.disk.totalBytes = 4 * 1024 * 1024;
+  const store = await open(platform);
+  const data = blocksOf(1, 0, 7);
+  const write = async (number: number) => {
+    // The store asks how full its disk is.
+    if (number % 10 === 0) await platform.clock.advance(1_000);
+    await store.readyToWrite();
+    await store.write(writeOf(chunk + number, 0, data, { grant: 1, sequence: 1 }), data);
+  };
+  let count = 0;
+  await assert.rejects(async () => {
+    for (;;) await write(count++);
+  }, /full/);
+  for (let number = 0; number < 40; number++) {
+    await store.readyToWrite();
+    await store.write(writeOf(chunk + number, 0, zeros(7), { grant: 2, sequence: 1 }), zeros(7));
+  }
+  await platform.clock.advance(10_000);
+  for (let more = 0; more < 10; more++) await write(1000 + more);
+  assert.deepEqual(await contentOf(store, chunk + 50, 3), [1, 2, 3]);
+  await store.close();
+});

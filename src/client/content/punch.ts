@@ -36,7 +36,7 @@ export class Puncher {
     this.#contents = contents;
   }
 
-  /** Errors: ENOSPC (for the bytes of a chunk that is not zeroed whole), EDQUOT, EFBIG, EIO. */
+  /** Errors: ENOSPC (for blocks that are not zeroed whole), EDQUOT, EFBIG, EIO. */
   async allocate(
     content: FileContent,
     { offset, length, zero, grow }: Allocation,
