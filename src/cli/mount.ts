@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { Client } from "../client/client.ts";
 import { mountFuse } from "../fuse/mount.ts";
 import { idleCoresHint } from "../platform/idle-cores.ts";
+import { giveBackIdleMemory } from "../platform/idle-memory.ts";
 import type { LogLevel } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
 import {
@@ -112,6 +113,7 @@ async function mountHere(source: string, directory: string, options: MountOption
       host: `${thisProcess.host} pid ${thisProcess.pid} ${directory}`,
       ...settings,
     });
+    giveBackIdleMemory();
     let stopping = false;
     const end = async (reason: string, unmountFirst: () => Promise<void>) => {
       if (stopping) return;

@@ -1,6 +1,7 @@
 /** `brine server`: metadata and store roles in one process. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { messageOf } from "../errors/message.ts";
+import { giveBackIdleMemory } from "../platform/idle-memory.ts";
 import {
   exitNow,
   onDefect,
@@ -100,6 +101,7 @@ async function runServer(options: ServerOptions): Promise<void> {
   const log = platform.logger.for("server");
   try {
     const server = await startServer(platform, options);
+    giveBackIdleMemory();
     let stopping = false;
     const stop = async (reason: string) => {
       if (stopping) return;

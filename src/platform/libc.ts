@@ -6,6 +6,7 @@ export const libc = koffi.load("libc.so.6");
 const clockGettime = libc.func("int clock_gettime(int clock, void *time)");
 const flock = libc.func("int flock(int fd, int operation)");
 const fallocate = libc.func("int fallocate(int fd, int mode, int64 offset, int64 length)");
+const mallocTrim = libc.func("int malloc_trim(size_t pad)");
 const fadvise = libc.func("int posix_fadvise(int fd, int64 offset, int64 length, int advice)");
 
 /** linux/time.h */
@@ -66,6 +67,11 @@ export function allocateFile(fd: number, mode: number, offset: number, length: n
 /** Clean pages of the range leave the page cache (posix_fadvise(2)). A file system that has none to give up may refuse. */
 export function adviseNotNeeded(fd: number, offset: number, length: number): void {
   fadvise(fd, offset, length, POSIX_FADV_DONTNEED);
+}
+
+/** Pages of freed memory go back to the system (malloc_trim(3)). */
+export function trimMemory(): void {
+  mallocTrim(0);
 }
 
 /** Memory that begins at a multiple of `alignment`, a power of two, as O_DIRECT wants it. */
