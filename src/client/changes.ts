@@ -2,7 +2,10 @@
  * Changes of the namespace: executed on the cached records under exclusive leases, put into the journal, answered. Only a
  * rename that gives a directory a new parent is decided by the leader, one at a time in a volume: two such renames on two
  * clients, each right for itself, could tie a loop.
+ *
+ * A session that acts for one user asks for his permissions first, by the rules by which the leader will ask again.
  */
+import { authorize } from "../namespace/authorization.ts";
 import { applyFileOperation, type FileOperation, leaseFor } from "../namespace/apply.ts";
 import type { Attributes } from "../namespace/model.ts";
 import type { OperationOf, Result } from "../namespace/operation.ts";
@@ -68,9 +71,12 @@ function execute(
   const timeNs = mount.session.clock.nowNs();
   const own =
     content?.file === undefined ? fileOperation : ({ ...fileOperation, inode: content.inode } as FileOperation);
-  const { result, changed, charges } = mount.tables.run(access, timeNs, leaseFor(own.kind), (context) =>
-    applyFileOperation(context, own),
-  );
+  const { user } = mount.session;
+  const { result, changed, charges } = mount.tables.run(access, timeNs, leaseFor(own.kind), (context) => {
+    // Changes of data are asked for before: their bytes may have reached the stores by now (data-operations.ts).
+    if (user !== undefined && content === undefined) authorize(context, user, own);
+    return applyFileOperation(context, own);
+  });
   // Without a change there is nothing to tell: a chmod of nothing, a rename onto itself.
   if (changed.length === 0) {
     mount.quotas.giveBack(charges);

@@ -1,7 +1,9 @@
 /** Operations on open files and their data. */
 import { FileError } from "../errors/file-error.ts";
+import { authorizeChange } from "../namespace/authorization.ts";
 import { type Attributes, fileBytesMax } from "../namespace/model.ts";
 import type { OperationOf, Result } from "../namespace/operation.ts";
+import { mayChangeData } from "../namespace/permissions.ts";
 import { markAccessed } from "./access-times.ts";
 import { change } from "./changes.ts";
 import type { Sought } from "./content/seek.ts";
@@ -60,7 +62,14 @@ export function setAttributes(
     const then = (result: Result) => expectResult(result, "attributes").attributes;
     return change(mount, changed, operation, then, asked.permit);
   }
-  return usingContent(mount, inode, operation, (node) => mount.contentOf(node).setSize({ ...fields, size }, operation));
+  return usingContent(mount, inode, operation, (node) => {
+    const change = { ...fields, size };
+    const { user } = mount.session;
+    if (user !== undefined) {
+      authorizeChange(user, node.record, { kind: "setAttributes", inode, mappings: [], ...change });
+    }
+    return mount.contentOf(node).setSize(change, operation);
+  });
 }
 
 /** What the kernel keeps (`pages`) it keeps under a lease of the file. If it may change it without a word, alone. */
@@ -139,7 +148,8 @@ export async function seek({ mount, inode }: OpenHandle, sought: Sought, operati
 }
 
 /**
- * Changes a file's content under its exclusive lease.
+ * Changes a file's content under its exclusive lease. What the session's user may not change is refused before anything goes to
+ * the stores, which know no permissions: bytes that are overwritten are there before the leader hears of them. Errors: EACCES.
  *
  * @param fitsSplit whether it can be done under the split lease as well, if there is one
  */
@@ -164,6 +174,8 @@ export function usingContent<T>(
       if (node.record.attributes.type !== "file") {
         throw new FileError(node.record.attributes.type === "directory" ? "EISDIR" : "EINVAL");
       }
+      const { user } = mount.session;
+      if (user !== undefined && !mayChangeData(user, node.record)) throw new FileError("EACCES");
       return whenThere(body(node), (outcome) => visible(mount, node, operation, outcome));
     }),
   );

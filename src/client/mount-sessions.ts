@@ -1,4 +1,5 @@
 /** The session that a mount has, and the next one when it is lost: all who need a new one wait for the same. */
+import type { SessionUser } from "../namespace/model.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { KnownLeaders } from "../wire/known-leaders.ts";
@@ -18,6 +19,11 @@ export interface MountTarget {
   readonly volume: string;
   /** Host, process and directory, for people. */
   readonly host: string;
+  /**
+   * For whom everything is done, also in later sessions: what his permissions don't allow fails with EACCES or EPERM, here and at the
+   * leader. Default: for many, as behind a kernel's mount; nothing is checked.
+   */
+  readonly user?: SessionUser | undefined;
   /** Default: `writeBackLimits`. */
   readonly limits?: WriteBackLimits | undefined;
   /** Default: `unusedLeaseLimits`. */

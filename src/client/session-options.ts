@@ -1,4 +1,5 @@
 /** What a session is opened with, and what it tells its owner. */
+import type { SessionUser } from "../namespace/model.ts";
 import type { KnownLedger } from "../wire/catalogue/handshake.ts";
 import type { KnownLeaders } from "../wire/known-leaders.ts";
 import type { Peer } from "../wire/peer.ts";
@@ -10,6 +11,8 @@ export interface SessionOptions {
   readonly leaders: KnownLeaders;
   readonly volume: string;
   readonly host: string;
+  /** For whom it acts; undefined: for many, whose permissions are checked by who asks. */
+  readonly user?: SessionUser | undefined;
   /** Of the leader that the mount has met last. */
   readonly known: KnownLedger;
   /** Undefined until the first connection; then others are refused. */

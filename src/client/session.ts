@@ -12,7 +12,7 @@
  */
 import { BrineError, hasCode } from "../errors/brine-error.ts";
 import { FileError } from "../errors/file-error.ts";
-import type { VolumeRecord } from "../namespace/model.ts";
+import type { SessionUser, VolumeRecord } from "../namespace/model.ts";
 import type { Timer } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Platform } from "../platform/platform.ts";
@@ -137,6 +137,11 @@ export class Session {
   /** Says who, if the leader has left out heartbeats; undefined as long as it answers. */
   get silentLeader(): string | undefined {
     return this.#links.silence(2 * heartbeatFraction * this.#sessionTimeoutMs);
+  }
+
+  /** For whom it acts, for good. */
+  get user(): SessionUser | undefined {
+    return this.#options.user;
   }
 
   get clusterId(): string {
@@ -291,7 +296,8 @@ export class Session {
 
   async #openOn(peer: Peer): Promise<void> {
     const sentMs = this.#platform.clock.nowMs();
-    const request = { clientId: this.clientId, volume: this.#options.volume, host: this.#links.host };
+    const { volume, user } = this.#options;
+    const request = { clientId: this.clientId, volume, host: this.#links.host, user };
     const { body } = await peer.request(openSession, request, { timeoutMs: requestTimeoutMs });
     this.#id = body.session;
     this.#volume = body.volume;

@@ -5,11 +5,12 @@
 import { FileError } from "../errors/file-error.ts";
 import { byteStringOf, textOf } from "../namespace/byte-strings.ts";
 import type { Attributes } from "../namespace/model.ts";
+import { isOwner, modeToGive } from "../namespace/permissions.ts";
 import { type FileTree, pieceBytes, type TreeEntry } from "../platform/file-tree.ts";
 import { directoryEntries } from "./directory-entries.ts";
 import type { DirectoryEntry, FileSystem, Handle } from "./file-system.ts";
 import { Paths, type Place } from "./paths.ts";
-import { type Access, type Credentials, isOwner, modeToGive, Permissions } from "./permissions.ts";
+import { type Access, type Credentials, Permissions } from "./permissions.ts";
 
 /** Of what is being made: nobody else may use it before its own mode is set. */
 const unfinishedFileMode = 0o600;

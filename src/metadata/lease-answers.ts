@@ -7,6 +7,10 @@
  * taken when they can be had at once. Nor does an answer about names wait for the directory's lease if the session has it
  * under a grant that the client doesn't know yet: it may keep that lease until the answer comes.
  *
+ * Of what the session's user may not read (told.ts) a lease brings the attributes alone. Who is refused a name has the directory's lease
+ * all the same, whose client doesn't know it: it goes when it is recalled (recallLeases). To take it away could take one of
+ * which the client has been told by another answer.
+ *
  * A lease that was replaced between its granting and the answer is left out (leases.ts, 3): the client has been told of the
  * other one.
  */
@@ -23,6 +27,7 @@ import type { Leader } from "./leader.ts";
 import { takeSoon } from "./lease-batch.ts";
 import type { Leases } from "./leases.ts";
 import type { Session, Sessions } from "./sessions.ts";
+import { notTold, tellsData, tellsListing, tellsNames } from "./told.ts";
 import type { UnbornInodes } from "./unborn-inodes.ts";
 
 /** Mappings in an answer about many inodes, 12 bytes each: they leave room for a thousand records. */
@@ -105,6 +110,7 @@ export class LeaseAnswers {
   lookup(session: Session, request: { parent: number; held: number; name: string }): Answer<NamedInode> {
     const { parent, held, name } = request;
     const answer = (taken: LeasedInode | undefined): NamedInode => {
+      if (!tellsNames(session.user, this.#record(session, parent))) throw notTold(parent);
       const entry = this.#parts.leader.namespace.lookup(session.volume, parent, name);
       const budget = { mappings: mappingsPerReply, extended: extendedPerAnswerMax };
       const grant = this.#leases(session).nextGrant();
@@ -118,6 +124,7 @@ export class LeaseAnswers {
     const { directory, held, withLeases } = request;
     const limit = Math.min(request.limit, directoryEntriesMax);
     const answer = (taken: LeasedInode | undefined): ReadDirectoryAnswer => {
+      if (limit > 0 && !tellsListing(session.user, this.#record(session, directory))) throw notTold(directory);
       const { namespace } = this.#parts.leader;
       const listed = limit === 0 ? [] : namespace.readDirectory(session.volume, directory, request.after, limit);
       const budget = { mappings: mappingsPerAnswerMax, extended: extendedPerAnswerMax };
@@ -131,7 +138,10 @@ export class LeaseAnswers {
     return this.#served(session, () => after(this.#directory(session, directory, held), answer));
   }
 
+  /** Errors: EACCES. */
   mappings(session: Session, inode: number, from: number): { mappings: Mapping[]; mappedBelow: number } {
+    const record = this.#record(session, inode);
+    if (record !== undefined && !tellsData(session.user, record)) throw notTold(inode);
     return this.#parts.leader.namespace.mappings(session.volume, inode, from, mappingsPerReply);
   }
 
@@ -186,10 +196,10 @@ export class LeaseAnswers {
     return after(leases.acquireChunk(session.id, key, mode, held), (grant) => {
       const within = leases.split.grantOf(session.id, inode);
       const record = this.#record(session, inode);
-      if (within === 0 || record === undefined) {
+      if (within === 0 || record === undefined || !tellsData(session.user, record)) {
         // It ended while this was waited for.
         leases.release(session.id, key, grant);
-        throw notSplit(key);
+        throw within === 0 || record === undefined ? notSplit(key) : notTold(inode);
       }
       const given = leases.modeOf(session.id, key, grant);
       if (given === undefined) throw new BrineError("busy", `the lease on ${keyText(key)} was replaced`);
@@ -244,7 +254,7 @@ export class LeaseAnswers {
     const leased = { grant, mode, record, foreignLocks, within: 0 };
     if (mode === "split") return { ...leased, mappings: [], mappedBelow: 0 };
     if (record.attributes.chunkCount === 0) return { ...leased, mappings: [], mappedBelow: mappedToEnd };
-    const limit = Math.min(mappingsPerReply, budget.mappings);
+    const limit = tellsData(session.user, record) ? Math.min(mappingsPerReply, budget.mappings) : 0;
     if (limit === 0) return { ...leased, mappings: [], mappedBelow: 0 };
     const mapped = this.#parts.leader.namespace.mappings(session.volume, inode, 0, limit);
     budget.mappings -= mapped.mappings.length;

@@ -50,7 +50,7 @@ export class Placements {
 
   /** See readPath. Errors: FileError ENOENT. */
   path(
-    { volume }: Session,
+    { volume, user }: Session,
     inode: number,
   ): {
     steps: { inode: number; parent: number; cookie: number; name: string }[];
@@ -62,7 +62,7 @@ export class Placements {
       const record = namespace.inode(volume, at);
       if (record?.attributes.type !== "directory" || record.attributes.linkCount === 0) throw new FileError("ENOENT");
       const name = namespace.entryName(volume, record.parent, record.parentCookie);
-      if (name === undefined) throw new FileError("ENOENT");
+      if (name === undefined || !tellsNames(user, namespace.inode(volume, record.parent))) throw new FileError("ENOENT");
       steps.push({ inode: at, parent: record.parent, cookie: record.parentCookie, name });
       at = record.parent;
     }

@@ -21,7 +21,7 @@
  * is the time until its server listens, after the start of its store.
  */
 import { BrineError } from "../errors/brine-error.ts";
-import type { SessionRecord, VolumeRecord } from "../namespace/model.ts";
+import { isSameUser, type SessionRecord, type SessionUser, type VolumeRecord } from "../namespace/model.ts";
 import { isFromBeforeRestore } from "../namespace/restored.ts";
 import { isSameAddress } from "../platform/address.ts";
 import { closedByPeer } from "../platform/network.ts";
@@ -46,6 +46,8 @@ export interface Session {
   readonly volume: number;
   readonly host: string;
   readonly openedNs: bigint;
+  /** For whom it acts, as in the namespace; undefined: it serves many users, as a mount does. */
+  user: SessionUser | undefined;
   /** The connection that speaks for it. */
   peer: Peer | undefined;
   /** The client has stated its holdings on this connection. */
@@ -82,6 +84,13 @@ export interface HoldingsMessage {
 
 /** Leases, holds, and locks, that one client can state: as many leases as a session is ever given. */
 const statedMax = 2 * leaseBounds.keptMax;
+
+export interface OpeningRequest {
+  readonly clientId: string;
+  readonly volume: string;
+  readonly host: string;
+  readonly user: SessionUser | undefined;
+}
 
 export interface OpenedSession {
   readonly session: number;
@@ -155,8 +164,12 @@ export class Sessions {
       .map((session) => session.id);
   }
 
-  /** Errors: notFound (no such volume), sessionExpired (this client's session has ended), invalid (it has another volume). */
-  async open(request: { clientId: string; volume: string; host: string }, peer: Peer): Promise<OpenedSession> {
+  /**
+   * Answered when the session is bound to its user, if it is to have one.
+   *
+   * Errors: notFound (no such volume), sessionExpired (this client's session has ended), invalid (it has another volume or user).
+   */
+  async open(request: OpeningRequest, peer: Peer): Promise<OpenedSession> {
     const { namespace, committer, timeouts, log } = this.#leader;
     const volume = volumeNamed(namespace, request.volume);
     let session = this.all().find((one) => one.clientId === request.clientId);
@@ -172,11 +185,26 @@ export class Sessions {
     if (session.volume !== volume.volume) {
       throw new BrineError("invalid", `client ${request.clientId} has a session on another volume`);
     }
+    await this.#bindTo(session, request.user);
     this.#bind(session, peer);
     const { lastSequence } = namespace.session(session.id)!;
     const nowNs = committer.nowNs();
     const sessionTimeoutMs = timeouts.sessionMs;
     return { session: session.id, lastSequence, volume, sessionTimeoutMs, coverGrant, nowNs };
+  }
+
+  /** The session acts for the user from now on, whatever becomes of this server. Errors: sessionExpired, invalid. */
+  async #bindTo(session: Session, user: SessionUser | undefined): Promise<void> {
+    if (session.user === undefined && user !== undefined) {
+      const result = await this.#leader.committer.execute({ kind: "bindSession", session: session.id, user });
+      // It was ended meanwhile, or another request of its client has bound it otherwise.
+      if (session.ending !== undefined) throw expired(session.id, session.ending);
+      if (result.kind === "done") session.user = user;
+    }
+    if (session.user === undefined && user === undefined) return;
+    if (session.user === undefined || user === undefined || !isSameUser(session.user, user)) {
+      throw new BrineError("invalid", `session ${session.id} acts for another user: what a session may do is settled when it is opened`);
+    }
   }
 
   /** The client says on this connection what it holds. Errors: sessionExpired, invalid. */
@@ -322,9 +350,9 @@ export class Sessions {
   }
 
   #add(record: SessionRecord, isKnown: boolean): Session {
-    const { session: id, clientId, volume, host, openedNs } = record;
+    const { session: id, clientId, volume, host, openedNs, user } = record;
     const heardMs = this.#leader.lifetime.nowMs();
-    const fields = { id, clientId, volume, host, openedNs, heardMs, isKnown };
+    const fields = { id, clientId, volume, host, openedNs, user, heardMs, isKnown };
     const session: Session = {
       ...fields,
       peer: undefined,

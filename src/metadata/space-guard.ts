@@ -37,6 +37,7 @@ const growing: ReadonlySet<OperationKind> = new Set([
   "grantChunks",
   "grantChunksOf",
   "openSession",
+  "bindSession",
   "createVolume",
 ]);
 

@@ -8,15 +8,19 @@
  *     sequence > last + 1     a gap, transactions were lost on the way: EINVAL; the number is not used up
  *     no such session         closed or fenced: ESTALE
  *
+ * An operation on files of a session that is bound to a user needs his permissions: EACCES, EPERM (authorization.ts).
+ *
  * A transaction with session 0 is the leader's own, and is applied as often as it comes. Clients' operations need a
  * session (EINVAL without), the leader's must not come from one (EPERM).
  */
 import { errno } from "../errors/errno.ts";
 import { FileError } from "../errors/file-error.ts";
+import { authorize } from "./authorization.ts";
 import type { ClientContext, Context, FileContext } from "./context.ts";
 import type { Operation, OperationKind, OperationOf, Result, Transaction } from "./operation.ts";
 import { acceptLoss } from "./operations/accept-loss.ts";
 import { access } from "./operations/access.ts";
+import { bindSession } from "./operations/bind-session.ts";
 import { callStoreSlow } from "./operations/call-store-slow.ts";
 import { changeGroup } from "./operations/change-group.ts";
 import { chunksDeleted } from "./operations/chunks-deleted.ts";
@@ -84,6 +88,7 @@ const leaderOperations: {
   [K in Exclude<OperationKind, ClientKind>]: (context: Context, operation: OperationOf<K>) => Result;
 } = {
   openSession,
+  bindSession,
   closeSession,
   reapOrphan,
   chunksDeleted,
@@ -140,7 +145,10 @@ export function applyTransaction(tables: Tables, state: CountedState, transactio
 
 function applyOfClient(tables: Tables, session: Session, { operation, sequence, timeNs }: Transaction): Result {
   const context: ClientContext = { tables, timeNs, session, volume: session.volume, sequence };
-  if (isFileOperation(operation)) return applyFileOperation(context, operation);
+  if (isFileOperation(operation)) {
+    if (session.user !== undefined) authorize(context, session.user, operation);
+    return applyFileOperation(context, operation);
+  }
   if (!Object.hasOwn(sessionOperations, operation.kind)) {
     throw new FileError("EPERM", `${operation.kind} is the leader's`);
   }

@@ -31,6 +31,8 @@ export const table = {
   result: 0x31,
   inodeGrant: 0x32,
   chunkGrant: 0x33,
+  /** Session → its user. A mount's session has none. */
+  sessionUser: 0x34,
   group: 0x40,
   store: 0x41,
   /** Volume and pool → group that got the last grant. */
@@ -154,6 +156,8 @@ const retiredKeyOf = numberKey(table.retired);
 export const retiredKey = (first: number): Buffer => retiredKeyOf(first);
 const sessionKeyOf = numberKey(table.session);
 export const sessionKey = (session: number): Buffer => sessionKeyOf(session);
+const sessionUserKeyOf = numberKey(table.sessionUser);
+export const sessionUserKey = (session: number): Buffer => sessionUserKeyOf(session);
 
 /** The number in a key that has a table and one number. */
 export function numberOfKey(key: Uint8Array): number {

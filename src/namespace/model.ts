@@ -271,6 +271,18 @@ export type Range = Infer<typeof range>;
 export const inodeGrantMax = 4096;
 export const chunkGrantMax = 1024;
 
+/** Supplementary groups of a session's user. The kernel's bound is 65,536; who has more than a few dozen is rare. */
+export const userGroupsMax = 1024;
+
+/** For whom a session acts, as the client's machine says: the server believes it, as NFS does with AUTH_SYS. */
+export const sessionUser = struct({ uid: u32, gid: u32, groups: list(u32, userGroupsMax) });
+export type SessionUser = Infer<typeof sessionUser>;
+
+export function isSameUser(one: SessionUser, other: SessionUser): boolean {
+  if (one.uid !== other.uid || one.gid !== other.gid || one.groups.length !== other.groups.length) return false;
+  return one.groups.every((group, at) => group === other.groups[at]);
+}
+
 /**
  * A client's registration. Its results are kept until it confirms them. What it was granted is kept in rows of its own,
  * because this one is written with every batch.
@@ -292,4 +304,6 @@ export type SessionRecord = Readonly<Infer<typeof sessionRecord>> & {
   /** Grants with a number in them that the session has not used yet. */
   readonly inodeRanges: readonly Range[];
   readonly chunkRanges: readonly Range[];
+  /** In a row of its own. Undefined: it is a mount's, which serves many. */
+  readonly user: SessionUser | undefined;
 };

@@ -37,6 +37,7 @@ import {
   quotaSubject,
   range,
   rulesMax,
+  sessionUser,
   storeStatus,
   targetBytesMax,
 } from "./model.ts";
@@ -238,6 +239,11 @@ export const operation = union({
   acceptLoss: struct({ group: u16, generation: u32, members: list(groupMember, 16) }),
   /** Blocks within the chunks of a file have not been written: `hasHoles` from now on, until nothing is mapped. ENOENT, EINVAL. */
   markHoles: struct({ inode: u64 }),
+
+  // --- by the leader ---
+
+  /** The session acts for this user from now on: his permissions are checked. ENOENT, EPERM (it has another one). */
+  bindSession: struct({ session: u64, user: sessionUser }),
 });
 export type Operation = Infer<typeof operation>;
 export type OperationKind = Operation["kind"];

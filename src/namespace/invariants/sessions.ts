@@ -20,6 +20,9 @@ export function checkSessions(snapshot: Snapshot, report: Report): void {
     }
   }
   for (const number of results.keys()) if (!snapshot.sessions.has(number)) report(`results of session ${number}`);
+  for (const number of snapshot.users.keys()) {
+    if (!snapshot.sessions.has(number)) report(`a user of session ${number}, which isn't there`);
+  }
   checkGrants(snapshot, report);
   checkGroups(snapshot, report);
 }

@@ -25,8 +25,10 @@ import {
   type QuotaRecord,
   quotaRecord,
   type SessionRecord,
+  type SessionUser,
   type StoreRecord,
   sessionRecord,
+  sessionUser,
   storeRecord,
   type VolumeRecord,
   volumeRecord,
@@ -34,7 +36,7 @@ import {
 import { chunkRow, cookieRow, decodeRow, type Header, headerRow, type Owner, ownerRow, volumeRow } from "../rows.ts";
 import { type State, scanUpTo } from "../state.ts";
 
-type StoredSession = Omit<SessionRecord, "inodeRanges" | "chunkRanges">;
+type StoredSession = Omit<SessionRecord, "inodeRanges" | "chunkRanges" | "user">;
 
 export interface SnapshotEntry extends EntryRecord {
   readonly volume: number;
@@ -60,6 +62,7 @@ export interface Snapshot {
   readonly deletions: number[];
   readonly retired: Grant[];
   readonly sessions: Map<number, StoredSession>;
+  readonly users: Map<number, SessionUser>;
   readonly results: { session: number; sequence: number }[];
   readonly inodeGrants: { session: number; grant: Grant }[];
   readonly chunkGrants: { session: number; grant: Grant }[];
@@ -123,6 +126,7 @@ export function readSnapshot(state: State): Snapshot {
     deletions: rows(table.deletion).map(([key]) => numberOfKey(key)),
     retired: rows(table.retired).map(([key, row]) => Grant.decode(row, key)),
     sessions: new Map(rows(table.session).map(([key, row]) => [numberOfKey(key), decodeRow(sessionRecord, row, key)])),
+    users: new Map(rows(table.sessionUser).map(([key, row]) => [numberOfKey(key), decodeRow(sessionUser, row, key)])),
     results: rows(table.result).map(([key]) => ({ session: numberOfKey(key), sequence: sequenceOfKey(key) })),
     inodeGrants: grants(table.inodeGrant),
     chunkGrants: grants(table.chunkGrant),

@@ -2,8 +2,18 @@
 import { encode } from "../../codec/schema.ts";
 import { BrineError } from "../../errors/brine-error.ts";
 import { Grant } from "../grant.ts";
-import { grantKey, kept, resultKey, sequenceOfKey, sessionKey, table, tableEnd, tableKey } from "../keys.ts";
-import { type Range, type SessionRecord, sessionRecord } from "../model.ts";
+import {
+  grantKey,
+  kept,
+  resultKey,
+  sequenceOfKey,
+  sessionKey,
+  sessionUserKey,
+  table,
+  tableEnd,
+  tableKey,
+} from "../keys.ts";
+import { type Range, type SessionRecord, type SessionUser, sessionRecord, sessionUser } from "../model.ts";
 import { type Result, result } from "../operation.ts";
 import { decodeRow } from "../rows.ts";
 import { type CountedState, scanUpTo } from "../state.ts";
@@ -109,11 +119,13 @@ export class Session implements SessionRecord {
   confirmedSequence: number;
   readonly inodeGrants: SessionGrants;
   readonly chunkGrants: SessionGrants;
+  user: SessionUser | undefined;
   /** Numbers of the transactions whose results are kept, in order. */
   readonly results: Set<number>;
 
   constructor(
-    row: Omit<SessionRecord, "inodeRanges" | "chunkRanges">,
+    row: Omit<SessionRecord, "inodeRanges" | "chunkRanges" | "user">,
+    user: SessionUser | undefined,
     kept: { inodes: Map<number, Grant>; chunks: Map<number, Grant>; results: Set<number> },
     onChange: (session: Session) => void,
   ) {
@@ -124,6 +136,7 @@ export class Session implements SessionRecord {
     this.openedNs = row.openedNs;
     this.lastSequence = row.lastSequence;
     this.confirmedSequence = row.confirmedSequence;
+    this.user = user;
     const changed = () => onChange(this);
     this.inodeGrants = new SessionGrants(table.inodeGrant, row.session, kept.inodes, changed);
     this.chunkGrants = new SessionGrants(table.chunkGrant, row.session, kept.chunks, changed);
@@ -161,7 +174,7 @@ export class SessionTable {
       const inodes = this.#storedGrants(table.inodeGrant, record.session);
       const chunks = this.#storedGrants(table.chunkGrant, record.session);
       const results = this.#storedResults(record.session);
-      this.#add(new Session(record, { inodes, chunks, results }, this.#onChange));
+      this.#add(new Session(record, this.#storedUser(record.session), { inodes, chunks, results }, this.#onChange));
     }
   }
 
@@ -180,18 +193,26 @@ export class SessionTable {
 
   open(session: number, clientId: string, volume: number, host: string, openedNs: bigint): Session {
     const row = { session, clientId, volume, host, openedNs, lastSequence: 0, confirmedSequence: 0 };
-    const opened = new Session(row, { inodes: new Map(), chunks: new Map(), results: new Set() }, this.#onChange);
+    const nothing = { inodes: new Map(), chunks: new Map(), results: new Set<number>() };
+    const opened = new Session(row, undefined, nothing, this.#onChange);
     this.#add(opened);
     this.#onChange(opened);
     return opened;
   }
 
-  /** Forgets the session, its results and its grants: the caller has seen to its chunks. */
+  /** For good. */
+  bind(session: Session, user: SessionUser): void {
+    session.user = user;
+    this.#state.put(sessionUserKey(session.session), encode(sessionUser, user));
+  }
+
+  /** Forgets the session, its user, its results and its grants: the caller has seen to its chunks. */
   close(session: Session): void {
     this.forgetResults(session, session.lastSequence);
     session.inodeGrants.clear(this.#state);
     session.chunkGrants.clear(this.#state);
     this.#state.delete(sessionKey(session.session));
+    if (session.user !== undefined) this.#state.delete(sessionUserKey(session.session));
     this.#sessions.delete(session.session);
     this.#byClientId.delete(session.clientId);
     this.#changed.delete(session);
@@ -245,6 +266,12 @@ export class SessionTable {
   #add(session: Session): void {
     this.#sessions.set(session.session, session);
     this.#byClientId.set(session.clientId, session);
+  }
+
+  #storedUser(session: number): SessionUser | undefined {
+    const key = sessionUserKey(session);
+    const row = this.#state.get(key);
+    return row === undefined ? undefined : decodeRow(sessionUser, row, key);
   }
 
   #storedGrants(number: GrantTable, session: number): Map<number, Grant> {

@@ -34,11 +34,19 @@ import { heldQuota, heldQuotasMax } from "./quotas.ts";
 
 // --- sessions ---
 
-/** Opens a session on a volume, or finds the one that this client already has (P4). Errors: notFound, busy. */
+/**
+ * Opens a session on a volume, or finds the one that this client already has (P4).
+ *
+ * `user`: for whom the session acts, for good; his permissions are checked (FileError EACCES, EPERM), and what he may not read
+ * isn't told: names of a directory that he may not read nor search, and the chunk map of a file that he may neither read nor
+ * write, and doesn't own. Without one it is a mount's session: the kernel checks. The user is what the client says.
+ *
+ * Errors: notFound, busy, invalid (the session is on another volume, or has another user).
+ */
 export const openSession = method(
   100,
   "leader.openSession",
-  struct({ clientId: text(64), volume: text(64), host: text(256) }),
+  struct({ clientId: text(64), volume: text(64), host: text(256), user: optional(sessionUser) }),
   struct({
     session: u64,
     /** The last transaction of the session that took effect: the client drops what it has up to here after `resend`. */
