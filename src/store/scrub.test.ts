@@ -57,6 +57,9 @@ test("a block that nobody reads and that has rotted is found and handed to the r
   const platform = new MemoryPlatform();
   const { store, scrub, repaired } = await started(platform);
   for (let number = 0; number < 20; number++) await put(store, testChunk + number, 1);
+  // Zeros are not on the disk: they are not read.
+  const zeros = Buffer.alloc(256 * 4096);
+  await store.write(writeOf(testChunk + 20, 0, zeros, { grant: 1, sequence: 1 }), zeros);
   rot(platform, testChunk + 5);
   await platform.clock.advance(30 * minuteMs);
   assert.equal(repaired.length, 1);
