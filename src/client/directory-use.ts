@@ -1,5 +1,6 @@
 /** How a directory is gone through here: counts that tell what will be wanted next. */
 import type { LeaseMode } from "../wire/catalogue/leader.ts";
+import { ChangesInRow } from "./leases-ahead.ts";
 import { FilesInRow } from "./next-files.ts";
 
 export class DirectoryUse {
@@ -9,4 +10,6 @@ export class DirectoryUse {
   readonly lackedInRow: Record<LeaseMode, number> = { shared: 0, exclusive: 0, split: 0 };
   /** Files that were read: see next-files.ts. */
   readonly files = new FilesInRow();
+  /** Entries that were changed: see leases-ahead.ts. */
+  readonly changes = new ChangesInRow();
 }

@@ -15,7 +15,7 @@ import { directoryEntriesMax, readDirectory as readDirectoryMethod } from "../wi
 import { markAccessed } from "./access-times.ts";
 import type { DirectoryNames, NamedEntry } from "./directory-names.ts";
 import type { DirectoryEntry } from "./file-system.ts";
-import { leaseTimeoutMs } from "./leases.ts";
+import { leaseTimeoutMs } from "./lease-rules.ts";
 import type { MountSession } from "./mount-session.ts";
 import type { Node } from "./node.ts";
 import type { OpenHandle } from "./open-handle.ts";

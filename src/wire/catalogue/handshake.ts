@@ -3,7 +3,7 @@ import { type Infer, list, oneOf, optional, shortList, struct, text, u16, u64 } 
 import { method } from "../method.ts";
 
 /** Grows with every incompatible change of frames or catalogue. */
-export const protocolVersion = 8;
+export const protocolVersion = 9;
 
 export const role = oneOf("client", "store", "leader", "admin");
 export type Role = Infer<typeof role>;
