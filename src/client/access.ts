@@ -161,7 +161,10 @@ export class Fetcher {
     if (child !== undefined) this.leases.learn(child, pins);
     if (node.names === undefined || node.names.knows(name)) return;
     if (entry === undefined) node.names.setAbsent(name);
-    else node.names.set(name, entry);
+    else {
+      node.use.lookups.there += 1;
+      node.names.set(name, entry);
+    }
   }
 }
 
