@@ -88,7 +88,10 @@ export class MetadataServer {
   private constructor(platform: Platform, options: MetadataServerOptions) {
     this.#options = options;
     this.#log = platform.logger.for("leader");
-    this.#lifetime = new Lifetime(platform.clock, this.#log, options.isReachable);
+    const { isReachable = () => true } = options;
+    // Who isn't answered isn't heard either.
+    const hears = () => isReachable() && this.#ledger?.serving !== false;
+    this.#lifetime = new Lifetime(platform.clock, this.#log, hears);
   }
 
   /**
