@@ -57,10 +57,19 @@ export class LedgerChanges {
       // A witness that is lost with its machine is one failure; with another one nobody could lead before that is over.
       while (this.#cluster.stores.some(({ losing }) => losing === "machine")) await this.#wait(againMs);
       const kind = this.#random.pick(Object.keys(changes) as (keyof typeof changes)[]);
-      if (over()) break;
-      await changes[kind]();
-      this.#count(kind);
+      await this.#inTurn(async () => {
+        if (over()) return;
+        await changes[kind]();
+        this.#count(kind);
+      });
     }
+  }
+
+  /** A server that is away takes its store with it, which may have the only good copy of what is rotten elsewhere. */
+  #inTurn(change: () => Promise<void>): Promise<void> {
+    const { metadataServers, copyTurns } = this.#cluster;
+    const haveStores = metadataServers.some(({ plan }) => plan.roles.includes("store"));
+    return haveStores ? copyTurns.take(change) : change();
   }
 
   get #copy(): SimulatedServer {
