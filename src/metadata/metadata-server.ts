@@ -248,7 +248,8 @@ export class MetadataServer {
     const { stores } = this.#parts;
     const leading = { term: ledger.term, origin: this.#origin };
     const onOutdated = (error: BrineError) => this.#refuse(error);
-    new NewerLeader({ leader, stores, clusterId, serverId, own: leading, onOutdated }).start();
+    const lastIndex = () => namespace.appliedIndex;
+    new NewerLeader({ leader, stores, clusterId, serverId, own: leading, lastIndex, onOutdated }).start();
   }
 
   #refuse(error: BrineError): void {
