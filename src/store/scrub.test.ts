@@ -116,6 +116,25 @@ test("a pass goes on after a restart where it was", async () => {
   await store.close();
 });
 
+test("a pass that has begun in the future delays no other: the clock was ahead, and was set right", async () => {
+  const platform = new MemoryPlatform();
+  const { store, scrub } = await started(platform);
+  await put(store, testChunk, 1);
+  rot(platform, testChunk);
+  const nowMs = Number(platform.clock.wallNs() / 1_000_000n);
+  const aheadMs = nowMs + 365 * 24 * 60 * minuteMs;
+  const nothing = { badBlocks: 0, repairedBlocks: 0, differingBlocks: 0, doneBytes: 0, totalBytes: 0 };
+  store.scrubs.set("regular", { beganMs: aheadMs, endedMs: aheadMs + 1, groups: [], chunk: 0, ...nothing });
+  await platform.clock.advance(30 * minuteMs);
+  const { beganMs, endedMs, badBlocks } = store.scrubs.get("regular")!;
+  assert.ok(beganMs < aheadMs && endedMs >= beganMs);
+  assert.equal(badBlocks, 1);
+  await platform.clock.advance(60 * minuteMs);
+  assert.equal(store.scrubs.get("regular")!.beganMs, beganMs, "one pass makes up for it");
+  await scrub.stop();
+  await store.close();
+});
+
 test("an ordered pass begins at once, keeps to its rate and to its groups, and goes on after a restart", async () => {
   const platform = new MemoryPlatform();
   let { store, scrub, repaired } = await started(platform);

@@ -159,7 +159,10 @@ export class Scrub {
   #isDue(): boolean {
     const { store, scrubMs } = this.#parts;
     const pass = store.scrubs.get("regular");
-    return pass === undefined || pass.endedMs === 0 || this.#nowMs() >= pass.beganMs + scrubMs / 2;
+    if (pass === undefined || pass.endedMs === 0) return true;
+    const sinceMs = this.#nowMs() - pass.beganMs;
+    // Negative: the clock was ahead, so nobody knows when that was.
+    return sinceMs < 0 || sinceMs >= scrubMs / 2;
   }
 
   #begin(kind: PassKind, groups: readonly number[]): void {
