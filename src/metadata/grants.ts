@@ -2,9 +2,8 @@
  * Grant numbers: they name a lease in recalls and releases, and are the upper part of the versions of blocks. A number
  * given later is higher, also across restarts: the ledger's term is its upper part, and every start commits a higher term.
  */
+import { termMax } from "../wire/catalogue/term.ts";
 
-/** Starts of the metadata server: one a second for three days, or one an hour for thirty years. */
-const termMax = 2 ** 18 - 1;
 /** Grants in one term: 10,000 a second for forty days. A leader that has used them up has to be started again. */
 const grantsPerTerm = 2 ** 35;
 
