@@ -134,13 +134,14 @@ export class Committer {
   }
 
   start(): void {
-    const { lifetime, timeouts } = this.#parts;
+    const { ledger, lifetime, timeouts } = this.#parts;
     lifetime.run("checkpoints", async () => {
       while (!lifetime.stopped) {
         await lifetime.sleep(timeouts.checkpointMs);
         if (lifetime.stopped || this.#failure !== undefined) return;
         this.#checkpointing = this.#checkpoint();
         await this.#checkpointing;
+        await ledger.check().catch((error) => lifetime.stopped || this.#appendFailed(error, []));
       }
     });
   }
