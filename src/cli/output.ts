@@ -11,6 +11,7 @@ const diskAdvice: Record<string, string> = {
   ENOENT: "there is no such directory",
   ENOTDIR: "a part of the path is no directory",
   EISDIR: "it is a directory",
+  EEXIST: "it is there, and is no directory",
   EACCES: "not permitted to this user",
   EPERM: "not permitted to this user",
   EROFS: "the file system is mounted read-only",

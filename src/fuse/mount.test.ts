@@ -21,6 +21,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { isMounted, MountedChild, temporaryDirectory } from "./testing/mounted-child.ts";
 import { fileSizeLimit, hasEffective, hasGroup, hasPendingKill, kernelTasks } from "./transport/kernel-tasks.ts";
+import { takeDirectory } from "./transport/mount-directory.ts";
 import { parseMountInfo } from "./transport/mount-points.ts";
 
 const run = promisify(execFile);
@@ -192,6 +193,22 @@ test("two mounts on one point are refused, also through a symlink", { skip, time
     await access(directory);
   }),
 );
+
+test("who mounts on a point at the same time as another process is refused", { skip, timeout }, async () => {
+  const directory = temporaryDirectory();
+  const other = await takeDirectory(directory);
+  const early = await MountedChild.start([], directory);
+  await other.release();
+  const late = await MountedChild.start([], directory);
+  try {
+    assert.match(await early.end(), /^failed: busy another process mounts something on /);
+    assert.equal(isMounted(directory), true);
+    await assert.rejects(takeDirectory(directory), { code: "busy" });
+  } finally {
+    await late.end();
+    rmSync(directory, { recursive: true });
+  }
+});
 
 test("a mount whose server was killed is cleared by the next one", { skip, timeout }, async () => {
   const first = await MountedChild.start();

@@ -15,7 +15,13 @@ import { type FuseDevice, openFuseDevice, openFuseDeviceBy } from "./transport/d
 import { mountAsUser } from "./transport/fusermount.ts";
 import { type Guard, startGuard } from "./transport/guard.ts";
 import { kernelTasks } from "./transport/kernel-tasks.ts";
-import { canonicalDirectory, checkDirectory, clearStaleMounts, mountsOn } from "./transport/mount-directory.ts";
+import {
+  canonicalDirectory,
+  checkDirectory,
+  clearStaleMounts,
+  mountsOn,
+  takeDirectory,
+} from "./transport/mount-directory.ts";
 import { isRoot, runMount, runUnmount } from "./transport/mount-points.ts";
 import { within } from "./within.ts";
 
@@ -68,10 +74,8 @@ export async function mountFuse(options: MountFuseOptions): Promise<FuseMount> {
   const { clock, logger } = options.platform;
   const directory = await canonicalDirectory(options.directory);
   if (await clearStaleMounts(directory, clock)) logger.for("fuse").warn("cleared a stale mount", { directory });
-  await checkDirectory(directory);
-  const device = await mountedDevice(directory, options);
+  const { device, entry } = await mountedOn(directory, options);
   const { descriptor } = device;
-  const entry = (await mountsOn(directory)).at(-1);
   const noGuard = (reason: string) => {
     const what = "no guard: old pages of mapped memory would stay while this process is stopped";
     logger.for("fuse").warn(what, { directory, reason });
@@ -102,6 +106,16 @@ export async function mountFuse(options: MountFuseOptions): Promise<FuseMount> {
     .for("fuse")
     .info("mounted", { directory, source: options.source, readOnly: options.readOnly, way: device.way });
   return mount;
+}
+
+async function mountedOn(directory: string, options: MountFuseOptions) {
+  const taken = await takeDirectory(directory);
+  try {
+    const device = await mountedDevice(directory, options);
+    return { device, entry: (await mountsOn(directory)).at(-1) };
+  } finally {
+    await taken.release();
+  }
 }
 
 /** Has the kernel mount it: by mount(8), or for an ordinary user by fusermount3. */
