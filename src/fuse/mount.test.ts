@@ -8,6 +8,7 @@ import {
   existsSync,
   mkdirSync,
   readFileSync,
+  renameSync,
   rmdirSync,
   rmSync,
   statfsSync,
@@ -208,6 +209,18 @@ test("who mounts on a point at the same time as another process is refused", { s
     await late.end();
     rmSync(directory, { recursive: true });
   }
+});
+
+test("a mount is taken off its directory also when one above was renamed", { skip, timeout }, async () => {
+  const area = temporaryDirectory();
+  mkdirSync(join(area, "before/point"), { recursive: true });
+  const child = await MountedChild.start([], join(area, "before/point"));
+  renameSync(join(area, "before"), join(area, "after"));
+  await child.end();
+  const isLeft = isMounted(join(area, "after/point"));
+  if (isLeft) execFileSync("umount", ["-l", join(area, "after/point")]);
+  rmSync(area, { recursive: true });
+  assert.equal(isLeft, false);
 });
 
 test("a mount whose server was killed is cleared by the next one", { skip, timeout }, async () => {

@@ -22,7 +22,7 @@ import {
   mountsOn,
   takeDirectory,
 } from "./transport/mount-directory.ts";
-import { isRoot, runMount, runUnmount } from "./transport/mount-points.ts";
+import { isRoot, listMounts, runMount, runUnmount } from "./transport/mount-points.ts";
 import { within } from "./within.ts";
 
 /** INIT is the kernel's first request and needs nobody else: seconds would mean that the kernel is stuck. */
@@ -221,11 +221,14 @@ class Mount implements FuseMount {
     await within(quiet, this.#clock, quietTimeoutMs);
   }
 
-  /** Takes this mount off its directory; false if it was there no more. */
+  /** Takes this mount off its directory, also if one above that was renamed; false if it was there no more. */
   async #detach(): Promise<boolean> {
-    const mounts = await mountsOn(this.directory);
-    if (mounts.at(-1)?.device !== this.#deviceNumber) return false;
-    await runUnmount(this.directory);
+    const mounts = await listMounts();
+    const own = mounts.filter(({ device }) => device === this.#deviceNumber);
+    // Several elsewhere are somebody's bind mounts.
+    const here = own.find(({ directory }) => directory === this.directory) ?? (own.length === 1 ? own[0] : undefined);
+    if (here === undefined || mounts.findLast(({ directory }) => directory === here.directory) !== here) return false;
+    await runUnmount(here.directory);
     return true;
   }
 }
