@@ -47,6 +47,11 @@ export function plain(text: string): string {
   );
 }
 
+/** One line with names in it that others have chosen: of files, volumes, labels. */
+export function printPlain(line: string): void {
+  print(plain(line));
+}
+
 /** JSON for scripts: bigints as decimal strings, bytes as hex. */
 export function printJson(value: unknown): void {
   print(JSON.stringify(value, (_, one) => (typeof one === "bigint" ? one.toString() : one), 2));
