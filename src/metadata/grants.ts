@@ -6,9 +6,8 @@
  * restores. So `brine status` tells long before, while the files can still be copied into a new cluster.
  */
 import { BrineError } from "../errors/brine-error.ts";
+import { termMax } from "../wire/catalogue/term.ts";
 
-/** Starts of the metadata server: one a second for three days, or one an hour for thirty years. */
-const termMax = 2 ** 18 - 1;
 /**
  * By a restore: starts of the lost leader since the backup, a quarter of an hour of a server that dies every second. If there were more,
  * nothing is lost: whoever has met that leader refuses the restored one, whose term is lower, and the restored one itself, told so, says

@@ -192,6 +192,10 @@ export class FileLedger implements Ledger {
     await this.#append(entries);
   }
 
+  check(): Promise<void> {
+    return this.#log.check();
+  }
+
   /** Makes sure that the next batch of so many bytes has room. Errors: noSpace, diskFailed. */
   reserve(bytes: number): Promise<void> {
     return this.#log.reserve(bytes + recordOverheadBytes);

@@ -251,6 +251,10 @@ class OpenFile implements DiskFile {
     return this.#file.pages.size * pageBytes;
   }
 
+  async isInPlace(): Promise<boolean> {
+    return this.#disk.files.get(this.#path) === this.#file;
+  }
+
   async close(): Promise<void> {}
 
   #put(number: number, page: Uint8Array): void {
