@@ -5,7 +5,7 @@ import { Client } from "../client/client.ts";
 import { BrineError } from "../errors/brine-error.ts";
 import { print, thisProcess } from "../platform/processes.ts";
 import { jsonOption, withCluster } from "./options.ts";
-import { printJson, sizeText } from "./output.ts";
+import { printJson, printPlain, sizeText } from "./output.ts";
 import { Progress } from "./progress.ts";
 import { type ClusterOptions, findCluster } from "./running.ts";
 
@@ -52,7 +52,7 @@ async function applyRules(
           ? `all ${report.filesSeen} files are where the rules say`
           : `${report.files} of ${report.filesSeen} files moved: ${report.chunks} chunks, ${sizeText(report.bytes)}`,
       );
-      for (const failure of report.failures) print(`! ${failure}`);
+      for (const failure of report.failures) printPlain(`! ${failure}`);
     }
     if (report.failed === 0) return;
     throw new BrineError("refused", `${report.failed} files are not where the rules say`, {

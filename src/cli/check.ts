@@ -7,7 +7,7 @@ import { exitNow, print } from "../platform/processes.ts";
 import { type BadFileRange, checkChunks, type MissingChunk, readStatus } from "../wire/catalogue/admin.ts";
 import { AdminConnection } from "./admin.ts";
 import { jsonOption, withCluster } from "./options.ts";
-import { exitCodes, printJson } from "./output.ts";
+import { exitCodes, printJson, printPlain } from "./output.ts";
 import { Progress } from "./progress.ts";
 import { type ClusterOptions, findCluster } from "./running.ts";
 
@@ -103,10 +103,10 @@ function printFindings({ mapped, orphaned, removed, missing, lost, unasked }: Fi
     print(`! ${orphaned} chunks on stores are nobody's: ${advice}.`);
   }
   for (const { chunk, store, offset, ...file } of missing) {
-    print(`! Store ${store} doesn't have chunk ${chunk}: ${nameOf(file)} at offset ${offset}.`);
+    printPlain(`! Store ${store} doesn't have chunk ${chunk}: ${nameOf(file)} at offset ${offset}.`);
   }
   for (const { offset, length, ...file } of lost) {
-    print(`! Nobody has a good copy of ${length} bytes of ${nameOf(file)} at offset ${offset}: restore the file.`);
+    printPlain(`! Nobody has a good copy of ${length} bytes of ${nameOf(file)} at offset ${offset}: restore the file.`);
   }
   if (missing.length > 0) print("! Start a store with missing chunks on an empty directory: the others fill it.");
   if (orphaned - removed + missing.length + lost.length + unasked.length === 0) print("All is well.");

@@ -11,6 +11,7 @@ const diskAdvice: Record<string, string> = {
   ENOENT: "there is no such directory",
   ENOTDIR: "a part of the path is no directory",
   EISDIR: "it is a directory",
+  EEXIST: "it is there, and is no directory",
   EACCES: "not permitted to this user",
   EPERM: "not permitted to this user",
   EROFS: "the file system is mounted read-only",
@@ -44,6 +45,11 @@ export function plain(text: string): string {
     /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
     (character) => `\\u${character.codePointAt(0)!.toString(16).padStart(4, "0")}`,
   );
+}
+
+/** One line with names in it that others have chosen: of files, volumes, labels. */
+export function printPlain(line: string): void {
+  print(plain(line));
 }
 
 /** JSON for scripts: bigints as decimal strings, bytes as hex. */

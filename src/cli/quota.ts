@@ -10,7 +10,7 @@ import { idOfName, nameOfId } from "../platform/user-ids.ts";
 import { type ListedQuota, listQuotas, setQuota } from "../wire/catalogue/quotas.ts";
 import { askLeader } from "./admin.ts";
 import { jsonOption, withCluster } from "./options.ts";
-import { printJson, printTable, sizeText } from "./output.ts";
+import { printJson, printPlain, printTable, sizeText } from "./output.ts";
 import { Progress } from "./progress.ts";
 import { type ClusterOptions, findCluster } from "./running.ts";
 import { parseBytes, parseCount } from "./units.ts";
@@ -69,7 +69,7 @@ function setCommand(): Command {
         const { platform, addresses } = await findCluster(address, options);
         await askLeader(platform, addresses, setQuota, { ...subject, limits: { bytes, inodes }, ends: false });
         if (subject.kind === "tree" && options.wait) await waitCounted(platform, addresses, subject);
-        print(`${whatText(what, options)}: ${limitsText({ bytes, inodes })}`);
+        printPlain(`${whatText(what, options)}: ${limitsText({ bytes, inodes })}`);
       },
     );
 }
@@ -82,7 +82,7 @@ function removeCommand(): Command {
       const subject = subjectOf(what, options);
       const { platform, addresses } = await findCluster(address, options);
       await askLeader(platform, addresses, setQuota, { ...subject, limits: noLimits, ends: true });
-      print(`${whatText(what, options)}: no limits any more`);
+      printPlain(`${whatText(what, options)}: no limits any more`);
     });
 }
 

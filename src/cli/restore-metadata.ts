@@ -11,6 +11,7 @@ import { Command, Option } from "commander";
 import { BrineError } from "../errors/brine-error.ts";
 import { createFileLedger } from "../ledger/file/file-ledger.ts";
 import { encodeBatch } from "../metadata/batch.ts";
+import { termAfterRestore } from "../metadata/grants.ts";
 import { beginHistory } from "../metadata/history.ts";
 import { raiseNumbers } from "../namespace/restored.ts";
 import { DiskError, type DiskFile } from "../platform/disk.ts";
@@ -21,8 +22,6 @@ import { type DataDirectory, initialiseDataDirectory, openDataDirectory, writeId
 import { type BackupHead, readBackup } from "./metadata-backup.ts";
 import { parseRoles } from "./roles.ts";
 
-/** Starts of the lost leader since the backup: far more than there can have been, far fewer than terms there are. */
-const termsSkipped = 1_000;
 const rowsInCommit = 20_000;
 
 export function restoreMetadataCommand(): Command {
@@ -68,10 +67,11 @@ async function restore(
     let head: BackupHead | undefined;
     for await (const part of readBackup(file, path)) if ("head" in part) head = part.head;
     if (head === undefined) throw new BrineError("badChecksum", `${path} has no head`);
+    const term = termAfterRestore(head.term);
     const directory = await openDataDirectory(platform.disk, data, ["metadata"]);
     try {
       await checkTarget(platform, directory, head);
-      const rows = await fill(platform, file, path, `${data}/metadata`, head);
+      const rows = await fill(platform, file, path, `${data}/metadata`, { ...head, term });
       await beginHistory(platform, `${data}/metadata`);
       // What was promised about the lost ledger, and who kept it, is over: this one has no second copy yet.
       await platform.disk.remove(`${data}/ballot`);
@@ -124,7 +124,7 @@ async function fill(
   file: DiskFile,
   path: string,
   directory: string,
-  head: BackupHead,
+  { term, index }: Pick<BackupHead, "term" | "index">,
 ): Promise<number> {
   const { disk, keyValue } = platform;
   await disk.makeDirectory(`${directory}/ledger`);
@@ -144,6 +144,6 @@ async function fill(
     await state.close();
   }
   const { batch: last } = encodeBatch([]);
-  await createFileLedger(platform, `${directory}/ledger`, { term: head.term + termsSkipped, index: head.index, last });
+  await createFileLedger(platform, `${directory}/ledger`, { term, index, last });
   return rows;
 }

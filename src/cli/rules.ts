@@ -3,7 +3,7 @@ import { Command } from "commander";
 import { BrineError } from "../errors/brine-error.ts";
 import type { Label } from "../namespace/model.ts";
 import { labelsText } from "../namespace/store-labels.ts";
-import { print } from "../platform/processes.ts";
+
 import {
   changeRules,
   type RulesChange,
@@ -13,7 +13,7 @@ import {
 } from "../wire/catalogue/placement.ts";
 import { askLeader } from "./admin.ts";
 import { addLabel, jsonOption, wholeNumber, withCluster } from "./options.ts";
-import { printJson, printTable } from "./output.ts";
+import { printJson, printPlain, printTable } from "./output.ts";
 import { type ClusterOptions, findCluster } from "./running.ts";
 
 const help = `
@@ -100,15 +100,15 @@ async function change(request: RulesChange, address: string | undefined, options
 }
 
 function printRules(volume: string, { failureDomain, rules, shortfalls }: RulesShown): void {
-  if (rules.length === 0) print(`volume ${volume} has no placement rules: all files are where the volume's are`);
+  if (rules.length === 0) printPlain(`volume ${volume} has no placement rules: all files are where the volume's are`);
   else {
     printTable([
       ["", "PATTERN", "", "COPIES", "ON"],
       ...rules.map((rule, at) => [String(at + 1), rule.pattern, syntaxText(rule), `${rule.replicas}`, onText(rule)]),
     ]);
   }
-  print(`copies are kept apart by ${failureDomain}`);
-  for (const [at, text] of shortfalls.entries()) if (text !== "") print(`! Rule ${at + 1}: ${text}.`);
+  printPlain(`copies are kept apart by ${failureDomain}`);
+  for (const [at, text] of shortfalls.entries()) if (text !== "") printPlain(`! Rule ${at + 1}: ${text}.`);
 }
 
 /** `*.jpg → 2 × disk=hdd`. */

@@ -12,7 +12,7 @@ import { AdminConnection } from "./admin.ts";
 import { parsePlace } from "./files/on-volume.ts";
 import { findMountOf, type RegisteredMount } from "./mounts.ts";
 import { jsonOption, parseSource } from "./options.ts";
-import { memberText, printJson, printTable, sizeText } from "./output.ts";
+import { memberText, printJson, printPlain, printTable, sizeText } from "./output.ts";
 import { onText, ruleText } from "./rules.ts";
 
 interface Found {
@@ -93,15 +93,15 @@ async function locate(platform: Platform, { addresses, volume, inode, path }: Fo
 
 function printLocation(text: string, location: FileLocation): void {
   const { inode, type, size, rule, isInPlace, replicas, groups, ranges } = location;
-  print(`${text}: inode ${inode} (${type === "file" ? `file, ${sizeText(size)}` : type || "not known"})`);
+  printPlain(`${text}: inode ${inode} (${type === "file" ? `file, ${sizeText(size)}` : type || "not known"})`);
   if (type !== "file") {
     print("Only files are on stores; names and attributes are on the metadata servers.");
     return;
   }
-  print(`placed on ${replicas} × ${onText(location)}`);
+  printPlain(`placed on ${replicas} × ${onText(location)}`);
   const says =
     rule === undefined ? "no rule matches its path: the volume's own" : `rule ${rule.position}: ${ruleText(rule.rule)}`;
-  print(isInPlace ? says : `! ${says}; it is elsewhere: "brine volume apply-rules" moves it`);
+  printPlain(isInPlace ? says : `! ${says}; it is elsewhere: "brine volume apply-rules" moves it`);
   if (groups.length === 0) {
     print("It has no data on stores.");
     return;

@@ -18,7 +18,7 @@ import { operationTable, timeText } from "./figure-tables.ts";
 import { type Activity, activities, operationRows } from "./figures.ts";
 import { findMountOf, type RegisteredMount } from "./mounts.ts";
 import { jsonOption, parseSource } from "./options.ts";
-import { memberText, printJson, printTable, sizeText } from "./output.ts";
+import { memberText, printJson, printPlain, printTable, sizeText } from "./output.ts";
 import { printWaits } from "./waits.ts";
 
 /** An operation that waits for so long is not just slow. */
@@ -104,15 +104,15 @@ async function lastMinuteOf(
 function printHead(path: string, mount: RegisteredMount, volume: string, report: InodeReport): void {
   const { inode, type, size, chunkCount, missing } = report;
   if (missing !== "") {
-    print(`${path}: the metadata server does not know ${missing} yet`);
+    printPlain(`${path}: the metadata server does not know ${missing} yet`);
     print("What follows is about the directory before it.");
   }
   const kind = type === "" ? "not known to the metadata server yet" : type;
   const extent = type === "file" ? `, ${sizeText(size)} in ${chunkCount} ${chunkCount === 1 ? "chunk" : "chunks"}` : "";
-  print(
+  printPlain(
     `${missing === "" ? path : path.slice(0, -missing.length - 1)}: inode ${inode} of volume ${volume} (${kind}${extent})`,
   );
-  print(`mounted at ${mount.directory} by process ${mount.pid}, from ${mount.source}`);
+  printPlain(`mounted at ${mount.directory} by process ${mount.pid}, from ${mount.source}`);
 }
 
 function printHolders({ leases, holds }: InodeReport): void {

@@ -20,8 +20,8 @@ import { FileError } from "../errors/file-error.ts";
 import type { EntryRecord } from "../namespace/model.ts";
 import { accountKey } from "../namespace/usage.ts";
 import { type LeaseMode, lookup } from "../wire/catalogue/leader.ts";
-import { satisfies } from "./lease-rules.ts";
-import { type Leases, leaseTimeoutMs } from "./leases.ts";
+import { leaseTimeoutMs, satisfies } from "./lease-rules.ts";
+import type { Leases } from "./leases.ts";
 import type { Node } from "./node.ts";
 import { LackingQuota, type QuotaGrants } from "./quota-grants.ts";
 import type { Session } from "./session.ts";
@@ -161,7 +161,10 @@ export class Fetcher {
     if (child !== undefined) this.leases.learn(child, pins);
     if (node.names === undefined || node.names.knows(name)) return;
     if (entry === undefined) node.names.setAbsent(name);
-    else node.names.set(name, entry);
+    else {
+      node.use.lookups.there += 1;
+      node.names.set(name, entry);
+    }
   }
 }
 

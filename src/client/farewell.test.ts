@@ -46,7 +46,7 @@ test("the leader learns that a session is over, but not before the kernel has fo
     ...{ patienceMs: 5_000, wanted: () => true, caches: () => kernel, waits: () => [] },
   });
   const sessions = async () => (await cluster.ask(readStatus, {})).sessions.map(({ host }) => host);
-  await fenced.leases.acquireMany([inode], "shared", new Operation("read", inode, platform.clock.nowMs()));
+  await fenced.leases.batches.acquire([inode], "shared", new Operation("read", inode, platform.clock.nowMs()));
   assert.ok((await sessions()).includes("fenced"));
 
   const begunMs = platform.clock.nowMs();

@@ -5,21 +5,26 @@ const nsPerMs = 1e6;
 
 export class LeaderClock {
   readonly #clock: Clock;
-  /** The leader's wall clock less ours. */
-  #offsetNs = 0n;
+  /** The leader's wall clock less our clock that never jumps: what becomes of our wall clock meanwhile doesn't matter. */
+  #offsetNs: bigint;
 
   constructor(clock: Clock) {
     this.#clock = clock;
+    this.#offsetNs = clock.wallNs() - this.#ownNs();
   }
 
   /** Nanoseconds since 1970. May go back a little when the leader is heard of again; times of an inode never do. */
   nowNs(): bigint {
-    return this.#clock.wallNs() + this.#offsetNs;
+    return this.#ownNs() + this.#offsetNs;
   }
 
   /** An answer to a question of `sentMs` says what the leader's clock showed: half-way between sending and now, or so. */
   heard(sentMs: number, leaderNs: bigint): void {
     const halfNs = BigInt(Math.round(((this.#clock.nowMs() - sentMs) / 2) * nsPerMs));
-    this.#offsetNs = leaderNs + halfNs - this.#clock.wallNs();
+    this.#offsetNs = leaderNs + halfNs - this.#ownNs();
+  }
+
+  #ownNs(): bigint {
+    return BigInt(Math.round(this.#clock.nowMs() * nsPerMs));
   }
 }

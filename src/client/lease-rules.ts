@@ -2,6 +2,9 @@
 import type { LeaseMode } from "../wire/catalogue/leader.ts";
 import type { Node } from "./node.ts";
 
+/** Recalling it from a client that has died takes as long as a session lives, and its fencing. */
+export const leaseTimeoutMs = 60_000;
+
 export interface Waiter {
   readonly mode: LeaseMode;
   /** Reads or writes file data: served while the kernel gives up its pages, which may be waiting for this very request. */
@@ -10,6 +13,12 @@ export interface Waiter {
   readonly takesSplit: boolean;
   readonly resolve: (node: Node) => void;
   readonly reject: (error: unknown) => void;
+}
+
+export interface Queue {
+  waiters: Waiter[];
+  /** The leader has been asked and has not answered. */
+  asking: boolean;
 }
 
 /** For those who come while the kernel gives up its pages. It may be waiting for them, but not for READs (fuse/mapped-pages.ts). */

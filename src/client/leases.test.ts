@@ -320,13 +320,64 @@ test("many leases at once: those are asked for that are missing, and that nobody
   setup.hold(5, "split");
   await settle();
   setup.next(acquire);
-  const many = setup.leases.acquireMany([1, 2, 3, 4, 5, 6], "exclusive", setup.operation());
+  const many = setup.leases.batches.acquire([1, 2, 3, 4, 5, 6], "exclusive", setup.operation());
   const asked = setup.next("leader.acquireLeases");
   assert.deepEqual(asked.body.inodes, [1, 6]);
   await asked.answer({ leases: [leased(6, "exclusive", 60)] });
   assert.equal(await many, false, "one was not to be had");
   assert.ok(setup.leases.held(6, "exclusive") !== undefined);
-  assert.equal(await setup.leases.acquireMany([2, 6], "shared", setup.operation()), true);
+  assert.equal(await setup.leases.batches.acquire([2, 6], "shared", setup.operation()), true);
+});
+
+test("who wants a lease that was wished for waits for that answer, and asks himself if it doesn't bring it", async () => {
+  const setup = new LeaseSetup();
+  setup.hold(1, "shared", 1);
+  setup.hold(2, "shared", 2);
+  const wish = setup.leases.batches.wish([1, 2]);
+  const asked = setup.next("leader.acquireLeases");
+  assert.deepEqual([asked.body.inodes, asked.body.mode, asked.body.recall], [[1, 2], "exclusive", false]);
+  assert.ok(setup.leases.held(1, "shared") !== undefined, "it is of use meanwhile");
+  const [first, second] = [setup.use(1, "exclusive"), setup.use(2, "exclusive")];
+  await settle();
+  assert.deepEqual(setup.asked, []);
+  await asked.answer({ leases: [leased(1, "exclusive", 10)] });
+  assert.deepEqual(await wish, { asked: 2, came: 1 });
+  assert.equal(first.node?.grant, 10);
+  assert.ok(second.waits);
+  const own = setup.next(acquire);
+  assert.deepEqual([own.body.inode, own.body.held], [2, 2]);
+  await own.answer(leased(2, "exclusive", 20));
+  assert.equal(second.node?.grant, 20);
+});
+
+test("if a wish fails, who waits for it asks himself", async () => {
+  const setup = new LeaseSetup();
+  const wish = setup.leases.batches.wish([1]);
+  const waiting = setup.use(1, "exclusive");
+  await setup.next("leader.acquireLeases").fail(new FileError("EIO"));
+  assert.deepEqual(await wish, { asked: 1, came: 0 });
+  await setup.next(acquire).answer(leased(1, "exclusive", 10));
+  assert.equal(waiting.node?.grant, 10);
+});
+
+test("a recall that overtakes the answer to a wish is obeyed when that has come; who waits gets it once", async () => {
+  const setup = new LeaseSetup();
+  setup.hold(1, "shared", 1);
+  const wish = setup.leases.batches.wish([1, 2]);
+  const waiting = setup.use(1, "exclusive");
+  await setup.recall(1, 10, "shared");
+  await setup.recall(2, 10, "exclusive");
+  const leases = [leased(1, "exclusive", 10), leased(2, "exclusive", 10)];
+  await setup.next("leader.acquireLeases").answer({ leases });
+  await wish;
+  const release = setup.next("leader.releaseLeases");
+  assert.deepEqual(release.body.leases, [{ inode: 2, grant: 10, keepShared: false, hold: false }]);
+  await release.answer();
+  assert.equal(waiting.node?.grant, 10);
+  setup.leases.done(waiting.node!);
+  await settle();
+  const next = setup.next("leader.releaseLeases");
+  assert.deepEqual(next.body.leases, [{ inode: 1, grant: 10, keepShared: true, hold: false }]);
 });
 
 test("what this client makes is its own from the start", () => {

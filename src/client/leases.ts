@@ -17,28 +17,23 @@
  *    clients can wait for each other (access.ts).
  * 7. Who wants only data can do with the split lease, and then takes those on chunks (split-data.ts). It goes before another
  *    is asked for, and what stands under it before that.
+ * 8. Exclusive leases that will be wanted next are wished for (leases-ahead.ts). Who wants one meanwhile waits for that answer.
  */
 import { FileError } from "../errors/file-error.ts";
 import { fileOfKey, isChunkKey, keyText } from "../namespace/chunk-leases.ts";
 import type { InodeRecord } from "../namespace/model.ts";
 import type { Platform } from "../platform/platform.ts";
-import { acquireLease, acquireLeases, type LeasedInode, type LeaseMode } from "../wire/catalogue/leader.ts";
+import { acquireLease, type LeasedInode, type LeaseMode } from "../wire/catalogue/leader.ts";
+import { ChunkNodes } from "./chunk-nodes.ts";
 import { EarlyRecalls } from "./early-recalls.ts";
-import { isSplitUnder, satisfies, serves, servesNow, type Waiter } from "./lease-rules.ts";
+import { LeaseBatches } from "./lease-batches.ts";
+import { isSplitUnder, leaseTimeoutMs, type Queue, satisfies, serves, servesNow, type Waiter } from "./lease-rules.ts";
+import { LeasesAhead } from "./leases-ahead.ts";
 import { Node } from "./node.ts";
 import type { Session } from "./session.ts";
 import type { Soon } from "./soon.ts";
 import { type UnusedLeaseLimits, UnusedLeases } from "./unused-leases.ts";
 import type { Operation } from "./waits.ts";
-
-/** Recalling it from a client that has died takes as long as a session lives, and its fencing. */
-export const leaseTimeoutMs = 60_000;
-
-interface Queue {
-  waiters: Waiter[];
-  /** The leader has been asked and has not answered. */
-  asking: boolean;
-}
 
 export interface LeasesParts {
   readonly platform: Platform;
@@ -59,8 +54,10 @@ export class Leases {
   readonly #nodes = new Map<number, Node>();
   readonly #queues = new Map<number, Queue>();
   /** Under the split leases of these files. */
-  readonly #chunks = new Map<Node, Set<Node>>();
+  readonly #chunks = new ChunkNodes();
   readonly #earlyRecalls: EarlyRecalls;
+  readonly #ahead: LeasesAhead;
+  readonly batches: LeaseBatches;
   readonly unused: UnusedLeases;
 
   constructor(parts: LeasesParts) {
@@ -69,6 +66,16 @@ export class Leases {
     this.#earlyRecalls = new EarlyRecalls(parts.platform.clock, (inode, grant) => this.#lost(inode, grant));
     const leave = (node: Node) => this.#leave(node, "exclusive");
     this.unused = new UnusedLeases(parts.platform.clock, this.#nodes, leave, parts.limits);
+    this.batches = new LeaseBatches({
+      session: parts.session,
+      nodes: this.#nodes,
+      queues: this.#queues,
+      unused: this.unused,
+      learn: (leased) => this.learn(leased),
+      cameAhead: (leased, queue) => this.#granted(leased, queue, true),
+      advance: (inode) => this.advance(inode),
+    });
+    this.#ahead = new LeasesAhead(this.#nodes, (inodes) => this.batches.wish(inodes));
   }
 
   /** Whatever is known of the inode, under a lease or not. */
@@ -91,6 +98,7 @@ export class Leases {
     if (!satisfies(node.mode, mode)) return undefined;
     if (!this.#session.live) return undefined;
     node.isRecent = true;
+    if (node.isAhead && mode === "exclusive") this.#usedAhead(node);
     return node;
   }
 
@@ -147,7 +155,7 @@ export class Leases {
     if (node === undefined) {
       node = new Node(inode, record, file);
       this.#nodes.set(inode, node);
-      if (file !== undefined) this.#addChunk(file, node);
+      if (file !== undefined) this.#chunks.add(file, node);
     }
     const isFresh = node.mode === undefined;
     if (node.mode === "shared" && mode === "exclusive") node.takeAccessTime(record);
@@ -181,27 +189,6 @@ export class Leases {
     return node;
   }
 
-  /**
-   * Asks for the leases of many inodes at once, or for the exclusive ones in place of shared ones; those that can be had
-   * soon are there afterwards. Resolves with whether all were.
-   */
-  async acquireMany(inodes: readonly number[], mode: LeaseMode, operation: Operation): Promise<boolean> {
-    const session = this.#session.id;
-    const wanted = inodes.filter((inode) => this.#isLacking(inode, mode));
-    if (wanted.length === 0) return true;
-    const body = { session, mode, inodes: wanted };
-    const answer = await this.#session.request(acquireLeases, body, operation, { timeoutMs: leaseTimeoutMs });
-    for (const leased of answer.leases) this.learn(leased);
-    return answer.leases.length === wanted.length;
-  }
-
-  #isLacking(inode: number, mode: LeaseMode): boolean {
-    if (this.#queues.has(inode)) return false;
-    const node = this.#nodes.get(inode);
-    if (node?.mode === undefined) return true;
-    return node.mode !== "split" && !satisfies(node.mode, mode) && node.leaving === undefined && !node.isBlocked;
-  }
-
   /** The leader wants these back. */
   recall(recalls: readonly { inode: number; grant: number; wanted: LeaseMode }[]): void {
     for (const { inode, grant, wanted } of recalls) {
@@ -219,7 +206,7 @@ export class Leases {
 
   /** What stands under a split lease, which is leaving. */
   chunksOf(file: Node): Node[] {
-    return file.mode === "split" ? [...(this.#chunks.get(file) ?? [])] : [];
+    return file.mode === "split" ? this.#chunks.of(file) : [];
   }
 
   /** Nobody relies on the node until its lease has gone and come again: see Node.isBlocked. The caller has it pinned. */
@@ -236,7 +223,7 @@ export class Leases {
       node.mode = undefined;
       node.grant = 0;
       if (node.handles === 0) this.#nodes.delete(node.inode);
-      if (node.file !== undefined) this.#removeChunk(node.file, node);
+      if (node.file !== undefined) this.#chunks.remove(node.file, node);
     }
     this.advance(node.inode);
   }
@@ -324,21 +311,16 @@ export class Leases {
     else this.#ask(inode, queue);
   }
 
-  #addChunk(file: Node, chunk: Node): void {
-    const chunks = this.#chunks.get(file);
-    if (chunks === undefined) this.#chunks.set(file, new Set([chunk]));
-    else chunks.add(chunk);
-  }
-
-  #removeChunk(file: Node, chunk: Node): void {
-    const chunks = this.#chunks.get(file);
-    chunks?.delete(chunk);
-    if (chunks?.size === 0) this.#chunks.delete(file);
+  /** For the first time since it came. */
+  #usedAhead(node: Node): void {
+    node.isAhead = false;
+    this.#ahead.note(node);
   }
 
   #serve(node: Node, waiter: Waiter): void {
     node.uses += 1;
     node.isRecent = true;
+    if (node.isAhead && waiter.mode === "exclusive") this.#usedAhead(node);
     waiter.resolve(node);
   }
 
@@ -346,7 +328,8 @@ export class Leases {
     queue.asking = true;
     // The strongest that anybody waits for, so that it need not be asked for again for the next in line.
     const mode = queue.waiters.some((waiter) => waiter.mode === "exclusive") ? "exclusive" : "shared";
-    const held = this.#nodes.get(inode)?.grant ?? 0;
+    const known = this.#nodes.get(inode);
+    const held = known?.grant ?? 0;
     const forData = queue.waiters.every((waiter) => waiter.takesSplit);
     const request = { session: this.#session.id, inode, mode, held, forData } as const;
     this.#session.request(acquireLease, request, undefined, { timeoutMs: leaseTimeoutMs }).then(
@@ -361,14 +344,17 @@ export class Leases {
         for (const waiter of queue.waiters) waiter.reject(error);
       },
     );
+    if (mode === "exclusive" && known !== undefined && known.file === undefined) this.#ahead.note(known);
   }
 
-  #granted(leased: LeasedInode, queue: Queue): void {
+  #granted(leased: LeasedInode, queue: Queue, isAhead = false): void {
     const node = this.learn(leased, []);
     if (node === undefined) {
       this.advance(leased.record.attributes.inode);
       return;
     }
+    if (isAhead && node.leaving === undefined) node.isAhead = true;
+    else if (isAhead) this.#ahead.unused(node);
     // Even if it was recalled already: see 4.
     const served = queue.waiters.filter((waiter) => !node.isBlocked && serves(node, waiter));
     queue.waiters = queue.waiters.filter((waiter) => !served.includes(waiter));
@@ -382,6 +368,8 @@ export class Leases {
   #leave(node: Node, wanted: LeaseMode): void {
     const begins = node.leaving === undefined;
     if (begins) node.leavingSinceMs = this.#parts.platform.clock.nowMs();
+    if (node.isAhead) this.#ahead.unused(node);
+    node.isAhead = false;
     if (begins || wanted === "exclusive") node.leaving = wanted === "exclusive" ? "entirely" : "toShared";
     if (begins && node.uses === 0) this.#parts.giveBack(node);
   }

@@ -8,14 +8,16 @@
  * 1. After every fourth the next page of the listing is fetched, with shared leases on what nobody else is changing.
  * 2. A page has twice as many names as were found at hand since the last one. Who looks up most of what is there has it
  *    soon, in large pages; who looks for a few in a directory of a million pays for 8 names with each that is asked for.
- * 3. Not while the directory has changes that are not committed: a page would have to wait for them.
+ * 3. Whoever has gone through one directory like that begins in the next one with a page instead of the first name.
+ * 4. While the directory has changes that are not committed a page has to wait for them. So then only for who finds most of what he
+ *    asks for: he writes over what is there (tar), and would ask for each name. Who makes new names gets on without.
  */
 import { FileError } from "../errors/file-error.ts";
 import { directoryEntriesMax, readDirectory as readDirectoryMethod } from "../wire/catalogue/leader.ts";
 import { markAccessed } from "./access-times.ts";
 import type { DirectoryNames, NamedEntry } from "./directory-names.ts";
 import type { DirectoryEntry } from "./file-system.ts";
-import { leaseTimeoutMs } from "./leases.ts";
+import { leaseTimeoutMs } from "./lease-rules.ts";
 import type { MountSession } from "./mount-session.ts";
 import type { Node } from "./node.ts";
 import type { OpenHandle } from "./open-handle.ts";
@@ -23,6 +25,8 @@ import type { Operation } from "./waits.ts";
 
 const askedBeforeListing = 4;
 const aheadMin = 32;
+/** Of a directory that was gone through half of the names were found at hand, or half of so many. */
+const goneThroughMin = 8;
 
 interface Page {
   readonly limit: number;
@@ -39,21 +43,37 @@ export function listAhead(
   const { journal, leases } = mount;
   const directory = leases.held(parent, "shared");
   const names = directory?.names;
-  if (directory === undefined || names === undefined || names.isWhole) return undefined;
+  if (directory === undefined || names === undefined) return undefined;
   const { lookups } = directory.use;
   if (names.knows(name)) {
     lookups.found += 1;
+    lookups.foundInAll += 1;
     return undefined;
   }
+  const isChanged = directory.lastPosition > journal.committedPosition;
+  const before = names.listedUpTo === 0 && lookups.asked === 0 && !isChanged ? foundBefore(mount) : 0;
   lookups.asked += 1;
-  if (lookups.asked < askedBeforeListing || directory.lastPosition > journal.committedPosition) return undefined;
-  const limit = Math.min(Math.max(2 * lookups.found, aheadMin), directoryEntriesMax);
+  if (before === 0 && lookups.asked < askedBeforeListing) return undefined;
+  if (isChanged && 4 * lookups.there < 3 * (lookups.asked - 1)) return undefined;
+  const limit = Math.min(Math.max(2 * before, 2 * lookups.found, aheadMin), directoryEntriesMax);
+  // Who goes through the directories in this one looks these names up, too.
+  if (leases.get(mount.directoryListed)?.record.parent !== parent) mount.directoryListed = parent;
   lookups.asked = 0;
+  lookups.there = 0;
   lookups.found = 0;
   leases.pin(directory);
   return loadPage(mount, directory, names, { limit, withLeases: true }, operation)
     .catch(() => operation.check()) // the lookup itself tells what is wrong
     .finally(() => leases.done(directory));
+}
+
+/** How many names were found at hand in the directory that was listed ahead last; 0 if that was not worth it. */
+function foundBefore({ leases, directoryListed }: MountSession): number {
+  const before = leases.get(directoryListed);
+  const some = before?.names?.list(0, goneThroughMin);
+  if (before === undefined || some === undefined) return 0;
+  const { foundInAll } = before.use.lookups;
+  return 2 * foundInAll >= some.length ? foundInAll : 0;
 }
 
 /** Entries behind the cookie `after`; with attributes where they are at hand. */

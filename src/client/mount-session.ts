@@ -85,6 +85,8 @@ export class MountSession {
   readonly accessTimes: AccessTimes;
   /** In which a file was read last: see next-files.ts. */
   directoryRead = 0;
+  /** Of which names were listed ahead last: see listing.ts. */
+  directoryListed = 0;
   readonly #platform: Platform;
   readonly #log: Logger;
   readonly #givingBack: GivingBack;

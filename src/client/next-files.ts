@@ -14,43 +14,17 @@
  *    at most twice as many brought as he has read.
  */
 import { smallFileBytesMax } from "./content/reader.ts";
-import type { NamedEntry } from "./directory-names.ts";
+import { EntriesInRow, nearEntries } from "./entries-in-row.ts";
 import type { MountSession } from "./mount-session.ts";
 import type { Node } from "./node.ts";
 
-/** Entries that may be passed over: directories, files that are not of interest. */
-const nearEntries = 8;
-const inRowMin = 3;
 /** Some milliseconds of two stores' work. */
 const filesAheadMax = 64;
 
 /** How the files of a directory were read so far. */
-export class FilesInRow {
-  /** Of the file that was read last. */
-  cookie = 0;
-  inRow = 0;
-  /** Cookie of the last entry that was asked for, and how many from the present one to it. */
-  aheadUpTo = 0;
-  ahead = 0;
-
-  /**
-   * Notes a file that is read.
-   * @param behind the entries behind the one that was read before
-   * @param inRowBefore how many were read in a row before it, if it comes next
-   */
-  note(cookie: number, behind: readonly NamedEntry[], inRowBefore: number): void {
-    const distance = behind.findIndex(({ entry }) => entry.cookie === cookie) + 1;
-    this.inRow = distance === 0 ? 1 : inRowBefore + 1;
-    this.ahead = distance === 0 ? 0 : Math.max(0, this.ahead - distance);
-    if (this.ahead === 0) this.aheadUpTo = cookie;
-    this.cookie = cookie;
-  }
-
-  /** How many entries are to be asked for now. */
-  get lacking(): number {
-    if (this.inRow < inRowMin) return 0;
-    const wanted = Math.min(2 * this.inRow, filesAheadMax);
-    return this.ahead > wanted / 2 ? 0 : wanted - this.ahead;
+export class FilesInRow extends EntriesInRow {
+  constructor() {
+    super(3, filesAheadMax);
   }
 }
 
@@ -74,16 +48,15 @@ export function readNextFiles(mount: MountSession, file: Node): void {
       mount.contents.reader.readBeginning(mount.contentOf(next), smallFileBytesMax);
     }
   }
-  row.ahead += entries.length;
-  row.aheadUpTo = entries.at(-1)?.entry.cookie ?? row.aheadUpTo;
+  row.asked(entries);
 }
 
 /** How many files were read in a row by whoever now reads the first one of a directory. */
 function inRowOnTheWay(mount: MountSession, { record }: Node): number {
   const before = mount.leases.get(mount.directoryRead);
   if (before?.names === undefined) return 0;
-  const { cookie, inRow } = before.use.files;
-  if (record.parent === before.inode && inRow >= inRowMin) return inRow;
+  const { cookie, inRow, isInRow } = before.use.files;
+  if (record.parent === before.inode && isInRow) return inRow;
   const rest = before.names.list(cookie, nearEntries);
   return rest?.every(({ entry }) => entry.type !== "file") === true ? inRow : 0;
 }

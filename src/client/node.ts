@@ -47,6 +47,8 @@ export class Node {
   previousPosition = 0;
   /** The last one that changes more than bytes which were there, and times: fdatasync(2) and later overwrites wait for it. */
   dataSyncPosition = 0;
+  /** The exclusive lease came before anybody wanted it, and was not used yet: see leases-ahead.ts. */
+  isAhead = false;
   /** Operations that rely on the lease right now. */
   uses = 0;
   /** The lease is going, or going down to shared: nobody new relies on it. */

@@ -3,6 +3,7 @@ import { strict as assert } from "node:assert";
 import { test } from "node:test";
 import type { Client } from "./client.ts";
 import { directory, file, TestCluster } from "./testing/test-cluster.ts";
+import { writeBackLimits } from "./write-back-limits.ts";
 
 const directories = 10;
 const filesEach = 60;
@@ -97,4 +98,58 @@ test("names that are looked up one after another are listed ahead; a few in a la
   assert.equal(requestsForNames(cluster) - before, 0, "the pages came");
   assert.ok(await few.lookup(inode, "f1000"));
   assert.equal(requestsForNames(cluster) - before, 1, "but not the whole directory");
+});
+
+test("whoever goes through directory after directory by names begins each with a page", async (context) => {
+  const cluster = await TestCluster.start(context);
+  const maker = await cluster.mount();
+  await makeTree(maker);
+  await maker.unmount();
+  const client = await cluster.mount();
+  const tree = (await client.lookup(client.root, "tree"))!.inode;
+  const before = requestsForNames(cluster);
+  for (let index = 0; index < directories; index++) {
+    const { inode } = (await client.lookup(tree, `d${index}`))!;
+    for (let number = 0; number < filesEach; number++) assert.ok(await client.lookup(inode, `f${number}`));
+  }
+  // Some ten in the first one, and for the names of the directories.
+  const asked = requestsForNames(cluster) - before;
+  assert.ok(asked <= 20 + directories, `${asked} requests for ${directories} directories`);
+});
+
+test("a tree that is written over by names alone is listed, too", async (context) => {
+  const cluster = await TestCluster.start(context);
+  const maker = await cluster.mount();
+  await makeTree(maker);
+  await maker.unmount();
+  const client = await cluster.mount();
+  const tree = (await client.lookup(client.root, "tree"))!.inode;
+  const before = requestsForNames(cluster);
+  for (let index = 0; index < directories; index++) {
+    const { inode } = (await client.lookup(tree, `d${index}`))!;
+    for (let number = 0; number < filesEach; number++) {
+      assert.ok(await client.lookup(inode, `f${number}`));
+      await client.unlink(inode, `f${number}`);
+      await client.create(inode, `f${number}`, file);
+    }
+  }
+  const asked = requestsForNames(cluster) - before;
+  assert.ok(asked <= 30 * directories, `${asked} requests for ${directories * filesEach} files`);
+});
+
+test("while new names are made in a directory it is not listed", async (context) => {
+  const cluster = await TestCluster.start(context);
+  const maker = await cluster.mount();
+  const { inode } = await maker.create(maker.root, "spool", directory);
+  for (let number = 0; number < 300; number++) await maker.create(inode, `f${number}`, file);
+  await maker.unmount();
+  const client = await cluster.mount({ limits: { ...writeBackLimits, dirtyAgeMs: 60_000 } });
+  assert.equal((await client.lookup(client.root, "spool"))?.inode, inode);
+  await client.create(inode, "new", file);
+  const before = requestsForNames(cluster);
+  for (let number = 0; number < 50; number++) {
+    assert.equal(await client.lookup(inode, `new${number}`), undefined);
+    await client.create(inode, `new${number}`, file);
+  }
+  assert.equal(requestsForNames(cluster) - before, 50, "one for each");
 });

@@ -40,7 +40,7 @@ export function takeSiblings(
   const siblings = taken === undefined ? undefined : names.list(entry.cookie - 1, siblingsAtOnce);
   if (taken === undefined || siblings === undefined) return undefined;
   const inodes = siblings.map((sibling) => sibling.entry.inode);
-  return mount.leases.acquireMany(inodes, taken, operation).then((hasAll) => {
+  return mount.leases.batches.acquire(inodes, taken, operation).then((hasAll) => {
     if (!hasAll) directory!.use.lackedInRow[mode] = -aloneAfterFailure;
   });
 }

@@ -65,6 +65,11 @@ export class UnusedLeases {
     return [...this.#nodes.values()].filter(isKept).length;
   }
 
+  /** Whether so many more can be kept without others having to go. */
+  hasRoomFor(count: number): boolean {
+    return this.#nodes.size + count <= this.#limits.leasesMax;
+  }
+
   stop(): void {
     this.#timer?.cancel();
     this.#timer = undefined;

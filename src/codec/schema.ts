@@ -21,6 +21,10 @@ export const u16: Codec<number> = { write: (w, v) => w.u16(v), read: (r) => r.u1
 export const u32: Codec<number> = { write: (w, v) => w.u32(v), read: (r) => r.u32() };
 /** Whole numbers up to 2^53 − 1: ids, offsets, sizes. */
 export const u64: Codec<number> = { write: (w, v) => w.u64(v), read: (r) => r.u64() };
+/** The same with a bound of its own. */
+export function upTo(max: number): Codec<number> {
+  return { write: (w, v) => w.u64(checkedNumber(v, max)), read: (r) => checkedNumber(r.u64(), max) };
+}
 /** Signed 64 bits as bigint: times in nanoseconds. */
 export const i64: Codec<bigint> = { write: (w, v) => w.i64(v), read: (r) => r.i64() };
 
@@ -186,6 +190,11 @@ export function decode<T>(codec: Codec<T>, encoded: Uint8Array): T {
   const reader = new Reader(encoded);
   const value = codec.read(reader);
   reader.end();
+  return value;
+}
+
+function checkedNumber(value: number, max: number): number {
+  if (value > max) throw new CodecError(`${value} is above its bound ${max}`);
   return value;
 }
 

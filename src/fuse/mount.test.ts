@@ -8,6 +8,7 @@ import {
   existsSync,
   mkdirSync,
   readFileSync,
+  renameSync,
   rmdirSync,
   rmSync,
   statfsSync,
@@ -21,6 +22,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { isMounted, MountedChild, temporaryDirectory } from "./testing/mounted-child.ts";
 import { fileSizeLimit, hasEffective, hasGroup, hasPendingKill, kernelTasks } from "./transport/kernel-tasks.ts";
+import { takeDirectory } from "./transport/mount-directory.ts";
 import { parseMountInfo } from "./transport/mount-points.ts";
 
 const run = promisify(execFile);
@@ -192,6 +194,34 @@ test("two mounts on one point are refused, also through a symlink", { skip, time
     await access(directory);
   }),
 );
+
+test("who mounts on a point at the same time as another process is refused", { skip, timeout }, async () => {
+  const directory = temporaryDirectory();
+  const other = await takeDirectory(directory);
+  const early = await MountedChild.start([], directory);
+  await other.release();
+  const late = await MountedChild.start([], directory);
+  try {
+    assert.match(await early.end(), /^failed: busy another process mounts something on /);
+    assert.equal(isMounted(directory), true);
+    await assert.rejects(takeDirectory(directory), { code: "busy" });
+  } finally {
+    await late.end();
+    rmSync(directory, { recursive: true });
+  }
+});
+
+test("a mount is taken off its directory also when one above was renamed", { skip, timeout }, async () => {
+  const area = temporaryDirectory();
+  mkdirSync(join(area, "before/point"), { recursive: true });
+  const child = await MountedChild.start([], join(area, "before/point"));
+  renameSync(join(area, "before"), join(area, "after"));
+  await child.end();
+  const isLeft = isMounted(join(area, "after/point"));
+  if (isLeft) execFileSync("umount", ["-l", join(area, "after/point")]);
+  rmSync(area, { recursive: true });
+  assert.equal(isLeft, false);
+});
 
 test("a mount whose server was killed is cleared by the next one", { skip, timeout }, async () => {
   const first = await MountedChild.start();

@@ -15,8 +15,14 @@ import { type FuseDevice, openFuseDevice, openFuseDeviceBy } from "./transport/d
 import { mountAsUser } from "./transport/fusermount.ts";
 import { type Guard, startGuard } from "./transport/guard.ts";
 import { kernelTasks } from "./transport/kernel-tasks.ts";
-import { canonicalDirectory, checkDirectory, clearStaleMounts, mountsOn } from "./transport/mount-directory.ts";
-import { isRoot, runMount, runUnmount } from "./transport/mount-points.ts";
+import {
+  canonicalDirectory,
+  checkDirectory,
+  clearStaleMounts,
+  mountsOn,
+  takeDirectory,
+} from "./transport/mount-directory.ts";
+import { isRoot, listMounts, runMount, runUnmount } from "./transport/mount-points.ts";
 import { within } from "./within.ts";
 
 /** INIT is the kernel's first request and needs nobody else: seconds would mean that the kernel is stuck. */
@@ -68,10 +74,8 @@ export async function mountFuse(options: MountFuseOptions): Promise<FuseMount> {
   const { clock, logger } = options.platform;
   const directory = await canonicalDirectory(options.directory);
   if (await clearStaleMounts(directory, clock)) logger.for("fuse").warn("cleared a stale mount", { directory });
-  await checkDirectory(directory);
-  const device = await mountedDevice(directory, options);
+  const { device, entry } = await mountedOn(directory, options);
   const { descriptor } = device;
-  const entry = (await mountsOn(directory)).at(-1);
   const noGuard = (reason: string) => {
     const what = "no guard: old pages of mapped memory would stay while this process is stopped";
     logger.for("fuse").warn(what, { directory, reason });
@@ -102,6 +106,16 @@ export async function mountFuse(options: MountFuseOptions): Promise<FuseMount> {
     .for("fuse")
     .info("mounted", { directory, source: options.source, readOnly: options.readOnly, way: device.way });
   return mount;
+}
+
+async function mountedOn(directory: string, options: MountFuseOptions) {
+  const taken = await takeDirectory(directory);
+  try {
+    const device = await mountedDevice(directory, options);
+    return { device, entry: (await mountsOn(directory)).at(-1) };
+  } finally {
+    await taken.release();
+  }
 }
 
 /** Has the kernel mount it: by mount(8), or for an ordinary user by fusermount3. */
@@ -207,11 +221,14 @@ class Mount implements FuseMount {
     await within(quiet, this.#clock, quietTimeoutMs);
   }
 
-  /** Takes this mount off its directory; false if it was there no more. */
+  /** Takes this mount off its directory, also if one above that was renamed; false if it was there no more. */
   async #detach(): Promise<boolean> {
-    const mounts = await mountsOn(this.directory);
-    if (mounts.at(-1)?.device !== this.#deviceNumber) return false;
-    await runUnmount(this.directory);
+    const mounts = await listMounts();
+    const own = mounts.filter(({ device }) => device === this.#deviceNumber);
+    // Several elsewhere are somebody's bind mounts.
+    const here = own.find(({ directory }) => directory === this.directory) ?? (own.length === 1 ? own[0] : undefined);
+    if (here === undefined || mounts.findLast(({ directory }) => directory === here.directory) !== here) return false;
+    await runUnmount(here.directory);
     return true;
   }
 }

@@ -31,5 +31,7 @@ export interface Ledger {
   read(from: number): AsyncIterable<LedgerEntry>;
   /** Entries below `index` are in every member's durable state: they may be removed. */
   truncate(index: number): Promise<void>;
+  /** Makes sure that it is where it was opened. Errors: diskFailed (the ledger is closed from then on). */
+  check(): Promise<void>;
   close(): Promise<void>;
 }

@@ -1,10 +1,17 @@
 /** The segment files of one log, opened when they are needed and a bounded number of them at a time. */
 import { BrineError } from "../errors/brine-error.ts";
+import type { Clock } from "../platform/clock.ts";
 import { type Disk, DiskError, type DiskFile } from "../platform/disk.ts";
 import { segmentName } from "./segment-format.ts";
 
 /** A process may often have only 1,024 files open; sockets and databases need some, and a server may have two logs. */
 const openFilesMax = 256;
+
+/**
+ * How often it is made sure that what is written to is still where a start would look for it. A directory that was removed under a
+ * server takes writes as before, and syncs them, into files without a name.
+ */
+const lookMs = 1_000;
 
 interface OpenFile {
   readonly file: Promise<DiskFile>;
@@ -13,12 +20,17 @@ interface OpenFile {
 
 export class SegmentFiles {
   readonly #disk: Disk;
+  readonly #clock: Clock;
   readonly #directory: string;
   /** In the order of their last use, the oldest first. */
   readonly #open = new Map<number, OpenFile>();
 
-  constructor(disk: Disk, directory: string) {
+  #lookedMs: number;
+
+  constructor(disk: Disk, clock: Clock, directory: string) {
     this.#disk = disk;
+    this.#clock = clock;
+    this.#lookedMs = clock.nowMs();
     this.#directory = directory;
   }
 
@@ -38,6 +50,22 @@ export class SegmentFiles {
       open.users -= 1;
       this.#closeUnused();
     }
+  }
+
+  /** Durable, and where the next start finds it, when it resolves. Errors: as `use`, and diskFailed. */
+  async write(segment: number, buffers: readonly Uint8Array[], offset: number): Promise<void> {
+    await this.use(segment, (file) => file.write(buffers, offset));
+    if (this.#clock.nowMs() - this.#lookedMs >= lookMs) await this.look(segment);
+  }
+
+  /** Errors: diskFailed (the segment is not in its place). */
+  async look(segment: number): Promise<void> {
+    this.#lookedMs = this.#clock.nowMs();
+    if (await this.use(segment, (file) => file.isInPlace())) return;
+    throw new BrineError(
+      "diskFailed",
+      `${this.path(segment)} is gone: it, or a directory above it, was removed, replaced or covered by a mount`,
+    );
   }
 
   /** Returns the bytes read. `fromDisk`: not from memory. Errors: as `use`. */

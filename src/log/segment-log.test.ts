@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { blockBytes, checksumOf, formatVersion } from "./segment-format.ts";
 import { type LoggedRecord, SegmentLog } from "./segment-log.ts";
 import { FaultyDisk } from "./testing/faulty-disk.ts";
-import { openLog, payloadOf, platformOn, segmentPath, text } from "./testing/log-fixture.ts";
+import { directory, openLog, payloadOf, platformOn, segmentPath, text } from "./testing/log-fixture.ts";
 
 function survived(disk: FaultyDisk): FaultyDisk {
   return disk.afterCrash(() => false);
@@ -311,4 +311,26 @@ test("the options are checked", async () => {
   const platform = platformOn(new FaultyDisk());
   await assert.rejects(SegmentLog.open(platform, { ...options, kind: "LONGER" }), RangeError);
   await assert.rejects(SegmentLog.open(platform, { ...options, segmentBytes: 5000 }), RangeError);
+});
+
+test("a log whose directory was removed under it acknowledges nothing for long, and says why", async () => {
+  for (const isIdle of [false, true]) {
+    const disk = new FaultyDisk();
+    let nowMs = 0;
+    const { clock, ...platform } = platformOn(disk);
+    const log = await SegmentLog.open(
+      { ...platform, clock: { ...clock, nowMs: () => nowMs } },
+      { directory, kind: "TEST", segmentBytes: 16 * blockBytes, onRecord: () => {} },
+    );
+    await log.check();
+    await log.append(Buffer.from("there"));
+    await log.check();
+    await disk.remove(segmentPath(1));
+    nowMs += 1_000;
+    const noticing = isIdle ? log.check() : log.append(Buffer.from("nowhere"));
+    await assert.rejects(noticing, { code: "diskFailed", message: /0001\.segment is gone: .*removed/ });
+    await assert.rejects(log.append(Buffer.from("later")), { code: "diskFailed" });
+    await assert.rejects(log.check(), { code: "diskFailed" });
+    await log.close();
+  }
 });

@@ -97,7 +97,7 @@ export class SegmentLog {
     if (!/^[A-Za-z]{4}$/.test(kind)) throw new RangeError(`kind "${kind}" is not four letters`);
     if (segmentBytes % blockBytes !== 0 || segmentBytes < 3 * blockBytes)
       throw new RangeError(`segments of ${segmentBytes}`);
-    const files = new SegmentFiles(platform.disk, directory);
+    const files = new SegmentFiles(platform.disk, platform.clock, directory);
     try {
       await platform.disk.makeDirectory(directory);
       const salvaged = options.onDamage === undefined ? undefined : await salvage(platform, files, options);
@@ -214,6 +214,15 @@ export class SegmentLog {
       this.#committing = undefined;
       if (this.#queue.length > 0) this.#committing = this.#commitAll();
     }
+  }
+
+  /** Makes sure that the log is where it was opened. Errors: diskFailed (it is closed for good), closed. */
+  async check(): Promise<void> {
+    const segment = this.#segments.at(-1);
+    if (this.#failure === undefined && segment !== undefined) {
+      await this.#files.look(segment).catch((error) => this.#failure ?? this.#fail(error, []));
+    }
+    if (this.#failure !== undefined) throw this.#failure;
   }
 
   /** Fills `buffer` from a segment; `fromDisk`: not from memory. Errors: diskFailed (also if the segment ends before). */
@@ -358,7 +367,7 @@ export class SegmentLog {
     const { segment, offset } = this.#end;
     const buffers = [area, ...records.flatMap((record) => record.payload)];
     const beganMs = this.#platform.clock.nowMs();
-    await this.#files.use(segment, (file) => file.write(buffers, offset));
+    await this.#files.write(segment, buffers, offset);
     let payloadOffset = offset + area.byteLength;
     const commitBytes = buffers.reduce((sum, buffer) => sum + buffer.byteLength, 0);
     const end = { segment, offset: offset + commitBytes };

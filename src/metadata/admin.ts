@@ -8,6 +8,7 @@ import { isOrphaned } from "../placement/heir.ts";
 import { stays } from "../placement/plan-moves.ts";
 import type { BadFileRange, ClusterStatus, CopiesChange, ServerStatus } from "../wire/catalogue/admin.ts";
 import type { CopiesReport } from "./copies-report.ts";
+import { termsProblem } from "./grants.ts";
 import type { Groups } from "./groups.ts";
 import type { Holdings } from "./holdings.ts";
 import type { Leader } from "./leader.ts";
@@ -244,6 +245,8 @@ export class Admin {
     }
     problems.push(...minimumProblems(leader.namespace.groups(), leader.namespace.volumes()));
     problems.push(...placements.problems);
+    const terms = termsProblem(leader.committer.term);
+    if (terms !== undefined) problems.push(terms);
     if (space.isLow) problems.push("The metadata server's disk is full: new files are refused. Make room on it.");
     for (const session of sessions.all()) {
       if (session.ending === undefined || session.ending === "closed") continue;

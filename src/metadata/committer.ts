@@ -29,6 +29,7 @@ import { CommitMeter } from "./commit-meter.ts";
 import type { Lifetime } from "./lifetime.ts";
 import type { SpaceGuard } from "./space-guard.ts";
 import type { Timeouts } from "./timeouts.ts";
+import { TransactionClock } from "./transaction-clock.ts";
 import type { Waits } from "./waits.ts";
 
 /** Changed keys that are committed at once: keeps the commit itself to some tens of milliseconds. */
@@ -89,7 +90,7 @@ export class Committer {
   #running = false;
   #idle: (() => void) | undefined;
   #failure: BrineError | undefined;
-  #lastTimeNs = 0n;
+  readonly #time: TransactionClock;
   #commitTimer: Timer | undefined;
   #commitFailing = false;
   #checkpointedIndex = 0;
@@ -98,6 +99,7 @@ export class Committer {
 
   constructor(parts: CommitterParts) {
     this.#parts = parts;
+    this.#time = new TransactionClock(parts.platform.clock);
     this.#meter = new CommitMeter(parts.platform.metrics);
   }
 
@@ -116,7 +118,7 @@ export class Committer {
       if (lifetime.stopped) return;
       const transactions = decodeBatch(entry.batch);
       for (const { timeNs, predicted } of transactions) {
-        if (!predicted && timeNs > this.#lastTimeNs) this.#lastTimeNs = timeNs;
+        if (!predicted) this.#time.mayNotFallBelow(timeNs);
       }
       if (entry.index <= namespace.appliedIndex) continue;
       namespace.applyBatch(entry.index, transactions);
@@ -134,22 +136,21 @@ export class Committer {
   }
 
   start(): void {
-    const { lifetime, timeouts } = this.#parts;
+    const { ledger, lifetime, timeouts } = this.#parts;
     lifetime.run("checkpoints", async () => {
       while (!lifetime.stopped) {
         await lifetime.sleep(timeouts.checkpointMs);
         if (lifetime.stopped || this.#failure !== undefined) return;
         this.#checkpointing = this.#checkpoint();
         await this.#checkpointing;
+        await ledger.check().catch((error) => lifetime.stopped || this.#appendFailed(error, []));
       }
     });
   }
 
-  /** The time that a transaction gets now: the wall clock, held where it was if it jumps back. */
+  /** The time that a transaction gets now. */
   nowNs(): bigint {
-    const nowNs = this.#parts.platform.clock.wallNs();
-    if (nowNs > this.#lastTimeNs) this.#lastTimeNs = nowNs;
-    return this.#lastTimeNs;
+    return this.#time.nowNs();
   }
 
   /**

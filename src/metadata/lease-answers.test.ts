@@ -153,7 +153,11 @@ test("many leases at once: those held by others are recalled together", async ()
   const keep = inodes[2]!;
   const [{ grant }] = [client.held.get(keep)!];
   client.held.delete(keep);
-  const asked = harness.parts.answers.acquireMany(other.session, { mode: "exclusive", inodes: [...inodes, 9_999] });
+  const asked = harness.parts.answers.acquireMany(other.session, {
+    mode: "exclusive",
+    inodes: [...inodes, 9_999],
+    recall: true,
+  });
   await harness.clock.advance(60);
   const { leases } = await asked;
   assert.deepEqual(
@@ -172,10 +176,10 @@ test("many leases at once: shared ones are converted, and what others share with
   const { harness, client, other } = await mounted();
   const inodes = await files(client, ["a", "b", "c"]);
   const answers = harness.parts.answers;
-  const shared = await answers.acquireMany(client.session, { mode: "shared", inodes });
+  const shared = await answers.acquireMany(client.session, { mode: "shared", inodes, recall: true });
   const grants = shared.leases.map(({ grant }) => grant);
   await other.acquire(inodes[1]!, "shared");
-  const asked = answers.acquireMany(client.session, { mode: "exclusive", inodes });
+  const asked = answers.acquireMany(client.session, { mode: "exclusive", inodes, recall: true });
   await harness.clock.advance(60);
   const { leases } = await asked;
   assert.deepEqual(
@@ -184,7 +188,37 @@ test("many leases at once: shared ones are converted, and what others share with
   );
   for (const [index, { grant }] of leases.entries()) assert.ok(grant > grants[index]!, "under another grant");
   assert.ok(!other.leases.has(other.session.id, inodes[1]!, "shared"));
-  assert.deepEqual((await answers.acquireMany(client.session, { mode: "shared", inodes })).leases, []);
+  assert.deepEqual((await answers.acquireMany(client.session, { mode: "shared", inodes, recall: true })).leases, []);
+});
+
+test("many leases at once without a recall: what nobody else has or waits for, as it is now, and at once", async () => {
+  const { harness, client, other } = await mounted();
+  const inodes = await files(client, ["own", "free", "others", "shared", "waited for"]);
+  const [own, free, others, shared, waitedFor] = inodes as [number, number, number, number, number];
+  await client.acquire(own, "shared");
+  await other.acquire(others, "exclusive");
+  await other.acquire(shared, "shared");
+  await client.acquire(shared, "shared");
+  await client.acquire(waitedFor, "shared");
+  client.isStubborn = true;
+  const waiting = other.ask(waitedFor, "exclusive", 0);
+  await harness.clock.advance(0);
+  const recalls = [client, other].map(({ peer }) => peer.bodies("client.recallLeases").length);
+  const asked = { mode: "exclusive", inodes: [...inodes, 9_999], recall: false } as const;
+  const { leases } = await harness.parts.answers.acquireMany(client.session, asked);
+  assert.deepEqual(
+    leases.map(({ record, mode }) => [record.attributes.inode, mode]),
+    [own, free].map((inode) => [inode, "exclusive"]),
+  );
+  assert.deepEqual(
+    [client, other].map(({ peer }) => peer.bodies("client.recallLeases").length),
+    recalls,
+    "nobody is recalled",
+  );
+  assert.ok(other.leases.has(other.session.id, others, "exclusive"));
+  client.isStubborn = false;
+  client.release(waitedFor);
+  assert.equal((await waiting).mode, "exclusive");
 });
 
 test("a lease that was replaced while others were waited for is not in the answer", async () => {
@@ -192,7 +226,7 @@ test("a lease that was replaced while others were waited for is not in the answe
   const inodes = await files(client, ["a", "b"]);
   await client.acquire(inodes[1]!, "exclusive");
   client.isStubborn = true;
-  const asked = harness.parts.answers.acquireMany(other.session, { mode: "exclusive", inodes });
+  const asked = harness.parts.answers.acquireMany(other.session, { mode: "exclusive", inodes, recall: true });
   const single = await other.ask(inodes[0]!, "shared", 0);
   assert.equal(single.mode, "exclusive", "it is not taken away from one who may have it already");
   await harness.clock.advance(60);
@@ -206,7 +240,7 @@ test("a client that reconnects while it waits asks again there", async () => {
   await client.acquire(inode!, "exclusive");
   client.isStubborn = true;
   const lost = other.ask(inode!, "shared", 0);
-  const many = harness.parts.answers.acquireMany(other.session, { mode: "shared", inodes: [inode!] });
+  const many = harness.parts.answers.acquireMany(other.session, { mode: "shared", inodes: [inode!], recall: true });
   await drain();
   other.state(new FakePeer("client"));
   await assert.rejects(lost, { code: "closed" });
@@ -277,7 +311,7 @@ test("the tree that a batch makes can be listed by another client", async () => 
   assert.equal(entries.length, 1_000);
   assert.ok(entries.every(({ child }) => child === undefined));
   const inodes = entries.slice(0, 512).map(({ entry }) => entry.inode);
-  const many = harness.parts.answers.acquireMany(other.session, { mode: "shared", inodes });
+  const many = harness.parts.answers.acquireMany(other.session, { mode: "shared", inodes, recall: true });
   await harness.clock.advance(0);
   assert.equal((await many).leases.length, 512);
 });
@@ -299,6 +333,6 @@ test("an answer brings no more leases than there is room for their extended attr
   const brought = entries.filter(({ child }) => child !== undefined).length;
   assert.equal(entries.length, names.length);
   assert.ok(brought > 90 && brought < names.length, `${brought} leases`);
-  const { leases } = await harness.parts.answers.acquireMany(client.session, { mode: "shared", inodes });
+  const { leases } = await harness.parts.answers.acquireMany(client.session, { mode: "shared", inodes, recall: true });
   assert.equal(leases.length, brought);
 });

@@ -91,7 +91,7 @@ export class LeaseAnswers {
 
   acquireMany(
     session: Session,
-    { mode, inodes }: { mode: LeaseMode; inodes: readonly number[] },
+    { mode, inodes, recall }: { mode: LeaseMode; inodes: readonly number[]; recall: boolean },
   ): Answer<{ leases: LeasedInode[] }> {
     return this.#served(session, async () => {
       const { leader } = this.#parts;
@@ -100,7 +100,8 @@ export class LeaseAnswers {
         const record = this.#reachable(session, inode);
         return record !== undefined && takes(budget, record);
       });
-      const request = { session: session.id, inodes: there, mode, withinMs: leader.timeouts.leasesSoonMs };
+      const withinMs = recall ? leader.timeouts.leasesSoonMs : undefined;
+      const request = { session: session.id, inodes: there, mode, withinMs };
       const grants = await takeSoon(this.#leases(session), leader.lifetime, request);
       const leases = there.map((inode, index) => this.#leased(session, inode, grants[index]!, budget));
       return { leases: leases.filter((leased) => leased !== undefined) };

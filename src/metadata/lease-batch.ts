@@ -1,6 +1,6 @@
 /**
  * Leases on many inodes at once, as far as they can be had soon: those in the way are all recalled together, and what is
- * given back in time is taken.
+ * given back in time is taken; or, for who only supposes that he will need them, what nobody else has.
  */
 import type { BrineError } from "../errors/brine-error.ts";
 import type { LeaseMode } from "../wire/catalogue/leader.ts";
@@ -12,7 +12,8 @@ export interface BatchRequest {
   readonly session: number;
   readonly inodes: readonly number[];
   readonly mode: LeaseMode;
-  readonly withinMs: number;
+  /** Undefined: nobody is recalled. */
+  readonly withinMs: number | undefined;
 }
 
 /**
@@ -33,6 +34,7 @@ export function takeSoon(leases: Leases, lifetime: Lifetime, request: BatchReque
       grants[index] = grant;
       continue;
     }
+    if (withinMs === undefined) continue;
     const done = (): void => {
       waiting.delete(waiter);
       if (waiting.size === 0) finish();
@@ -48,6 +50,10 @@ export function takeSoon(leases: Leases, lifetime: Lifetime, request: BatchReque
     const waiter: Waiter = { session, inode, mode, forData: false, promise: undefined, granted, refused };
     waiting.add(waiter);
   }
+  if (withinMs === undefined || waiting.size === 0) {
+    resolve(grants);
+    return promise;
+  }
   const timer = lifetime.startTimer(withinMs, () => {
     for (const waiter of [...waiting]) leases.withdraw(waiter);
   });
@@ -55,7 +61,6 @@ export function takeSoon(leases: Leases, lifetime: Lifetime, request: BatchReque
     timer.cancel();
     resolve(grants);
   };
-  if (waiting.size === 0) finish();
   for (const waiter of [...waiting]) leases.enqueue(waiter);
   return promise;
 }

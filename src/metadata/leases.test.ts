@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { hasCode } from "../errors/brine-error.ts";
 import type { LeaseMode } from "../wire/catalogue/leader.ts";
-import { coverGrant, Grants } from "./grants.ts";
+import { coverGrant, Grants, termAfterRestore, termsProblem } from "./grants.ts";
 import { takeSoon } from "./lease-batch.ts";
 import { leaseBounds } from "./lease-limits.ts";
 import { Leases } from "./leases.ts";
@@ -445,5 +445,18 @@ test("grants grow, and those of a later term are above all of an earlier one", (
   assert.ok(two > one && one > coverGrant);
   assert.ok(new Grants(2).next() > two);
   assert.ok(Number.isSafeInteger(new Grants(2 ** 18 - 1).next()));
-  assert.throws(() => new Grants(2 ** 18), RangeError);
+  assert.throws(() => new Grants(2 ** 18), { code: "invalid" });
+  assert.throws(() => new Grants(0), RangeError);
+});
+
+test("terms are used up by starts and restores: that is told while half of them are left, and a restore leaves some to start under", () => {
+  assert.equal(termsProblem(2 ** 17 - 1), undefined);
+  assert.match(termsProblem(2 ** 17)!, /131071 of 262143 starts are left/);
+  let [term, restores] = [1, 0];
+  const restoreAgain = () => {
+    for (; ; restores++) term = termAfterRestore(term);
+  };
+  assert.throws(restoreAgain, { code: "invalid", message: /used up/ });
+  assert.ok(restores > 250);
+  new Grants(term + 1);
 });

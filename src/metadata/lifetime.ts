@@ -5,6 +5,9 @@
 import type { Clock, Timer } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
 
+/** Timers are late by some milliseconds on a healthy machine. */
+const lateMsMax = 100;
+
 export class Lifetime {
   readonly #clock: Clock;
   readonly #log: Logger;
@@ -13,7 +16,7 @@ export class Lifetime {
   readonly #sleepers = new Set<() => void>();
   #stopped = false;
 
-  /** @param isReachable whether others can send anything to this server yet */
+  /** @param isReachable whether this server hears what others send: it listens, and may answer */
   constructor(clock: Clock, log: Logger, isReachable: () => boolean = () => true) {
     this.#clock = clock;
     this.#log = log;
@@ -58,16 +61,17 @@ export class Lifetime {
   }
 
   /**
-   * Calls `callback` every `intervalMs`, with the time by which the call comes later than that, in which nobody could be heard: infinite
-   * while this server can't be reached.
+   * Calls `callback` every `intervalMs`, with the time since the last call in which nobody could be heard: by which the call is late, and
+   * all of it while this server can't be reached. 0: everybody could.
    */
-  repeat(intervalMs: number, callback: (lateMs: number) => void): void {
+  repeat(intervalMs: number, callback: (deafMs: number) => void): void {
     let dueMs = this.nowMs() + intervalMs;
     const next = () => {
       const nowMs = this.nowMs();
-      const lateMs = this.#isReachable() ? nowMs - dueMs : Number.POSITIVE_INFINITY;
+      const lateMs = nowMs - dueMs > lateMsMax ? nowMs - dueMs : 0;
+      const deafMs = this.#isReachable() ? lateMs : nowMs - dueMs + intervalMs;
       dueMs = nowMs + intervalMs;
-      callback(lateMs);
+      callback(deafMs);
       this.startTimer(intervalMs, next);
     };
     this.startTimer(intervalMs, next);

@@ -88,7 +88,10 @@ export class MetadataServer {
   private constructor(platform: Platform, options: MetadataServerOptions) {
     this.#options = options;
     this.#log = platform.logger.for("leader");
-    this.#lifetime = new Lifetime(platform.clock, this.#log, options.isReachable);
+    const { isReachable = () => true } = options;
+    // Who isn't answered isn't heard either.
+    const hears = () => isReachable() && this.#ledger?.serving !== false;
+    this.#lifetime = new Lifetime(platform.clock, this.#log, hears);
   }
 
   /**
@@ -245,7 +248,8 @@ export class MetadataServer {
     const { stores } = this.#parts;
     const leading = { term: ledger.term, origin: this.#origin };
     const onOutdated = (error: BrineError) => this.#refuse(error);
-    new NewerLeader({ leader, stores, clusterId, serverId, own: leading, onOutdated }).start();
+    const lastIndex = () => namespace.appliedIndex;
+    new NewerLeader({ leader, stores, clusterId, serverId, own: leading, lastIndex, onOutdated }).start();
   }
 
   #refuse(error: BrineError): void {

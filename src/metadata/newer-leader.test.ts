@@ -16,8 +16,8 @@ import { defaultTimeouts } from "./timeouts.ts";
 const platform = realPlatform({ logLevel: "error", logTo: () => {} });
 const own = { term: 6, origin: { history: 0, beganIndex: 100, startedMs: 6_000 } };
 
-/** What a leader with `own` finds out when its stores know this; undefined: nothing, after each was asked twice. */
-async function verdict(known: KnownLedger): Promise<BrineError | undefined> {
+/** What a leader with `own` finds out when its store, or another one in its place, knows this; undefined: nothing, after it was asked twice. */
+async function verdict(known: KnownLedger, answering = "s"): Promise<BrineError | undefined> {
   let asked = 0;
   const enough = Promise.withResolvers<undefined>();
   const service = new Service().handle(
@@ -29,7 +29,7 @@ async function verdict(known: KnownLedger): Promise<BrineError | undefined> {
     },
     { roles: ["leader"] },
   );
-  const identity = () => ({ clusterId: "c", serverId: "s" });
+  const identity = () => ({ clusterId: "c", serverId: answering });
   const listener = await listenPeers(platform, "127.0.0.1:0", { identity, service });
   const lifetime = new Lifetime(platform.clock, platform.logger);
   const state = { store: 1, serverId: "s", address: listener.address, peer: undefined, isRefused: false };
@@ -37,7 +37,7 @@ async function verdict(known: KnownLedger): Promise<BrineError | undefined> {
   new NewerLeader({
     leader: { platform, lifetime, timeouts: defaultTimeouts } as unknown as Leader,
     stores: { all: () => [state] } as unknown as Stores,
-    ...{ clusterId: "c", serverId: "leader", own, onOutdated: told.resolve },
+    ...{ clusterId: "c", serverId: "leader", own, lastIndex: () => 150, onOutdated: told.resolve },
   }).start();
   try {
     return await Promise.race([told.promise, enough.promise]);
@@ -60,4 +60,12 @@ test("one that knows less, this leader itself, or what a person has given up, do
   assert.equal(await verdict({ term: 5, startedMs: 5_000, history: 0, index: 100 }), undefined);
   assert.equal(await verdict({ term: 6, startedMs: 6_000, history: 0, index: 500 }), undefined);
   assert.equal(await verdict({ term: 5, startedMs: 5_000, history: 9, index: 500 }), undefined);
+});
+
+test("a new store in the place of a known one may follow an old copy: it is believed if it knows entries that are not here", async () => {
+  const copy = { term: 7, startedMs: 7_000, history: 0, index: 150 };
+  assert.equal(await verdict(copy, "new"), undefined);
+  assert.equal(await verdict({ ...copy, term: 6 }, "new"), undefined);
+  assert.match((await verdict({ ...copy, index: 151 }, "new"))!.message, /term 7 is known/);
+  assert.match((await verdict({ ...copy, history: 9 }, "new"))!.message, /term 7 is known/);
 });

@@ -2,6 +2,9 @@
  * Whether this leader has an old copy of the metadata: its machine was set back to a snapshot, or its directory was copied, and the
  * cluster was led on from the other one. Stores refuse it then (wire/known-term.ts), but a mount that has met neither would be shown
  * old names. So the stores that don't register are asked whom they know.
+ *
+ * A new store in the place of one that was lost may have met nobody but an old copy, whose term can be higher than that of the leader that
+ * it is a copy of. Such a store is believed only if it knows entries that this leader hasn't.
  */
 import { BrineError } from "../errors/brine-error.ts";
 import { readKnownLedger } from "../wire/catalogue/registration.ts";
@@ -22,6 +25,8 @@ export interface NewerLeaderOptions {
   readonly clusterId: string;
   readonly serverId: string;
   readonly own: Leading;
+  /** The last entry that is committed. */
+  readonly lastIndex: () => number;
   readonly onOutdated: (error: BrineError) => void;
 }
 
@@ -56,8 +61,8 @@ export class NewerLeader {
     }
   }
 
-  async #ask({ store, address }: StoreState): Promise<void> {
-    const { leader, clusterId, serverId, own, onOutdated } = this.#options;
+  async #ask({ store, address, serverId: expected }: StoreState): Promise<void> {
+    const { leader, clusterId, serverId, own, lastIndex, onOutdated } = this.#options;
     const { platform, timeouts, lifetime } = leader;
     const identity: Identity = { role: "leader", clusterId, peerId: serverId, description: "the metadata server" };
     try {
@@ -65,7 +70,9 @@ export class NewerLeader {
       try {
         const { body: known } = await peer.request(readKnownLedger, undefined, { timeoutMs: timeouts.probeMs });
         const reason = whyOutdated(own, known);
-        if (reason !== undefined && !lifetime.stopped) onOutdated(outdated(store, address, reason));
+        const isNew = peer.serverId !== expected && known.history === own.origin?.history;
+        if (reason === undefined || lifetime.stopped || (isNew && known.index <= lastIndex())) return;
+        onOutdated(outdated(store, address, reason));
       } finally {
         peer.close("asked");
       }

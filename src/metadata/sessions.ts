@@ -18,7 +18,8 @@
  *
  * Expiry: a client that was not heard of for `sessionMs` and a margin has stopped using what it holds. If this process
  * was itself held up (paused, or a slow disk), messages may be waiting unread: the time that it was late is given to all. So
- * is the time until its server listens, after the start of its store.
+ * is the time until its server listens, after the start of its store, and any in which it refuses to answer, since neither the
+ * ledger's copy nor its witness has given it leave to.
  */
 import { BrineError } from "../errors/brine-error.ts";
 import { isSameUser, type SessionRecord, type SessionUser, type VolumeRecord } from "../namespace/model.ts";
@@ -37,9 +38,6 @@ import { volumeNamed } from "./named.ts";
 
 /** A small part of a session's time. */
 const checkIntervalMs = 200;
-/** Timers are late by some milliseconds on a healthy machine. */
-const lateMsMax = 100;
-
 export interface Session {
   readonly id: number;
   readonly clientId: string;
@@ -142,7 +140,7 @@ export class Sessions {
       lifetime.run("end session", () => this.end(session, "the metadata was restored from a backup"));
     }
     if (records.length > 0) this.#leader.log.info("waiting for clients to come back", { sessions: records.length });
-    lifetime.repeat(checkIntervalMs, (lateMs) => this.#expire(lateMs));
+    lifetime.repeat(checkIntervalMs, (deafMs) => this.#expire(deafMs));
   }
 
   get count(): number {
@@ -382,12 +380,12 @@ export class Sessions {
     });
   }
 
-  #expire(lateMs: number): void {
+  #expire(deafMs: number): void {
     const { timeouts, lifetime } = this.#leader;
     const nowMs = lifetime.nowMs();
     for (const session of this.all()) {
       if (session.ending !== undefined) continue;
-      if (lateMs > lateMsMax) session.heardMs = Math.min(nowMs, session.heardMs + lateMs);
+      session.heardMs = Math.min(nowMs, session.heardMs + deafMs);
       const silentMs = nowMs - session.heardMs;
       if (silentMs <= timeouts.sessionMs + timeouts.sessionMarginMs) continue;
       const reason = `not heard of for ${(silentMs / 1000).toFixed(1)} s`;

@@ -47,6 +47,8 @@ export class SpaceGuard {
   readonly #lifetime: Lifetime;
   readonly #log: Logger;
   #isLow = false;
+  /** Why it isn't known, as was said last. */
+  #unknown: string | undefined;
   #space: { readonly totalBytes: number; readonly freeBytes: number } | undefined;
 
   constructor(parts: { disk: Disk; directory: string; lifetime: Lifetime; log: Logger }) {
@@ -88,13 +90,16 @@ export class SpaceGuard {
     try {
       const { totalBytes, freeBytes } = await this.#disk.space(this.#directory);
       this.#space = { totalBytes, freeBytes };
+      this.#unknown = undefined;
       const isLow = freeBytes < reserveBytes(totalBytes);
       if (isLow === this.#isLow || this.#lifetime.stopped) return;
       this.#isLow = isLow;
       if (isLow) this.#log.warn("the metadata's disk is full: new files are refused", { freeBytes });
       else this.#log.info("the metadata's disk has room again", { freeBytes });
     } catch (error) {
-      this.#log.warn("free space is not known", { directory: this.#directory, error: String(error) });
+      if (this.#unknown === String(error)) return;
+      this.#unknown = String(error);
+      this.#log.warn("free space is not known", { directory: this.#directory, error: this.#unknown });
     }
   }
 }

@@ -25,9 +25,6 @@ import { nobodyListens } from "./nobody-listens.ts";
 import { slowStores } from "./slow-stores.ts";
 import { StoreProcesses, wasRemoved } from "./store-processes.ts";
 
-/** Timers are late by some milliseconds on a healthy machine. */
-const lateMsMax = 100;
-
 export interface StoreState {
   readonly store: number;
   readonly serverId: string;
@@ -134,7 +131,7 @@ export class Stores {
     const { lifetime, timeouts, namespace } = this.#leader;
     this.#startedMs = lifetime.nowMs();
     for (const { store, serverId, address } of namespace.stores()) this.#add(store, serverId, address);
-    lifetime.repeat(timeouts.probeIntervalMs, (lateMs) => this.#watch(lateMs));
+    lifetime.repeat(timeouts.probeIntervalMs, (deafMs) => this.#watch(deafMs));
   }
 
   /** By number. */
@@ -342,13 +339,12 @@ export class Stores {
     this.#noticeChange(state);
   }
 
-  #watch(lateMs: number): void {
+  #watch(deafMs: number): void {
     // If this process was held up, heartbeats may be waiting unread.
     const nowMs = this.#leader.lifetime.nowMs();
-    const givenMs = lateMs > lateMsMax ? lateMs : 0;
-    this.#startedMs = Math.min(nowMs, this.#startedMs + givenMs);
+    this.#startedMs = Math.min(nowMs, this.#startedMs + deafMs);
     for (const state of this.all()) {
-      state.heardMs = Math.min(nowMs, state.heardMs + givenMs);
+      state.heardMs = Math.min(nowMs, state.heardMs + deafMs);
       if (state.peer !== undefined && this.#isOverdue(state)) this.revoke(state.store, state.peer, "no heartbeats");
       if (state.peer === undefined && !state.isRefused)
         this.#leader.lifetime.run("probe store", () => this.#probe(state));

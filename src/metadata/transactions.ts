@@ -36,7 +36,8 @@ const sessionOperations: ReadonlySet<OperationKind> = new Set([
 
 /**
  * How far a client's time may be ahead of the leader's: they are aligned to some milliseconds. One that is far ahead would
- * give files times that nobody can get below again.
+ * give files times that nobody can get below again, and is taken for now. (It isn't refused: after a restart the leader's own clock
+ * may be the one that is wrong, and a change that was acknowledged must not be lost to that.)
  */
 const aheadNsMax = 3_600_000_000_000n;
 
@@ -154,10 +155,10 @@ export class Transactions {
     if (from < transactions.length && first + from > stream.queuedSequence + 1) {
       return { accepted, refusal: gap(session, first + from, stream.queuedSequence) };
     }
-    const latestNs = this.#leader.committer.nowNs() + aheadNsMax;
+    const nowNs = this.#leader.committer.nowNs();
     for (let at = from; at < transactions.length; at++) {
       const { timeNs, operation } = transactions[at]!;
-      const refusal = this.#refusal(session, operation, timeNs, latestNs);
+      const refusal = this.#refusal(session, operation, timeNs);
       if (refusal !== undefined) return { accepted, refusal };
       if (isCreation(operation)) this.#cover(session, operation.inode);
       const predicted = timeNs !== undefined;
@@ -165,7 +166,7 @@ export class Transactions {
         session: session.id,
         sequence: first + at,
         confirmed,
-        timeNs: timeNs ?? 0n,
+        timeNs: timeNs === undefined ? 0n : timeNs > nowNs + aheadNsMax ? nowNs : timeNs,
         predicted,
         operation,
       });
@@ -173,12 +174,7 @@ export class Transactions {
     return { accepted, refusal: undefined };
   }
 
-  #refusal(
-    session: Session,
-    operation: Operation,
-    timeNs: bigint | undefined,
-    latestNs: bigint,
-  ): BrineError | undefined {
+  #refusal(session: Session, operation: Operation, timeNs: bigint | undefined): BrineError | undefined {
     const { kind } = operation;
     const refusal = this.#leader.committer.refusal(kind);
     if (refusal !== undefined) return refusal;
@@ -186,7 +182,6 @@ export class Transactions {
       if (timeNs === undefined && sessionOperations.has(kind)) return undefined;
       return new BrineError("invalid", `${kind} is not for clients, or not to be predicted`);
     }
-    if (timeNs !== undefined && timeNs > latestNs) return new BrineError("invalid", "the client's clock is ahead");
     const { leases } = this.#holdings.of(session.volume);
     if (isCreation(operation) && !leases.limits.mayCreate(session.id)) return new BrineError("busy", "too many leases");
     const without = inodesOf(operation).find((inode) => !leases.has(session.id, inode, leaseFor(operation.kind)));

@@ -48,6 +48,8 @@ export interface DiskFile {
   size(): Promise<number>;
   /** Bytes that it takes on the disk: without what was punched, with what is reserved (`st_blocks`). */
   allocatedBytes(): Promise<number>;
+  /** Whether its path still leads to it: not if it, or a directory above it, was removed, replaced or covered by a mount. */
+  isInPlace(): Promise<boolean>;
   close(): Promise<void>;
 }
 

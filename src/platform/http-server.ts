@@ -1,12 +1,16 @@
 /** A small HTTP server for texts that people and their tools read: metrics. Only processes that the command line starts have one. */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { joinAddress, splitAddress } from "./address.ts";
 import { type Address, NetworkError } from "./network.ts";
 
 /** A scrape takes milliseconds; who is slower must not keep a connection. */
 const requestTimeoutMs = 10_000;
+/** How often the time-out is looked at. */
+const checkMs = 2_000;
+/** With one more, the one that has asked for nothing for the longest time is ended: who keeps silent ones open shuts nobody out. */
 const connectionsMax = 32;
+const headerBytesMax = 8 * 1024;
 
 export interface TextAnswer {
   readonly contentType: string;
@@ -28,10 +32,24 @@ export async function serveTexts(
   answer: (path: string) => TextAnswer | undefined,
 ): Promise<HttpServer> {
   const { host, port } = splitAddress(address);
-  const server = createServer({ requestTimeout: requestTimeoutMs }, (request, response) => {
+  const options = {
+    requestTimeout: requestTimeoutMs,
+    headersTimeout: requestTimeoutMs,
+    connectionsCheckingInterval: checkMs,
+    maxHeaderSize: headerBytesMax,
+  };
+  /** The one that has asked last is the last one. */
+  const sockets = new Set<Socket>();
+  const server = createServer(options, (request, response) => {
+    if (sockets.delete(request.socket)) sockets.add(request.socket);
     respond(request, response, answer);
   });
-  server.maxConnections = connectionsMax;
+  server.on("connection", (socket: Socket) => {
+    sockets.add(socket);
+    socket.on("close", () => sockets.delete(socket));
+    const [oldest] = sockets;
+    if (sockets.size > connectionsMax) oldest!.destroy();
+  });
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => {
       reject(new NetworkError(error.code ?? "EIO", `listen on ${address}`, error));

@@ -1,6 +1,6 @@
 /** Files of the machine: what the log and the servers rely on. */
 import { strict as assert } from "node:assert";
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -92,4 +92,22 @@ test("a directory has one owner", async () => {
   const again = await realDisk.lockDirectory(directory);
   assert.equal(readFileSync(at("lock"), "latin1"), `${process.pid}\n`);
   again.release();
+});
+
+test("a file knows whether its path still leads to it", async () => {
+  await realDisk.makeDirectory(at("place/below"));
+  const file = await realDisk.open(at("place/below/file"), { create: true });
+  assert.equal(await file.isInPlace(), true);
+  renameSync(at("place"), at("moved"));
+  assert.equal(await file.isInPlace(), false);
+  mkdirSync(at("place/below"), { recursive: true });
+  writeFileSync(at("place/below/file"), "another one");
+  assert.equal(await file.isInPlace(), false);
+  rmSync(at("place"), { recursive: true });
+  writeFileSync(at("place"), "no directory");
+  assert.equal(await file.isInPlace(), false);
+  rmSync(at("place"));
+  renameSync(at("moved"), at("place"));
+  assert.equal(await file.isInPlace(), true);
+  await file.close();
 });

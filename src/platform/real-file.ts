@@ -9,6 +9,7 @@ const openDescriptor = promisify(fs.open);
 const closeDescriptor = promisify(fs.close);
 const fdatasync = promisify(fs.fdatasync);
 const fstat = promisify(fs.fstat);
+const stat = promisify(fs.stat);
 
 /** Buffers in one pwritev(2): the kernel's IOV_MAX. */
 const buffersMax = 1024;
@@ -94,6 +95,19 @@ export class RealFile implements DiskFile {
 
   allocatedBytes(): Promise<number> {
     return this.#using("fstat", async () => (await fstat(this.#descriptor)).blocks * statBlockBytes);
+  }
+
+  isInPlace(): Promise<boolean> {
+    return this.#using("stat", async () => {
+      const own = await fstat(this.#descriptor, { bigint: true });
+      try {
+        const there = await stat(this.#path, { bigint: true });
+        return there.ino === own.ino && there.dev === own.dev;
+      } catch (error) {
+        if (["ENOENT", "ENOTDIR"].includes(codeOf(error))) return false;
+        throw error;
+      }
+    });
   }
 
   close(): Promise<void> {

@@ -10,7 +10,7 @@ import { type Mount, MountDied, type MountPoint } from "./mount.ts";
 import type { OpenHandle, Recorder } from "./recorder.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { SimulatedRandom } from "./simulated-random.ts";
-import type { OpenFile, Workload } from "./workload.ts";
+import type { Choice, OpenFile, Workload } from "./workload.ts";
 
 /** Files that one application has open at most. */
 const openFilesMax = 4;
@@ -33,6 +33,8 @@ export class Application {
   readonly #thinkUsMax: number;
   /** Open files by mount: what was open on one that was cut off is not on the next of the same process. */
   readonly #open = new Map<SimulatedKernel, HeldFile[]>();
+  /** What is to follow, and where. */
+  #walk: { readonly client: MountPoint; readonly kernel: SimulatedKernel; readonly rest: FileOperation[] } | undefined;
 
   constructor(
     clients: readonly MountPoint[],
@@ -57,7 +59,7 @@ export class Application {
   /** Goes on until `enough`. Errors: Violation. */
   async work(enough: () => boolean): Promise<void> {
     while (!enough()) {
-      const client = this.#random.pick(this.#clients);
+      const client = this.#walk?.client ?? this.#random.pick(this.#clients);
       const mount = await client.mount();
       if (enough()) break;
       await this.#on(client, mount, () => this.#step(client, mount));
@@ -93,8 +95,11 @@ export class Application {
     const open = this.#open.get(mount.kernel) ?? [];
     this.#open.set(mount.kernel, open);
     const isKnown = (inode: number) => mount.kernel.knows(inode);
-    const choice = this.#workload.next(this.#checker.possibleModels[0], open, this.#recorder.nextId, isKnown);
-    const { operation, file, source } = choice;
+    const choice =
+      this.#nextOfWalk(mount) ??
+      this.#workload.next(this.#checker.possibleModels[0], open, this.#recorder.nextId, isKnown);
+    const { operation, file, source, rest } = choice;
+    if (rest !== undefined) this.#walk = { client, kernel: mount.kernel, rest };
     if (opens(operation) && open.length >= openFilesMax) {
       await this.#close(mount, open.shift()!);
       return;
@@ -113,6 +118,18 @@ export class Application {
     if (opened === undefined) return;
     const inode = outcome.kind === "attributes" ? outcome.attributes.inode : opened.handle.inode;
     open.push({ inode, append: operation.kind === "open" && operation.append, ...opened });
+  }
+
+  /** Undefined: everything is done, or the mount has gone. */
+  #nextOfWalk({ kernel }: Mount): Choice<HeldFile> | undefined {
+    const rest = this.#walk?.kernel === kernel ? this.#walk.rest : [];
+    for (;;) {
+      const operation = rest.shift();
+      if (operation === undefined) break;
+      if (!("inode" in operation) || kernel.knows(operation.inode)) return { operation };
+    }
+    this.#walk = undefined;
+    return undefined;
   }
 
   /** The mount was cut off, and what was open on it is no more. Locks are taken off by whoever had them, on the next one. */

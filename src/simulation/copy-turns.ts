@@ -1,6 +1,6 @@
 /**
- * Who takes copies away for good, and who lets copies rot, do it by turns: with both at once the only good copy of a block could be the one
- * that goes. What is done to the cluster in any other way goes on.
+ * Who takes copies away, for good or with the metadata that is on the same server, and who lets copies rot, do it by turns: with both at once the
+ * only good copy of a block could be the one that goes. What is done to the cluster in any other way goes on.
  */
 const pollMs = 100;
 

@@ -81,16 +81,18 @@ export class KernelNames {
     const { fileSystem, device, caches, locks } = this.#parts;
     return locks.locked(parent, "exclusive", async () => {
       if ((await this.#find(parent, name)).inode !== undefined) throw new FileError("EEXIST");
-      const asked = caches.moment();
-      const serve = () => fileSystem.link(inode, parent, name);
-      return caches.changing({ names: [[parent, name]], inodes: [parent, inode] }, async () => {
-        const { attributes, keep } = await device.ask("link", serve, (answer) => ({
-          attributes: answer,
-          keep: this.#entryKept(parent, name, answer, asked, "isNew"),
-        }));
-        keep();
-        this.#changed(parent);
-        return { outcome: { kind: "attributes", attributes } };
+      return locks.locked(inode, "exclusive", async () => {
+        const asked = caches.moment();
+        const serve = () => fileSystem.link(inode, parent, name);
+        return caches.changing({ names: [[parent, name]], inodes: [parent, inode] }, async () => {
+          const { attributes, keep } = await device.ask("link", serve, (answer) => ({
+            attributes: answer,
+            keep: this.#entryKept(parent, name, answer, asked, "isNew"),
+          }));
+          keep();
+          this.#changed(parent);
+          return { outcome: { kind: "attributes", attributes } };
+        });
       });
     });
   }
@@ -127,13 +129,23 @@ export class KernelNames {
       const inodes = [parent, newParent, inode, ...(replaced === undefined ? [] : [replaced])];
       const names = [[parent, name] as const, [newParent, newName] as const];
       const serve = () => fileSystem.rename(parent, name, newParent, newName, { noReplace });
-      return caches.changing({ names, inodes }, async () => {
-        await device.ask("rename", serve, () => {});
-        if (inode !== replaced) caches.moveName(parent, name, newParent, newName);
-        this.#changed(...inodes);
-        return done;
-      });
+      return this.#filesLocked([inode, replaced], () =>
+        caches.changing({ names, inodes }, async () => {
+          await device.ask("rename", serve, () => {});
+          if (inode !== replaced) caches.moveName(parent, name, newParent, newName);
+          this.#changed(...inodes);
+          return done;
+        }),
+      );
     });
+  }
+
+  /** As vfs_rename() does it (lock_two_nondirectories). */
+  #filesLocked<T>([moved, other]: readonly [number, number | undefined], body: () => Promise<T>): Promise<T> {
+    const { caches, locks } = this.#parts;
+    const files = [moved, other].filter((one) => one !== undefined && caches.type(one) !== "directory") as number[];
+    if (files.length === 0 || moved === other) return body();
+    return locks.bothLocked(files[0]!, files.at(-1)!, body);
   }
 
   exchange({ parent, name, newParent, newName }: Operation<"exchange">): Promise<Result> {
@@ -144,12 +156,14 @@ export class KernelNames {
       const inodes = [parent, newParent, one, other];
       const names = [[parent, name] as const, [newParent, newName] as const];
       const serve = () => fileSystem.exchange(parent, name, newParent, newName);
-      return caches.changing({ names, inodes }, async () => {
-        await device.ask("exchange", serve, () => {});
-        caches.exchangeNames(parent, name, newParent, newName);
-        this.#changed(...inodes);
-        return done;
-      });
+      return this.#filesLocked([one, other], () =>
+        caches.changing({ names, inodes }, async () => {
+          await device.ask("exchange", serve, () => {});
+          caches.exchangeNames(parent, name, newParent, newName);
+          this.#changed(...inodes);
+          return done;
+        }),
+      );
     });
   }
 

@@ -14,10 +14,13 @@ import type { SimulatedServer } from "./simulated-server.ts";
 const awayMs = [500, 15_000] as const;
 /** A person notices, and acts. */
 const thoughtMs = [0, 3_000] as const;
-const promotionsMax = 20;
+/** Then it is brought back: nobody serves meanwhile, and whoever waits for others (faults.ts) doesn't wait much longer. */
+const deadMsMax = 45_000;
 const againMs = 100;
 /** Clients and stores that had lost the leader find it again well within this, and hear of the new copy. */
 const foundMs = 2_000;
+/** What a promotion says where only the leader's disk helps (docs/operations.md). */
+const onlyLeaderHasAll = /copy of the ledger is (behind|not whole)/;
 /** A leader that starts again leads well within this, where enough others answer. */
 const forgottenMsMax = 20_000;
 
@@ -54,10 +57,19 @@ export class LedgerChanges {
       // A witness that is lost with its machine is one failure; with another one nobody could lead before that is over.
       while (this.#cluster.stores.some(({ losing }) => losing === "machine")) await this.#wait(againMs);
       const kind = this.#random.pick(Object.keys(changes) as (keyof typeof changes)[]);
-      if (over()) break;
-      await changes[kind]();
-      this.#count(kind);
+      await this.#inTurn(async () => {
+        if (over()) return;
+        await changes[kind]();
+        this.#count(kind);
+      });
     }
+  }
+
+  /** A server that is away takes its store with it, which may have the only good copy of what is rotten elsewhere. */
+  #inTurn(change: () => Promise<void>): Promise<void> {
+    const { metadataServers, copyTurns } = this.#cluster;
+    const haveStores = metadataServers.some(({ plan }) => plan.roles.includes("store"));
+    return haveStores ? copyTurns.take(change) : change();
   }
 
   get #copy(): SimulatedServer {
@@ -65,17 +77,17 @@ export class LedgerChanges {
     return metadataServers.find((server) => server !== leader)!;
   }
 
-  /** True if it leads now. Where the leader is well, it is refused. */
-  async #promote(server: SimulatedServer): Promise<boolean> {
+  /** Undefined if it leads now, else why not. Where the leader is well, it is refused. */
+  async #promote(server: SimulatedServer): Promise<string | undefined> {
     try {
       await this.#cluster.promote(server, { oldLeaderIsOff: false });
       this.#attempts.log("promoted", { server: server.plan.name });
       this.#count("promoted");
-      return true;
+      return undefined;
     } catch (error) {
       if (!(error instanceof BrineError)) throw error;
       this.#attempts.log("not promoted", { server: server.plan.name, reason: error.message });
-      return false;
+      return error.message;
     }
   }
 
@@ -91,16 +103,23 @@ export class LedgerChanges {
     await back;
   }
 
-  /** The leader never comes back with what it had, unless it turns out that only it has everything. */
+  /**
+   * The leader never comes back with what it had, unless it turns out that only it has everything, or nobody can tell: the others that
+   * vote are away for long, or there are none.
+   */
   async #death(): Promise<void> {
     const { leader } = this.#cluster;
     const copy = this.#copy;
     this.#attempts.log("death", { server: leader.plan.name });
     leader.kill({ power: true });
-    for (let count = 0; count < promotionsMax && leader.down; count++) {
+    const { scheduler } = this.#cluster.world;
+    const untilUs = scheduler.nowUs + deadMsMax * 1_000;
+    while (leader.down && scheduler.nowUs < untilUs) {
       await this.#wait(this.#random.between(...thoughtMs));
       if (!copy.serving) copy.start();
-      if (!(await this.#promote(copy))) continue;
+      const reason = await this.#promote(copy);
+      if (reason !== undefined && onlyLeaderHasAll.test(reason)) break;
+      if (reason !== undefined) continue;
       // Another fault's end may have started it again.
       if (!leader.down) break;
       if (!leader.plan.roles.includes("store") && (await this.#replace(leader))) return;

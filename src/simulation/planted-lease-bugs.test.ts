@@ -2,7 +2,14 @@
 import { test } from "node:test";
 import type { FileSystem, Handle, KernelCaches } from "../client/file-system.ts";
 import { isChunkKey } from "../namespace/chunk-leases.ts";
-import { acquireLease, heartbeat, type LeaseMode, lookup, releaseLeases } from "../wire/catalogue/leader.ts";
+import {
+  acquireLease,
+  acquireLeases,
+  heartbeat,
+  type LeaseMode,
+  lookup,
+  releaseLeases,
+} from "../wire/catalogue/leader.ts";
 import { writeBlocks } from "../wire/catalogue/store.ts";
 import type { Peer, Work } from "../wire/peer.ts";
 import type { Hooks } from "./hooks.ts";
@@ -34,6 +41,19 @@ class Granted {
     });
   }
 
+  /** @param before awaited before a lease that is asked for alone is granted */
+  watchSingle(service: Planted, before: (body: Asked, work: Work) => Promise<void>): void {
+    service.plant(acquireLease, (real) => async (body, payload, peer, work) => {
+      await before(body, work);
+      const answer = (await real(body, payload, peer, work)) as Exclude<
+        Awaited<ReturnType<typeof real>>,
+        { payload: unknown }
+      >;
+      this.granted(body.session, peer, body.inode, answer);
+      return answer;
+    });
+  }
+
   granted(session: number, peer: Peer, inode: number, { grant, mode }: { grant: number; mode: LeaseMode }): void {
     this.#peers.set(session, peer);
     this.#grants.set(`${session} ${inode}`, { session, inode, grant, mode });
@@ -58,6 +78,7 @@ class Granted {
 }
 
 interface Asked {
+  readonly session: number;
   readonly inode: number;
   readonly mode: LeaseMode;
   readonly held: number;
@@ -69,16 +90,9 @@ function withLostRecalls(isMeant: (asked: Asked) => boolean, of?: LeaseMode): Ho
   return withService((service) => {
     const granted = new Granted();
     granted.watch(service);
-    service.plant(acquireLease, (real) => async (body, payload, peer, work) => {
-      if (isMeant(body) && random.chance(0.5)) {
-        await granted.takeFromOthers(service, body.session, body.inode, work, of);
-      }
-      const answer = (await real(body, payload, peer, work)) as Exclude<
-        Awaited<ReturnType<typeof real>>,
-        { payload: unknown }
-      >;
-      granted.granted(body.session, peer, body.inode, answer);
-      return answer;
+    granted.watchSingle(service, async (body, work) => {
+      if (!isMeant(body) || !random.chance(0.5)) return;
+      await granted.takeFromOthers(service, body.session, body.inode, work, of);
     });
   });
 }
@@ -89,6 +103,21 @@ test("a lost recall", () => {
 
 test("an upgrade race: both have read, both write", () => {
   return mustBeFound(() => withLostRecalls(({ mode, held }) => mode === "exclusive" && held > 0), lost);
+});
+
+test("a lease that was wished for, and that others have", () => {
+  const hooks = () =>
+    withService((service) => {
+      const granted = new Granted();
+      granted.watch(service);
+      granted.watchSingle(service, async () => {});
+      service.plant(acquireLeases, (real) => async (body, payload, peer, work) => {
+        const wished = body.recall ? [] : body.inodes;
+        for (const inode of wished) await granted.takeFromOthers(service, body.session, inode, work, undefined);
+        return real(body, payload, peer, work);
+      });
+    });
+  return mustBeFound(hooks, lost, { more: ["changeAll", "createFile", "lookup", "getAttributes"] });
 });
 
 const overwrites = { more: ["overwrite", "read"], seeds: 60 } as const;

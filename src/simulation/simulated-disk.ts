@@ -210,6 +210,12 @@ class SimulatedFile implements DiskFile {
     return this.#file.usedBytes;
   }
 
+  /** Nobody removes a simulated file that a server uses. */
+  async isInPlace(): Promise<boolean> {
+    this.#mustBeOpen("stat");
+    return true;
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
   }

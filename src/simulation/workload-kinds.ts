@@ -50,6 +50,7 @@ export const weights = {
   sync: 3,
   syncAll: 1,
   readDirectory: 5,
+  changeAll: 2,
   load: 4,
   store: 4,
   setExtended: 3,
@@ -71,12 +72,22 @@ export type Weights = Readonly<Partial<Record<Kind, number>>>;
 export const emphases: readonly (readonly Kind[])[] = [
   [],
   ["read", "write", "append", "truncate"],
-  ["createFile", "link", "unlink", "rename", "makeDirectory", "removeDirectory", "lookup", "readDirectory"],
+  [
+    "createFile",
+    "link",
+    "unlink",
+    "rename",
+    "makeDirectory",
+    "removeDirectory",
+    "lookup",
+    "readDirectory",
+    "changeAll",
+  ],
   ["write", "read"],
   ["rename", "exchange", "makeDirectory", "createFile", "lookup"],
   ["append", "read", "open", "getAttributes"],
   ["store", "load", "read", "write"],
-  ["setExtended", "getExtended", "chmod", "getAttributes"],
+  ["setExtended", "getExtended", "chmod", "getAttributes", "changeAll"],
   ["lock", "unlock", "read", "write"],
   ["overwrite", "read"],
   ["punch", "zero", "overwrite", "read", "truncate"],
@@ -86,7 +97,7 @@ export const emphases: readonly (readonly Kind[])[] = [
   ["setAccessList", "removeAccessList", "chmod", "createFile", "makeDirectory", "makeUnnamed"],
 ];
 /** Done only where it is done more than others: elsewhere it would take the place of what everybody does. */
-export const seldom: readonly Kind[] = ["exchange"];
+export const seldom: readonly Kind[] = ["exchange", "changeAll"];
 export const emphasis = 5;
 /** Of overwriting: whatever else is done to the file brings it back to one client. */
 export const emphasisOnOverwrites = 30;

@@ -56,6 +56,8 @@ export interface Choice<F extends OpenFile> {
   readonly operation: FileOperation;
   readonly file?: F;
   readonly source?: F;
+  /** What is to follow on the same mount, as far as it knows the inodes. */
+  readonly rest?: FileOperation[];
 }
 
 export class Workload {
@@ -110,6 +112,7 @@ export class Workload {
     const files = alive.filter(({ type, linkCount }) => type === "file" && linkCount > 0);
     for (;;) {
       const kind = this.#kind(directories.length, files.length);
+      if (kind === "changeAll") return this.#changeAll(this.#random.pick(directories), model);
       const choice = this.#onOpenFile(kind, model, open, id, directories) ?? this.#onNames(kind, alive, directories);
       if (choice !== undefined) return choice;
       const operation = this.#onInode(kind, { alive, files, directories, root: model.inode(0).number!, id });
@@ -200,6 +203,18 @@ export class Workload {
       default:
         return undefined;
     }
+  }
+
+  /** As chmod -R does it. */
+  #changeAll({ number, entries }: ModelInode, model: Model): Choice<never> {
+    const parent = number!;
+    const mode = this.#random.pick([0o600, 0o640, 0o700]);
+    const rest = [...entries].flatMap(([name, entry]): FileOperation[] => {
+      const inode = model.inode(entry).number;
+      const lookup = { kind: "lookup", parent, name } as const;
+      return inode === undefined ? [lookup] : [lookup, { kind: "setAttributes", inode, change: { mode } }];
+    });
+    return { operation: { kind: "readDirectory", inode: parent }, rest };
   }
 
   #onNames(kind: Kind, alive: ModelInode[], directories: ModelInode[]): { operation: FileOperation } | undefined {

@@ -30,7 +30,7 @@ export class GroupChanges {
   }
 
   async #appendNews(views: readonly GroupView[]): Promise<void> {
-    const news = views.filter((view) => this.#isNews(view));
+    const news = newestOfEach(views.filter((view) => this.#isNews(view)));
     if (news.length === 0) return;
     for (const view of news) this.#underWay.add(view.group);
     try {
@@ -46,6 +46,16 @@ export class GroupChanges {
     // Addresses may change within a generation, members never do.
     return hasSameMembers(known, view) && !encode(groupView, known).equals(encode(groupView, view));
   }
+}
+
+/** No leader speaks of a group twice at once. Of whoever does, nothing goes to the log that can't be applied, or replayed at a start. */
+function newestOfEach(views: readonly GroupView[]): GroupView[] {
+  const newest = new Map<number, GroupView>();
+  for (const view of views) {
+    const before = newest.get(view.group);
+    if (before === undefined || before.generation < view.generation) newest.set(view.group, view);
+  }
+  return [...newest.values()];
 }
 
 function hasSameMembers(left: GroupView, right: GroupView): boolean {

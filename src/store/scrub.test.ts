@@ -57,6 +57,9 @@ test("a block that nobody reads and that has rotted is found and handed to the r
   const platform = new MemoryPlatform();
   const { store, scrub, repaired } = await started(platform);
   for (let number = 0; number < 20; number++) await put(store, testChunk + number, 1);
+  // Zeros are not on the disk: they are not read.
+  const zeros = Buffer.alloc(256 * 4096);
+  await store.write(writeOf(testChunk + 20, 0, zeros, { grant: 1, sequence: 1 }), zeros);
   rot(platform, testChunk + 5);
   await platform.clock.advance(30 * minuteMs);
   assert.equal(repaired.length, 1);
@@ -109,6 +112,25 @@ test("a pass goes on after a restart where it was", async () => {
   assert.equal(done.beganMs, beganMs, "it is the same pass");
   assert.deepEqual([done.doneBytes, done.badBlocks, done.repairedBlocks], [4 * 8 * 4096, 3, 2]);
   assert.equal(compared[0], "3: 1..3");
+  await scrub.stop();
+  await store.close();
+});
+
+test("a pass that has begun in the future delays no other: the clock was ahead, and was set right", async () => {
+  const platform = new MemoryPlatform();
+  const { store, scrub } = await started(platform);
+  await put(store, testChunk, 1);
+  rot(platform, testChunk);
+  const nowMs = Number(platform.clock.wallNs() / 1_000_000n);
+  const aheadMs = nowMs + 365 * 24 * 60 * minuteMs;
+  const nothing = { badBlocks: 0, repairedBlocks: 0, differingBlocks: 0, doneBytes: 0, totalBytes: 0 };
+  store.scrubs.set("regular", { beganMs: aheadMs, endedMs: aheadMs + 1, groups: [], chunk: 0, ...nothing });
+  await platform.clock.advance(30 * minuteMs);
+  const { beganMs, endedMs, badBlocks } = store.scrubs.get("regular")!;
+  assert.ok(beganMs < aheadMs && endedMs >= beganMs);
+  assert.equal(badBlocks, 1);
+  await platform.clock.advance(60 * minuteMs);
+  assert.equal(store.scrubs.get("regular")!.beganMs, beganMs, "one pass makes up for it");
   await scrub.stop();
   await store.close();
 });

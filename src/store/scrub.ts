@@ -17,6 +17,7 @@ import type { Clock } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
 import { Sleeper } from "../platform/sleeper.ts";
 import type { ScrubReport } from "../wire/catalogue/registration.ts";
+import { isZeros, type StoredExtent } from "./extents.ts";
 import { Pace } from "./pace.ts";
 import type { Repair } from "./repair.ts";
 import type { ScrubComparison } from "./scrub-comparison.ts";
@@ -158,7 +159,10 @@ export class Scrub {
   #isDue(): boolean {
     const { store, scrubMs } = this.#parts;
     const pass = store.scrubs.get("regular");
-    return pass === undefined || pass.endedMs === 0 || this.#nowMs() >= pass.beganMs + scrubMs / 2;
+    if (pass === undefined || pass.endedMs === 0) return true;
+    const sinceMs = this.#nowMs() - pass.beganMs;
+    // Negative: the clock was ahead, so nobody knows when that was.
+    return sinceMs < 0 || sinceMs >= scrubMs / 2;
   }
 
   #begin(kind: PassKind, groups: readonly number[]): void {
@@ -263,10 +267,15 @@ export class Scrub {
       for (const chunk of store.chunksFrom(first, pageChunks)) {
         if (groupOfChunk(chunk) !== group || bytes >= pageBytes) break;
         chunks.push(chunk);
-        for (const { checksums } of store.peek(chunk)?.extents ?? []) bytes += checksums.length * blockBytes;
+        for (const { checksums } of this.#readable(chunk)) bytes += checksums.length * blockBytes;
       }
       return { group, chunks, bytes };
     }
+  }
+
+  /** Zeros are on no disk. */
+  #readable(chunk: number): readonly StoredExtent[] {
+    return (this.#parts.store.peek(chunk)?.extents ?? []).filter((extent) => !isZeros(extent));
   }
 
   async #readPage(kind: PassKind, { chunks }: Page, isOver: () => boolean): Promise<void> {
@@ -287,7 +296,7 @@ export class Scrub {
   *#piecesOf(chunks: readonly number[]): Generator<{ chunk: number; firstBlock: number; bytes: number }> {
     for (const chunk of chunks) {
       const bytes = new Array<number>(blocksPerChunk / pieceBlocks).fill(0);
-      for (const { firstBlock, checksums } of this.#parts.store.peek(chunk)?.extents ?? []) {
+      for (const { firstBlock, checksums } of this.#readable(chunk)) {
         for (let block = firstBlock; block < firstBlock + checksums.length; block++) {
           bytes[Math.floor(block / pieceBlocks)]! += blockBytes;
         }

@@ -378,3 +378,15 @@ test("a store whose log can't be closed says so, and has closed its index all th
   assert.deepEqual(await contentOf(again, chunk, 3), [10, 11, 12]);
   await again.close();
 });
+
+test("a message that names a group twice can't put into the log what no start would replay", async () => {
+  const platform = new MemoryPlatform();
+  let store = await openStore(platform);
+  const view = (generation: number) => ({ group: 3, generation, members: [] });
+  await store.setGroups([view(7), view(4), view(9), view(8)]);
+  assert.equal(store.groups.get(3)?.generation, 9);
+  platform.crash();
+  store = await openStore(platform);
+  assert.equal(store.groups.get(3)?.generation, 9);
+  await store.close();
+});

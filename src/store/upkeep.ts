@@ -159,7 +159,10 @@ export class Upkeep {
   }
 
   async #tick(): Promise<void> {
-    await this.#parts.room.refresh();
+    const { room, log, onFailure } = this.#parts;
+    await room.refresh();
+    if (this.#stopped) return;
+    await log.check().catch((error) => this.#stopped || onFailure(diskMessageOf(error)));
     if (this.#stopped) return;
     const journal = this.#journal!;
     if (journal.waitingCount === 0) this.onCommitApplied(journal.position);

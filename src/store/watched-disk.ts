@@ -58,6 +58,7 @@ export class WatchedDisk implements Disk {
       forget: (position, length) => file.forget(position, length),
       size: () => file.size(),
       allocatedBytes: () => file.allocatedBytes(),
+      isInPlace: () => watch(file.isInPlace()),
       close: () => file.close(),
     };
   }

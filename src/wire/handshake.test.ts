@@ -153,6 +153,7 @@ test("rubbish costs its connection and one line; others don't notice", async () 
   const after = fc.oneof(fc.constant(Buffer.alloc(0)), fc.constant(helloFrame()));
   await fc.assert(
     fc.asyncProperty(after, fc.uint8Array({ minLength: 24, maxLength: 200 }), async (first, rubbish) => {
+      await platform.clock.advance(60_000); // the log of connections is bounded in each minute
       platform.lines.length = 0;
       const { connection, state } = await raw(platform);
       connection.send([first, rubbish]);
@@ -214,6 +215,21 @@ test("strangers are bounded, and shut nobody out: the oldest go, with one line",
   assert.equal(platform.lines.length, 1, platform.lines.join("\n"));
   const peer = await connectPeer(platform, address, identity, new Service(), 1000);
   await peer.request(ping, {}, { timeoutMs: 1000 });
+});
+
+test("strangers who come again and again don't fill the log: what is left out is counted", async () => {
+  const { platform, listener } = await server();
+  const rubbish = async () => (await raw(platform)).connection.send([Buffer.alloc(30, 0xff)]);
+  for (let count = 0; count < 200; count++) await rubbish();
+  await settle();
+  assert.equal(platform.lines.length, 30);
+  await platform.clock.advance(60_000);
+  assert.match(platform.lines[30]!, /left out {"lines":170,/);
+  await rubbish();
+  await settle();
+  assert.match(platform.lines[31]!, /connection dropped/);
+  await listener.close();
+  assert.equal(platform.clock.timerCount, 0);
 });
 
 test("a peer that asks without end is dropped", async () => {

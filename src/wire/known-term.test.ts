@@ -68,7 +68,11 @@ test("a person's decision to go on with less begins a history of its own", () =>
 test("what is known stays known over a restart, and over a leader that is met and says less", () => {
   const before = known().ledger;
   const again = new KnownTerm(platform.logger, decode(knownLedger, encode(knownLedger, before)));
+  again.met({ term: 5 });
+  assert.deepEqual(again.ledger, before);
+  // When that one began is not known: it may say so later.
   again.met({ term: 6 });
-  assert.deepEqual(again.ledger, { ...before, term: 6 });
+  assert.deepEqual(again.ledger, { ...before, term: 6, startedMs: 0 });
+  assert.ok(accepts(leading(6, 200), again));
   assert.ok(!accepts(leading(7, 199), again));
 });

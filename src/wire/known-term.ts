@@ -70,7 +70,9 @@ export class KnownTerm {
 
   /** What will be known once this leader is met, which was not refused. */
   after({ term, origin }: Leading): KnownLedger {
-    if (term < this.term || origin === undefined) return { ...this.#known, term: Math.max(this.term, term) };
+    if (term < this.term) return this.#known;
+    if (origin === undefined)
+      return { ...this.#known, term, startedMs: term === this.term ? this.#known.startedMs : 0 };
     const { history, beganIndex, startedMs } = origin;
     const index = history === this.#known.history ? Math.max(this.#known.index, beganIndex) : beganIndex;
     return { term, startedMs, history, index };

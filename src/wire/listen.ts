@@ -1,8 +1,10 @@
 /** Listens for peers: takes connections, waits for their hello, accepts or refuses it. */
 import { BrineError } from "../errors/brine-error.ts";
 import { sleep, type Timer } from "../platform/clock.ts";
+import type { Logger } from "../platform/logger.ts";
 import type { Address, Connection } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
+import { BoundedLog } from "./bounded-log.ts";
 import { hello } from "./catalogue/handshake.ts";
 import { ConnectedPeer } from "./connected-peer.ts";
 import { failure, failureOf } from "./failure.ts";
@@ -43,7 +45,7 @@ export async function listenPeers(
   address: Address,
   options: ListenOptions,
 ): Promise<{ readonly address: Address; close(): Promise<void> }> {
-  const logger = platform.logger.for("wire");
+  const logger = new BoundedLog(platform.clock, platform.logger.for("wire"));
   const links = new Set<Link>();
   /** In the order in which they came. */
   const strangers = new Set<Link>();
@@ -63,7 +65,7 @@ export async function listenPeers(
     const link = new Link(connection, logger);
     links.add(link);
     strangers.add(link);
-    const stranger = new Stranger(platform, link, options, {
+    const stranger = new Stranger(platform, logger, link, options, {
       onKnown: () => strangers.delete(link),
       onEnd: () => links.delete(link),
     });
@@ -81,6 +83,7 @@ export async function listenPeers(
         await sleep(platform.clock, farewellStepMs);
       }
       for (const link of [...links]) link.close("the server stops");
+      logger.close();
     },
   };
 }
@@ -94,6 +97,7 @@ interface StrangerEvents {
 /** The link's receiver until it has said hello, and while it reads that it is refused. */
 class Stranger implements LinkReceiver {
   readonly #platform: Platform;
+  readonly #logger: Logger;
   readonly #link: Link;
   readonly #options: ListenOptions;
   readonly #events: StrangerEvents;
@@ -101,8 +105,9 @@ class Stranger implements LinkReceiver {
   #known = false;
   #refused = false;
 
-  constructor(platform: Platform, link: Link, options: ListenOptions, events: StrangerEvents) {
+  constructor(platform: Platform, logger: Logger, link: Link, options: ListenOptions, events: StrangerEvents) {
     this.#platform = platform;
+    this.#logger = logger;
     this.#link = link;
     this.#options = options;
     this.#events = events;
@@ -147,7 +152,7 @@ class Stranger implements LinkReceiver {
   /** Tells why and leaves it to the other side to end the connection: ended from here, the answer could be lost. */
   #refuse(frame: Frame, error: BrineError): void {
     this.#refused = true;
-    this.#platform.logger.for("wire").warn("connection refused", {
+    this.#logger.warn("connection refused", {
       remote: this.#link.remoteAddress,
       code: error.code,
       reason: error.message,

@@ -58,6 +58,14 @@ test("wrong names and places are refused with a clear line", { skip }, async (co
   assert.throws(() => writeFileSync(join(point, "n".repeat(256)), ""), { code: "ENAMETOOLONG" });
   writeFileSync(join(point, "n".repeat(255)), "");
   assert.deepEqual(readdirSync(point), ["n".repeat(255)]);
+  const nasty = join(point, "a\x1b[2J\nAll is well.");
+  writeFileSync(nasty, "b", { flush: true });
+  for (const command of ["why", "where"]) {
+    const { code, stdout } = await runBrine([command, nasty]);
+    assert.equal(code, 0);
+    assert.match(stdout, /a\\u001b\[2J\\u000aAll is well\.: inode \d+/);
+    assert.doesNotMatch(stdout, /\x1b|^All is well/m);
+  }
 });
 
 test("data directories of another cluster, a newer version, or in use", { skip }, async (context) => {

@@ -3,10 +3,12 @@
  *
  * Uses fs directly: it is about the directory of this machine that the kernel shall mount on.
  */
-import { readdir, realpath, stat } from "node:fs/promises";
+import { constants } from "node:fs";
+import { open, readdir, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { BrineError } from "../../errors/brine-error.ts";
 import type { Clock } from "../../platform/clock.ts";
+import { tryLock } from "../../platform/libc.ts";
 import { within } from "../within.ts";
 import { listMounts, type MountEntry, runUnmount } from "./mount-points.ts";
 
@@ -48,6 +50,41 @@ export async function clearStaleMounts(directory: string, clock: Clock): Promise
     }
     await runUnmount(directory);
     cleared = true;
+  }
+}
+
+/**
+ * Takes the directory, which nothing is mounted on, until `release`: of two processes that want to mount there at the same time
+ * one is refused, instead of covering the other's mount. (The lock is on what will be below the mount, so it holds up nobody later.)
+ * Errors: those of checkDirectory; `busy` (another process mounts there now, or has just done it).
+ */
+export async function takeDirectory(directory: string): Promise<{ release(): Promise<void> }> {
+  let file: Awaited<ReturnType<typeof open>>;
+  try {
+    file = await open(directory, constants.O_RDONLY | constants.O_DIRECTORY);
+  } catch (error) {
+    throw directoryError(directory, error);
+  }
+  try {
+    if (!mayLock(file.fd) || (await mountsOn(directory)).length > 0) {
+      throw new BrineError("busy", `another process mounts something on ${directory}`, {
+        advice: `see what it is: findmnt ${directory}`,
+      });
+    }
+    await checkDirectory(directory);
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+  return { release: () => file.close() };
+}
+
+/** Where directories can't be locked (on some network file systems) nobody is refused. */
+function mayLock(descriptor: number): boolean {
+  try {
+    return tryLock(descriptor);
+  } catch {
+    return true;
   }
 }
 

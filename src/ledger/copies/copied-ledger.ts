@@ -170,6 +170,10 @@ export class CopiedLedger implements Ledger {
     await this.#options.file.truncate(removableBelow(index, this.#feed, this.#required));
   }
 
+  check(): Promise<void> {
+    return this.#options.file.check();
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     this.#options.voter.leading = false;

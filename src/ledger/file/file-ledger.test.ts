@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { FaultyDisk } from "../../log/testing/faulty-disk.ts";
 import { platformOn, segmentPath } from "../../log/testing/log-fixture.ts";
 import type { Ledger, LedgerEntry } from "../ledger.ts";
-import { openFileLedger } from "./file-ledger.ts";
+import { FileLedger, openFileLedger } from "./file-ledger.ts";
 
 const megabyte = 1024 * 1024;
 
@@ -48,6 +48,34 @@ test("a term is durable when open returns, with nothing else appended", async ()
     assert.equal((await open(disk)).term, term);
     disk = crashed(disk);
   }
+});
+
+test("entries of another leader may be of a lower term than one that was begun here, as long as nothing was appended under that", async () => {
+  let disk = new FaultyDisk();
+  const entry = (index: number, term: number) => ({ index, term, batch: Buffer.from(`${index}`) });
+  const terms = async (ledger: FileLedger) => (await entries(ledger, 2)).map(({ index, term }) => [index, term]);
+  const own = await FileLedger.open(platformOn(disk), "/log");
+  await own.appendAll([entry(1, 1), entry(2, 3)]);
+  await own.begin(7);
+  await assert.rejects(own.begin(7), RangeError);
+  await assert.rejects(own.appendAll([entry(3, 2)]), /can't go on with entry 3 of term 2 after entry 2 of term 3/);
+  await own.appendAll([entry(3, 3), entry(4, 6)]);
+  disk = crashed(disk);
+  const copy = await FileLedger.open(platformOn(disk), "/log");
+  assert.deepEqual(await terms(copy), [
+    [2, 3],
+    [3, 3],
+    [4, 6],
+  ]);
+  await assert.rejects(copy.appendAll([entry(5, 5)]), /of term 6/);
+  await copy.appendAll([entry(5, 9)]);
+  await copy.begin(10);
+  await copy.append(Buffer.from("6"));
+  await assert.rejects(copy.appendAll([entry(7, 9)]), /of term 10/);
+  assert.deepEqual((await terms(await FileLedger.open(platformOn(crashed(disk)), "/log"))).slice(3), [
+    [5, 9],
+    [6, 10],
+  ]);
 });
 
 test("reading ends with the entries that were there when it began", async () => {

@@ -79,13 +79,19 @@ class Contents {
     this.#directory = directory;
   }
 
+  /** Under the term that was begun last nothing was appended: its leader has never led. */
+  canGoBackTo(term: number): boolean {
+    return this.lastEntryTerm <= term && term < this.term && this.lastEntryTerm < this.term;
+  }
+
   add(record: LoggedRecord): void {
     const content = this.#decode(record);
     const isFirst = this.ranges.length === 0;
     if (content.kind === "term") {
       if (isFirst) [this.firstIndex, this.lastIndex] = [content.lastIndex + 1, content.lastIndex];
-      const follows = content.term > this.term && content.lastIndex === this.lastIndex;
-      if (!follows) throw this.#damage(record, `term ${content.term} after term ${this.term}`);
+      const follows = content.term > this.term || this.canGoBackTo(content.term);
+      if (!follows || content.lastIndex !== this.lastIndex)
+        throw this.#damage(record, `term ${content.term} after term ${this.term}`);
     } else {
       if (isFirst) [this.firstIndex, this.lastIndex, this.term] = [content.index, content.index - 1, content.term];
       const follows = content.index === this.lastIndex + 1 && content.term === this.term;
@@ -138,8 +144,9 @@ export class FileLedger implements Ledger {
     this.#contents = contents;
   }
 
-  /** Begins a term; durable when it resolves. Errors: noSpace, diskFailed. */
+  /** Begins a term, higher than any before; durable when it resolves. Errors: noSpace, diskFailed. */
   async begin(term: number): Promise<void> {
+    if (term <= this.term) throw new RangeError(`term ${term} begins after term ${this.term}`);
     const record = encode(ledgerRecord, { kind: "term", term, lastIndex: this.lastIndex });
     this.#contents.add(await this.#log.append(record));
   }
@@ -170,7 +177,8 @@ export class FileLedger implements Ledger {
 
   /** Entries of another leader, which follow the last one. Errors: as append; invalid (they don't follow). */
   async appendAll(entries: readonly LedgerEntry[]): Promise<void> {
-    let [index, term] = [this.lastIndex, this.term];
+    // A term that was begun here, and never led under, may be above that of entries which the leader has from before.
+    let [index, term] = [this.lastIndex, this.lastEntryTerm];
     for (const entry of entries) {
       if (entry.index !== index + 1 || entry.term < term) {
         const what = `entry ${entry.index} of term ${entry.term} after entry ${index} of term ${term}`;
@@ -182,6 +190,10 @@ export class FileLedger implements Ledger {
     const bytes = entries.reduce((sum, { batch }) => sum + batch.byteLength + recordOverheadBytes, 0);
     await this.#log.reserve(bytes + commitsOverheadBytes);
     await this.#append(entries);
+  }
+
+  check(): Promise<void> {
+    return this.#log.check();
   }
 
   /** Makes sure that the next batch of so many bytes has room. Errors: noSpace, diskFailed. */
@@ -200,7 +212,7 @@ export class FileLedger implements Ledger {
       let { term } = this;
       const records: Buffer[] = [];
       for (const entry of entries) {
-        if (entry.term > term) {
+        if (entry.term !== term) {
           ({ term } = entry);
           records.push(encode(ledgerRecord, { kind: "term", term, lastIndex: entry.index - 1 }));
         }

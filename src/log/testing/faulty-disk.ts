@@ -169,6 +169,7 @@ export class FaultyDisk implements Disk {
       size: () => this.#operation("size", path, () => inode.current.length),
       forget: async () => {},
       allocatedBytes: () => this.#operation("size", path, () => inode.current.length),
+      isInPlace: () => this.#operation("stat", path, () => this.#files.get(path) === inode),
       close: async () => {},
     };
   }

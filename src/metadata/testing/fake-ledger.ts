@@ -33,6 +33,10 @@ export class FakeLedger implements Ledger {
     return this.lastIndex;
   }
 
+  async check(): Promise<void> {
+    if (this.failure !== undefined) throw this.failure;
+  }
+
   async *read(from: number): AsyncIterable<LedgerEntry> {
     for (const entry of this.entries.slice(from - 1)) yield entry;
   }

@@ -47,7 +47,7 @@ export class Harness {
     },
   };
   freeBytes = 1e12;
-  /** Whether its server listens. */
+  /** Whether its server listens, and may answer. */
   isReachable = true;
   readonly #engine = new MemoryKeyValueEngine();
   #lifetime!: Lifetime;

@@ -34,15 +34,19 @@ export const usualLeaseLimits: LeaseLimits = {
 /** Of a simulation: with few leases some seeds have the client's limits as the narrower ones, others the leader's. */
 export function leaseLimitsFor(options: { fewLeases?: boolean }, random: SimulatedRandom): LeaseLimits {
   return options.fewLeases
-    ? fewLeases[random.fork("few leases").pick(["client", "leader"] as const)]
+    ? fewLeases[random.fork("few leases").pick(["client", "leader", "idle"] as const)]
     : usualLeaseLimits;
 }
 
 /** So few that a simulation's small tree is too much. A look goes through all. */
 const fewInClients = { leasesMax: 4, evictedAtOnce: 2, lookedAtMax: 1_024, idleMs: 2_000, idleSweepMs: 500 };
 
-/** Which side is the first to have too many: its client, or the leader, whose clients think that they may keep them. */
-export const fewLeases: Readonly<Record<"client" | "leader", LeaseLimits>> = {
+/**
+ * Which side is the first to have too many: its client, or the leader, whose clients think that they may keep them. Or none of both, but
+ * what lies idle for a moment goes back: then leases are often nobody's, and can be had by a wish (client/leases-ahead.ts).
+ */
+export const fewLeases: Readonly<Record<"client" | "leader" | "idle", LeaseLimits>> = {
+  idle: { ...usualLeaseLimits, client: { ...unusedLeaseLimits, idleMs: 20, idleSweepMs: 20 } },
   client: { client: fewInClients, leader: { keptMax: 32, recalledAtOnce: 4 }, dirtyOperationsMax: 32 },
   leader: {
     client: { ...fewInClients, leasesMax: 1_000 },

@@ -30,6 +30,7 @@ export class MemoryDisk implements Disk {
   operationsLeft = Number.POSITIVE_INFINITY;
   /** Called when it has died so. */
   onDeath: () => void = () => {};
+  #temporaries = 0;
   #incarnation = 0;
 
   usedBytes(): number {
@@ -124,8 +125,9 @@ export class MemoryDisk implements Disk {
 
   async writeFile(path: string, content: Uint8Array): Promise<void> {
     const incarnation = this.#incarnation;
-    const temporary = `${path}.new`;
-    this.files.delete(temporary);
+    // A store that a crash has ended may still come by: it must not take away the file of the next one.
+    this.#temporaries += 1;
+    const temporary = `${path}.new${this.#temporaries}`;
     const file = await this.open(temporary, { create: true });
     const made = this.files.get(temporary)!;
     await file.write([content], 0);
@@ -247,6 +249,10 @@ class OpenFile implements DiskFile {
 
   async allocatedBytes(): Promise<number> {
     return this.#file.pages.size * pageBytes;
+  }
+
+  async isInPlace(): Promise<boolean> {
+    return this.#disk.files.get(this.#path) === this.#file;
   }
 
   async close(): Promise<void> {}

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import fc from "fast-check";
 import { CodecError } from "../../codec/buffers.ts";
-import { type Codec, decode } from "../../codec/schema.ts";
+import { type Codec, decode, encode } from "../../codec/schema.ts";
 import { operation, result, transaction } from "../../namespace/operation.ts";
 import type { Method } from "../method.ts";
 import * as admin from "./admin.ts";
@@ -16,6 +16,7 @@ import * as placement from "./placement.ts";
 import * as quotas from "./quotas.ts";
 import * as registration from "./registration.ts";
 import * as store from "./store.ts";
+import { termMax } from "./term.ts";
 import * as watch from "./watch.ts";
 
 type AnyMethod = Method<unknown, unknown>;
@@ -78,4 +79,12 @@ test("any bytes decode or are a CodecError, for every message", () => {
       { numRuns: 60 },
     );
   }
+});
+
+test("a term under which no grant could be given is no term: who promised it could never lead again", () => {
+  const { request } = ledger.claimTerm;
+  const bytes = encode(request, { term: termMax, leader: "" });
+  assert.deepEqual(decode(request, bytes), { term: termMax, leader: "" });
+  bytes.writeUInt32LE(termMax + 1, 0);
+  assert.throws(() => decode(request, bytes), CodecError);
 });

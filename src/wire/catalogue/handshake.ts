@@ -1,6 +1,7 @@
 /** The first message on every connection, from the side that connected; its answer opens the connection. */
 import { type Infer, list, oneOf, optional, shortList, struct, text, u16, u64 } from "../../codec/schema.ts";
 import { method } from "../method.ts";
+import { ledgerTerm } from "./term.ts";
 
 /** Grows with every incompatible change of frames or catalogue. */
 export const protocolVersion = 9;
@@ -15,13 +16,13 @@ const capabilities = list(text(32), 64);
 export const leaderAddresses = shortList(text(256), 8);
 
 /** What a leader tells of its ledger with heartbeats: its term, and the last entry that is committed. */
-export const ledgerProgress = { ledgerTerm: u64, ledgerIndex: u64 };
+export const ledgerProgress = { ledgerTerm, ledgerIndex: u64 };
 
 /**
  * Who keeps the metadata as far as a server knows, leader and copy, and as of which leader's term. Empty: it knows of no copy.
  * Whoever looks for the leader tries these, too; only a leader's own word replaces what was known.
  */
-export const keepers = struct({ term: u64, addresses: leaderAddresses });
+export const keepers = struct({ term: ledgerTerm, addresses: leaderAddresses });
 export type Keepers = Infer<typeof keepers>;
 
 /** Of a leader's ledger as it was when it began to lead (known-term.ts). */
@@ -36,7 +37,7 @@ export const ledgerOrigin = struct({
 export type LedgerOrigin = Infer<typeof ledgerOrigin>;
 
 /** What somebody knows of the leader that was met last; `index`: the last entry that it has told of. */
-export const knownLedger = struct({ term: u64, startedMs: u64, history: u64, index: u64 });
+export const knownLedger = struct({ term: ledgerTerm, startedMs: u64, history: u64, index: u64 });
 export type KnownLedger = Infer<typeof knownLedger>;
 
 export const helloRequest = struct({
@@ -62,7 +63,7 @@ export const helloResponse = struct({
   /** Wanted and demanded ones that hold from here on. */
   granted: capabilities,
   /** Under which it leads the cluster; 0: it has no metadata. Who knows a higher one believes nothing that comes after. */
-  term: u64,
+  term: ledgerTerm,
   /** Set while it leads. */
   origin: optional(ledgerOrigin),
   keepers,

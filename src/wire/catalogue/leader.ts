@@ -210,14 +210,14 @@ export const acquireLease = method(
 export const acquiredMax = 512;
 
 /**
- * Takes leases on many inodes at once, those that can be had soon: all holders in the way are recalled together, and
- * after at most 50 ms the answer has what was given back by then. Inodes on which the session has a lease already, and
- * those that are gone, are left out.
+ * Takes leases on many inodes at once, those that can be had soon. With `recall` all holders in the way are recalled together,
+ * and after at most 50 ms the answer has what was given back by then; else it has, at once, what nobody else was using.
+ * Inodes on which the session has a lease already, and those that are gone, are left out.
  */
 export const acquireLeases = method(
   125,
   "leader.acquireLeases",
-  struct({ session: u64, mode: leaseMode, inodes: list(u64, acquiredMax) }),
+  struct({ session: u64, mode: leaseMode, inodes: list(u64, acquiredMax), recall: boolean }),
   struct({ leases: list(leasedInode, acquiredMax) }),
 );
 

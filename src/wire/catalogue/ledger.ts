@@ -17,6 +17,7 @@ import {
 } from "../../codec/schema.ts";
 import { method } from "../method.ts";
 import { backupRow } from "./admin.ts";
+import { ledgerTerm } from "./term.ts";
 
 const serverId = text(64);
 
@@ -30,7 +31,7 @@ export type LedgerRule = Infer<typeof ledgerRule>;
 
 /** Who keeps the ledger. The one with the higher (term, sequence) holds. */
 export const configuration = struct({
-  term: u64,
+  term: ledgerTerm,
   sequence: u64,
   /** The first leader's server first, its copy second: their terms are never the same. */
   copies: list(ledgerMember, 2),
@@ -48,11 +49,11 @@ export type Configuration = Infer<typeof configuration>;
 export const claimTerm = method(
   500,
   "ledger.claimTerm",
-  struct({ term: u64, leader: serverId }),
+  struct({ term: ledgerTerm, leader: serverId }),
   struct({
     promised: boolean,
     /** The highest one promised, and to whom. */
-    term: u64,
+    term: ledgerTerm,
     leader: serverId,
     waitMs: u32,
     configuration: optional(configuration),
@@ -71,7 +72,7 @@ export const recordConfiguration = method(
 export const renewServing = method(
   502,
   "ledger.renewServing",
-  struct({ term: u64, leader: serverId }),
+  struct({ term: ledgerTerm, leader: serverId }),
   struct({ serveMs: u32 }),
 );
 
@@ -79,11 +80,11 @@ export const renewServing = method(
 export const attachCopy = method(
   510,
   "ledger.attachCopy",
-  struct({ term: u64, leader: serverId }),
-  struct({ lastIndex: u64, lastTerm: u64 }),
+  struct({ term: ledgerTerm, leader: serverId }),
+  struct({ lastIndex: u64, lastTerm: ledgerTerm }),
 );
 
-const ledgerEntry = struct({ index: u64, term: u64, batch: bytes(1024 * 1024) });
+const ledgerEntry = struct({ index: u64, term: ledgerTerm, batch: bytes(1024 * 1024) });
 
 /** Entries and their bytes in one message, at most (at least one entry). */
 export const entriesMax = 1024;
@@ -93,7 +94,7 @@ export const entriesBytesMax = 1024 * 1024;
 export const appendEntries = method(
   511,
   "ledger.appendEntries",
-  struct({ term: u64, entries: list(ledgerEntry, entriesMax) }),
+  struct({ term: ledgerTerm, entries: list(ledgerEntry, entriesMax) }),
   nothing,
 );
 
@@ -101,7 +102,7 @@ export const appendEntries = method(
 export const readEntries = method(
   512,
   "ledger.readEntries",
-  struct({ term: u64, from: u64 }),
+  struct({ term: ledgerTerm, from: u64 }),
   struct({ entries: list(ledgerEntry, entriesMax) }),
 );
 
@@ -109,7 +110,13 @@ export const readEntries = method(
 export const replaceState = method(
   513,
   "ledger.replaceState",
-  struct({ term: u64, first: boolean, rows: list(backupRow, 65_536), done: boolean, last: optional(ledgerEntry) }),
+  struct({
+    term: ledgerTerm,
+    first: boolean,
+    rows: list(backupRow, 65_536),
+    done: boolean,
+    last: optional(ledgerEntry),
+  }),
   nothing,
 );
 
@@ -124,7 +131,7 @@ export const promoteLedger = method(
   521,
   "ledger.promote",
   struct({ oldLeaderIsOff: boolean, acceptLoss: boolean }),
-  struct({ term: u64 }),
+  struct({ term: ledgerTerm }),
 );
 
 /**
