@@ -5,8 +5,9 @@
  *
  * A session that acts for one user asks for his permissions first, by the rules by which the leader will ask again.
  */
-import { authorize } from "../namespace/authorization.ts";
+
 import { applyFileOperation, type FileOperation, leaseFor } from "../namespace/apply.ts";
+import { authorize } from "../namespace/authorization.ts";
 import type { Attributes } from "../namespace/model.ts";
 import type { OperationOf, Result } from "../namespace/operation.ts";
 import { Access } from "./access.ts";

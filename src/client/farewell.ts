@@ -8,7 +8,7 @@
  * nothing is said: the leader goes by the same time.
  */
 import type { Platform } from "../platform/platform.ts";
-import { closeSession } from "../wire/catalogue/leader.ts";
+import { closeSession } from "../wire/catalogue/sessions.ts";
 import type { Peer } from "../wire/peer.ts";
 
 /** The leader answers when the stores have fenced the session, and its chunks are equal on all members. */

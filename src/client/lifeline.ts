@@ -8,7 +8,7 @@
 
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
-import { lifeline } from "../wire/catalogue/leader.ts";
+import { lifeline } from "../wire/catalogue/sessions.ts";
 import { connectPeer, type Identity } from "../wire/connect.ts";
 import type { Peer } from "../wire/peer.ts";
 import { Service } from "../wire/service.ts";

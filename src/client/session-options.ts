@@ -1,5 +1,6 @@
 /** What a session is opened with, and what it tells its owner. */
-import type { SessionUser } from "../namespace/model.ts";
+import { BrineError } from "../errors/brine-error.ts";
+import { type SessionUser, userGroupsMax } from "../namespace/model.ts";
 import type { KnownLedger } from "../wire/catalogue/handshake.ts";
 import type { KnownLeaders } from "../wire/known-leaders.ts";
 import type { Peer } from "../wire/peer.ts";
@@ -35,4 +36,20 @@ export interface SessionOwner {
   extended(untilMs: number): void;
   /** The session has ended without its owner's wish. Resolves when nobody is shown anything of it any more. */
   lost(reason: string): Promise<void>;
+}
+
+/** The protocol's bound: a longer name can't be a volume's. */
+const volumeNameBytesMax = 64;
+
+/** Errors: notFound, invalid. */
+export function checkOptions({ volume, user }: SessionOptions): void {
+  if (Buffer.byteLength(volume) > volumeNameBytesMax) {
+    throw new BrineError("notFound", `there is no volume "${volume}": names have at most 64 bytes`);
+  }
+  if (user !== undefined && user.groups.length > userGroupsMax) {
+    throw new BrineError(
+      "invalid",
+      `the user is in ${user.groups.length} groups: a session's may be in ${userGroupsMax}`,
+    );
+  }
 }

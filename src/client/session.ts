@@ -17,7 +17,8 @@ import type { Timer } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Platform } from "../platform/platform.ts";
 import { randomId } from "../platform/random.ts";
-import { closeSession, heartbeat, openSession } from "../wire/catalogue/leader.ts";
+import { heartbeat } from "../wire/catalogue/leader.ts";
+import { closeSession, openSession } from "../wire/catalogue/sessions.ts";
 import type { ServerPeer } from "../wire/connect.ts";
 import type { Method } from "../wire/method.ts";
 import type { Peer, RequestOptions } from "../wire/peer.ts";
@@ -27,7 +28,7 @@ import { LeaderClock } from "./leader-clock.ts";
 import { LeaderLinks } from "./leader-links.ts";
 import { Lifeline } from "./lifeline.ts";
 import { Backoff, isTransient } from "./retry.ts";
-import type { SessionOptions, SessionOwner } from "./session-options.ts";
+import { checkOptions, type SessionOptions, type SessionOwner } from "./session-options.ts";
 import type { Operation } from "./waits.ts";
 
 /** Of the session's time, so that two lost heartbeats are no harm. */
@@ -38,12 +39,11 @@ const driftFraction = 0.05;
 const requestTimeoutMs = 10_000;
 /** While no address answers, all are tried again after at most this long: a new leader is found within it. */
 const reconnectDelayMsMax = 250;
-/** The protocol's bound: a longer name can't be a volume's. */
-const volumeNameBytesMax = 64;
 
 export class Session {
   /** The client's own id; a new one for each session, so that a resent opening can't meet an older session. */
   readonly clientId: string;
+  readonly user: SessionUser | undefined;
   readonly clock: LeaderClock;
   readonly #platform: Platform;
   readonly #log: Logger;
@@ -71,6 +71,7 @@ export class Session {
     this.#platform = platform;
     this.#log = platform.logger.for("session");
     this.#options = options;
+    this.user = options.user;
     this.#owner = owner;
     this.clientId = randomId(platform.random);
     this.#links = new LeaderLinks(platform, this.#log, options, this.clientId);
@@ -86,9 +87,7 @@ export class Session {
    * unreachable, notServing, … when the patience has come to its end.
    */
   static async open(platform: Platform, options: SessionOptions, owner: SessionOwner): Promise<Session> {
-    if (Buffer.byteLength(options.volume) > volumeNameBytesMax) {
-      throw new BrineError("notFound", `there is no volume "${options.volume}": names have at most 64 bytes`);
-    }
+    checkOptions(options);
     const session = new Session(platform, options, owner);
     const deadlineMs = platform.clock.nowMs() + options.patienceMs;
     for (;;) {
@@ -137,11 +136,6 @@ export class Session {
   /** Says who, if the leader has left out heartbeats; undefined as long as it answers. */
   get silentLeader(): string | undefined {
     return this.#links.silence(2 * heartbeatFraction * this.#sessionTimeoutMs);
-  }
-
-  /** For whom it acts, for good. */
-  get user(): SessionUser | undefined {
-    return this.#options.user;
   }
 
   get clusterId(): string {

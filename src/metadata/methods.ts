@@ -16,12 +16,9 @@ import type { Role } from "../wire/catalogue/handshake.ts";
 import {
   acquireLease,
   acquireLeases,
-  closeSession,
   grantSpace,
   heartbeat,
-  lifeline,
   lookup,
-  openSession,
   readDirectory,
   readGroups,
   readMappings,
@@ -38,6 +35,7 @@ import { cancelLock, setLock, stateLocks, testLock } from "../wire/catalogue/loc
 import { changeRules, labelStore, locateFile, readRules } from "../wire/catalogue/placement.ts";
 import { grantQuota, listQuotas, setQuota } from "../wire/catalogue/quotas.ts";
 import { caughtUp, judgeDifferences, registerStore, storeHeartbeat } from "../wire/catalogue/registration.ts";
+import { closeSession, lifeline, openSession } from "../wire/catalogue/sessions.ts";
 import type { Method } from "../wire/method.ts";
 import type { Handler, Peer, Work } from "../wire/peer.ts";
 import type { Service } from "../wire/service.ts";

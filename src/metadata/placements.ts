@@ -20,6 +20,7 @@ import type { Groups } from "./groups.ts";
 import type { Leader } from "./leader.ts";
 import { checkedLabelKey, volumeNamed } from "./named.ts";
 import type { Session, Sessions } from "./sessions.ts";
+import { tellsNames } from "./told.ts";
 
 export interface PlacementsParts {
   readonly leader: Leader;
@@ -62,7 +63,8 @@ export class Placements {
       const record = namespace.inode(volume, at);
       if (record?.attributes.type !== "directory" || record.attributes.linkCount === 0) throw new FileError("ENOENT");
       const name = namespace.entryName(volume, record.parent, record.parentCookie);
-      if (name === undefined || !tellsNames(user, namespace.inode(volume, record.parent))) throw new FileError("ENOENT");
+      if (name === undefined || !tellsNames(user, namespace.inode(volume, record.parent)))
+        throw new FileError("ENOENT");
       steps.push({ inode: at, parent: record.parent, cookie: record.parentCookie, name });
       at = record.parent;
     }

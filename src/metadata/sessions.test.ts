@@ -19,7 +19,7 @@ test("the same client finds its session again; the newest connection speaks for 
   const client = await harness.mount("one", "home");
   const peer = new FakePeer("client");
   const { sessions } = harness.parts;
-  const again = await sessions.open({ clientId: "one", volume: "home", host: "one" }, peer);
+  const again = await sessions.open({ clientId: "one", volume: "home", host: "one", user: undefined }, peer);
   assert.equal(again.session, client.session.id);
   assert.ok(client.peer.closed);
   assert.throws(
@@ -67,7 +67,7 @@ test("a session is closed by its own client only, on whichever connection", asyn
 test("an unknown volume is named", async () => {
   const { harness } = await cluster();
   await assert.rejects(
-    harness.parts.sessions.open({ clientId: "x", volume: "nope", host: "" }, new FakePeer("client")),
+    harness.parts.sessions.open({ clientId: "x", volume: "nope", host: "", user: undefined }, new FakePeer("client")),
     (error) => hasCode(error, "notFound") && error.message.includes("nope"),
   );
 });

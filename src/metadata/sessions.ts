@@ -22,7 +22,7 @@
  * ledger's copy nor its witness has given it leave to.
  */
 import { BrineError } from "../errors/brine-error.ts";
-import { isSameUser, type SessionRecord, type SessionUser, type VolumeRecord } from "../namespace/model.ts";
+import type { SessionRecord, SessionUser, VolumeRecord } from "../namespace/model.ts";
 import { isFromBeforeRestore } from "../namespace/restored.ts";
 import { isSameAddress } from "../platform/address.ts";
 import { closedByPeer } from "../platform/network.ts";
@@ -35,6 +35,7 @@ import type { Leader } from "./leader.ts";
 import { leaseBounds } from "./lease-limits.ts";
 import type { StatedLease } from "./leases.ts";
 import { volumeNamed } from "./named.ts";
+import { bindToUser, type OpeningRequest } from "./session-user.ts";
 
 /** A small part of a session's time. */
 const checkIntervalMs = 200;
@@ -82,13 +83,6 @@ export interface HoldingsMessage {
 
 /** Leases, holds, and locks, that one client can state: as many leases as a session is ever given. */
 const statedMax = 2 * leaseBounds.keptMax;
-
-export interface OpeningRequest {
-  readonly clientId: string;
-  readonly volume: string;
-  readonly host: string;
-  readonly user: SessionUser | undefined;
-}
 
 export interface OpenedSession {
   readonly session: number;
@@ -183,26 +177,12 @@ export class Sessions {
     if (session.volume !== volume.volume) {
       throw new BrineError("invalid", `client ${request.clientId} has a session on another volume`);
     }
-    await this.#bindTo(session, request.user);
+    await bindToUser(this.#leader.committer, session, request.user);
     this.#bind(session, peer);
     const { lastSequence } = namespace.session(session.id)!;
     const nowNs = committer.nowNs();
     const sessionTimeoutMs = timeouts.sessionMs;
     return { session: session.id, lastSequence, volume, sessionTimeoutMs, coverGrant, nowNs };
-  }
-
-  /** The session acts for the user from now on, whatever becomes of this server. Errors: sessionExpired, invalid. */
-  async #bindTo(session: Session, user: SessionUser | undefined): Promise<void> {
-    if (session.user === undefined && user !== undefined) {
-      const result = await this.#leader.committer.execute({ kind: "bindSession", session: session.id, user });
-      // It was ended meanwhile, or another request of its client has bound it otherwise.
-      if (session.ending !== undefined) throw expired(session.id, session.ending);
-      if (result.kind === "done") session.user = user;
-    }
-    if (session.user === undefined && user === undefined) return;
-    if (session.user === undefined || user === undefined || !isSameUser(session.user, user)) {
-      throw new BrineError("invalid", `session ${session.id} acts for another user: what a session may do is settled when it is opened`);
-    }
   }
 
   /** The client says on this connection what it holds. Errors: sessionExpired, invalid. */

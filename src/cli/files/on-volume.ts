@@ -45,14 +45,16 @@ export async function onVolume<T>(source: string, use: (tree: VolumeTree, clock:
   const platform = realPlatform({ logLevel: "error", logTo: print });
   const { addresses, volume } = parseSource(source);
   const { uid, gid, groups } = thisProcess;
+  const user = { uid, gid, groups: [...groups] };
   const client = await Client.mount(platform, {
     leaders: addresses,
     volume,
     host: `${thisProcess.host} pid ${thisProcess.pid}`,
     softTimeoutMs,
+    user,
   });
   try {
-    return await use(new VolumeTree(client, { uid, gid, groups }), platform.clock);
+    return await use(new VolumeTree(client, user), platform.clock);
   } finally {
     await client.unmount();
   }

@@ -1,6 +1,7 @@
 /** A metadata server's parts over a ledger and a state in memory, on a clock that the test moves. */
 import { BrineError, type BrineErrorCode } from "../../errors/brine-error.ts";
 import { Metrics } from "../../metrics/metrics.ts";
+import type { SessionUser } from "../../namespace/model.ts";
 import { Namespace } from "../../namespace/namespace.ts";
 import type { Operation, Result } from "../../namespace/operation.ts";
 import type { Logger } from "../../platform/logger.ts";
@@ -188,9 +189,10 @@ export class Harness {
     return volume.volume;
   }
 
-  async mount(clientId: string, volume: string): Promise<Client> {
+  /** @param user for whom the session acts */
+  async mount(clientId: string, volume: string, user?: SessionUser): Promise<Client> {
     const peer = new FakePeer("client", undefined, clientId);
-    const opened = await this.parts.sessions.open({ clientId, volume, host: clientId }, peer);
+    const opened = await this.parts.sessions.open({ clientId, volume, host: clientId, user }, peer);
     const client = new Client(this, opened.session, peer, opened.volume.root);
     client.state(peer);
     return client;

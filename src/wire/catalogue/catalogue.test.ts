@@ -15,6 +15,7 @@ import * as locks from "./locks.ts";
 import * as placement from "./placement.ts";
 import * as quotas from "./quotas.ts";
 import * as registration from "./registration.ts";
+import * as sessions from "./sessions.ts";
 import * as store from "./store.ts";
 import { termMax } from "./term.ts";
 import * as watch from "./watch.ts";
@@ -30,6 +31,7 @@ function methodsOf(module: object): AnyMethod[] {
 const parts: [object, number, number][] = [
   [handshake, 1, 99],
   [leader, 100, 199],
+  [sessions, 100, 104],
   [quotas, 100, 399],
   [registration, 130, 139],
   [locks, 150, 159],
