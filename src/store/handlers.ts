@@ -178,7 +178,7 @@ function registerLeaderMethods(service: Service, { store, admission, catchUps, a
     async (body) => {
       admission.checkServing();
       catchUps.deleted(body.chunks);
-      await store.delete(body.chunks);
+      await store.deleteForGood(body.chunks);
       return {};
     },
     byLeader,

@@ -390,3 +390,21 @@ test("a message that names a group twice can't put into the log what no start wo
   assert.equal(store.groups.get(3)?.generation, 9);
   await store.close();
 });
+
+test("what is late for a chunk that was deleted for good does not bring it back", async () => {
+  const platform = new MemoryPlatform();
+  const store = await openStore(platform);
+  await put(store, chunk, 1, 0, 4, 1);
+  await put(store, chunk + 1, 1, 0, 4, 1);
+  await store.deleteForGood([chunk, chunk + 2]);
+  await put(store, chunk, 1, 2, 4, 2);
+  await put(store, chunk + 2, 1, 0, 4, 1);
+  const clone = { source: chunk + 1, blockCount: 2, generation: 2, session: 1, tolerant: false };
+  await store.clone({ chunk, ...clone });
+  assert.deepEqual(store.chunksFrom(0, 10), [chunk + 1]);
+  // Of a group that the store has left they may come again.
+  await store.delete([chunk + 1]);
+  await put(store, chunk + 1, 1, 0, 4, 3);
+  assert.deepEqual(store.chunksFrom(0, 10), [chunk + 1]);
+  await store.close();
+});

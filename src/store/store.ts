@@ -24,6 +24,7 @@ import { BlockWriter } from "./block-writer.ts";
 import type { ChunkState } from "./chunk-row.ts";
 import type { Compaction } from "./compaction.ts";
 import type { Damage, DamageNote } from "./damage.ts";
+import { DeletedChunks } from "./deleted-chunks.ts";
 import { digestOf } from "./digest.ts";
 import { DiskRoom } from "./disk-room.ts";
 import { overlapping, type StoredExtent } from "./extents.ts";
@@ -66,6 +67,7 @@ export class Store {
   readonly #journal: Journal;
   readonly #note: DamageNote;
   readonly #groupChanges: GroupChanges;
+  readonly #deleted = new DeletedChunks();
   #failure: string | undefined;
   #closed = false;
   /** Called once when the disk has failed. */
@@ -179,9 +181,13 @@ export class Store {
     return !this.#room.isFull && this.#log.queuedBytes < queueBytesMax;
   }
 
-  /** Resolves when the blocks are durable. Errors: noSpace, badChecksum, superseded, invalid, diskFailed. */
+  /**
+   * Resolves when the blocks are durable; at once for a chunk that is deleted for good, of which nobody will see anything. Errors:
+   * noSpace, badChecksum, superseded, invalid, diskFailed.
+   */
   async write(write: BlockWrite, payload: Uint8Array): Promise<void> {
     this.#check();
+    if (this.#deleted.has(write.chunk)) return;
     return this.#writer.write(write, payload);
   }
 
@@ -202,6 +208,7 @@ export class Store {
   /** Errors: unknownChunk, noSpace, diskFailed. */
   async clone(clone: Omit<RecordOf<"clone">, "kind">): Promise<void> {
     this.#check();
+    if (this.#deleted.has(clone.chunk)) return;
     if (clone.blockCount > blocksPerChunk) throw new BrineError("invalid", `${clone.blockCount} blocks in a chunk`);
     const present = this.#state.index.get(clone.chunk);
     if (present !== undefined && present.generation >= clone.generation) return;
@@ -219,6 +226,12 @@ export class Store {
     if (present.length === 0) return;
     await this.#append({ kind: "delete", chunks: present });
     this.#upkeep.hurry();
+  }
+
+  /** The same for chunks that must not come back: what is late for them changes nothing. Errors: noSpace, diskFailed. */
+  async deleteForGood(chunks: readonly number[]): Promise<void> {
+    this.#deleted.add(chunks);
+    await this.delete(chunks);
   }
 
   /** Remembers groups whose generation is higher than known (or equal, with new addresses). Errors: noSpace, diskFailed. */
