@@ -336,3 +336,31 @@ test("capabilities, groups and limits in /proc", () => {
   assert.equal(fileSizeLimit(limits("4096")), 4096);
   assert.equal(fileSizeLimit(limits("unlimited")), Number.POSITIVE_INFINITY);
 });
+
+test("a mount that has ended doesn't take off another one that got its device number", {
+  skip: skip || (hasPython ? false : "needs python3"),
+  timeout,
+}, async () => {
+  const [first, directory] = [await MountedChild.start(), temporaryDirectory()];
+  let second: MountedChild | undefined;
+  try {
+    const numberOf = (point: string) => {
+      const mounts = parseMountInfo(readFileSync("/proc/self/mountinfo", "latin1"));
+      return mounts.find((mount) => mount.directory === point)?.device;
+    };
+    const number = numberOf(first.directory);
+    // It hears of its end only when the other one is there.
+    process.kill(first.pid, "SIGSTOP");
+    // Not by umount(8), which would ask the mount about itself.
+    const detach = "import ctypes, os, sys; sys.exit(ctypes.CDLL(None).umount2(os.fsencode(sys.argv[1]), 2))";
+    await run("python3", ["-c", detach, first.directory], { timeout: 10_000 });
+    second = await MountedChild.start([], directory);
+    assert.equal(numberOf(directory), number, "the kernel uses the number again");
+    process.kill(first.pid, "SIGCONT");
+    await first.end();
+    assert.equal(isMounted(directory), true);
+  } finally {
+    await first.clear();
+    await second?.clear();
+  }
+});

@@ -19,6 +19,7 @@ import {
   canonicalDirectory,
   checkDirectory,
   clearStaleMounts,
+  isStale,
   mountsOn,
   takeDirectory,
 } from "./transport/mount-directory.ts";
@@ -163,6 +164,7 @@ class Mount implements FuseMount {
   readonly #guard: Guard | undefined;
   readonly #clock: Clock;
   #unmounting: Promise<void> | undefined;
+  #hasEnded = false;
 
   constructor(
     directory: string,
@@ -177,6 +179,7 @@ class Mount implements FuseMount {
     this.#guard = guard;
     this.#clock = clock;
     this.ended = server.ended.then(async (reason) => {
+      this.#hasEnded = true;
       guard?.dismiss();
       // After an abort (/sys/fs/fuse/connections) the dead mount would stay on its directory.
       const wasThere = await this.#detach().catch(() => false);
@@ -221,13 +224,17 @@ class Mount implements FuseMount {
     await within(quiet, this.#clock, quietTimeoutMs);
   }
 
-  /** Takes this mount off its directory, also if one above that was renamed; false if it was there no more. */
+  /**
+   * Takes this mount off its directory, also if one above that was renamed; false if it was there no more. Device numbers are used
+   * again: once the connection has ended, what has ours and answers is somebody else's mount.
+   */
   async #detach(): Promise<boolean> {
     const mounts = await listMounts();
     const own = mounts.filter(({ device }) => device === this.#deviceNumber);
     // Several elsewhere are somebody's bind mounts.
     const here = own.find(({ directory }) => directory === this.directory) ?? (own.length === 1 ? own[0] : undefined);
     if (here === undefined || mounts.findLast(({ directory }) => directory === here.directory) !== here) return false;
+    if (this.#hasEnded && !(await isStale(here.directory, this.#clock))) return false;
     await runUnmount(here.directory);
     return true;
   }

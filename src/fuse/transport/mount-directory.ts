@@ -88,7 +88,8 @@ function mayLock(descriptor: number): boolean {
   }
 }
 
-async function isStale(directory: string, clock: Clock): Promise<boolean> {
+/** True for a mount whose connection has ended. */
+export async function isStale(directory: string, clock: Clock): Promise<boolean> {
   const probe = stat(directory).then(
     () => false,
     (error: NodeJS.ErrnoException) => error.code === "ENOTCONN" || error.code === "ECONNABORTED",
