@@ -3,7 +3,6 @@ import { Command } from "commander";
 import { BrineError } from "../errors/brine-error.ts";
 import type { Label } from "../namespace/model.ts";
 import { labelsText } from "../namespace/store-labels.ts";
-
 import {
   changeRules,
   type RulesChange,

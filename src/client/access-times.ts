@@ -15,7 +15,7 @@
  * again. That is the one attribute that mounts may see differently. Under a split lease the time stands still.
  */
 import type { Attributes } from "../namespace/model.ts";
-import { mayUseData } from "../namespace/permissions.ts";
+import { mayRead } from "../namespace/permissions.ts";
 import { changePinned } from "./changes.ts";
 import type { MountSession } from "./mount-session.ts";
 import type { Node } from "./node.ts";
@@ -42,7 +42,7 @@ function markNode(mount: MountSession, node: Node): boolean {
   if (node.mode !== "shared" && node.mode !== "exclusive") return false;
   if (mount.accessTimes === "none") return true;
   const { user } = mount.session;
-  if (user !== undefined && !mayUseData(user, node.record)) return true;
+  if (user !== undefined && !mayRead(user, node.record)) return true;
   const { attributes } = node.record;
   if (mount.accessTimes === "strict" || saysNews(attributes, mount.session.clock.nowNs())) {
     if (!mount.journal.hasRoom) return false;

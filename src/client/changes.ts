@@ -5,7 +5,6 @@
  *
  * A session that acts for one user asks for his permissions first, by the rules by which the leader will ask again.
  */
-
 import { applyFileOperation, type FileOperation, leaseFor } from "../namespace/apply.ts";
 import { authorize } from "../namespace/authorization.ts";
 import type { Attributes } from "../namespace/model.ts";

@@ -1,5 +1,5 @@
 /** How entries of a directory are used one after another, and how many of the next ones are wanted for it. */
-import type { NamedEntry } from "./directory-names.ts";
+import type { DirectoryNames, NamedEntry } from "./directory-names.ts";
 
 /** Entries that may be passed over: other types, and what is not of interest. */
 export const nearEntries = 8;
@@ -54,4 +54,9 @@ export class EntriesInRow {
     this.ahead += count;
     this.aheadUpTo = entries.at(-1)?.entry.cookie ?? this.aheadUpTo;
   }
+}
+
+/** No file comes behind the entry that was used last. */
+export function isAtEnd(names: DirectoryNames | undefined, { cookie }: EntriesInRow): boolean {
+  return names?.list(cookie, nearEntries)?.every(({ entry }) => entry.type !== "file") === true;
 }

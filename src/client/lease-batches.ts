@@ -1,5 +1,4 @@
 /** Leases on many inodes, asked for in one request. */
-
 import { acquireLeases, type LeasedInode, type LeaseMode } from "../wire/catalogue/leader.ts";
 import { leaseTimeoutMs, type Queue, satisfies } from "./lease-rules.ts";
 import type { Node } from "./node.ts";

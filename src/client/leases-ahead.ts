@@ -16,7 +16,7 @@
  */
 import type { FileType } from "../namespace/model.ts";
 import type { NamedEntry } from "./directory-names.ts";
-import { EntriesInRow, nearEntries } from "./entries-in-row.ts";
+import { EntriesInRow, isAtEnd, nearEntries } from "./entries-in-row.ts";
 import type { LeaseBatches } from "./lease-batches.ts";
 import type { Node } from "./node.ts";
 
@@ -101,25 +101,20 @@ export class LeasesAhead {
   #noteBelow(directory: Node): void {
     const below = this.#nodes.get(this.#directory);
     if (below?.record.parent !== directory.inode) return;
-    directory.use.changes.inRowBelow = isAtEnd(below) ? below.use.changes.inRow : 0;
+    const { changes: row } = below.use;
+    directory.use.changes.inRowBelow = isAtEnd(below.names, row) ? row.inRow : 0;
   }
 
   /** How many were changed in a row by whoever now changes the first entry of a directory. */
   #inRowOnTheWay({ record }: Node): number {
     const before = this.#nodes.get(this.#directory);
     if (before === undefined || !before.use.changes.isInRow) return 0;
-    const { inRow, inRowBelow } = before.use.changes;
-    if (record.parent === before.inode) return Math.max(inRow, inRowBelow);
-    return isAtEnd(before) ? inRow : 0;
+    const { changes: row } = before.use;
+    if (record.parent === before.inode) return Math.max(row.inRow, row.inRowBelow);
+    return isAtEnd(before.names, row) ? row.inRow : 0;
   }
 }
 
 function alike(entries: readonly NamedEntry[] | undefined, type: FileType): readonly NamedEntry[] {
   return entries?.filter(({ entry }) => entry.type === type) ?? [];
-}
-
-/** No file comes behind the last entry that was changed. */
-function isAtEnd({ names, use }: Node): boolean {
-  const rest = names?.list(use.changes.cookie, nearEntries);
-  return rest?.every(({ entry }) => entry.type !== "file") === true;
 }

@@ -14,7 +14,7 @@
  *    at most twice as many brought as he has read.
  */
 import { smallFileBytesMax } from "./content/reader.ts";
-import { EntriesInRow, nearEntries } from "./entries-in-row.ts";
+import { EntriesInRow, isAtEnd, nearEntries } from "./entries-in-row.ts";
 import type { MountSession } from "./mount-session.ts";
 import type { Node } from "./node.ts";
 
@@ -55,8 +55,7 @@ export function readNextFiles(mount: MountSession, file: Node): void {
 function inRowOnTheWay(mount: MountSession, { record }: Node): number {
   const before = mount.leases.get(mount.directoryRead);
   if (before?.names === undefined) return 0;
-  const { cookie, inRow, isInRow } = before.use.files;
-  if (record.parent === before.inode && isInRow) return inRow;
-  const rest = before.names.list(cookie, nearEntries);
-  return rest?.every(({ entry }) => entry.type !== "file") === true ? inRow : 0;
+  const { files: row } = before.use;
+  const goesDown = record.parent === before.inode && row.isInRow;
+  return goesDown || isAtEnd(before.names, row) ? row.inRow : 0;
 }

@@ -1,6 +1,6 @@
 /** Going through and removing whole trees takes few requests, whoever has made them and still has their leases. */
 import { strict as assert } from "node:assert";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import type { Client } from "./client.ts";
 import { directory, file, TestCluster } from "./testing/test-cluster.ts";
 import { writeBackLimits } from "./write-back-limits.ts";
@@ -18,6 +18,16 @@ async function makeTree(client: Client): Promise<void> {
     const { inode } = await client.create(top.inode, `d${index}`, directory);
     for (let number = 0; number < filesEach; number++) await client.create(inode, `f${number}`, file);
   }
+}
+
+/** A mount that has just found the tree, which nobody has leases on. */
+async function overMadeTree(context: TestContext): Promise<{ cluster: TestCluster; client: Client; tree: number }> {
+  const cluster = await TestCluster.start(context);
+  const maker = await cluster.mount();
+  await makeTree(maker);
+  await maker.unmount();
+  const client = await cluster.mount();
+  return { cluster, client, tree: (await client.lookup(client.root, "tree"))!.inode };
 }
 
 /** Looks each entry up, as the kernel does before it removes or reads one, and does `work` with it. */
@@ -101,12 +111,7 @@ test("names that are looked up one after another are listed ahead; a few in a la
 });
 
 test("whoever goes through directory after directory by names begins each with a page", async (context) => {
-  const cluster = await TestCluster.start(context);
-  const maker = await cluster.mount();
-  await makeTree(maker);
-  await maker.unmount();
-  const client = await cluster.mount();
-  const tree = (await client.lookup(client.root, "tree"))!.inode;
+  const { cluster, client, tree } = await overMadeTree(context);
   const before = requestsForNames(cluster);
   for (let index = 0; index < directories; index++) {
     const { inode } = (await client.lookup(tree, `d${index}`))!;
@@ -118,12 +123,7 @@ test("whoever goes through directory after directory by names begins each with a
 });
 
 test("a tree that is written over by names alone is listed, too", async (context) => {
-  const cluster = await TestCluster.start(context);
-  const maker = await cluster.mount();
-  await makeTree(maker);
-  await maker.unmount();
-  const client = await cluster.mount();
-  const tree = (await client.lookup(client.root, "tree"))!.inode;
+  const { cluster, client, tree } = await overMadeTree(context);
   const before = requestsForNames(cluster);
   for (let index = 0; index < directories; index++) {
     const { inode } = (await client.lookup(tree, `d${index}`))!;

@@ -23,7 +23,7 @@ import {
   mountsOn,
   takeDirectory,
 } from "./transport/mount-directory.ts";
-import { isRoot, listMounts, runMount, runUnmount } from "./transport/mount-points.ts";
+import { isRoot, listMounts, type MountEntry, runMount, runUnmount } from "./transport/mount-points.ts";
 import { within } from "./within.ts";
 
 /** INIT is the kernel's first request and needs nobody else: seconds would mean that the kernel is stuck. */
@@ -109,7 +109,11 @@ export async function mountFuse(options: MountFuseOptions): Promise<FuseMount> {
   return mount;
 }
 
-async function mountedOn(directory: string, options: MountFuseOptions) {
+/** Mounts on a directory that nothing is mounted on. `entry`: as the kernel lists it; undefined if it is gone again. */
+async function mountedOn(
+  directory: string,
+  options: MountFuseOptions,
+): Promise<{ device: FuseDevice; entry: MountEntry | undefined }> {
   const taken = await takeDirectory(directory);
   try {
     const device = await mountedDevice(directory, options);

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { errno } from "../errors/errno.ts";
+import { change } from "../namespace/testing/driver.ts";
 import type { RecallMessage } from "./recalls.ts";
 import { FakePeer } from "./testing/fake-peer.ts";
 import { type Client, createFile, Harness } from "./testing/harness.ts";
@@ -21,22 +22,7 @@ async function setMode(harness: Harness, boss: Client, inode: number, mode: numb
   const acquiring = boss.acquire(inode, "exclusive");
   await harness.clock.advance(0);
   await acquiring;
-  const unset = {
-    uid: undefined,
-    gid: undefined,
-    size: undefined,
-    atime: undefined,
-    mtime: undefined,
-    ctime: undefined,
-  };
-  const result = await boss.transact({
-    kind: "setAttributes",
-    inode,
-    mode,
-    ...unset,
-    mappings: [],
-    killPrivileges: false,
-  });
+  const result = await boss.transact(change(inode, { mode }));
   assert.equal(result.kind, "attributes");
   boss.release(inode);
 }

@@ -14,15 +14,13 @@ export interface OpeningRequest {
 
 /**
  * The session acts for the user from now on, if it is to have one. A request without one for a session that has one is refused,
- * too: it would take the checks away. Errors: sessionExpired, invalid.
+ * too: it would take the checks away. If the session ends meanwhile it is the caller's to say so. Errors: invalid.
  */
 export async function bindToUser(committer: Committer, session: Session, user: SessionUser | undefined): Promise<void> {
   if (session.user === undefined && user !== undefined) {
     const result = await committer.execute({ kind: "bindSession", session: session.id, user });
-    // It was ended meanwhile, or another request of its client has bound it otherwise.
-    if (session.ending !== undefined) {
-      throw new BrineError("sessionExpired", `session ${session.id} has ended: ${session.ending}`);
-    }
+    if (session.ending !== undefined) return;
+    // Else another request of its client has bound it otherwise.
     if (result.kind === "done") session.user = user;
   }
   if (session.user === undefined && user === undefined) return;

@@ -39,6 +39,7 @@ import { bindToUser, type OpeningRequest } from "./session-user.ts";
 
 /** A small part of a session's time. */
 const checkIntervalMs = 200;
+
 export interface Session {
   readonly id: number;
   readonly clientId: string;
@@ -177,7 +178,8 @@ export class Sessions {
     if (session.volume !== volume.volume) {
       throw new BrineError("invalid", `client ${request.clientId} has a session on another volume`);
     }
-    await bindToUser(this.#leader.committer, session, request.user);
+    await bindToUser(committer, session, request.user);
+    if (session.ending !== undefined) throw expired(session.id, session.ending);
     this.#bind(session, peer);
     const { lastSequence } = namespace.session(session.id)!;
     const nowNs = committer.nowNs();

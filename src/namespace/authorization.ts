@@ -27,6 +27,7 @@ import {
   mayAccess,
   mayChangeData,
   mayLink,
+  mayRead,
   wanted,
   writeAndSearch,
 } from "./permissions.ts";
@@ -45,7 +46,7 @@ const recordRules = {
   removeExtendedAttribute: (who, record, { name }) => checkExtendedAttribute(who, record, name),
   setAccessControlList: checkAccessControlList,
   access: (who, record) => {
-    if (!isOwner(who, record.attributes)) allow(who, record, wanted.read);
+    if (!mayRead(who, record)) throw denied(record);
   },
 } satisfies { [K in OperationKind]?: RecordRule<K> };
 type RecordKind = keyof typeof recordRules;

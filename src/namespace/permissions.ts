@@ -65,9 +65,14 @@ export function mayChangeData(who: Asker, record: InodeRecord): boolean {
   return isOwner(who, record.attributes) || mayAccess(who, record, wanted.write);
 }
 
+/** Whether a read may count as one: what `access` tells the leader. */
+export function mayRead(who: Asker, record: InodeRecord): boolean {
+  return isOwner(who, record.attributes) || mayAccess(who, record, wanted.read);
+}
+
 /** Whether one may know where the data of a file lies. */
 export function mayUseData(who: Asker, record: InodeRecord): boolean {
-  return mayChangeData(who, record) || mayAccess(who, record, wanted.read);
+  return mayChangeData(who, record) || mayRead(who, record);
 }
 
 /** Whether one may know names in a directory that he asks for. */

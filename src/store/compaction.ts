@@ -257,7 +257,7 @@ class Sweep {
       return;
     }
     this.#batch.push({ chunk, extent });
-    this.#batchBytes += placeOf(extent).length;
+    if (!isZeros(extent)) this.#batchBytes += placeOf(extent).length;
     if (this.#batchBytes >= batchBytes || this.#batch.length >= batchRecordsMax) await this.#flush();
   }
 
@@ -300,7 +300,7 @@ class Sweep {
       this.#hooks.moved(data.byteLength);
     }
     for (const result of await Promise.allSettled(appended)) if (result.status === "rejected") throw result.reason;
-    for (const { data } of read) if (data !== undefined && data !== noData) responsePayloads.giveBack(data);
+    for (const { data } of read) if (data !== undefined) responsePayloads.giveBack(data);
     await this.#hooks.rest();
   }
 

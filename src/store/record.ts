@@ -1,7 +1,7 @@
 /**
  * What the store writes into its log: one record for each change, described here; the data of written blocks follows as
- * the record's payload; without one they are zeros. Replaying the records in order onto the state of a checkpoint gives the state again, so whatever
- * decides what a record does is in the record or in the state, never in time, connections or sessions.
+ * the record's payload; without one they are zeros. Replaying the records in order onto the state of a checkpoint gives the
+ * state again, so whatever decides what a record does is in the record or in the state, never in time, connections or sessions.
  */
 import { boolean, decode, type Infer, list, optional, struct, u8, u16, u32, u64, union } from "../codec/schema.ts";
 import { BrineError } from "../errors/brine-error.ts";
