@@ -279,11 +279,16 @@ export class Faults {
   }
 
   /** Beyond the time after which a store gives its disk up. */
-  #stallForLong({ host: { name, medium } }: SimulatedServer): void {
+  #stallForLong(victim: SimulatedServer): void {
     const forMs = this.#random.between(...longStallMs);
-    this.#log("longDiskStall", { host: name, forMs });
+    this.#log("longDiskStall", { host: victim.host.name, forMs });
+    this.#stall("longDiskStall", victim, forMs);
+  }
+
+  /** What it has can't be reached meanwhile: nobody else's copy may go bad. */
+  #stall(kind: FaultKind, { host: { name, medium } }: SimulatedServer, forMs: number): void {
     medium.stalledUntilUs = this.#cluster.world.scheduler.nowUs + forMs * usPerMs;
-    this.#lasts(`longDiskStall of ${name}`, forMs, () => {}, "stall");
+    this.#lasts(`${kind} of ${name}`, forMs, () => {}, "stall");
   }
 
   /** It answers, each time late: by some milliseconds, or by what others would call a failure. */
@@ -303,7 +308,7 @@ export class Faults {
     const forMs = this.#durationMs();
     this.#log(kind, { host: victim.host.name, forMs });
     if (kind === "diskStall") {
-      medium.stalledUntilUs = this.#cluster.world.scheduler.nowUs + forMs * usPerMs;
+      this.#stall(kind, victim, forMs);
       return;
     }
     if (kind === "diskFull") {
