@@ -15,14 +15,15 @@ import { Service } from "../wire/service.ts";
 const connectTimeoutMs = 3_000;
 const requestTimeoutMs = 30_000;
 
-/** Sends one request to the leader, see AdminConnection. Errors: unreachable, and the method's own. */
+/** Sends one request to the leader, see AdminConnection. Errors: unreachable, wrongCluster, and the method's own. */
 export async function askLeader<Q, R>(
   platform: Platform,
   addresses: readonly Address[],
   method: Method<Q, R>,
   body: Q,
+  clusterId?: string,
 ): Promise<R> {
-  const connection = new AdminConnection(platform, addresses);
+  const connection = new AdminConnection(platform, addresses, clusterId);
   try {
     return await connection.ask(method, body);
   } finally {
@@ -50,16 +51,17 @@ export class AdminConnection {
   readonly #search: LeaderSearch;
   #peer: Peer | undefined;
 
-  constructor(platform: Platform, addresses: readonly Address[]) {
+  /** `clusterId`: that of what is asked about; other clusters' servers are refused. Empty: whatever is there. */
+  constructor(platform: Platform, addresses: readonly Address[], clusterId = "") {
     this.#leaders = new KnownLeaders(addresses);
     this.#known = new KnownTerm(platform.logger.for("admin"));
     this.#search = new LeaderSearch({
       ...{ platform, leaders: this.#leaders, known: this.#known },
-      connect: (address) => connect(platform, address),
+      connect: (address) => connect(platform, address, clusterId),
     });
   }
 
-  /** Errors: unreachable, and the method's own. */
+  /** Errors: unreachable, wrongCluster, and the method's own. */
   async ask<Q, R>(method: Method<Q, R>, body: Q): Promise<R> {
     let failure: unknown;
     if (this.#peer?.closed === false) {
@@ -106,9 +108,9 @@ function isOfNoUse({ term }: ServerPeer, error: unknown): boolean {
   return hasCode(error, "unreachable", "notLeader", "notServing", "timedOut", "closed");
 }
 
-function connect(platform: Platform, address: Address): Promise<ServerPeer> {
+function connect(platform: Platform, address: Address, clusterId = ""): Promise<ServerPeer> {
   const description = `brine pid ${thisProcess.pid} on ${thisProcess.host}`;
-  const identity: Identity = { role: "admin", clusterId: "", peerId: "", description };
+  const identity: Identity = { role: "admin", clusterId, peerId: "", description };
   return connectPeer(platform, address, identity, new Service(), connectTimeoutMs);
 }
 

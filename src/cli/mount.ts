@@ -144,7 +144,7 @@ async function mountHere(source: string, directory: string, options: MountOption
       throw error;
     });
     stop = (reason) => end(reason, () => fuse.unmount());
-    await registerMount(platform.disk, directory, source);
+    await registerMount(platform.disk, directory, source, fileSystem.session.clusterId);
     const follow = async () => {
       let reason = await fuse.ended;
       while (fuse.wasCut && !stopping) {

@@ -13,6 +13,8 @@ const registerDirectory = `${userDirectories.running}/mounts`;
 export interface RegisteredMount {
   readonly directory: string;
   readonly source: string;
+  /** Whoever answers at the source's addresses now may be another one. */
+  readonly clusterId: string;
   readonly pid: number;
   readonly start: string;
 }
@@ -21,10 +23,10 @@ function fileOf(directory: string): string {
   return `${registerDirectory}/${createHash("sha256").update(directory).digest("hex").slice(0, 16)}.json`;
 }
 
-export async function registerMount(disk: Disk, directory: string, source: string): Promise<void> {
+export async function registerMount(disk: Disk, directory: string, source: string, clusterId: string): Promise<void> {
   await disk.makeDirectory(registerDirectory);
   const { pid } = thisProcess;
-  await writeJson(disk, fileOf(directory), { directory, source, pid, start: processStart(pid) });
+  await writeJson(disk, fileOf(directory), { directory, source, clusterId, pid, start: processStart(pid) });
 }
 
 export async function unregisterMount(disk: Disk, directory: string): Promise<void> {

@@ -17,6 +17,7 @@ import { onText, ruleText } from "./rules.ts";
 
 interface Found {
   readonly addresses: readonly Address[];
+  readonly clusterId: string;
   readonly volume: string;
   readonly inode: number;
   readonly path: string;
@@ -56,7 +57,8 @@ export function whereCommand(): Command {
 function onMount(mount: RegisteredMount | undefined, text: string): Found | undefined {
   if (mount === undefined) return undefined;
   const local = absolutePath(text);
-  return { ...parseSource(mount.source), inode: 0, path: local.slice(mount.directory.length) || "/", local };
+  const path = local.slice(mount.directory.length) || "/";
+  return { ...parseSource(mount.source), clusterId: mount.clusterId, inode: 0, path, local };
 }
 
 function onVolume(text: string): Found {
@@ -66,12 +68,12 @@ function onVolume(text: string): Found {
     });
   }
   const { source, path } = parsePlace(text);
-  return { ...parseSource(source), inode: 0, path: `/${path}`, local: undefined };
+  return { ...parseSource(source), clusterId: "", inode: 0, path: `/${path}`, local: undefined };
 }
 
 /** All of it: a large file's ranges come in several answers. */
-async function locate(platform: Platform, { addresses, volume, inode, path }: Found): Promise<FileLocation> {
-  const connection = new AdminConnection(platform, addresses);
+async function locate(platform: Platform, { addresses, clusterId, volume, inode, path }: Found): Promise<FileLocation> {
+  const connection = new AdminConnection(platform, addresses, clusterId);
   try {
     const all = await connection.ask(locateFile, { volume, inode, path, from: 0 });
     const groups = new Map(all.groups.map((group) => [group.group, group]));

@@ -53,7 +53,8 @@ async function why(text: string, options: { json: boolean }): Promise<void> {
   }
   const { addresses, volume } = parseSource(mount.source);
   const relative = path.slice(mount.directory.length) || "/";
-  const ask = (inode: number) => askLeader(platform, addresses, explainInode, { volume, inode, path: relative });
+  const ask = (inode: number) =>
+    askLeader(platform, addresses, explainInode, { volume, inode, path: relative }, mount.clusterId);
   let report = await ask(0);
   // Who waits for an advisory lock holds up nobody else.
   const hanging = ({ forMs, operation, who }: ClusterWait) =>

@@ -88,14 +88,9 @@ export class Client implements FileSystem {
     return this.#waits.list();
   }
 
-  /** Number of the session that it has now, or had last. */
-  get sessionId(): number {
-    return this.#sessions.current.session.id;
-  }
-
-  /** True while the session is known to stand: leases count only then. */
-  get sessionLive(): boolean {
-    return this.#sessions.current.session.live;
+  /** The session that it has now, or had last. live: it is known to stand; leases count only then. */
+  get session(): { readonly id: number; readonly live: boolean; readonly clusterId: string } {
+    return this.#sessions.current.session;
   }
 
   /** Positions in the session's journal: of the last change that was answered, and of the last one that is durable. */

@@ -297,7 +297,7 @@ export class SimulatedCluster {
     const ended = new Set<number>();
     for (const client of this.clients) {
       const { client: mounted } = await client.mount();
-      ended.add(mounted.sessionId);
+      ended.add(mounted.session.id);
       await mounted.unmount();
     }
     for (;;) {

@@ -75,7 +75,7 @@ export class SimulatedClient implements MountPoint {
   #isAtRisk(): void {
     if (this.#sessionAtRisk) return;
     this.#sessionAtRisk = true;
-    if (this.#mount !== undefined) this.#events.onSessionAtRisk(this.#mount.name, this.#mount.client.sessionId);
+    if (this.#mount !== undefined) this.#events.onSessionAtRisk(this.#mount.name, this.#mount.client.session.id);
   }
 
   /** If it was silent for so long that its session may have ended: for how long it has not been silent any more. */
@@ -136,7 +136,7 @@ export class SimulatedClient implements MountPoint {
       }).then(
         (client) => {
           this.#attach({ client, incarnation, clock: platform.clock, death: death.promise, number: 1 });
-          if (this.#sessionAtRisk) this.#events.onSessionAtRisk(incarnation.name, client.sessionId);
+          if (this.#sessionAtRisk) this.#events.onSessionAtRisk(incarnation.name, client.session.id);
         },
         (error: Error) => {
           this.#world.log.add("info", `${incarnation.name} did not mount`, { error: error.message });

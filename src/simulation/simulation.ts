@@ -298,8 +298,8 @@ class Simulation {
       return;
     }
     // One that hasn't been heard of since may still end, and its client may have given it up.
-    const { sessionLive, sessionId } = mount.client;
-    if (lives && (known.heardMsAgo + settledMs > backMs || !sessionLive || sessionId !== session)) return;
+    const { id, live } = mount.client.session;
+    if (lives && (known.heardMsAgo + settledMs > backMs || !live || id !== session)) return;
     this.#riskyMounts.delete(mount.name);
     client.riskIsOver();
     if (lives) {

@@ -51,7 +51,7 @@ test("a leader that neither its copy nor its witness gives leave to serve ends n
     const attempts = new Attempts(cluster, "OPERATOR");
     while (!(await attempts.make(() => cluster.request(setWitness, { address: alpha.address })))) await wait(againMs);
     const { client } = await cluster.clients[0]!.mount();
-    const { sessionId } = client;
+    const { id } = client.session;
     const { inode } = await client.create(client.root, "f", { type: "file", mode: 0o644, ...owner });
     const away = [copy, alpha];
     for (const server of away) server.kill({ power: true });
@@ -62,12 +62,12 @@ test("a leader that neither its copy nor its witness gives leave to serve ends n
     const handle = await client.open(inode, {});
     await client.sync(handle);
     client.close(handle);
-    assert.equal(client.sessionId, sessionId);
+    assert.equal(client.session.id, id);
     await cluster.whole();
     const { sessions, servers } = await cluster.status();
     assert.deepEqual(
       sessions.map(({ session }) => session),
-      [sessionId],
+      [id],
     );
     assert.equal(servers.find(({ address }) => address === beta.address)!.state, "online");
   };

@@ -94,6 +94,28 @@ test("data directories of another cluster, a newer version, or in use", { skip }
   assert.deepEqual(readdirSync(directory), ["letter.txt"]);
 });
 
+test("an address that another cluster has taken: nobody takes it for the mount's", { skip }, async (context) => {
+  let data = join(scratch(context), "own");
+  const cluster = await Cluster.start(context, { servers: 1, dataOf: () => data });
+  const own = data;
+  const { point } = await cluster.mount("mnt");
+  writeFileSync(join(point, "file"), "own", { flush: true });
+  await cluster.stopServer(0);
+  data = join(scratch(context), "foreign");
+  await cluster.startServer(0);
+  for (const command of ["why", "where"]) {
+    assertRefused(
+      await runBrine([command, join(point, "file")]),
+      /belongs to cluster \w+, but cluster \w+ was asked for/,
+    );
+  }
+  await cluster.stopServer(0);
+  data = own;
+  await cluster.startServer(0);
+  assert.match((await runBrine(["why", join(point, "file")])).stdout, /file: inode \d+ of volume home/);
+  assert.equal(readFileSync(join(point, "file"), "utf8"), "own");
+});
+
 test("rubbish on the wire is dropped with one log line, and nobody else notices", { skip }, async (context) => {
   const cluster = await Cluster.start(context);
   const { point } = await cluster.mount("mnt");

@@ -17,7 +17,7 @@ export interface Holding {
 export function checkExclusive(mounts: readonly Holding[]): void {
   const holders = new Map<number, { name: string; mode: string; grant: number }>();
   for (const { name, client } of mounts) {
-    if (!client.sessionLive) continue;
+    if (!client.session.live) continue;
     for (const { inode, mode, grant } of client.leasesHeld()) {
       const other = holders.get(inode);
       if (other === undefined || mode === "exclusive") holders.set(inode, { name, mode, grant });
@@ -33,14 +33,14 @@ export function checkExclusive(mounts: readonly Holding[]): void {
 /** Throws Violation. Nothing may be under way. */
 export function checkCaches(mounts: readonly Holding[], leader: MetadataServer, volume: number): void {
   for (const { name, client } of mounts) {
-    if (!client.sessionLive) continue;
+    if (!client.session.live) continue;
     const modes = new Map(client.leasesHeld().map(({ inode, mode }) => [inode, mode]));
     for (const cached of client.cachedRecords()) {
       const { inode } = cached.attributes;
       const known = leader.inspect(volume, inode);
       if (known === undefined) return;
       const mode = modes.get(inode);
-      const believed = known.holders.find(({ session }) => session === client.sessionId)?.mode;
+      const believed = known.holders.find(({ session }) => session === client.session.id)?.mode;
       if (believed !== mode) {
         throw new Violation(
           "the leader knows of all leases",

@@ -79,7 +79,7 @@ export class WaitsWatch {
     this.#leader = leader.metadata;
     if (leader.metadata === undefined || isNew || nowUs - leader.backFromSilenceUs <= silentUs) return false;
     if (nowUs - Math.max(wellSinceUs, this.#awayUs) <= settleUs || mounts.length < clients.length) return false;
-    const living = new Set(mounts.map(({ client }) => client.sessionId));
+    const living = new Set(mounts.map(({ client }) => client.session.id));
     return leader.metadata.inspectLeaseCounts(this.#volume).every(({ session }) => living.has(session));
   }
 }
