@@ -5,8 +5,17 @@ import { hasCode } from "../errors/brine-error.ts";
 import { chunkNumbersPerGroup } from "../namespace/model.ts";
 import { sleep } from "../platform/clock.ts";
 import { realPlatform } from "../platform/real.ts";
-import { leaveGroups, setGroups } from "../wire/catalogue/store.ts";
-import { readFrom, TestCluster, type TestStore, testGroup, timeoutMs, writeTo } from "./testing/cluster.ts";
+import { catchUp, leaveGroups, setGroups } from "../wire/catalogue/store.ts";
+import {
+  readFrom,
+  spoil,
+  TestCluster,
+  type TestStore,
+  testGroup,
+  timeoutMs,
+  until,
+  writeTo,
+} from "./testing/cluster.ts";
 
 const chunk = testGroup * chunkNumbersPerGroup + 7;
 const block = Buffer.alloc(4096, 5);
@@ -42,12 +51,47 @@ async function isThere(store: TestStore, generation: number): Promise<boolean> {
 test("a later generation without the store: its chunks go", async (context) => {
   const cluster = new TestCluster();
   context.after(() => cluster.stop());
-  const store = await startedStore(cluster);
-  const views = [cluster.view(2, { 2: "inSync" })];
-  await store.leader.request(setGroups, { views }, { timeoutMs });
-  await waitFor(() => store.lines.some((line) => line.includes("a group is elsewhere now")));
+  const leader = await cluster.startLeader();
+  const store = await startedStore(cluster, leader);
+  await cluster.startStore(2, [leader]);
+  await cluster.registeredAll();
+  await cluster.setViews(2, { 2: "inSync" });
+  await waitFor(() => store.lines.some((line) => line.includes("its chunks were given up")));
   await store.leader.request(setGroups, { views: [cluster.view(3, { 1: "inSync" })] }, { timeoutMs });
   assert.equal(await isThere(store, 3), false);
+});
+
+test("what a member has bad is mended first, once the group is whole; a newer version isn't touched", async (context) => {
+  const cluster = new TestCluster();
+  context.after(() => cluster.stop());
+  const leader = await cluster.startLeader();
+  const store = await startedStore(cluster, leader);
+  const [second, third] = [await cluster.startStore(2, [leader]), await cluster.startStore(3, [leader])];
+  await cluster.registeredAll();
+  await cluster.setViews(2, { 1: "inSync", 2: "inSync" });
+  for (const fill of [6, 7]) {
+    for (const one of [store, second]) {
+      await writeTo(one, { generation: 2, chunk }, fill - 5, Buffer.alloc(4096, fill), { grant: 1, sequence: fill });
+    }
+  }
+  await writeTo(second, { generation: 2, chunk }, 0, block, { grant: 1, sequence: 1 });
+  // The first one is away; the second one has a newer block 2, and can't read it, nor block 1.
+  await cluster.setViews(3, { 2: "inSync", 3: "catchingUp" });
+  await writeTo(second, { generation: 3, chunk }, 2, Buffer.alloc(4096, 8), { grant: 1, sequence: 8 });
+  for (const fill of [6, 8]) spoil(second, fill);
+  await waitFor(() => store.lines.some((line) => line.includes("its chunks are kept until it is whole")));
+  await third.leader.request(catchUp, { group: testGroup, generation: 3, source: second.address }, { timeoutMs });
+  await until("caught up", () => cluster.caughtUp.length > 0);
+
+  // The first one has heard only of the generation before.
+  const views = [cluster.view(4, { 2: "inSync", 3: "inSync" })];
+  for (const { leader } of [second, third]) await leader.request(setGroups, { views }, { timeoutMs });
+  await store.leader.request(setGroups, { views: [cluster.view(3, { 2: "inSync", 3: "catchingUp" })] }, { timeoutMs });
+  await waitFor(() => store.lines.some((line) => line.includes("its chunks were given up")));
+  for (const one of [second, third]) {
+    assert.deepEqual(await readFrom(one, { generation: 4, chunk }, 2), [5, 6]);
+    await assert.rejects(readFrom(one, { generation: 4, chunk }, 3), /block 2 has a wrong checksum/);
+  }
 });
 
 test("the same or an older generation without the store, or no word of the group: nothing goes", async (context) => {

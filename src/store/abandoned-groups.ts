@@ -6,18 +6,28 @@
  *
  * The store may be taken into the group again meanwhile. What it has then must stay, so each page of chunks is listed and its
  * deletion appended to the log in one turn, before the new view can be.
+ *
+ * Before that the group's members get what they have bad (former-copies.ts). They are asked again until that is done, but not for ever:
+ * a copy that is kept takes space.
  */
 import { hasCode } from "../errors/brine-error.ts";
 import { firstChunkOf } from "../namespace/model.ts";
+import type { Clock, Timer } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
+import type { FormerCopies } from "./former-copies.ts";
 import type { Store } from "./store.ts";
 
 /** A record of the log; others are not kept waiting by it. */
 const pageChunks = 1024;
+/** Members are asked again so soon, each time later. A group of a terabyte is copied within hours. */
+const againMs = [10_000, 600_000] as const;
+const keptMsMax = 12 * 3_600_000;
 
 export interface AbandonedGroupsParts {
   readonly store: Store;
+  readonly clock: Clock;
   readonly logger: Logger;
+  readonly former: Pick<FormerCopies, "offer">;
   readonly storeNumber: () => number | undefined;
 }
 
@@ -26,6 +36,10 @@ export class AbandonedGroups {
   #mustLook = false;
   #running: Promise<void> | undefined;
   #stopped = false;
+  /** By group: since when it is kept for its members. */
+  readonly #kept = new Map<number, number>();
+  #againMs: number = againMs[0];
+  #timer: Timer | undefined;
 
   constructor(parts: AbandonedGroupsParts) {
     this.#parts = parts;
@@ -33,6 +47,7 @@ export class AbandonedGroups {
 
   /** Groups may have gone on without this store. */
   look(): void {
+    this.#timer?.cancel();
     this.#mustLook = true;
     this.#running ??= this.#run().finally(() => {
       this.#running = undefined;
@@ -41,6 +56,7 @@ export class AbandonedGroups {
 
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#timer?.cancel();
     await this.#running;
   }
 
@@ -52,14 +68,27 @@ export class AbandonedGroups {
         this.#mustLook = false;
         for (const group of [...store.groups.keys()]) await this.#giveUp(group);
       }
+      this.#lookAgain();
     } catch (error) {
       if (!hasCode(error, "noSpace", "diskFailed", "notServing")) throw error;
       logger.warn("copies of groups that are elsewhere now could not be given up yet", { reason: error.message });
     }
   }
 
+  #lookAgain(): void {
+    if (this.#stopped) return;
+    if (this.#kept.size === 0) {
+      this.#againMs = againMs[0];
+      return;
+    }
+    this.#timer = this.#parts.clock.startTimer(this.#againMs, () => this.look());
+    this.#againMs = Math.min(this.#againMs * 2, againMs[1]);
+  }
+
   async #giveUp(group: number): Promise<void> {
     const { store, logger } = this.#parts;
+    if (!(await this.#isOffered(group))) return;
+    this.#kept.delete(group);
     let count = 0;
     while (this.#isAbandoned(group)) {
       const chunks = store.listChunks(group, firstChunkOf(group) - 1, pageChunks).map(({ chunk }) => chunk);
@@ -68,6 +97,18 @@ export class AbandonedGroups {
       await store.delete(chunks);
     }
     if (count > 0) logger.info("a group is elsewhere now, its chunks were given up", { group, chunks: count });
+  }
+
+  /** True if the members need it no more, or there is nothing to give. */
+  async #isOffered(group: number): Promise<boolean> {
+    const { store, clock, logger, former } = this.#parts;
+    const isThere = () => this.#isAbandoned(group) && store.listChunks(group, firstChunkOf(group) - 1, 1).length > 0;
+    if (!isThere() || (await former.offer(group))) return true;
+    const sinceMs = this.#kept.get(group) ?? clock.nowMs();
+    if (!this.#kept.has(group))
+      logger.info("a group is elsewhere now, its chunks are kept until it is whole", { group });
+    this.#kept.set(group, sinceMs);
+    return clock.nowMs() - sinceMs >= keptMsMax;
   }
 
   #isAbandoned(group: number): boolean {

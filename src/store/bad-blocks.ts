@@ -4,9 +4,11 @@
  * any more, and is dropped when it is met.
  */
 import { decode, encode, struct, u64 } from "../codec/schema.ts";
+import { firstChunkOf } from "../namespace/model.ts";
 import type { KeyValue } from "../platform/key-value.ts";
 import { type BadRange, badRangesMax } from "../wire/catalogue/registration.ts";
-import { overlapping } from "./extents.ts";
+import { type BadBlock, badBlocksMax } from "../wire/catalogue/store.ts";
+import { overlapping, type StoredExtent } from "./extents.ts";
 import type { ExtentIndex } from "./index.ts";
 import { badBlockKey, badBlockOfKey, badKeysEnd, badKeysStart, repairedKey } from "./keys.ts";
 import type { LostBlocks } from "./lost-blocks.ts";
@@ -91,9 +93,26 @@ export class BadBlocks {
     return [...ranges, ...this.#known.lost.now(badRangesMax - ranges.length)];
   }
 
+  /** Those of a group that are bad now: the first ones. */
+  ofGroup(group: number): BadBlock[] {
+    const found: BadBlock[] = [];
+    const [start, end] = [group, group + 1].map((one) => badBlockKey(firstChunkOf(one), 0)) as [Uint8Array, Uint8Array];
+    for (const [key, value] of this.#keyValue.scan(start, end, badBlocksMax)) {
+      const { chunk, block } = badBlockOfKey(key);
+      const extent = this.#extentOf(chunk, block);
+      if (extent === undefined || placeText(extent) !== Buffer.from(value).toString("latin1")) continue;
+      found.push({ chunk, firstBlock: block, version: extent.stamp.version });
+    }
+    return found;
+  }
+
+  #extentOf(chunk: number, block: number): StoredExtent | undefined {
+    return overlapping(this.#known.index.peek(chunk)?.extents ?? [], block, block + 1)[0];
+  }
+
   /** Undefined if the store has nothing there. */
   #placeOf(chunk: number, block: number): string | undefined {
-    const [extent] = overlapping(this.#known.index.peek(chunk)?.extents ?? [], block, block + 1);
+    const extent = this.#extentOf(chunk, block);
     return extent && placeText(extent);
   }
 }

@@ -10,9 +10,11 @@ import {
   fenceSession,
   findStored,
   leaveGroups,
+  listBad,
   listChunks,
   listExtents,
   loseBlocks,
+  mendBlock,
   readBlocks,
   reportBad,
   type StampedExtent,
@@ -49,10 +51,9 @@ export interface HandlerParts {
 }
 
 export function registerHandlers(service: Service, parts: HandlerParts): void {
-  const { store, admission } = parts;
   registerClientMethods(service, parts);
   registerLeaderMethods(service, parts);
-  registerStoreMethods(service, store, admission);
+  registerStoreMethods(service, parts);
 }
 
 function registerClientMethods(service: Service, { store, admission, catchUps, repair }: HandlerParts): void {
@@ -216,7 +217,7 @@ function registerLeaderMethods(service: Service, { store, admission, catchUps, a
   );
 }
 
-function registerStoreMethods(service: Service, store: Store, admission: Admission): void {
+function registerStoreMethods(service: Service, { store, admission, repair }: HandlerParts): void {
   service.handle(
     listChunks,
     (body) => {
@@ -231,6 +232,25 @@ function registerStoreMethods(service: Service, store: Store, admission: Admissi
     (body) => {
       admission.checkTarget({ ...body, session: 0 }, inSync);
       return { extents: extentsOf(store, body.chunk).map(asStampedExtent) };
+    },
+    byStores,
+  );
+  service.handle(
+    listBad,
+    ({ group, generation }) => {
+      admission.checkServing();
+      // Who was a member before has heard of an earlier generation, at best.
+      const known = store.groups.get(group)?.generation ?? 0;
+      const view = admission.checkGroup(group, Math.max(generation, known), inSync);
+      return { view, blocks: store.badBlocks.ofGroup(group) };
+    },
+    byStores,
+  );
+  service.handle(
+    mendBlock,
+    async (body, payload) => {
+      admission.checkTarget({ ...body, session: 0 }, inSync);
+      return { isMended: await repair.mend(body, payload) };
     },
     byStores,
   );

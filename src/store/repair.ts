@@ -3,9 +3,10 @@
  * of exactly the bad one, so a write that comes between wins. What is bad everywhere stays: its reader gets an error.
  */
 import { BrineError, hasCode } from "../errors/brine-error.ts";
+import { blockBytes } from "../namespace/model.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
-import { compareVersions, readBlocks, reportBad } from "../wire/catalogue/store.ts";
+import { type BadBlock, compareVersions, readBlocks, reportBad } from "../wire/catalogue/store.ts";
 import { verifyBlocks } from "../wire/checksum.ts";
 import type { Peer } from "../wire/peer.ts";
 import type { Target } from "./admission.ts";
@@ -73,6 +74,16 @@ export class Repair {
     const repaired = bad.length - left.length;
     logger.info("bad blocks repaired", { chunk, repaired, left: left.length });
     return repaired;
+  }
+
+  /** By data of a store that is no member any more. False if the block is not bad, or that is not its data. Errors: those of the disk. */
+  async mend({ chunk, firstBlock, version }: BadBlock, data: Uint8Array): Promise<boolean> {
+    const [bad] = await this.#parts.store.findBad(chunk, firstBlock, 1);
+    if (bad === undefined || data.byteLength !== blockBytes || compareVersions(bad.stamp.version, version) !== 0)
+      return false;
+    if (verifyBlocks(data, bad.origin, firstBlock, version, bad.checksums) !== -1) return false;
+    await this.#replace(chunk, bad, data);
+    return true;
   }
 
   /** Returns the blocks that are still bad. */

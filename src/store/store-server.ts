@@ -16,6 +16,7 @@ import { AbandonedGroups } from "./abandoned-groups.ts";
 import { Admission } from "./admission.ts";
 import { CatchUps } from "./catch-up.ts";
 import { type Damage, noteIfGone } from "./damage.ts";
+import { FormerCopies } from "./former-copies.ts";
 import { registerHandlers } from "./handlers.ts";
 import { LateMembers } from "./late-members.ts";
 import { LeaderLink } from "./leader-link.ts";
@@ -118,7 +119,8 @@ export class StoreServer {
     this.#repair = repair;
     const copying = { connect, reportCaughtUp, pace, repair };
     this.#catchUps = new CatchUps({ platform, store, admission: this.#admission, ...copying });
-    this.#abandoned = new AbandonedGroups({ store, logger, storeNumber });
+    const former = new FormerCopies({ store, logger, connect });
+    this.#abandoned = new AbandonedGroups({ store, clock, logger, former, storeNumber });
     const judge = (chunks: number[], sessions: number[]) => this.#link.judgeDifferences(chunks, sessions);
     const comparing = { clock, logger, connect, judge, lateMembers };
     const comparison = new ScrubComparison({ store, admission: this.#admission, ...comparing });

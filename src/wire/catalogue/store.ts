@@ -200,6 +200,32 @@ export const stampedExtent = struct({
 });
 export type StampedExtent = Infer<typeof stampedExtent>;
 
+/** A block that the store can't read, or that has a wrong checksum, and the version that it should have. */
+export const badBlock = struct({ chunk: u64, firstBlock: u16, version });
+export type BadBlock = Infer<typeof badBlock>;
+
+/** Most blocks of one `listBad`. */
+export const badBlocksMax = 1024;
+
+/**
+ * What a member in sync has bad of the group, as far as it knows: the first ones; and the group as it knows it, in `generation` or a later
+ * one. Asked by a store that was a member before. Errors: wrongGeneration (it knows only an earlier one).
+ */
+export const listBad = method(
+  222,
+  "store.listBad",
+  struct({ group: u16, generation: u32 }),
+  struct({ view: groupView, blocks: list(badBlock, badBlocksMax) }),
+);
+
+/** The payload takes the place of such a block, if the block is bad still and the payload has its version and checksum. */
+export const mendBlock = method(
+  223,
+  "store.mend",
+  struct({ group: u16, generation: u32, chunk: u64, firstBlock: u16, version }),
+  struct({ isMended: boolean }),
+);
+
 /** All extents of a chunk without their data. Errors: unknownChunk. */
 export const listExtents = method(
   221,
