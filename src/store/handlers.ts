@@ -24,7 +24,6 @@ import {
 } from "../wire/catalogue/store.ts";
 import type { Peer } from "../wire/peer.ts";
 import type { HandleOptions, Service } from "../wire/service.ts";
-import type { AbandonedGroups } from "./abandoned-groups.ts";
 import type { Admission, Target } from "./admission.ts";
 import type { CatchUps } from "./catch-up.ts";
 import { isZeros, type StoredExtent } from "./extents.ts";
@@ -46,7 +45,8 @@ export interface HandlerParts {
   readonly admission: Admission;
   readonly catchUps: CatchUps;
   readonly repair: Repair;
-  readonly abandoned: AbandonedGroups;
+  /** They are other ones, or in other generations. */
+  readonly onGroups: () => void;
   readonly scrub: Scrub;
 }
 
@@ -140,12 +140,12 @@ function registerClientMethods(service: Service, { store, admission, catchUps, r
   );
 }
 
-function registerLeaderMethods(service: Service, { store, admission, catchUps, abandoned, scrub }: HandlerParts): void {
+function registerLeaderMethods(service: Service, { store, admission, catchUps, onGroups, scrub }: HandlerParts): void {
   service.handle(
     setGroups,
     async (body) => {
       await store.setGroups(body.views);
-      abandoned.look();
+      onGroups();
       return {};
     },
     byLeader,

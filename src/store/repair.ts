@@ -34,9 +34,48 @@ export class Repair {
   readonly #repairing = new Set<number>();
   /** Bad copies elsewhere of which their stores know. */
   readonly #told = new Set<string>();
+  /** By group: the generation in which its members were asked for all that is bad here. */
+  readonly #lookedIn = new Map<number, number>();
+  #mustLook = false;
+  #looking: Promise<void> | undefined;
+  #stopped = false;
 
   constructor(parts: RepairParts) {
     this.#parts = parts;
+  }
+
+  /** Groups may have got other members, who have good what is known to be bad here. */
+  lookAgain(): void {
+    this.#mustLook = true;
+    this.#looking ??= this.#repairKnown().finally(() => {
+      this.#looking = undefined;
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#looking;
+  }
+
+  async #repairKnown(): Promise<void> {
+    const { badBlocks, groups } = this.#parts.store;
+    while (this.#mustLook && !this.#stopped) {
+      this.#mustLook = false;
+      if (badBlocks.repaired < badBlocks.found) for (const group of [...groups.keys()]) await this.#repairIn(group);
+    }
+  }
+
+  /** Once in each of the group's generations. */
+  async #repairIn(group: number): Promise<void> {
+    const { store, storeNumber } = this.#parts;
+    const { generation, members } = store.groups.get(group) ?? { generation: 0, members: [] };
+    const isInSync = members.some((member) => member.store === storeNumber() && member.state === "inSync");
+    if (this.#stopped || !isInSync || this.#lookedIn.get(group) === generation) return;
+    this.#lookedIn.set(group, generation);
+    for (const { chunk, firstBlock } of store.badBlocks.ofGroup(group)) {
+      if (this.#stopped) return;
+      await this.repairUnreadable({ session: 0, group, generation, chunk, firstBlock, blockCount: 1 });
+    }
   }
 
   /** Blocks of a range that could not be read. One range of a chunk at a time; never rejects. */

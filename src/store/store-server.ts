@@ -142,7 +142,7 @@ export class StoreServer {
         badRanges: store.failure === undefined ? store.badBlocks.now() : [],
         scrub: this.#scrub.report(),
       }),
-      onGroups: () => this.#abandoned.look(),
+      onGroups: this.#onGroups,
     });
     store.onFailure = () => this.#link.tellFailure();
     this.#link.start();
@@ -186,10 +186,15 @@ export class StoreServer {
       admission: this.#admission,
       catchUps: this.#catchUps,
       repair: this.#repair,
-      abandoned: this.#abandoned,
+      onGroups: this.#onGroups,
       scrub: this.#scrub,
     });
   }
+
+  readonly #onGroups = (): void => {
+    this.#abandoned.look();
+    this.#repair.lookAgain();
+  };
 
   /** Serves nothing more, and has the others go on without it: before requests are refused. `stop` follows. */
   leave(): Promise<void> {
@@ -198,7 +203,7 @@ export class StoreServer {
 
   /** Finishes what is under way and closes the disk, also where some of it fails. Errors: those of the disk, as where it is full. */
   stop(): Promise<void> {
-    const parts = [this.#link, this.#scrub, this.#catchUps, this.#abandoned];
+    const parts = [this.#link, this.#scrub, this.#catchUps, this.#abandoned, this.#repair];
     return everyStep([...parts.map((part) => () => part.stop()), () => this.#store.close()]);
   }
 }
