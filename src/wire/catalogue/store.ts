@@ -205,7 +205,7 @@ export const badBlock = struct({ chunk: u64, firstBlock: u16, version });
 export type BadBlock = Infer<typeof badBlock>;
 
 /** Most blocks of one `listBad`. */
-export const badBlocksMax = 1024;
+export const badBlocksMax = 512;
 
 /**
  * What a member in sync has bad of the group, as far as it knows: the first ones; and the group as it knows it, in `generation` or a later
