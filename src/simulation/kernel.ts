@@ -327,7 +327,14 @@ export class SimulatedKernel implements KernelCaches {
       const at = offset ?? this.#caches.size(inode);
       await this.#memory.pages.drop(inode, { start: at, end: at + length });
       const data = taggedBytes(tag, 0, length);
-      const write = () => this.#fileSystem.write(handle, at, data, { killPrivileges: false });
+      // Where the end is the process knows, and takes pages of it back itself (fuse/requests/data.ts).
+      const dropPages = () => (offset === undefined ? this.#memory.forget(inode) : undefined);
+      const write = async () => {
+        await dropPages();
+        const written = await this.#fileSystem.write(handle, at, data, { killPrivileges: false });
+        await dropPages();
+        return written;
+      };
       // With direct I/O the kernel leaves O_SYNC to the file system, in the same request (fuse/requests/data.ts).
       const serve = async () => {
         const written = await write();

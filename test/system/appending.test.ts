@@ -5,11 +5,37 @@
 import { strict as assert } from "node:assert";
 import { join } from "node:path";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Agent } from "./agent.ts";
 import { Cluster, full, root, runProgram, whyNoMount } from "./cluster.ts";
 
 const skip = whyNoMount() ?? false;
 const count = full ? 3_000 : 150;
 const timeoutMs = full ? 300_000 : 60_000;
+
+/** open(2). */
+const [readWrite, appending] = [0o2, 0o2000];
+
+test("what is appended shows in mapped memory, and goes on when the page is written", { skip }, async (context) => {
+  const cluster = await Cluster.start(context);
+  const [one, two] = [await cluster.mount("one"), await cluster.mount("two")];
+  const [here, there] = [new Agent(context, "one"), new Agent(context, "two")];
+  const [path, other] = [join(one.point, "log"), join(two.point, "log")];
+  await here.do("writeFile", path, "a".repeat(5_000));
+  const log = await here.do("open", path, readWrite | appending);
+  // From now on this kernel doesn't know where the file ends.
+  await there.do("write", await there.do("open", other, readWrite | appending), "b".repeat(100));
+  const map = await here.do("map", log, 5_100);
+  let tail = "b".repeat(100);
+  for (const fill of ["c", "d"]) {
+    assert.equal(await here.do("mapRead", map, 5_098, 2), "bb");
+    await sleep(100);
+    await here.do("write", log, fill.repeat(100));
+    tail += fill.repeat(100);
+    await here.do("mapWrite", map, 4_999, "e");
+    assert.equal(await there.do("readFile", other), `${"a".repeat(4_999)}e${tail}`);
+  }
+});
 
 for (const kernel of ["this kernel", "6.1"]) {
   test(`every appended line is there, once and whole (${kernel})`, { skip }, async (context) => {

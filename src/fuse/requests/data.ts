@@ -260,8 +260,10 @@ export function writeFile(context: RequestContext, request: Request): Soon<void>
   const offset = append ? 0 : request.u64(writeIn.offset);
   if (offset === undefined) throw new FileError("EFBIG");
   const data = request.takeData(writeIn.bytes, size, context.scratch);
+  // The kernel drops its pages of where it takes the end for, before it asks and after the answer. Where the end is only we know.
+  const dropPages = () => (append && context.pages.mayHave(node) ? context.pages.forget(node) : undefined);
   const ready = killPrivileges ? beforeWrite(context, request, file) : undefined;
-  const writing = whenThere(ready, () =>
+  const writing = whenThere(whenThere(ready, dropPages), () =>
     whenThere(file.handleFor(append) ?? file.openOther(), (handle) =>
       context.fileSystem.write(handle, offset, data, { killPrivileges, withinSize }, request.signal),
     ),
@@ -275,10 +277,12 @@ export function writeFile(context: RequestContext, request: Request): Soon<void>
           await context.fileSystem.sync(file.handle, request.signal, scope);
           return written;
         });
-  return whenThere(durable, (written) => {
-    if (atEnd) sizes.appended(node, written);
-    context.replies.written(request, written);
-  });
+  return whenThere(durable, (written) =>
+    whenThere(dropPages(), () => {
+      if (atEnd) sizes.appended(node, written);
+      context.replies.written(request, written);
+    }),
+  );
 }
 
 /** fallocate(2). What other modes do (COLLAPSE_RANGE, …) the kernel does not pass on to FUSE. */
