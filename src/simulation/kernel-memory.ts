@@ -99,7 +99,13 @@ export class KernelMemory {
       if (await this.pages.store(inode, offset, bytes, mayStore)) break;
     }
     if (random.chance(0.5)) await device.idle(random.below(dirtyUsMax));
-    await this.pages.writeBack(inode, offset, offset + length);
+    try {
+      await this.pages.writeBack(inode, offset, offset + length);
+    } catch (error) {
+      // The process takes pages back that it has not written (fuse/requests/data.ts). For an instant they can be seen in memory still.
+      await this.#served.forget(inode);
+      throw error;
+    }
     return done;
   }
 

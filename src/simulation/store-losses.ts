@@ -81,10 +81,13 @@ export class StoreLosses {
     const [number] = await this.#numbersOf(victim);
     await this.#lose("store", victim);
     victim.start();
-    let isFound = false;
+    let isSettled = false;
     await this.#over(victim, async () => {
-      if (isFound || !(await this.#isLastIn(number!))) return;
-      isFound = true;
+      if (isSettled) return;
+      // Once it is taken in without what it has lost, others have that; and what only this store has is new.
+      isSettled = runsAsKnown(victim, (await this.#parts.cluster.status()).servers);
+      if (isSettled || !(await this.#isLastIn(number!))) return;
+      isSettled = true;
       this.#find(victim);
     });
     victim.forgetLostStore();

@@ -3,6 +3,7 @@ import { strict as assert } from "node:assert";
 import { mkdirSync, readdirSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { Agent } from "./agent.ts";
 import { Cluster, full, type Mount, runBrine, runProgram, shell, waitFor, whyNoMount } from "./cluster.ts";
 
 const skip = whyNoMount() ?? false;
@@ -11,6 +12,8 @@ const mib = 1024 * 1024;
 const EDQUOT = 122;
 /** Of what a limit allows, in MiB. */
 const limitMib = full ? 400 : 60;
+
+const chunkBytes = 4 * mib;
 
 interface Listed {
   readonly path: string;
@@ -108,4 +111,19 @@ test("an existing tree is counted as du counts it; a restart of the leader loses
   await quota(cluster, "remove", "home:/t");
   await shell(`dd if=/dev/zero of=${join(two.point, "t", "more")} bs=1M count=20`);
   assert.equal((await quota(cluster, "list")).trim(), "No quotas are set.");
+});
+
+test("what a quota forbids to write back goes from mapped memory", { skip }, async (context) => {
+  const { cluster, one } = await start(context);
+  const agent = new Agent(context, "agent");
+  const path = join(one.point, "file");
+  const file = await agent.do("open", path);
+  await agent.do("ftruncate", file, 4 * chunkBytes);
+  await agent.do("fsync", file);
+  await quota(cluster, "set", "home", "--bytes", "2M");
+  const map = await agent.do("map", file, 4 * chunkBytes);
+  assert.equal((await agent.try("mapWrite", map, chunkBytes + 4096, "stored")).error, "EDQUOT");
+  await waitFor("memory to show the file", async () => {
+    return (await agent.do("mapRead", map, chunkBytes + 4096, 6)) === "\0".repeat(6);
+  });
 });

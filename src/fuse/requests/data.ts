@@ -262,12 +262,19 @@ export function writeFile(context: RequestContext, request: Request): Soon<void>
   const data = request.takeData(writeIn.bytes, size, context.scratch);
   // The kernel drops its pages of where it takes the end for, before it asks and after the answer. Where the end is only we know.
   const dropPages = () => (append && context.pages.mayHave(node) ? context.pages.forget(node) : undefined);
+  // What was not written isn't to be seen in memory as if it were the file's. The kernel takes its time until we have answered.
+  const takePagesBack = (error: unknown): never => {
+    void context.pages.forget(node);
+    throw error;
+  };
   const ready = killPrivileges ? beforeWrite(context, request, file) : undefined;
-  const writing = whenThere(whenThere(ready, dropPages), () =>
-    whenThere(file.handleFor(append) ?? file.openOther(), (handle) =>
-      context.fileSystem.write(handle, offset, data, { killPrivileges, withinSize }, request.signal),
-    ),
-  );
+  const write = () =>
+    whenThere(whenThere(ready, dropPages), () =>
+      whenThere(file.handleFor(append) ?? file.openOther(), (handle) =>
+        context.fileSystem.write(handle, offset, data, { killPrivileges, withinSize }, request.signal),
+      ),
+    );
+  const writing = withinSize ? ifItFails(write, takePagesBack) : write();
   // With direct I/O the kernel leaves it to us (fuse_direct_write_iter): O_SYNC, O_DSYNC, RWF_SYNC, RWF_DSYNC.
   const durable =
     (flags & openFlag.DSYNC) === 0
