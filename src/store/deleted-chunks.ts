@@ -14,7 +14,10 @@ export class DeletedChunks {
   readonly #chunks = new Set<number>();
 
   add(chunks: readonly number[]): void {
-    for (const chunk of chunks) this.#chunks.add(chunk);
+    for (const chunk of chunks) {
+      this.#chunks.delete(chunk); // what is told again counts as new
+      this.#chunks.add(chunk);
+    }
     for (const oldest of this.#chunks) {
       if (this.#chunks.size <= rememberedMax) break;
       this.#chunks.delete(oldest);
