@@ -41,12 +41,23 @@ export function planMappings(
   return planned;
 }
 
+/**
+ * The chunk in which a file leaves whole blocks unwritten that becomes longer: its index, with a hole only if it is mapped. Undefined
+ * if no block is passed over, or those of new chunks alone.
+ * @param sizeBefore bytes
+ * @param until offset in bytes at which the next block that is written begins, or the next write
+ */
+export function chunkPassedOver(sizeBefore: number, until: number): number | undefined {
+  const end = Math.ceil(sizeBefore / blockBytes) * blockBytes;
+  if (until < end + blockBytes || end % chunkBytes === 0) return undefined;
+  return Math.floor(end / chunkBytes);
+}
+
 /** True if a file that becomes longer leaves blocks unwritten in the chunk in which its end lies now. */
 export function leavesHole(context: FileContext, { attributes }: InodeRecord, sizeBytes: number): boolean {
-  const end = Math.ceil(attributes.size / blockBytes) * blockBytes;
-  if (sizeBytes <= end || end % chunkBytes === 0) return false;
-  const index = Math.floor(end / chunkBytes);
-  return context.tables.chunks.mapped(context.volume, attributes.inode, index) !== undefined;
+  // Its last block is unwritten, too, where the file has only a part of it.
+  const index = chunkPassedOver(attributes.size, Math.ceil(sizeBytes / blockBytes) * blockBytes);
+  return index !== undefined && context.tables.chunks.mapped(context.volume, attributes.inode, index) !== undefined;
 }
 
 /** The record with the chunks that `applyMappings` will have added: what quotas are asked about before. */

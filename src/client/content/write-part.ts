@@ -3,13 +3,13 @@
  * and that stay are needed: they are here, or are read first. Bytes behind the end of the file are zeros, whatever the
  * stores have there (see file-content.ts).
  */
+import { chunkPassedOver } from "../../namespace/chunk-maps.ts";
 import { blockBytes, blocksPerChunk, chunkBytes, type Mapping } from "../../namespace/model.ts";
 import type { Operation } from "../waits.ts";
 import type { BufferPool, Span } from "./buffer-pool.ts";
 import type { ChunkView } from "./chunk-view.ts";
 import type { Contents } from "./contents.ts";
 import type { FileContent } from "./file-content.ts";
-import { ceilBlock } from "./offsets.ts";
 import type { Need } from "./run.ts";
 
 export class FilePart {
@@ -134,12 +134,11 @@ export function loadEdges(
  * write.
  */
 export function haveLeftHole(content: FileContent, parts: readonly FilePart[], sizeBefore: number): boolean {
-  const end = ceilBlock(sizeBefore);
-  const last = Math.floor(end / chunkBytes);
-  const isNewLast = parts.some(({ isNew, view }) => isNew && view.index === last);
-  const { offset } = parts[0]!;
-  if (offset >= end + blockBytes && end % chunkBytes > 0 && !isNewLast && content.map.get(last) !== undefined)
-    return true;
+  const passedOver = chunkPassedOver(sizeBefore, parts[0]!.offset);
+  if (passedOver !== undefined && content.map.get(passedOver) !== undefined) {
+    // One that this write has mapped is looked at below.
+    if (!parts.some(({ isNew, view }) => isNew && view.index === passedOver)) return true;
+  }
   return parts.some(({ isNew, view, firstBlock, endBlock }) => {
     const blocksThere = Math.ceil((content.size - view.index * chunkBytes) / blockBytes);
     return isNew && (firstBlock > 0 || endBlock < Math.min(blocksThere, blocksPerChunk));
