@@ -118,6 +118,7 @@ export async function startServer(platform: Platform, options: ServerOptions): P
       if (fresh) await recordProbe(platform, directory.path);
       const started = await StoreServer.start(platform, {
         directory: `${directory.path}/store`,
+        besideDirectory: directory.path,
         ...ids,
         address,
         leaders: storeLeaders,

@@ -14,16 +14,23 @@ export class KnownLeader {
   readonly #platform: Platform;
   readonly #log: Logger;
   readonly #directory: string;
+  readonly #beside: string | undefined;
   #written: KnownLedger;
   #writtenMs: number;
   /** One write at a time. */
   #writing: Promise<void> = Promise.resolve();
 
-  /** `ledger`: what the directory has (readLeaderTerm). */
-  constructor(platform: Platform, log: Logger, directory: string, ledger: KnownLedger) {
+  /** `directories`: the store's, and the one beside it. `ledger`: what they have (readLeaderTerm). */
+  constructor(
+    platform: Platform,
+    log: Logger,
+    directories: { readonly directory: string; readonly besideDirectory?: string },
+    ledger: KnownLedger,
+  ) {
     this.#platform = platform;
     this.#log = log;
-    this.#directory = directory;
+    this.#directory = directories.directory;
+    this.#beside = directories.besideDirectory;
     this.#written = ledger;
     this.#writtenMs = platform.clock.nowMs();
     this.known = new KnownTerm(log, ledger);
@@ -64,7 +71,19 @@ export class KnownLeader {
   /** Error: DiskError. */
   async #write(ledger: KnownLedger): Promise<void> {
     await writeLeaderTerm(this.#platform, this.#directory, ledger);
+    await this.#writeBeside(ledger);
     this.#written = ledger;
     this.#writtenMs = this.#platform.clock.nowMs();
+  }
+
+  /** Never rejects: it may be on another file system, and is needed only when the store's directory was emptied. */
+  async #writeBeside(ledger: KnownLedger): Promise<void> {
+    if (this.#beside === undefined) return;
+    await writeLeaderTerm(this.#platform, this.#beside, ledger).catch((error: unknown) => {
+      this.#log.warn("the leader is not noted beside the store's directory", {
+        directory: this.#beside ?? "",
+        reason: messageOf(error),
+      });
+    });
   }
 }

@@ -54,6 +54,8 @@ const diskWatchMs = 250;
 export interface LeaderLinkOptions {
   /** Of the store. */
   readonly directory: string;
+  /** What is known of the leader is kept here, too, should the store's directory be emptied. Default: there alone. */
+  readonly besideDirectory?: string;
   readonly serverId: string;
   readonly clusterId: string;
   /** Where others reach this store. */
@@ -121,7 +123,7 @@ export class LeaderLink {
     this.#service = parts.service;
     this.#catchUps = parts.catchUps;
     this.#onGroups = parts.onGroups;
-    this.#known = new KnownLeader(platform, this.#logger, options.directory, parts.known);
+    this.#known = new KnownLeader(platform, this.#logger, options, parts.known);
     this.#leaders = new KnownLeaders(options.leaders, options.onLeaders);
     const { serverId, clusterId, pid } = options;
     const identity: Identity = { role: "store", clusterId, peerId: serverId, description: `store pid ${pid}` };

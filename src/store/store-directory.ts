@@ -6,7 +6,8 @@
  *     indexed         there once a checkpoint is durable: from then on segments are removed, with the deletions and clones
  *                     that they held, and an index that is lost can't be built again from the rest without loss
  *     damage          there while something is lost that the leader doesn't know of: damage.ts
- *     leader-term     the leader that was met last, and how far its ledger went: outdated ones are not believed any more
+ *     leader-term     the leader that was met last, and how far its ledger went: outdated ones are not believed any more. The same is
+ *                     beside the directory, in that of the server: a store that was emptied must not believe an old copy of the metadata
  */
 import { CodecError } from "../codec/buffers.ts";
 import { decode, encode, struct, u16, u64 } from "../codec/schema.ts";
@@ -69,8 +70,18 @@ function leaderTermPath(directory: string): string {
   return `${directory}/leader-term`;
 }
 
-/** Errors: badChecksum (the file is damaged), DiskError. */
-export async function readLeaderTerm(platform: Platform, directory: string): Promise<KnownLedger> {
+/**
+ * Of what is in the directory and in the one `beside` it the later: a leader's term never falls, nor does its index under one term.
+ * Errors: badChecksum (a file is damaged), DiskError.
+ */
+export async function readLeaderTerm(platform: Platform, directory: string, beside?: string): Promise<KnownLedger> {
+  const own = await readOne(platform, directory);
+  if (beside === undefined) return own;
+  const other = await readOne(platform, beside);
+  return other.term > own.term || (other.term === own.term && other.index > own.index) ? other : own;
+}
+
+async function readOne(platform: Platform, directory: string): Promise<KnownLedger> {
   const content = await platform.disk.readFile(leaderTermPath(directory));
   if (content === undefined) return noLedger;
   try {

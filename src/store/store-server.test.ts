@@ -3,7 +3,7 @@ import { type TestContext, test } from "node:test";
 import { BrineError, type BrineErrorCode, hasCode } from "../errors/brine-error.ts";
 import { realPlatform } from "../platform/real.ts";
 import { leadersChanged } from "../wire/catalogue/leader.ts";
-import { registerStore } from "../wire/catalogue/registration.ts";
+import { readKnownLedger, registerStore } from "../wire/catalogue/registration.ts";
 import {
   catchUp,
   cloneChunk,
@@ -311,6 +311,29 @@ test("a leader whose term is below that of another one is not believed, also aft
   assert.equal(cluster.heartbeats.length, 0);
   await replaceLeader(6);
   await until("a heartbeat to the new leader", () => cluster.heartbeats.length > 0);
+});
+
+test("a store whose directory was emptied still refuses an old copy of the metadata, whatever its term", async (context) => {
+  const cluster = new TestCluster();
+  context.after(() => cluster.stop());
+  const address = await cluster.startLeader("127.0.0.1:0", 5, { history: 0, beganIndex: 100, startedMs: 5 });
+  let store = await cluster.startStore(1, [address]);
+  await until("a heartbeat", () => cluster.heartbeats.length > 0);
+  await store.stop();
+  cluster.emptyStore(1);
+  await cluster.stopLeader();
+  cluster.heartbeats.length = 0;
+  await cluster.startLeader(address, 9, { history: 0, beganIndex: 50, startedMs: 9 });
+  store = await cluster.startStore(1, [address]);
+  const isRefused = () => store.lines.some((line) => /outdated leader is refused/.test(line));
+  await until("the old copy to be refused, or to be believed", () => isRefused() || cluster.heartbeats.length > 0);
+  assert.equal(cluster.heartbeats.length, 0);
+  // Whom the leader asks says that it knows no later one: the true leader believes itself at its first start.
+  const known = await store.leader.request(readKnownLedger, undefined, { timeoutMs });
+  assert.deepEqual([known.body.term, known.body.index], [5, 100]);
+  await cluster.stopLeader();
+  await cluster.startLeader(address, 6, { history: 0, beganIndex: 100, startedMs: 10 });
+  await until("a heartbeat to the true leader", () => cluster.heartbeats.length > 0);
 });
 
 test("why a leader refuses the store is said once with what to do, though it asks others in between", async (context) => {

@@ -38,6 +38,8 @@ const busyMs = 500;
 export interface StoreServerOptions {
   /** The store's own directory, made if it is missing: `segments/`, `index.sqlite`. */
   readonly directory: string;
+  /** What is known of the leader is kept here, too, should the store's directory be emptied. Default: there alone. */
+  readonly besideDirectory?: string;
   readonly serverId: string;
   readonly clusterId: string;
   /** Where clients and other stores reach it. */
@@ -83,13 +85,13 @@ export class StoreServer {
    * Errors: diskFailed, versionMismatch.
    */
   static async start(platform: Platform, options: StoreServerOptions): Promise<StoreServer> {
-    const { directory, segmentBytes, mustExist = false } = options;
+    const { directory, besideDirectory, segmentBytes, mustExist = false } = options;
     const disk = new WatchedDisk(platform.disk, platform.clock);
     const watched = { ...platform, disk };
     if (mustExist) await noteIfGone(watched, directory);
     const store = await Store.open(watched, { directory, ...(segmentBytes !== undefined && { segmentBytes }) });
     try {
-      return new StoreServer(watched, options, store, await readLeaderTerm(watched, directory));
+      return new StoreServer(watched, options, store, await readLeaderTerm(watched, directory, besideDirectory));
     } catch (error) {
       await store.close();
       throw error;

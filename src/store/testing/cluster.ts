@@ -4,7 +4,7 @@ import type { MemberState } from "../../namespace/model.ts";
 import { MemoryKeyValueEngine } from "../../platform/memory-key-value.ts";
 import type { Platform } from "../../platform/platform.ts";
 import { realPlatform } from "../../platform/real.ts";
-import type { Role } from "../../wire/catalogue/handshake.ts";
+import type { LedgerOrigin, Role } from "../../wire/catalogue/handshake.ts";
 import type { GroupView } from "../../wire/catalogue/leader.ts";
 import {
   caughtUp,
@@ -70,7 +70,7 @@ export class TestCluster {
   /** What outlives a restart of a store. */
   readonly #disks = new Map<number, { disk: MemoryDisk; keyValue: MemoryKeyValueEngine }>();
 
-  async startLeader(address = "127.0.0.1:0", term = 1): Promise<string> {
+  async startLeader(address = "127.0.0.1:0", term = 1, origin?: LedgerOrigin): Promise<string> {
     const service = new Service()
       .handle(registerStore, (body, _payload, peer) => {
         this.losses.push(body);
@@ -101,7 +101,7 @@ export class TestCluster {
         this.caughtUp.push(body);
         return {};
       });
-    const identity = () => ({ clusterId, serverId: "leader", term });
+    const identity = () => ({ clusterId, serverId: "leader", term, origin });
     this.#leader = await listenPeers(quietPlatform([]), address, { identity, service });
     return this.#leader.address;
   }
@@ -120,7 +120,10 @@ export class TestCluster {
     const listener = await listenPeers(platform, "127.0.0.1:0", { identity: () => ({ clusterId, serverId }), service });
     const { address } = listener;
     const ids = { serverId, clusterId, address, leaders, pid: 1, roles: ["store"] };
-    const server = await StoreServer.start(platform, { directory: "store", ...ids, segmentBytes: 1 << 20 });
+    const server = await StoreServer.start(platform, {
+      ...{ directory: "store", besideDirectory: "server", ...ids },
+      segmentBytes: 1 << 20,
+    });
     server.register(service);
     const connect = (role: Role) => {
       const identity = { role, clusterId, peerId: "test", description: "test" };
@@ -136,6 +139,13 @@ export class TestCluster {
     const store = { number, address, disk: kept.disk, lines, server, leader, client, stop };
     this.stores.set(number, store);
     return store;
+  }
+
+  /** Everything is gone from the directory of a store that is stopped; what is beside it is left. */
+  emptyStore(number: number): void {
+    const { disk } = this.#disks.get(number)!;
+    for (const path of disk.files.keys()) if (path.startsWith("store/")) disk.files.delete(path);
+    this.#disks.set(number, { disk, keyValue: new MemoryKeyValueEngine() });
   }
 
   /** The group's view with the states given, for the stores that run. */
