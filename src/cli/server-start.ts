@@ -147,9 +147,10 @@ export async function startServer(platform: Platform, options: ServerOptions): P
     }));
     isReachable = true;
     undo.push(() => listener.close());
-    // Before anybody is refused. A leader that ends with its store needs no new generations of the groups.
+    // Before anybody is refused. A leader ends before its store and the connections do: it would take all stores for failed ones.
     undo.push(async () => {
       if (metadata?.server === undefined) await store?.leave();
+      else await metadata.stop();
     });
     await writeRunning(platform.disk, directory.path, {
       addresses: identity.roles.includes("metadata") ? storeLeaders : [...leaders, address],
