@@ -14,8 +14,9 @@ import { StoreServer } from "../store/store-server.ts";
 import { stopServer } from "../wire/catalogue/admin.ts";
 import type { LedgerRule } from "../wire/catalogue/ledger.ts";
 import { connectPeer } from "../wire/connect.ts";
-import { laterKeepers, type ServerIdentity } from "../wire/handshake.ts";
-import { listenPeers } from "../wire/listen.ts";
+import { ForeignPeers } from "../wire/foreign-peers.ts";
+import { laterKeepers } from "../wire/handshake.ts";
+import { type ListenOptions, listenPeers } from "../wire/listen.ts";
 import { Service } from "../wire/service.ts";
 import {
   type DataDirectory,
@@ -89,6 +90,7 @@ export async function startServer(platform: Platform, options: ServerOptions): P
     const voter = await Voter.open(platform, { path: `${directory.path}/ballot`, serverId: ids.serverId });
     voter.register(service);
     let onFailure: (error: Error) => void = () => {};
+    const foreign = new ForeignPeers(platform.clock);
     let isReachable = false;
     let metadata: MetadataRole | undefined;
     let store: StoreServer | undefined;
@@ -102,6 +104,7 @@ export async function startServer(platform: Platform, options: ServerOptions): P
         mustExist: identity.hasMetadata,
         ...(options.rebuildAfter !== undefined && { timeouts: { rebuildAfterMs: options.rebuildAfter } }),
         isReachable: () => isReachable,
+        foreign,
         voter,
         leaders,
         rule: options.ledgerCopies ?? "preferred",
@@ -139,12 +142,16 @@ export async function startServer(platform: Platform, options: ServerOptions): P
     const metrics = await startMetrics(platform, metricsAddress);
     undo.push(() => metrics.close());
     // Only now: who connects before the roles are there would be refused instead of having to wait.
-    const listener = await listenAt(platform, address, service, () => ({
-      ...ids,
-      term: metadata?.term ?? 0,
-      origin: metadata?.origin,
-      keepers: laterKeepers(voter.keepers, store?.keepers),
-    }));
+    const listener = await listenAt(platform, address, {
+      service,
+      identity: () => ({
+        ...ids,
+        term: metadata?.term ?? 0,
+        origin: metadata?.origin,
+        keepers: laterKeepers(voter.keepers, store?.keepers),
+      }),
+      onForeign: (request, from) => foreign.refused(request, from),
+    });
     isReachable = true;
     undo.push(() => listener.close());
     // Before anybody is refused. A leader ends before its store and the connections do: it would take all stores for failed ones.
@@ -307,11 +314,10 @@ async function remember(
 async function listenAt(
   platform: Platform,
   address: Address,
-  service: Service,
-  identity: () => ServerIdentity,
+  options: ListenOptions,
 ): Promise<{ address: Address; close(): Promise<void> }> {
   try {
-    return await listenPeers(platform, address, { identity, service });
+    return await listenPeers(platform, address, options);
   } catch (error) {
     if (!(error instanceof NetworkError)) throw error;
     const isForeign = error.code === "EADDRNOTAVAIL";

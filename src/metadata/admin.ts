@@ -7,6 +7,7 @@ import { minimumProblems } from "../placement/below-minimum.ts";
 import { isOrphaned } from "../placement/heir.ts";
 import { stays } from "../placement/plan-moves.ts";
 import type { BadFileRange, ClusterStatus, CopiesChange, ServerStatus } from "../wire/catalogue/admin.ts";
+import type { ForeignPeers } from "../wire/foreign-peers.ts";
 import type { CopiesReport } from "./copies-report.ts";
 import { termsProblem } from "./grants.ts";
 import type { Groups } from "./groups.ts";
@@ -44,6 +45,7 @@ export interface AdminParts {
   readonly reaper: Reaper;
   readonly space: SpaceGuard;
   readonly copies: CopiesReport;
+  readonly foreign: Pick<ForeignPeers, "problems">;
   readonly scrubs: Scrubs;
   readonly placements: Placements;
 }
@@ -236,7 +238,7 @@ export class Admin {
   }
 
   #problems(badRanges: readonly BadFileRange[]): string[] {
-    const { leader, stores, sessions, space, copies, placements } = this.#parts;
+    const { leader, stores, sessions, space, copies, foreign, placements } = this.#parts;
     const present = stores.all().filter(({ store }) => this.#recordOf(store).status !== "removed");
     const stored = present.flatMap((store) => this.#problemsOf(store));
     const problems = [...copies.problems, ...stored, ...badRanges.slice(0, badRangesShown).map(rangeText)];
@@ -244,7 +246,7 @@ export class Admin {
       problems.push(`Bad copies: ${badRanges.length - badRangesShown} more ranges, see "brine status --json".`);
     }
     problems.push(...minimumProblems(leader.namespace.groups(), leader.namespace.volumes()));
-    problems.push(...placements.problems);
+    problems.push(...placements.problems, ...foreign.problems);
     const terms = termsProblem(leader.committer.term);
     if (terms !== undefined) problems.push(terms);
     if (space.isLow) problems.push("The metadata server's disk is full: new files are refused. Make room on it.");

@@ -1,6 +1,7 @@
 /** Puts the parts of a metadata server together. */
 import { leadersChanged, recallLeases } from "../wire/catalogue/leader.ts";
 import { lockGranted } from "../wire/catalogue/locks.ts";
+import type { ForeignPeers } from "../wire/foreign-peers.ts";
 import type { Peer } from "../wire/peer.ts";
 import { Admin, type OwnIdentity } from "./admin.ts";
 import { ChunkCheck } from "./chunk-check.ts";
@@ -38,9 +39,15 @@ import { UnbornInodes } from "./unborn-inodes.ts";
 /** @param options.term the ledger's, which is higher with every start */
 export function assemble(
   leader: Leader,
-  options: { own: OwnIdentity; term: number; space: SpaceGuard; copies: CopiesReport },
+  options: {
+    own: OwnIdentity;
+    term: number;
+    space: SpaceGuard;
+    copies: CopiesReport;
+    foreign: Pick<ForeignPeers, "problems">;
+  },
 ): Parts {
-  const { own, term, space, copies } = options;
+  const { own, term, space, copies, foreign } = options;
   const { lifetime, waits, timeouts } = leader;
   const recalled = leader.platform.metrics.counter("brine_lease_recalls_total", "Leases asked back from clients.");
   // Some parts ask others that are made after them; the calls come later.
@@ -112,6 +119,7 @@ export function assemble(
     reaper,
     space,
     copies,
+    foreign,
     scrubs,
     placements,
   });

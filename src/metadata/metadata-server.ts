@@ -18,6 +18,7 @@ import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { backupMetadata } from "../wire/catalogue/admin.ts";
 import type { LedgerOrigin } from "../wire/catalogue/handshake.ts";
+import type { ForeignPeers } from "../wire/foreign-peers.ts";
 import type { Service } from "../wire/service.ts";
 import { assemble, startParts } from "./assemble.ts";
 import { Backups } from "./backups.ts";
@@ -59,6 +60,8 @@ export interface MetadataServerOptions {
   readonly ledger?: Ledger;
   /** Of the ledger's copies, for the status. */
   readonly copies?: CopiesReport;
+  /** Of other clusters' peers, for the same. */
+  readonly foreign?: Pick<ForeignPeers, "problems">;
   /** It has stepped down by itself: nothing is answered any more. */
   readonly onEnd?: (error: BrineError) => void;
 }
@@ -241,7 +244,8 @@ export class MetadataServer {
     const leader: Leader = { platform, log, timeouts, leaseBounds: bounds, lifetime, namespace, committer, waits };
     const { clusterId, serverId, address, pid } = this.#options;
     const own = { clusterId, serverId, address, pid };
-    this.#parts = assemble(leader, { own, term: ledger.term, space, copies: this.#options.copies ?? oneCopy });
+    const { copies = oneCopy, foreign = { problems: [] } } = this.#options;
+    this.#parts = assemble(leader, { own, term: ledger.term, space, copies, foreign });
     space.start();
     committer.start();
     startParts(this.#parts);

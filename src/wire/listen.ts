@@ -1,11 +1,11 @@
 /** Listens for peers: takes connections, waits for their hello, accepts or refuses it. */
-import { BrineError } from "../errors/brine-error.ts";
+import { BrineError, hasCode } from "../errors/brine-error.ts";
 import { sleep, type Timer } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Address, Connection } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import { BoundedLog } from "./bounded-log.ts";
-import { hello } from "./catalogue/handshake.ts";
+import { type HelloRequest, type HelloResponse, hello } from "./catalogue/handshake.ts";
 import { ConnectedPeer } from "./connected-peer.ts";
 import { failure, failureOf } from "./failure.ts";
 import { kindFailure, kindResponse } from "./frame.ts";
@@ -34,6 +34,8 @@ export interface ListenOptions {
   readonly service: Service;
   /** Called for each peer after its hello, before any of its requests is handled. */
   readonly onPeer?: (peer: Peer) => void;
+  /** A peer is refused since it is of another cluster. */
+  readonly onForeign?: (request: HelloRequest, from: Address) => void;
 }
 
 /**
@@ -135,7 +137,7 @@ class Stranger implements LinkReceiver {
   #accept(frame: Frame): void {
     const request = readHello(frame);
     const identity = this.#options.identity();
-    const response = acceptHello(request, identity);
+    const response = this.#answer(request, identity);
     this.#timer.cancel();
     this.#become();
     const { peerId, role, description } = request;
@@ -147,6 +149,15 @@ class Stranger implements LinkReceiver {
     const write = (writer: Parameters<typeof hello.response.write>[0]) => hello.response.write(writer, response);
     this.#link.send(this.#link.encode(header, write, undefined), undefined);
     this.#options.onPeer?.(peer);
+  }
+
+  #answer(request: HelloRequest, identity: ServerIdentity): HelloResponse {
+    try {
+      return acceptHello(request, identity);
+    } catch (error) {
+      if (hasCode(error, "wrongCluster")) this.#options.onForeign?.(request, this.#link.remoteAddress);
+      throw error;
+    }
   }
 
   /** Tells why and leaves it to the other side to end the connection: ended from here, the answer could be lost. */

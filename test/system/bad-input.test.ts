@@ -109,6 +109,12 @@ test("an address that another cluster has taken: nobody takes it for the mount's
       /belongs to cluster \w+, but cluster \w+ was asked for/,
     );
   }
+  await waitFor("status to say that somebody looks for another cluster", async () => {
+    const { problems } = await cluster.status();
+    return problems.some((problem: string) =>
+      /^A mount \(.*mnt.*\) of another cluster, \w+, looks for its leader here/.test(problem),
+    );
+  });
   await cluster.stopServer(0);
   data = own;
   await cluster.startServer(0);

@@ -119,7 +119,7 @@ export class Harness {
     await committer.replay();
     const leader: Leader = { platform, log, timeouts, leaseBounds, lifetime, namespace, committer, waits };
     const own = { clusterId: "c", serverId: "meta", address: "meta:1", pid: 1 };
-    this.#parts = assemble(leader, { own, term: ledger.term, space, copies: this.copies });
+    this.#parts = assemble(leader, { own, term: ledger.term, space, foreign: { problems: [] }, copies: this.copies });
     space.start();
     committer.start();
     startParts(this.#parts);
