@@ -18,9 +18,13 @@ export function segmentBytesFor(totalBytes: number): number {
   return bytes;
 }
 
-/** Two segments (the log takes whole ones), but no more than an eighth of a small disk. */
+/**
+ * Two segments, but no more than an eighth of a small disk; and always one with a little more, since the log takes whole ones: without it
+ * not even a deletion has room.
+ */
 export function reserveBytesFor(totalBytes: number, segmentBytes: number): number {
-  return Math.min(Math.max(64 * mebibyte, 2 * segmentBytes), Math.floor(totalBytes / 8));
+  const wanted = Math.min(Math.max(64 * mebibyte, 2 * segmentBytes), Math.floor(totalBytes / 8));
+  return Math.max(wanted, segmentBytes + mebibyte);
 }
 
 export class DiskRoom {
