@@ -15,15 +15,14 @@ import { Service } from "../wire/service.ts";
 const connectTimeoutMs = 3_000;
 const requestTimeoutMs = 30_000;
 
-/** Sends one request to the leader, see AdminConnection. Errors: unreachable, wrongCluster, and the method's own. */
+/** Sends one request to the leader, see AdminConnection. Errors: unreachable, and the method's own. */
 export async function askLeader<Q, R>(
   platform: Platform,
   addresses: readonly Address[],
   method: Method<Q, R>,
   body: Q,
-  clusterId?: string,
 ): Promise<R> {
-  const connection = new AdminConnection(platform, addresses, clusterId);
+  const connection = new AdminConnection(platform, addresses);
   try {
     return await connection.ask(method, body);
   } finally {

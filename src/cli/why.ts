@@ -2,8 +2,8 @@
 import { Command } from "commander";
 import { BrineError } from "../errors/brine-error.ts";
 import { inodeOfPath } from "../fuse/transport/inode-of-path.ts";
+import type { Clock } from "../platform/clock.ts";
 import { idleCoresHint } from "../platform/idle-cores.ts";
-import type { Address } from "../platform/network.ts";
 import { absolutePath, print } from "../platform/processes.ts";
 import { realPlatform } from "../platform/real.ts";
 import {
@@ -13,7 +13,7 @@ import {
   readClusterMetrics,
   readStatus,
 } from "../wire/catalogue/admin.ts";
-import { askLeader } from "./admin.ts";
+import { AdminConnection } from "./admin.ts";
 import { operationTable, timeText } from "./figure-tables.ts";
 import { type Activity, activities, operationRows } from "./figures.ts";
 import { findMountOf, type RegisteredMount } from "./mounts.ts";
@@ -51,10 +51,25 @@ async function why(text: string, options: { json: boolean }): Promise<void> {
       advice: "name a path below a mount point; symbolic links are not followed",
     });
   }
-  const { addresses, volume } = parseSource(mount.source);
+  const connection = new AdminConnection(platform, parseSource(mount.source).addresses, mount.clusterId);
+  try {
+    await explain({ path, mount, connection, clock: platform.clock }, options);
+  } finally {
+    connection.close();
+  }
+}
+
+interface Question {
+  readonly path: string;
+  readonly mount: RegisteredMount;
+  readonly connection: AdminConnection;
+  readonly clock: Clock;
+}
+
+async function explain({ path, mount, connection, clock }: Question, options: { json: boolean }): Promise<void> {
+  const { volume } = parseSource(mount.source);
   const relative = path.slice(mount.directory.length) || "/";
-  const ask = (inode: number) =>
-    askLeader(platform, addresses, explainInode, { volume, inode, path: relative }, mount.clusterId);
+  const ask = (inode: number) => connection.ask(explainInode, { volume, inode, path: relative });
   let report = await ask(0);
   // Who waits for an advisory lock holds up nobody else.
   const hanging = ({ forMs, operation, who }: ClusterWait) =>
@@ -62,12 +77,12 @@ async function why(text: string, options: { json: boolean }): Promise<void> {
   let hangs = report.waits.some(hanging);
   // The kernel is asked only for what the leader has not heard of: stat(2) would take leases from others.
   if (report.missing !== "" && !hangs) {
-    const inode = await inodeOfPath(path, platform.clock);
+    const inode = await inodeOfPath(path, clock);
     if (inode === "missing") throw new BrineError("notFound", `there is nothing at ${path}`);
     hangs = inode === "hangs";
     report = await ask(inode === "hangs" ? 0 : inode);
   }
-  const lastMinute = await lastMinuteOf(platform, addresses, mount);
+  const lastMinute = await lastMinuteOf(connection, mount);
   if (options.json) {
     const asJson = { mount: mount.directory, volume, hangs, ...report };
     printJson({ ...asJson, operations: operationRows(lastMinute) });
@@ -90,15 +105,11 @@ function isOf({ pid }: RegisteredMount, host: string): boolean {
 }
 
 /** What the mount's process did in the last minute; empty if it can't be asked. */
-async function lastMinuteOf(
-  platform: Parameters<typeof askLeader>[0],
-  addresses: readonly Address[],
-  mount: RegisteredMount,
-): Promise<Activity[]> {
-  const { sessions } = await askLeader(platform, addresses, readStatus, {});
+async function lastMinuteOf(connection: AdminConnection, mount: RegisteredMount): Promise<Activity[]> {
+  const { sessions } = await connection.ask(readStatus, {});
   const session = sessions.find(({ host }) => isOf(mount, host))?.session;
   if (session === undefined) return [];
-  const { processes } = await askLeader(platform, addresses, readClusterMetrics, { lastMinute: true, session });
+  const { processes } = await connection.ask(readClusterMetrics, { lastMinute: true, session });
   return activities(processes);
 }
 

@@ -15,6 +15,7 @@ import { firstChunkOf } from "../namespace/model.ts";
 import type { Clock, Timer } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { FormerCopies } from "./former-copies.ts";
+import { Rounds } from "./rounds.ts";
 import type { Store } from "./store.ts";
 
 /** A record of the log; others are not kept waiting by it. */
@@ -33,9 +34,7 @@ export interface AbandonedGroupsParts {
 
 export class AbandonedGroups {
   readonly #parts: AbandonedGroupsParts;
-  #mustLook = false;
-  #running: Promise<void> | undefined;
-  #stopped = false;
+  readonly #rounds = new Rounds(() => this.#giveUpAll());
   /** By group: since when it is kept for its members. */
   readonly #kept = new Map<number, number>();
   #againMs: number = againMs[0];
@@ -47,27 +46,19 @@ export class AbandonedGroups {
 
   /** Groups may have gone on without this store. */
   look(): void {
-    this.#timer?.cancel();
-    this.#mustLook = true;
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
-    });
+    this.#rounds.ask();
   }
 
   async stop(): Promise<void> {
-    this.#stopped = true;
+    await this.#rounds.stop();
     this.#timer?.cancel();
-    await this.#running;
   }
 
   /** Never rejects: what is left is given up after the next registration. */
-  async #run(): Promise<void> {
+  async #giveUpAll(): Promise<void> {
     const { store, logger } = this.#parts;
     try {
-      while (this.#mustLook && !this.#stopped) {
-        this.#mustLook = false;
-        for (const group of [...store.groups.keys()]) await this.#giveUp(group);
-      }
+      for (const group of [...store.groups.keys()]) await this.#giveUp(group);
       this.#lookAgain();
     } catch (error) {
       if (!hasCode(error, "noSpace", "diskFailed", "notServing")) throw error;
@@ -76,7 +67,7 @@ export class AbandonedGroups {
   }
 
   #lookAgain(): void {
-    if (this.#stopped) return;
+    this.#timer?.cancel();
     if (this.#kept.size === 0) {
       this.#againMs = againMs[0];
       return;
@@ -104,17 +95,17 @@ export class AbandonedGroups {
     const { store, clock, logger, former } = this.#parts;
     const isThere = () => this.#isAbandoned(group) && store.listChunks(group, firstChunkOf(group) - 1, 1).length > 0;
     if (!isThere() || (await former.offer(group))) return true;
-    const sinceMs = this.#kept.get(group) ?? clock.nowMs();
-    if (!this.#kept.has(group))
-      logger.info("a group is elsewhere now, its chunks are kept until it is whole", { group });
-    this.#kept.set(group, sinceMs);
-    return clock.nowMs() - sinceMs >= keptMsMax;
+    const sinceMs = this.#kept.get(group);
+    if (sinceMs !== undefined) return clock.nowMs() - sinceMs >= keptMsMax;
+    logger.info("a group is elsewhere now, its chunks are kept until it is whole", { group });
+    this.#kept.set(group, clock.nowMs());
+    return false;
   }
 
   #isAbandoned(group: number): boolean {
     const { store, storeNumber } = this.#parts;
     const own = storeNumber();
-    if (this.#stopped || own === undefined || store.isGroupChanging(group)) return false;
+    if (this.#rounds.stopped || own === undefined || store.isGroupChanging(group)) return false;
     return store.groups.get(group)?.members.every((member) => member.store !== own) === true;
   }
 }

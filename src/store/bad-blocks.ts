@@ -54,7 +54,7 @@ export class BadBlocks {
 
   /** Whether the block still lies there. */
   isThere(chunk: number, block: number, place: Place): boolean {
-    return this.#placeOf(chunk, block) === placeText(place);
+    return this.#extentAt(chunk, block, placeText(place)) !== undefined;
   }
 
   /** False for one that is known already: it is not counted again, unless it was written anew. */
@@ -81,7 +81,7 @@ export class BadBlocks {
     const ranges: BadRange[] = [];
     for (const [key, value] of this.#keyValue.scan(badKeysStart, badKeysEnd, badRangesMax)) {
       const { chunk, block } = badBlockOfKey(key);
-      if (this.#placeOf(chunk, block) !== Buffer.from(value).toString("latin1")) {
+      if (this.#extentAt(chunk, block, textOf(value)) === undefined) {
         this.#keyValue.delete(key);
         this.onChange();
         continue;
@@ -99,24 +99,23 @@ export class BadBlocks {
     const [start, end] = [group, group + 1].map((one) => badBlockKey(firstChunkOf(one), 0)) as [Uint8Array, Uint8Array];
     for (const [key, value] of this.#keyValue.scan(start, end, badBlocksMax)) {
       const { chunk, block } = badBlockOfKey(key);
-      const extent = this.#extentOf(chunk, block);
-      if (extent === undefined || placeText(extent) !== Buffer.from(value).toString("latin1")) continue;
-      found.push({ chunk, firstBlock: block, version: extent.stamp.version });
+      const extent = this.#extentAt(chunk, block, textOf(value));
+      if (extent !== undefined) found.push({ chunk, firstBlock: block, version: extent.stamp.version });
     }
     return found;
   }
 
-  #extentOf(chunk: number, block: number): StoredExtent | undefined {
-    return overlapping(this.#known.index.peek(chunk)?.extents ?? [], block, block + 1)[0];
-  }
-
-  /** Undefined if the store has nothing there. */
-  #placeOf(chunk: number, block: number): string | undefined {
-    const extent = this.#extentOf(chunk, block);
-    return extent && placeText(extent);
+  /** What the store has of the block, if that lies at this place. */
+  #extentAt(chunk: number, block: number, place: string): StoredExtent | undefined {
+    const [extent] = overlapping(this.#known.index.peek(chunk)?.extents ?? [], block, block + 1);
+    return extent !== undefined && placeText(extent) === place ? extent : undefined;
   }
 }
 
 function placeText({ segment, offset }: Place): string {
   return `${segment}:${offset}`;
+}
+
+function textOf(value: Uint8Array): string {
+  return Buffer.from(value).toString("latin1");
 }

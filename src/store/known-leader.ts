@@ -78,12 +78,10 @@ export class KnownLeader {
 
   /** Never rejects: it may be on another file system, and is needed only when the store's directory was emptied. */
   async #writeBeside(ledger: KnownLedger): Promise<void> {
-    if (this.#beside === undefined) return;
-    await writeLeaderTerm(this.#platform, this.#beside, ledger).catch((error: unknown) => {
-      this.#log.warn("the leader is not noted beside the store's directory", {
-        directory: this.#beside ?? "",
-        reason: messageOf(error),
-      });
+    const directory = this.#beside;
+    if (directory === undefined) return;
+    await writeLeaderTerm(this.#platform, directory, ledger).catch((error: unknown) => {
+      this.#log.warn("the leader is not noted beside the store's directory", { directory, reason: messageOf(error) });
     });
   }
 }

@@ -12,6 +12,7 @@ import type { Peer } from "../wire/peer.ts";
 import type { Target } from "./admission.ts";
 import type { StoredExtent } from "./extents.ts";
 import type { LateMembers } from "./late-members.ts";
+import { Rounds } from "./rounds.ts";
 import type { Store } from "./store.ts";
 
 /** The one who reported the block waits meanwhile, so a member that is slow is passed over, and asked last for a while. */
@@ -36,9 +37,7 @@ export class Repair {
   readonly #told = new Set<string>();
   /** By group: the generation in which its members were asked for all that is bad here. */
   readonly #lookedIn = new Map<number, number>();
-  #mustLook = false;
-  #looking: Promise<void> | undefined;
-  #stopped = false;
+  readonly #rounds = new Rounds(() => this.#repairKnown());
 
   constructor(parts: RepairParts) {
     this.#parts = parts;
@@ -46,23 +45,17 @@ export class Repair {
 
   /** Groups may have got other members, who have good what is known to be bad here. */
   lookAgain(): void {
-    this.#mustLook = true;
-    this.#looking ??= this.#repairKnown().finally(() => {
-      this.#looking = undefined;
-    });
+    this.#rounds.ask();
   }
 
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    await this.#looking;
+  stop(): Promise<void> {
+    return this.#rounds.stop();
   }
 
   async #repairKnown(): Promise<void> {
     const { badBlocks, groups } = this.#parts.store;
-    while (this.#mustLook && !this.#stopped) {
-      this.#mustLook = false;
-      if (badBlocks.repaired < badBlocks.found) for (const group of [...groups.keys()]) await this.#repairIn(group);
-    }
+    if (badBlocks.repaired >= badBlocks.found) return;
+    for (const group of [...groups.keys()]) await this.#repairIn(group);
   }
 
   /** Once in each of the group's generations. */
@@ -70,10 +63,10 @@ export class Repair {
     const { store, storeNumber } = this.#parts;
     const { generation, members } = store.groups.get(group) ?? { generation: 0, members: [] };
     const isInSync = members.some((member) => member.store === storeNumber() && member.state === "inSync");
-    if (this.#stopped || !isInSync || this.#lookedIn.get(group) === generation) return;
+    if (this.#rounds.stopped || !isInSync || this.#lookedIn.get(group) === generation) return;
     this.#lookedIn.set(group, generation);
     for (const { chunk, firstBlock } of store.badBlocks.ofGroup(group)) {
-      if (this.#stopped) return;
+      if (this.#rounds.stopped) return;
       await this.repairUnreadable({ session: 0, group, generation, chunk, firstBlock, blockCount: 1 });
     }
   }
@@ -118,8 +111,8 @@ export class Repair {
   /** By data of a store that is no member any more. False if the block is not bad, or that is not its data. Errors: those of the disk. */
   async mend({ chunk, firstBlock, version }: BadBlock, data: Uint8Array): Promise<boolean> {
     const [bad] = await this.#parts.store.findBad(chunk, firstBlock, 1);
-    if (bad === undefined || data.byteLength !== blockBytes || compareVersions(bad.stamp.version, version) !== 0)
-      return false;
+    if (bad === undefined || compareVersions(bad.stamp.version, version) !== 0) return false;
+    if (data.byteLength !== blockBytes) return false;
     if (verifyBlocks(data, bad.origin, firstBlock, version, bad.checksums) !== -1) return false;
     await this.#replace(chunk, bad, data);
     return true;

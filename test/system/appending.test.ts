@@ -29,7 +29,7 @@ test("what is appended shows in mapped memory, and goes on when the page is writ
   let tail = "b".repeat(100);
   for (const fill of ["c", "d"]) {
     assert.equal(await here.do("mapRead", map, 5_098, 2), "bb");
-    await sleep(100);
+    await sleep(100); // until then this kernel takes the end from the page that it has just read
     await here.do("write", log, fill.repeat(100));
     tail += fill.repeat(100);
     await here.do("mapWrite", map, 4_999, "e");
