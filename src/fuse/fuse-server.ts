@@ -132,6 +132,7 @@ class Server implements FuseServer {
     this.ended = ended.promise;
     transport.start({
       onMessage: (message) => this.#onMessage(message),
+      isWaiting: () => this.#inFlight.size > 0,
       onEnd: (reason) => {
         this.#onEnd(reason);
         ended.resolve(reason);

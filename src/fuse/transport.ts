@@ -28,6 +28,8 @@ export interface FuseTransport {
 export interface FuseTransportEvents {
   /** One message. The buffer is valid only during the call; if it returns true, until it is released. */
   onMessage(message: Buffer): boolean;
+  /** Requests are under way that wait for something else than the kernel: the event loop must see to that. */
+  isWaiting(): boolean;
   /** Once, at the end, whoever ended it. */
   onEnd(reason: string): void;
 }

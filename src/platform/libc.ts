@@ -7,6 +7,7 @@ const clockGettime = libc.func("int clock_gettime(int clock, void *time)");
 const flock = libc.func("int flock(int fd, int operation)");
 const fallocate = libc.func("int fallocate(int fd, int mode, int64 offset, int64 length)");
 const mallocTrim = libc.func("int malloc_trim(size_t pad)");
+const read = libc.func("int64 read(int fd, void *buffer, size_t count)");
 const fadvise = libc.func("int posix_fadvise(int fd, int64 offset, int64 length, int advice)");
 
 /** linux/time.h */
@@ -50,6 +51,11 @@ export function tryLock(fd: number): boolean {
   const error = libcError("flock");
   if ((error as NodeJS.ErrnoException).code === "EAGAIN") return false;
   throw error;
+}
+
+/** read(2) of a descriptor that doesn't block: bytes read; -1 for any error, and if there is nothing. Some 300 ns. */
+export function readNow(fd: number, into: Buffer): number {
+  return read(fd, into, into.length);
 }
 
 /** fallocate(2) on a thread of the pool. Rejects with an Error that has `code`. */

@@ -69,3 +69,44 @@ test("where looking never pays off it is tried ever more rarely, and at once aga
   loop.messages(200, 0.05);
   assert.equal(loop.messages(100, 0.05), 100);
 });
+
+/** Lets messages come at these distances while the polling takes them by itself; returns how many it took, and its looks. */
+function servedOn(loop: Loop, everyMs: number, stopAfter = Number.POSITIVE_INFINITY): { taken: number; looks: number } {
+  let [taken, looks] = [0, 0];
+  let nextMs = loop.now + everyMs;
+  loop.polling.serveOn(() => {
+    looks += 1;
+    loop.now += 0.001;
+    if (taken === stopAfter) return "stop";
+    if (loop.now < nextMs) return "nothing";
+    nextMs = loop.now + everyMs;
+    taken += 1;
+    loop.polling.afterMessage();
+    return "message";
+  });
+  return { taken, looks };
+}
+
+test("messages in quick succession are taken without a turn of the loop, which gets one soon all the same", () => {
+  const loop = new Loop();
+  loop.messages(3, 0.05);
+  const beganMs = loop.now;
+  const { taken } = servedOn(loop, 0.01);
+  assert.ok(taken >= 20, `${taken} messages`);
+  assert.ok(loop.now - beganMs < 0.3, `after ${loop.now - beganMs} ms`);
+});
+
+test("a message that doesn't follow at once is left to the loop", () => {
+  const loop = new Loop();
+  loop.messages(3, 0.05);
+  const { taken, looks } = servedOn(loop, 0.1);
+  assert.equal(taken, 0);
+  assert.ok(looks < 40, `${looks} looks`);
+});
+
+test("nothing is taken while somebody waits for the loop, nor when it isn't looking", () => {
+  const loop = new Loop();
+  assert.deepEqual(servedOn(loop, 0.01), { taken: 0, looks: 0 });
+  loop.messages(3, 0.05);
+  assert.deepEqual(servedOn(loop, 0.01, 2).taken, 2);
+});

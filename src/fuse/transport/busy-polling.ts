@@ -9,6 +9,9 @@
  * 2. If none came, it sleeps. After such a vain look, 1, 2, 4, … 64 messages go by before the next, until one has paid
  *    off: on a busy machine, where whoever asks can't run while we look, looking costs next to nothing.
  *
+ * 3. While it looks, a message that comes within `directMs` of the one before is taken without a turn of the event loop, which
+ *    costs as much as most requests; for `turnMs` at most, then the loop sees to everything else.
+ *
  * The same is known as busy polling from the kernel's network and block devices, which look for 50 to 100 µs.
  */
 import { realClock } from "../../platform/real-clock.ts";
@@ -16,6 +19,13 @@ import { realClock } from "../../platform/real-clock.ts";
 /** As long as a wake-up takes in a virtual machine, and some more: then looking costs no more than sleeping. */
 const windowMs = 0.2;
 const skippedMax = 64;
+/** In which a task that was answered asks again, if it does nothing else. */
+const directMs = 0.03;
+/** As long as anything else may wait for the event loop. */
+const turnMs = 0.25;
+
+/** What a look at the descriptor has brought; `stop`: somebody waits for the event loop, or has ended all. */
+export type Taken = "message" | "nothing" | "stop";
 
 /** How it sees the time and the event loop's turns. */
 export interface Turns {
@@ -56,6 +66,15 @@ export class BusyPolling {
       this.#isLooking = true;
       this.#hasPaid = false;
       this.#turns.afterLooking(this.#look);
+    }
+  }
+
+  /** After a message: deals with those that follow at once. `takeNext` takes one and deals with it, `afterMessage` included. */
+  serveOn(takeNext: () => Taken): void {
+    const untilMs = this.#lastMs + turnMs;
+    for (let nowMs = this.#lastMs; this.#isLooking && nowMs < untilMs; nowMs = this.#turns.nowMs()) {
+      const taken = takeNext();
+      if (taken === "stop" || (taken === "nothing" && nowMs - this.#lastMs > directMs)) return;
     }
   }
 

@@ -12,9 +12,10 @@ import { closeSync, constants, openSync, read, writeSync, writevSync } from "nod
 import { Socket } from "node:net";
 import { availableParallelism } from "node:os";
 import { BrineError } from "../../errors/brine-error.ts";
+import { readNow } from "../../platform/libc.ts";
 import { messageBytesMax } from "../protocol.ts";
 import type { FuseTransport, FuseTransportEvents } from "../transport.ts";
-import { BusyPolling } from "./busy-polling.ts";
+import { BusyPolling, type Taken } from "./busy-polling.ts";
 import { Notifier } from "./notifier.ts";
 
 /** Buffers kept for reuse; more are given to the garbage collector. 16 MiB at most. */
@@ -211,10 +212,24 @@ class PipeDevice extends Device implements FuseDevice {
   }
 
   #onRead(count: number): boolean {
-    if (this.events!.onMessage(this.#buffer.subarray(0, count))) this.#buffer = this.takeBuffer();
-    this.#polling?.afterMessage();
+    this.#onMessage(count);
+    this.#polling?.serveOn(this.#takeNext);
     return !this.#paused;
   }
+
+  #onMessage(count: number): void {
+    if (this.events!.onMessage(this.#buffer.subarray(0, count))) this.#buffer = this.takeBuffer();
+    this.#polling?.afterMessage();
+  }
+
+  /** Errors are left to the event loop, which meets them again. */
+  readonly #takeNext = (): Taken => {
+    if (this.#paused || !this.isOpen || this.events!.isWaiting()) return "stop";
+    const count = readNow(this.descriptor, this.#buffer);
+    if (count <= 0) return "nothing";
+    this.#onMessage(count);
+    return "message";
+  };
 
   /** `destroyed` is true from the very call that closes the descriptor: its number may be another file's by now. */
   protected override get isOpen(): boolean {
