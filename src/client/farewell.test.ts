@@ -19,6 +19,7 @@ class SlowKernel implements KernelCaches {
   mayHavePages(): boolean {
     return true;
   }
+  settled(): undefined {}
   async forgetPages(): Promise<void> {
     this.forgotten += 1;
     await this.gate.promise;

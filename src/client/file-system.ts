@@ -116,6 +116,11 @@ export interface KernelCaches {
    * when that is done.
    */
   forgetPages(inode: number): Promise<void>;
+  /**
+   * Resolves when the kernel has taken the answer with which the inode was made, and keeps no attributes from it any more.
+   * Undefined: there is no such answer.
+   */
+  settled(inode: number): Promise<void> | undefined;
   /** False: it has no pages of the file, and asks for none. */
   mayHavePages(inode: number): boolean;
 }

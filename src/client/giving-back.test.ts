@@ -99,6 +99,16 @@ test("once the kernel has given up its pages nobody is served any more", async (
   assert.ok(read.waits);
 });
 
+test("a lease goes only when the kernel has taken the answer that made the file", async () => {
+  const setup = new LeaseSetup();
+  setup.hold(9, "exclusive").kernelHasAttributes = true;
+  setup.kernel.new.add(9);
+  await setup.recall(9, 9, "exclusive");
+  assert.deepEqual(setup.events, ["9 has to settle"]);
+  await setup.settled();
+  assert.deepEqual(setup.events, ["9 has to settle", "attributes of 9 forgotten", give]);
+});
+
 test("directories, chunks and files that are split have no pages", async () => {
   const setup = new LeaseSetup();
   setup.holdDirectory(3);

@@ -139,9 +139,9 @@ export class GivingBack {
         hasPages = false;
         await this.#forgetPages(node);
       } else {
-        const stated = this.#parts.stateLocks(node.inode);
-        if (stated === undefined) break;
-        await stated;
+        const rest = this.#parts.caches()?.settled(node.inode) ?? this.#parts.stateLocks(node.inode);
+        if (rest === undefined) break;
+        await rest;
       }
     }
     if (this.#session.ended) return;

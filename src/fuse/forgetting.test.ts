@@ -114,14 +114,63 @@ test("how long the kernel may keep what: it is asked when the answer is written"
   const made = await kernel.ask("MKDIR", { body: join(u32(0o755), u32(0), name("d")) });
   assert.deepEqual(validOf(made.body), [60_000, 0]);
   const created = await kernel.ask("CREATE", { body: join(u32(0o102), u32(0o100644), u32(0), u32(0), name("c")) });
-  assert.deepEqual(validOf(created.body), [60_000, 0]);
+  assert.deepEqual(validOf(created.body), [60_000, 1], "for a moment: open(2) looks at them");
   const linked = await kernel.ask("LINK", { body: join(u64(inode), name("l")) });
   assert.deepEqual(validOf(linked.body), [60_000, 0]);
   const changed = await kernel.ask("SETATTR", { node: inode, body: Buffer.alloc(88) });
   assert.equal(changed.body.readBigUInt64LE(0), 0n);
+  files.validMs = 900;
+  const late = await kernel.ask("CREATE", { body: join(u32(0o102), u32(0o100644), u32(0), u32(0), name("late")) });
+  assert.deepEqual(validOf(late.body), [900, 0], "the session might end before that moment");
   files.validMs = 0;
   assert.deepEqual(validOf((await kernel.ask("LOOKUP", { body: name("f") })).body), [0, 0]);
   assert.equal((await kernel.ask("LOOKUP", { body: name("none") })).errno, errno.ENOENT);
+});
+
+test("a new file's lease waits until the kernel has taken the answer that made it, and keeps nothing of it", async () => {
+  const { kernel, clock, files, told } = await setup();
+  const make = async (fileName: string) => {
+    const body = join(u32(0o102), u32(0o100644), u32(0), u32(0), name(fileName));
+    return Number((await kernel.ask("CREATE", { body })).body.readBigUInt64LE(0));
+  };
+  let ended: number[] = [];
+  const wait = (inode: number) => files.caches!.settled(inode)!.then(() => ended.push(inode));
+  const advance = async (ms: number) => {
+    for (let index = 0; index < ms; index++) {
+      clock.advance(1);
+      await settle();
+    }
+  };
+  const inode = await make("a");
+  kernel.notifyAnswer = "unknownNode";
+  told();
+  wait(inode);
+  await advance(8);
+  assert.deepEqual(told(), Array(4).fill([invalInode, inode, -1]), "after 0, 1, 3 and 7 ms");
+  kernel.notifyAnswer = "done";
+  await advance(7);
+  assert.deepEqual(told(), [[invalInode, inode, -1]]);
+  await advance(24);
+  assert.deepEqual(ended, []);
+  await advance(2);
+  assert.deepEqual(ended, [inode]);
+  assert.equal(files.caches!.settled(inode), undefined);
+
+  ended = [];
+  const used = await make("b");
+  wait(used);
+  await kernel.ask("GETATTR", { node: used, body: Buffer.alloc(16) });
+  await advance(1);
+  assert.deepEqual(ended, [used], "the kernel asks about it");
+
+  ended = [];
+  const lost = await make("c");
+  kernel.notifyAnswer = "unknownNode";
+  wait(lost);
+  await advance(10_100);
+  assert.deepEqual(ended, [lost], "whoever made it is gone");
+  assert.equal(files.caches!.settled(await makeFile(files, "d")), undefined);
+  assert.equal(clock.timerCount, 0);
 });
 
 test("a kernel without INC_EPOCH keeps no names, and is never told to forget them", async () => {

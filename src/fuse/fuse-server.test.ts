@@ -318,6 +318,7 @@ test("CREATE of a name that another client has made meanwhile", async () => {
   const body = createBody(0o102, "theirs");
   // Whoever may surely open it does; for others the kernel shall look again and check.
   const own = await kernel.ask("CREATE", { uid: 5, body });
+  assert.equal(own.body.readUInt32LE(36), 0, "its attributes are not kept: it isn't new");
   assert.deepEqual([own.errno, own.body.readBigUInt64LE(0)], [0, BigInt(inode)]);
   assert.equal((await kernel.ask("CREATE", { uid: 6, body })).errno, errno.ESTALE);
   assert.equal((await kernel.ask("CREATE", { uid: 5, body: createBody(0o302, "theirs") })).errno, errno.EEXIST);

@@ -9,8 +9,8 @@
  * **Attributes**: INVAL_INODE with a negative offset takes no lock either. It counts up the inode's version of attributes,
  * so the kernel drops what older requests of its own bring later. Two kinds of answer on their way are left:
  *
- * - those that the kernel takes without looking at the version (SETATTR, CREATE, MKDIR, …) never allow it to keep
- *   attributes: replies.ts;
+ * - those that the kernel takes without looking at the version (SETATTR, MKDIR, …) never allow it to keep attributes:
+ *   replies.ts. But CREATE does for a moment, and the lease waits for it (`settled`);
  * - the one from which the kernel learns of the node. INVAL_INODE says ENOENT then, and the kernel would keep what that
  *   answer says. So names are forgotten as well, which leads whoever goes by a path to a LOOKUP, and the node is
  *   *uncertain*: the kernel is told again a little later, and before the next request about the node is answered, until it
@@ -35,6 +35,11 @@ const retryFirstMs = 1;
 const retryLastMs = 100;
 /** Before the session's time runs out the pages go: nothing blocks a process that runs. */
 const pagesGoEarlierMs = 500;
+/**
+ * As long as the kernel keeps what it was told to keep for `newFileKeptMs` at most: it counts in ticks of 10 ms or less, and rounds
+ * up.
+ */
+const newFileGoneMs = 25;
 /** By then the task has its answer, or never gets it: the kernel throws it away with the task. */
 const uncertainForMs = 10_000;
 
@@ -109,8 +114,14 @@ export class Notifications implements KernelCaches {
     return this.#parts.pages.mayHave(this.#parts.numbers.nodeOf(inode));
   }
 
+  settled(inode: number): Promise<void> | undefined {
+    const node = this.#parts.numbers.nodeOf(inode);
+    return this.#parts.known.isNew(node) ? this.#settle(node) : undefined;
+  }
+
   /** A request about this node has come: the kernel knows it now. */
   seen(node: number): void {
+    this.#parts.known.seen(node);
     if (this.#uncertain.size > 0 && this.#uncertain.delete(node)) this.#forgetAttributesOf(node);
   }
 
@@ -119,6 +130,26 @@ export class Notifications implements KernelCaches {
     this.#lapse?.cancel();
     this.#timer?.cancel();
     this.#timer = undefined;
+  }
+
+  /**
+   * Once the kernel knows the node, what it keeps of the answer that made it ends by itself soon. It can't be told to
+   * forget that: it may be about to take the attributes, and does so without a look at their version.
+   */
+  async #settle(node: number): Promise<void> {
+    const { clock, known } = this.#parts;
+    let endMs = clock.nowMs() + uncertainForMs;
+    let waitMs = retryFirstMs;
+    for (let isKnown = false; known.isNew(node) && clock.nowMs() < endMs; ) {
+      if (!isKnown && this.#transport.notify(attributeInvalidation(node)) !== "unknownNode") {
+        isKnown = true;
+        endMs = clock.nowMs() + newFileGoneMs;
+        waitMs = retryFirstMs;
+      }
+      await new Promise<void>((resolve) => clock.startTimer(waitMs, resolve));
+      if (!isKnown) waitMs = Math.min(waitMs * 2, retryLastMs);
+    }
+    known.seen(node);
   }
 
   /** False: the kernel doesn't know the node, or not yet. */

@@ -4,9 +4,10 @@
  * have granted (an open handle) must then be taken back.
  *
  * How long the kernel may keep names and attributes is asked in the turn in which the answer is written. Answers that the
- * kernel takes without a look at the inode's version of attributes (SETATTR, and all that make a name) never let it keep
+ * kernel takes without a look at the inode's version of attributes (SETATTR, and all that make a name) don't let it keep
  * attributes: if the lease went just after the answer, INVAL_INODE would come before the kernel has taken it, and it would
- * keep what is outdated. LOOKUP and GETATTR do.
+ * keep what is outdated. LOOKUP and GETATTR do. CREATE does for a moment, because open(2) looks at the attributes of what it has
+ * just made: notifications.ts.
  */
 
 import type { Attributes, DirectoryEntry, FileSystem, LockRange, VolumeSpace } from "../client/file-system.ts";
@@ -49,6 +50,11 @@ const freeInodeCount = 2 ** 32;
  * (Linux 6.2+).
  */
 const openReplyFlags = openReply.DIRECT_IO | openReply.PARALLEL_DIRECT_WRITES;
+
+/** How long the kernel keeps the attributes of a file just made: the shortest that it can, up to two of its ticks. */
+export const newFileKeptMs = 1;
+/** Not if the session ends so soon that it might keep them longer. */
+const sessionLeftMs = 1_000;
 
 /** A name in a directory listing. */
 export type ListedEntry = Pick<DirectoryEntry, "name" | "inode" | "type"> & {
@@ -132,9 +138,12 @@ export class Replies {
     return this.#send(request, openOut.bytes);
   }
 
-  created(request: Request, parent: number, attributes: Attributes, handle: number): boolean {
+  /** `isNew`: the file was made, the kernel hasn't heard of it before. */
+  created(request: Request, parent: number, attributes: Attributes, handle: number, isNew: boolean): boolean {
     this.#putOpened(outHeader.bytes + entryOut.bytes, handle, false);
-    return this.#entry(request, parent, attributes, 0, entryOut.bytes + openOut.bytes);
+    const mayKeep = isNew && this.#fileSystem.attributesValidMs(attributes.inode) > sessionLeftMs;
+    const keptMs = mayKeep ? newFileKeptMs : 0;
+    return this.#entry(request, parent, attributes, keptMs, entryOut.bytes + openOut.bytes, mayKeep);
   }
 
   written(request: Request, size: number): boolean {
@@ -215,11 +224,19 @@ export class Replies {
     this.#buffer.fill(0, nameAt + entry.name.length, at + listedBytes(entry.name.length));
   }
 
-  #entry(request: Request, parent: number, attributes: Attributes, attributesMs: number, bodyBytes: number): boolean {
+  #entry(
+    request: Request,
+    parent: number,
+    attributes: Attributes,
+    attributesMs: number,
+    bodyBytes: number,
+    isNew = false,
+  ): boolean {
     const node = this.#nodes.nodeOf(attributes.inode);
     putEntry(this.#view, outHeader.bytes, node, attributes, { nameMs: this.#nameMs(parent), attributesMs });
     const delivered = this.#send(request, bodyBytes);
-    if (delivered) this.#known.give(node);
+    if (delivered && isNew) this.#known.giveNew(node);
+    else if (delivered) this.#known.give(node);
     return delivered;
   }
 

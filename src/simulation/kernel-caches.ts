@@ -4,7 +4,8 @@
  * An answer may be on its way when the kernel is told to forget. So whoever asks first takes the number of what was
  * forgotten so far, and an answer to a question from before counts for nothing (fs/fuse: `epoch` of dentries, `attr_version`
  * of attributes). Answers that make an inode or change its attributes are taken without looking at that number, as the
- * kernel does: it relies on them being newer than anything before.
+ * kernel does: it relies on them being newer than anything before. One of them says that attributes may be kept: CREATE, so the
+ * lease must not go before it has been taken (`settled`).
  *
  * Left out: between the moment in which a change takes effect and the one in which its caller in the kernel gets the answer,
  * other callers on this machine may see it by what they ask for, and not see it by what is kept. Here nobody is answered from
@@ -42,6 +43,8 @@ export class KernelCachesModel {
   readonly #sizes = new Map<number, number>();
   /** Names and inodes that are being changed, with the number of changes under way. */
   readonly #changing = new Map<string | number, number>();
+  /** Inodes whose CREATE was answered and not yet taken. */
+  readonly #arriving = new Map<number, PromiseWithResolvers<void>>();
   #epoch = 1;
   #version = 1;
 
@@ -143,6 +146,22 @@ export class KernelCachesModel {
     this.#forgottenAt.set(inode, this.#version);
     this.#attributes.set(inode, { attributes, validUntilMs: this.#nowMs() + validMs });
     this.#sizes.set(inode, attributes.size);
+  }
+
+  /** A CREATE was answered. */
+  arrives(inode: number): void {
+    this.#arriving.set(inode, Promise.withResolvers());
+  }
+
+  /** The answer has been taken. */
+  arrived(inode: number): void {
+    this.#arriving.get(inode)?.resolve();
+    this.#arriving.delete(inode);
+  }
+
+  /** Resolves when the answer with which the inode was made has been taken. */
+  settled(inode: number): Promise<void> | undefined {
+    return this.#arriving.get(inode)?.promise;
   }
 
   size(inode: number): number {

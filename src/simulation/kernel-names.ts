@@ -22,6 +22,10 @@ export interface KernelParts {
 /** What a name stands for. */
 type Found = { readonly inode: number | undefined; readonly attributes?: Attributes };
 
+/** As fuse/replies.ts: the shortest time that a kernel can keep attributes is a tick of it, of 10 ms or less. */
+const newFileKeptMs = 10;
+const sessionLeftMs = 1_000;
+
 const done: Result = { outcome: { kind: "done" } };
 
 export class KernelNames {
@@ -54,7 +58,7 @@ export class KernelNames {
         return await caches.changing({ names: [[parent, name]], inodes: [parent] }, async () => {
           const { attributes, handle, keep } = await device.ask("create", serve, (answer) => ({
             ...answer,
-            keep: this.#entryKept(parent, name, answer.attributes, asked, "isNew"),
+            keep: this.#entryKept(parent, name, answer.attributes, asked, answer.handle ? "isOpened" : "isNew"),
           }));
           keep();
           this.#changed(parent);
@@ -69,11 +73,14 @@ export class KernelNames {
 
   /** O_TMPFILE (fuse_tmpfile): nothing of the directory changes, so its lock is not taken. */
   async createUnnamed({ parent, mode }: Operation<"createUnnamed">): Promise<Result> {
-    const { device, caches } = this.#parts;
+    const { device } = this.#parts;
     const node = { type: "file", mode, ...owner } as const;
     const serve = () => this.#createAndOpen(parent, undefined, node);
-    const { attributes, handle } = await device.ask("tmpfile", serve, (answer) => answer);
-    caches.keepAttributes(attributes, 0, undefined);
+    const { attributes, handle, keep } = await device.ask("tmpfile", serve, (answer) => ({
+      ...answer,
+      keep: this.#attributesKept(answer.attributes),
+    }));
+    keep();
     return { outcome: { kind: "attributes", attributes }, handle };
   }
 
@@ -259,16 +266,36 @@ export class KernelNames {
   /**
    * What the reply says of how long it is valid, and its use. The kernel doesn't look at what it was told to forget when an
    * answer makes the entry (`isNew`), and of an inode that it doesn't know yet it can't be told to forget anything. So such
-   * answers come without a time for the attributes.
+   * answers come without a time for the attributes, but for those of a file that is opened as it is made.
    */
-  #entryKept(parent: number, name: string, attributes: Attributes, asked: Moment, isNew?: "isNew"): () => void {
+  #entryKept(
+    parent: number,
+    name: string,
+    attributes: Attributes,
+    asked: Moment,
+    isNew?: "isNew" | "isOpened",
+  ): () => void {
     const { fileSystem, caches } = this.#parts;
     const nameValidMs = fileSystem.nameValidMs(parent);
     const isKnown = caches.type(attributes.inode) !== undefined && isNew === undefined;
     const attributesValidMs = isKnown ? fileSystem.attributesValidMs(attributes.inode) : 0;
+    const keepOpened = isNew === "isOpened" ? this.#attributesKept(attributes) : undefined;
     return () => {
       caches.keepName(parent, name, attributes.inode, nameValidMs, asked);
-      caches.keepAttributes(attributes, attributesValidMs, isNew === undefined ? asked : undefined);
+      if (keepOpened !== undefined) keepOpened();
+      else caches.keepAttributes(attributes, attributesValidMs, isNew === undefined ? asked : undefined);
+    };
+  }
+
+  /** Of a file that is opened as it is made: for a moment, however the kernel was told to forget them meanwhile. */
+  #attributesKept(attributes: Attributes): () => void {
+    const { fileSystem, caches } = this.#parts;
+    const { inode } = attributes;
+    const keptMs = fileSystem.attributesValidMs(inode) > sessionLeftMs ? newFileKeptMs : 0;
+    caches.arrives(inode);
+    return () => {
+      caches.keepAttributes(attributes, keptMs, undefined);
+      caches.arrived(inode);
     };
   }
 

@@ -152,6 +152,10 @@ export class SimulatedKernel implements KernelCaches {
     return this.#memory.forget(inode);
   }
 
+  settled(inode: number): Promise<void> | undefined {
+    return this.#caches.settled(inode);
+  }
+
   mayHavePages(inode: number): boolean {
     return this.#memory.pages.has(inode);
   }

@@ -65,12 +65,20 @@ export class LeaseSetup {
     forgetNames: () => void this.events.push("names forgotten"),
     forgetAttributes: (inode: number) => void this.events.push(`attributes of ${inode} forgotten`),
     mayHavePages: (inode: number) => this.kernel.withPages.has(inode),
+    /** Files that were made by an answer which the kernel may not have taken. */
+    new: new Set<number>(),
+    settled: (inode: number) => {
+      if (!this.kernel.new.delete(inode)) return undefined;
+      this.events.push(`${inode} has to settle`);
+      return new Promise<void>((resolve) => this.#settling.push(resolve));
+    },
     forgetPages: (inode: number) => {
       this.events.push(`pages of ${inode} asked back`);
       return new Promise<void>((resolve) => this.#forgetting.push(resolve));
     },
   };
   #forgetting: (() => void)[] = [];
+  #settling: (() => void)[] = [];
   /** Of these inodes there are advisory locks that the leader doesn't know. */
   readonly locked = new Set<number>();
   #stating: (() => void)[] = [];
@@ -164,6 +172,12 @@ export class LeaseSetup {
   /** The kernel has given up the pages that it was asked for. */
   async pagesForgotten(): Promise<void> {
     for (const resolve of this.#forgetting.splice(0)) resolve();
+    await settle();
+  }
+
+  /** The kernel has taken the answers that made files. */
+  async settled(): Promise<void> {
+    for (const resolve of this.#settling.splice(0)) resolve();
     await settle();
   }
 

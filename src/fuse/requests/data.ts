@@ -106,7 +106,7 @@ export function createFile(context: RequestContext, request: Request): Soon<void
   const killPrivileges = (request.u32(createIn.openFlags) & openKillPrivileges) !== 0;
   const name = request.name(createIn.bytes);
   const node = newFile(request);
-  const making = ifItFails(
+  const making: Soon<{ attributes: Attributes; handle: Handle; wasThere?: boolean }> = ifItFails(
     () => context.fileSystem.createAndOpen(parent, name, node, openFlagsOf(flags), request.signal),
     (error) => {
       const wasThere = error instanceof FileError && error.code === "EEXIST" && (flags & openFlag.EXCL) === 0;
@@ -114,8 +114,10 @@ export function createFile(context: RequestContext, request: Request): Soon<void
       return openExisting(context, request, parent, name, flags, killPrivileges);
     },
   );
-  return whenThere(making, ({ attributes, handle }) =>
-    giveHandle(context, handle, flags, (number) => context.replies.created(request, parent, attributes, number)),
+  return whenThere(making, ({ attributes, handle, wasThere = false }) =>
+    giveHandle(context, handle, flags, (number) =>
+      context.replies.created(request, parent, attributes, number, !wasThere),
+    ),
   );
 }
 
@@ -137,7 +139,7 @@ export function createUnnamed(context: RequestContext, request: Request): Soon<v
   const { fileSystem, replies } = context;
   const making = fileSystem.createAndOpen(parent, undefined, newFile(request), openFlagsOf(flags), request.signal);
   return whenThere(making, ({ attributes, handle }) =>
-    giveHandle(context, handle, flags, (number) => replies.created(request, parent, attributes, number)),
+    giveHandle(context, handle, flags, (number) => replies.created(request, parent, attributes, number, true)),
   );
 }
 
@@ -154,7 +156,7 @@ async function openExisting(
   name: string,
   flags: number,
   killPrivileges: boolean,
-): Promise<{ attributes: Attributes; handle: Handle }> {
+): Promise<{ attributes: Attributes; handle: Handle; wasThere: true }> {
   const found = await context.fileSystem.lookup(parent, name, request.signal);
   if (found === undefined || found.type !== "file" || !mayOpen(found, request.uid, flags)) {
     throw new FileError("ESTALE");
@@ -162,7 +164,7 @@ async function openExisting(
   const handle = await openInode(context, request, found.inode, flags, killPrivileges);
   try {
     const { attributes } = await context.fileSystem.getAttributes(found.inode, request.signal);
-    return { attributes, handle };
+    return { attributes, handle, wasThere: true };
   } catch (error) {
     context.fileSystem.close(handle);
     throw error;

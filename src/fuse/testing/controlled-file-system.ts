@@ -23,6 +23,8 @@ export type Command =
   | { readonly do: "text"; readonly path: string }
   | { readonly do: "forget"; readonly what: "names" | "attributes" | "pages"; readonly path: string }
   | { readonly do: "hold" | "release"; readonly method: HeldMethod }
+  /** As before a lease goes. */
+  | { readonly do: "settle"; readonly path: string }
   /** Answers what is held of that method, and goes on holding. */
   | { readonly do: "let"; readonly method: HeldMethod }
   /** Calls since the last time, by method; and how many are held now. */
@@ -110,6 +112,9 @@ export class ControlledFileSystem extends MemoryFileSystem {
       }
       case "locks":
         return { count: this.locks.count };
+      case "settle":
+        await this.caches!.settled(await this.#inodeOf(command.path));
+        return {};
       case "forget":
         return this.#forget(command.what, command.path);
       default:
@@ -152,11 +157,15 @@ export class ControlledFileSystem extends MemoryFileSystem {
       this.caches!.forgetNames();
       return {};
     }
-    const { inode: parent, name } = await this.#parentOf(path);
-    const inode = name === "" ? parent : (await super.lookup(parent, name))!.inode;
+    const inode = await this.#inodeOf(path);
     if (what === "attributes") this.caches!.forgetAttributes(inode);
     else await this.caches!.forgetPages(inode);
     return {};
+  }
+
+  async #inodeOf(path: string): Promise<number> {
+    const { inode: parent, name } = await this.#parentOf(path);
+    return name === "" ? parent : (await super.lookup(parent, name))!.inode;
   }
 
   async #parentOf(path: string): Promise<{ inode: number; name: string }> {
