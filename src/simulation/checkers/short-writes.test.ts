@@ -116,6 +116,18 @@ test("a write is made shorter only at the end of a block, and where the next one
   returnsShort(atEnd, 3, 8 * kibibyte);
 });
 
+test("where a hole was copied to the file may have none of the quota yet", () => {
+  const checker = checkerWithFile(byQuotas);
+  const create = { kind: "create", parent: root, name: "hole", type: "file", mode: 0o644, target: "", open: true };
+  step(checker, 3, create as FileOperation, attributes(11, {}));
+  const grow = { kind: "setAttributes", inode: 11, change: { size: chunk } } as const;
+  step(checker, 4, grow, attributes(11, { size: chunk }));
+  const copy = { kind: "copyRange", inode: 10, offset: chunk, source: 11, sourceOffset: 0, length: 8 * kibibyte };
+  step(checker, 5, copy as FileOperation, written(8 * kibibyte));
+  checker.called(6, "two", write(10, 200, chunk - 8 * kibibyte, 16 * kibibyte));
+  returnsShort(checker, 6, 8 * kibibyte);
+});
+
 test("full disks make it shorter at the end of a chunk", () => {
   const over = write(10, 200, chunk - 8 * kibibyte, 16 * kibibyte);
   for (const seen of [chunk, chunk - 4 * kibibyte, chunk + 4 * kibibyte]) {

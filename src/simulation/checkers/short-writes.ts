@@ -6,6 +6,7 @@ import { blockBytes, chunkBytes } from "../../namespace/model.ts";
 import { allocatedBytes } from "../../namespace/usage.ts";
 import type { FileOperation } from "../file-operation.ts";
 import type { Model, ModelInode } from "../model.ts";
+import { within } from "../tagged-data.ts";
 
 /** What may make writes shorter. */
 export interface Shortening {
@@ -57,14 +58,23 @@ function shorterLengths(file: ModelInode, start: number, length: number, { byQuo
     for (let at = (Math.floor(start / bytes) + 1) * bytes; at < end; at += bytes)
       if (isCut(at)) lengths.add(at - start);
   };
-  const usage = (at: number) => usageOf(file, start, Math.min(at, end));
-  if (byQuotas) cutBetween(blockBytes, (at) => usage(at + blockBytes) > usage(at));
+  // Chunks without data may be holes: a copy of a hole makes none.
+  const written = new Set([...file.mapped].filter((index) => hasData(file, index)));
+  const grows = (at: number, mapped: ReadonlySet<number>) => {
+    const usage = (to: number) => usageOf({ size: file.size, mapped }, start, Math.min(to, end));
+    return usage(at + blockBytes) > usage(at);
+  };
+  if (byQuotas) cutBetween(blockBytes, (at) => grows(at, file.mapped) || grows(at, written));
   if (byDisks) cutBetween(chunkBytes, () => true);
   return [...lengths];
 }
 
+function hasData({ pieces }: ModelInode, index: number): boolean {
+  return within(pieces, index * chunkBytes, (index + 1) * chunkBytes).some(({ source }) => source !== undefined);
+}
+
 /** Bytes that the file counts for in quotas, once it was written from `start` to `end`. */
-function usageOf({ size, mapped }: ModelInode, start: number, end: number): number {
+function usageOf({ size, mapped }: Pick<ModelInode, "size" | "mapped">, start: number, end: number): number {
   let chunkCount = mapped.size;
   for (let index = Math.floor(start / chunkBytes); index * chunkBytes < end; index++) {
     if (!mapped.has(index)) chunkCount += 1;
