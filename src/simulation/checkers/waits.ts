@@ -9,6 +9,7 @@
  * while a disk is nearly full, where writes wait until space is given back. Nor do operations count that wait for an advisory lock, which
  * is up to who has it.
  */
+import { reserveBytesFor, segmentBytesFor } from "../../store/disk-room.ts";
 import type { SimulatedCluster } from "../cluster.ts";
 import type { Recorder } from "../recorder.ts";
 import type { SimulatedServer } from "../simulated-server.ts";
@@ -88,8 +89,10 @@ function ms(us: number): string {
   return (us / 1_000).toFixed(0);
 }
 
-/** Of the disks of a simulation that fills them. */
+/** Of the disks of a simulation that fills them. On the smallest ones a store's reserve is more than a quarter. */
 function isNearlyFull({ host }: SimulatedServer): boolean {
-  const { capacityBytes } = host.medium;
-  return capacityBytes <= smallDiskBytesMax && host.medium.usedBytes > (capacityBytes * 3) / 4;
+  const { capacityBytes, usedBytes } = host.medium;
+  if (capacityBytes > smallDiskBytesMax) return false;
+  const reserveBytes = reserveBytesFor(capacityBytes, segmentBytesFor(capacityBytes));
+  return capacityBytes - usedBytes < Math.max(capacityBytes / 4, reserveBytes);
 }
