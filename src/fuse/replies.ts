@@ -52,7 +52,7 @@ const freeInodeCount = 2 ** 32;
 const openReplyFlags = openReply.DIRECT_IO | openReply.PARALLEL_DIRECT_WRITES;
 
 /** How long the kernel keeps the attributes of a file just made: the shortest that it can, up to two of its ticks. */
-export const newFileKeptMs = 1;
+const newFileKeptMs = 1;
 /** Not if the session ends so soon that it might keep them longer. */
 const sessionLeftMs = 1_000;
 
