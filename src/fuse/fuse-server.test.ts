@@ -231,7 +231,9 @@ test("a signal alone does not end a request, SIGKILL does, also when it comes la
   }));
   const { handle } = await createFile(kernel, "f");
   kernel.replies.length = 0;
+  assert.equal(kernel.isWaiting, false);
   const unique = kernel.send("FSYNC", { task: 42, body: fsyncBody(handle) });
+  assert.equal(kernel.isWaiting, true, "the event loop must see to it");
   kernel.send("INTERRUPT", { unique: unique + 1, body: u64(unique) });
   clock.advance(5_000);
   await settle();

@@ -16,9 +16,8 @@ export class KernelNodes {
     if (node !== rootNode) this.#given.set(node, (this.#given.get(node) ?? 0) + 1);
   }
 
-  /** The same of a node that was made by this answer, which opens it. */
-  giveNew(node: number): void {
-    this.give(node);
+  /** The answer that was handed over last has made the node, and opens it. */
+  setNew(node: number): void {
     this.#new.add(node);
   }
 

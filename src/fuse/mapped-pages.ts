@@ -30,7 +30,7 @@
  * 6. READs that are held go on when the lease has been given back, and are answered under the next one. Then the calls that
  *    were left come back, too; they drop what was just given, which costs another READ.
  */
-import type { Clock } from "../platform/clock.ts";
+import { type Clock, sleep } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
 import { pageInvalidation } from "./notify-messages.ts";
 import { type ByteRange, overlap, PageRanges, without } from "./page-ranges.ts";
@@ -183,15 +183,11 @@ export class MappedPages {
     if (given.isEmpty && unanswered.size + held.size + holders === 0) this.#nodes.delete(node);
   }
 
-  #turn(): Promise<void> {
-    return new Promise((resolve) => this.#clock.startTimer(0, resolve));
-  }
-
   async #forget(node: number, pages: NodePages): Promise<void> {
     pages.holders += 1;
     const place = this.#places.take();
     if (place !== undefined) await place;
-    if (pages.unanswered.size > 0) await this.#turn();
+    if (pages.unanswered.size > 0) await sleep(this.#clock, 0);
     const late = this.#whenLate(node);
     while (!pages.given.isEmpty) {
       for (const range of pages.given.take()) await this.#invalidate(node, pages, range, late);
@@ -200,7 +196,7 @@ export class MappedPages {
     pages.forgetting = undefined;
     this.#watch?.hasNone(node);
     // Whoever waits for us ends the lease in the microtasks that follow, or calls us again. Only then do the others go on.
-    void this.#turn().then(() => {
+    void sleep(this.#clock, 0).then(() => {
       pages.holders -= 1;
       if (pages.holders > 0) return;
       letGo(pages.held, pages.held);

@@ -19,7 +19,7 @@
  * The **size** of an open file, which the kernel uses unasked, goes with its attributes: kernel-sizes.ts.
  */
 import type { KernelCaches } from "../client/file-system.ts";
-import type { Clock, Timer } from "../platform/clock.ts";
+import { type Clock, sleep, type Timer } from "../platform/clock.ts";
 import type { KernelNodes } from "./kernel-nodes.ts";
 import type { KernelSizes } from "./kernel-sizes.ts";
 import type { NodeNumbers } from "./layout.ts";
@@ -146,7 +146,7 @@ export class Notifications implements KernelCaches {
         endMs = clock.nowMs() + newFileGoneMs;
         waitMs = retryFirstMs;
       }
-      await new Promise<void>((resolve) => clock.startTimer(waitMs, resolve));
+      await sleep(clock, waitMs);
       if (!isKnown) waitMs = Math.min(waitMs * 2, retryLastMs);
     }
     known.seen(node);

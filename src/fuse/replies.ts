@@ -143,7 +143,9 @@ export class Replies {
     this.#putOpened(outHeader.bytes + entryOut.bytes, handle, false);
     const mayKeep = isNew && this.#fileSystem.attributesValidMs(attributes.inode) > sessionLeftMs;
     const keptMs = mayKeep ? newFileKeptMs : 0;
-    return this.#entry(request, parent, attributes, keptMs, entryOut.bytes + openOut.bytes, mayKeep);
+    const delivered = this.#entry(request, parent, attributes, keptMs, entryOut.bytes + openOut.bytes);
+    if (delivered && mayKeep) this.#known.setNew(this.#nodes.nodeOf(attributes.inode));
+    return delivered;
   }
 
   written(request: Request, size: number): boolean {
@@ -224,19 +226,11 @@ export class Replies {
     this.#buffer.fill(0, nameAt + entry.name.length, at + listedBytes(entry.name.length));
   }
 
-  #entry(
-    request: Request,
-    parent: number,
-    attributes: Attributes,
-    attributesMs: number,
-    bodyBytes: number,
-    isNew = false,
-  ): boolean {
+  #entry(request: Request, parent: number, attributes: Attributes, attributesMs: number, bodyBytes: number): boolean {
     const node = this.#nodes.nodeOf(attributes.inode);
     putEntry(this.#view, outHeader.bytes, node, attributes, { nameMs: this.#nameMs(parent), attributesMs });
     const delivered = this.#send(request, bodyBytes);
-    if (delivered && isNew) this.#known.giveNew(node);
-    else if (delivered) this.#known.give(node);
+    if (delivered) this.#known.give(node);
     return delivered;
   }
 

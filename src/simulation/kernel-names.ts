@@ -279,11 +279,13 @@ export class KernelNames {
     const nameValidMs = fileSystem.nameValidMs(parent);
     const isKnown = caches.type(attributes.inode) !== undefined && isNew === undefined;
     const attributesValidMs = isKnown ? fileSystem.attributesValidMs(attributes.inode) : 0;
-    const keepOpened = isNew === "isOpened" ? this.#attributesKept(attributes) : undefined;
+    const keepAttributes =
+      isNew === "isOpened"
+        ? this.#attributesKept(attributes)
+        : () => caches.keepAttributes(attributes, attributesValidMs, isNew === undefined ? asked : undefined);
     return () => {
       caches.keepName(parent, name, attributes.inode, nameValidMs, asked);
-      if (keepOpened !== undefined) keepOpened();
-      else caches.keepAttributes(attributes, attributesValidMs, isNew === undefined ? asked : undefined);
+      keepAttributes();
     };
   }
 

@@ -106,7 +106,7 @@ export function createFile(context: RequestContext, request: Request): Soon<void
   const killPrivileges = (request.u32(createIn.openFlags) & openKillPrivileges) !== 0;
   const name = request.name(createIn.bytes);
   const node = newFile(request);
-  const making: Soon<{ attributes: Attributes; handle: Handle; wasThere?: boolean }> = ifItFails(
+  const making: Soon<{ attributes: Attributes; handle: Handle; isNew?: boolean }> = ifItFails(
     () => context.fileSystem.createAndOpen(parent, name, node, openFlagsOf(flags), request.signal),
     (error) => {
       const wasThere = error instanceof FileError && error.code === "EEXIST" && (flags & openFlag.EXCL) === 0;
@@ -114,10 +114,8 @@ export function createFile(context: RequestContext, request: Request): Soon<void
       return openExisting(context, request, parent, name, flags, killPrivileges);
     },
   );
-  return whenThere(making, ({ attributes, handle, wasThere = false }) =>
-    giveHandle(context, handle, flags, (number) =>
-      context.replies.created(request, parent, attributes, number, !wasThere),
-    ),
+  return whenThere(making, ({ attributes, handle, isNew = true }) =>
+    giveHandle(context, handle, flags, (number) => context.replies.created(request, parent, attributes, number, isNew)),
   );
 }
 
@@ -156,7 +154,7 @@ async function openExisting(
   name: string,
   flags: number,
   killPrivileges: boolean,
-): Promise<{ attributes: Attributes; handle: Handle; wasThere: true }> {
+): Promise<{ attributes: Attributes; handle: Handle; isNew: false }> {
   const found = await context.fileSystem.lookup(parent, name, request.signal);
   if (found === undefined || found.type !== "file" || !mayOpen(found, request.uid, flags)) {
     throw new FileError("ESTALE");
@@ -164,7 +162,7 @@ async function openExisting(
   const handle = await openInode(context, request, found.inode, flags, killPrivileges);
   try {
     const { attributes } = await context.fileSystem.getAttributes(found.inode, request.signal);
-    return { attributes, handle, wasThere: true };
+    return { attributes, handle, isNew: false };
   } catch (error) {
     context.fileSystem.close(handle);
     throw error;

@@ -33,6 +33,10 @@ export class FakeKernel implements FuseTransport {
     this.#events = events;
   }
 
+  get isWaiting(): boolean {
+    return this.#events!.isWaiting();
+  }
+
   reply(parts: readonly Uint8Array[]): boolean {
     if (this.refusesReplies) return false;
     const whole = Buffer.concat(parts);

@@ -58,13 +58,15 @@ function shorterLengths(file: ModelInode, start: number, length: number, { byQuo
     for (let at = (Math.floor(start / bytes) + 1) * bytes; at < end; at += bytes)
       if (isCut(at)) lengths.add(at - start);
   };
-  // Chunks without data may be holes: a copy of a hole makes none.
-  const written = new Set([...file.mapped].filter((index) => hasData(file, index)));
-  const grows = (at: number, mapped: ReadonlySet<number>) => {
-    const usage = (to: number) => usageOf({ size: file.size, mapped }, start, Math.min(to, end));
-    return usage(at + blockBytes) > usage(at);
-  };
-  if (byQuotas) cutBetween(blockBytes, (at) => grows(at, file.mapped) || grows(at, written));
+  if (byQuotas) {
+    // Chunks without data may be holes: a copy of a hole makes none.
+    const written = new Set([...file.mapped].filter((index) => hasData(file, index)));
+    const grows = (at: number, mapped: ReadonlySet<number>) => {
+      const usage = (to: number) => usageOf({ size: file.size, mapped }, start, Math.min(to, end));
+      return usage(at + blockBytes) > usage(at);
+    };
+    cutBetween(blockBytes, (at) => grows(at, file.mapped) || grows(at, written));
+  }
   if (byDisks) cutBetween(chunkBytes, () => true);
   return [...lengths];
 }
