@@ -16,7 +16,7 @@
 import { BrineError, hasCode } from "../errors/brine-error.ts";
 import { messageOf } from "../errors/message.ts";
 import type { Label } from "../namespace/model.ts";
-import type { Timer } from "../platform/clock.ts";
+import { sleep, type Timer } from "../platform/clock.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
@@ -46,6 +46,8 @@ import type { WatchedDisk } from "./watched-disk.ts";
 /** On one machine or in one room an answer takes milliseconds; from a leader that is busy with a take-over, longer. */
 const connectTimeoutMs = 2_000;
 const registerTimeoutMs = 10_000;
+/** Who stops all servers stops them within it: then the leader ends first, and this store has missed nothing. */
+const stoppedTogetherMs = 300;
 /** To say that the store leaves; without an answer its lease has to run out, or its address to refuse connections. */
 const leaveTimeoutMs = 1_000;
 /** Between looks at whether the disk answers. */
@@ -142,8 +144,9 @@ export class LeaderLink {
     this.#running = this.#run();
   }
 
-  /** Nothing more is served; resolves when the leader knows that, if there is one. `stop` follows. */
+  /** Nothing more is served, a moment later; resolves when the leader knows that, if there is one then. `stop` follows. */
   async leave(): Promise<void> {
+    await sleep(this.#platform.clock, stoppedTogetherMs);
     this.#end();
     if (this.#peer !== undefined) await this.#heartbeat(this.#peer);
   }

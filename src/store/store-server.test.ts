@@ -113,6 +113,15 @@ test("a store that is being stopped tells the leader, and serves nothing from th
   assert.equal(cluster.heartbeats.length, count);
 });
 
+test("a store that is stopped together with its leader does not have the others go on without it", async (context) => {
+  const { cluster, store } = await oneStore(context);
+  const leaving = store.server.leave();
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  await cluster.stopLeader();
+  await leaving;
+  assert.ok(cluster.heartbeats.every(({ isLeaving }) => !isLeaving));
+});
+
 test("a store that leaves is not held up by a leader that is gone", async (context) => {
   const { cluster, store } = await oneStore(context);
   await cluster.stopLeader();
