@@ -16,6 +16,15 @@ export interface BlockWriterParts {
   readonly checkRoom: (restoredBytes?: number) => void;
 }
 
+export type Replacement = Omit<RecordOf<"replace">, "kind">;
+
+export interface Trust {
+  /** The blocks have their checksums. */
+  readonly isGood: boolean;
+  /** What they take the place of is bad: they find room where others don't (DiskRoom.takesRestored). */
+  readonly restores?: boolean;
+}
+
 type BlockRecord = RecordOf<"write"> | RecordOf<"replace">;
 
 export class BlockWriter {
@@ -52,10 +61,10 @@ export class BlockWriter {
     }
   }
 
-  /** See `replace` in record.ts. `isGood`: the blocks have their checksums. Errors: noSpace, invalid, diskFailed. */
-  async replace(replace: Omit<RecordOf<"replace">, "kind">, payload: Uint8Array, isGood: boolean): Promise<void> {
+  /** See `replace` in record.ts. Errors: noSpace, invalid, diskFailed. */
+  async replace(replace: Replacement, payload: Uint8Array, { isGood, restores = false }: Trust): Promise<void> {
     checkRange(replace.firstBlock, replace.checksums.length, payload.byteLength);
-    this.#parts.checkRoom();
+    this.#parts.checkRoom(restores ? payload.byteLength : undefined);
     const record: BlockRecord = { kind: "replace", ...replace };
     if (isGood) await this.#append(record, payload, cutAtZeros(payload));
     else await this.#parts.append(record, payload);

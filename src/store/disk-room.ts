@@ -82,7 +82,7 @@ export class DiskRoom {
   }
 
   /**
-   * Whether a write may come in that must not wait for room: one that takes another back, or was acknowledged already. It may
+   * Whether a write may come in that must not wait for room: one that takes another back, was acknowledged already, or repairs. It may
    * take half of the reserve, and then whatever the log's segment, or one more, has room for; deletions are left some.
    *
    * @param preparedBytes that are left of the segment

@@ -150,7 +150,7 @@ async function lay(
       const checksums = extent.checksums.slice(skip, to - extent.firstBlock);
       const blocks = data.subarray(skip * blockBytes, (to - extent.firstBlock) * blockBytes);
       const replacement = { chunk, firstBlock: from, stamp, origin: extent.origin, checksums, expected };
-      appended.push(store.replace(replacement, blocks, isGood));
+      appended.push(store.replace(replacement, blocks, { isGood }));
       taken += to - from;
     }
   }

@@ -1,7 +1,8 @@
 /** Bad blocks are replaced by good copies of others: of what is copied from a bad source, too. */
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
-import { BrineError } from "../errors/brine-error.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { BrineError, hasCode } from "../errors/brine-error.ts";
 import { realPlatform } from "../platform/real.ts";
 import { catchUp, reportBad } from "../wire/catalogue/store.ts";
 import type { StoredExtent } from "./extents.ts";
@@ -55,6 +56,31 @@ test("a block that is bad on two of three members is repaired on both", async (c
     await until("repaired", () => store.lines.some((line) => line.includes("bad blocks repaired")));
     assert.deepEqual(await readFrom(store, { generation: 1, chunk }, 2), [4, 5]);
   }
+});
+
+test("a bad block is repaired on a store that is full", async (context) => {
+  const { stores } = await threeStores(context, "inSync");
+  const [first] = stores;
+  const mebibyte = 1024 * 1024;
+  first.disk.totalBytes = first.disk.usedBytes() + 8 * mebibyte;
+  const target = { generation: 1, chunk };
+  let sequence = 0;
+  const isRefused = () =>
+    writeTo(first, target, 8, blocksOf(9, 0, 1), { grant: 2, sequence: ++sequence }).then(
+      () => false,
+      (error) => hasCode(error, "noSpace"),
+    );
+  // Room is asked for once a second.
+  for (const deadlineMs = performance.now() + timeoutMs; !(await isRefused()); ) {
+    assert.ok(performance.now() < deadlineMs, "the store does not become full");
+    await sleep(100);
+  }
+  spoil(first, 5);
+  const body = { session: 1, group: testGroup, ...target, firstBlock: 0, blockCount: 2 };
+  await first.client.request(reportBad, body, { timeoutMs });
+  await until("repaired", () => first.lines.some((line) => line.includes("bad blocks repaired")));
+  assert.deepEqual(await readFrom(first, target, 2), [4, 5]);
+  assert.ok(await isRefused());
 });
 
 test("what is bad at the source of a catch-up is taken from another member before the copy counts", async (context) => {

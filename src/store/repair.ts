@@ -94,17 +94,17 @@ export class Repair {
     const { store, logger, storeNumber, lateMembers } = this.#parts;
     const { group, chunk } = target;
     const members = store.groups.get(group)?.members ?? [];
-    let left = [...bad];
+    const left = new Set(bad);
     for (const member of lateMembers.ordered(members)) {
-      if (member.state !== "inSync" || member.store === storeNumber() || left.length === 0) continue;
+      if (member.state !== "inSync" || member.store === storeNumber() || left.size === 0) continue;
       try {
-        left = await this.#repairFrom(member, target, left);
+        await this.#repairFrom(member, target, left);
       } catch (error) {
         logger.warn("no repair from a member", { chunk, member: member.store, reason: String(error) });
       }
     }
-    const repaired = bad.length - left.length;
-    logger.info("bad blocks repaired", { chunk, repaired, left: left.length });
+    const repaired = bad.length - left.size;
+    logger.info("bad blocks repaired", { chunk, repaired, left: left.size });
     return repaired;
   }
 
@@ -118,28 +118,27 @@ export class Repair {
     return true;
   }
 
-  /** Returns the blocks that are still bad. */
+  /** `bad` keeps the blocks that are bad still. */
   async #repairFrom(
     { store, address }: { readonly store: number; readonly address: Address },
     target: Target,
-    bad: readonly StoredExtent[],
-  ): Promise<StoredExtent[]> {
+    bad: Set<StoredExtent>,
+  ): Promise<void> {
     const { connect, lateMembers } = this.#parts;
     const peer = await lateMembers.asking(store, () => connect(address));
-    const left: StoredExtent[] = [];
     const telling: Promise<void>[] = [];
     try {
       for (const block of bad) {
         const data = await lateMembers.asking(store, () => copyOf(peer, target, block));
         if (data === "bad") telling.push(this.#tell(peer, target, block));
-        if (data === undefined || data === "bad") left.push(block);
-        else await this.#replace(target.chunk, block, data);
+        if (data === undefined || data === "bad") continue;
+        await this.#replace(target.chunk, block, data);
+        bad.delete(block);
       }
     } finally {
       await Promise.all(telling);
       peer.close("repaired");
     }
-    return left;
   }
 
   /** The other copy is bad too: that store is to know, and to look for a third one. Once, or the two would go on for ever. */
@@ -163,7 +162,7 @@ export class Repair {
     const { firstBlock, stamp, origin, checksums } = block;
     const replacement = { chunk, firstBlock, stamp, origin, checksums: [...checksums], expected: stamp };
     await store.readyToWrite();
-    await store.replace(replacement, data, true);
+    await store.replace(replacement, data, { isGood: true, restores: true });
     store.badBlocks.addRepaired(chunk, firstBlock);
   }
 }

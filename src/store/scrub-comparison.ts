@@ -247,7 +247,7 @@ export class ScrubComparison {
           checksums: [checksum],
           expected: present?.stamp,
         };
-        replaced.push(store.replace(replacement, data, isGood));
+        replaced.push(store.replace(replacement, data, { isGood }));
       }
     }
     for (const result of await Promise.allSettled(replaced)) if (result.status === "rejected") throw result.reason;

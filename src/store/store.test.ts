@@ -115,7 +115,9 @@ test("a bad block that was copied as it is is still there after a crash, and bad
   const { version, checksums } = writeOf(chunk, 0, data, { grant: 1, sequence: 1 });
   data[2 * blockBytes]! ^= 1;
   const stamp = { version, generation: 1, session: 0 };
-  await store.replace({ chunk, firstBlock: 0, stamp, origin: chunk, checksums, expected: undefined }, data, false);
+  await store.replace({ chunk, firstBlock: 0, stamp, origin: chunk, checksums, expected: undefined }, data, {
+    isGood: false,
+  });
   platform.crash();
   store = await openStore(platform);
   assert.deepEqual(await store.isWhole(chunk, 0, 4), { whole: false, blockCount: 4 });

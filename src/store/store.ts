@@ -20,7 +20,7 @@ import { responsePayloads } from "../wire/payload-pool.ts";
 import { BadBlocks } from "./bad-blocks.ts";
 import { BlockReader } from "./block-reader.ts";
 import { type BlockWrite, checkRange } from "./block-write.ts";
-import { BlockWriter } from "./block-writer.ts";
+import { BlockWriter, type Replacement, type Trust } from "./block-writer.ts";
 import type { ChunkState } from "./chunk-row.ts";
 import type { Compaction } from "./compaction.ts";
 import type { Damage, DamageNote } from "./damage.ts";
@@ -240,10 +240,10 @@ export class Store {
     await this.#groupChanges.learn(views);
   }
 
-  /** Lays blocks of another member into the chunk, see `replace` in record.ts. `isGood`: they have their checksums. Errors: noSpace, diskFailed. */
-  async replace(replace: Omit<RecordOf<"replace">, "kind">, payload: Uint8Array, isGood: boolean): Promise<void> {
+  /** Lays blocks of another member into the chunk, see `replace` in record.ts. Errors: noSpace, invalid, diskFailed. */
+  async replace(replace: Replacement, payload: Uint8Array, trust: Trust): Promise<void> {
     this.#check();
-    return this.#writer.replace(replace, payload, isGood);
+    return this.#writer.replace(replace, payload, trust);
   }
 
   /** Takes back what another member doesn't have, or marks what nobody has. Errors: noSpace, diskFailed. */

@@ -81,13 +81,13 @@ test("zeros copied in the place of something else stay data: they are bad, and t
   const stamp = { version, generation: 1, session: 1 };
   const replace = { chunk, firstBlock: 0, stamp, origin: chunk, expected: undefined };
   const wrong = blockChecksums(blocksOf(7, 0, 4), chunk, 0, version);
-  await store.replace({ ...replace, checksums: wrong }, zeros(4), false);
+  await store.replace({ ...replace, checksums: wrong }, zeros(4), { isGood: false });
   assert.equal((await store.findBad(chunk, 0, 4)).length, 4);
 
   await store.replace(
     { ...replace, checksums: blockChecksums(zeros(4), chunk, 0, version), expected: stamp },
     zeros(4),
-    true,
+    { isGood: true },
   );
   assert.deepEqual(store.peek(chunk)!.extents.map(isZeros), [true]);
   assert.deepEqual(await store.findBad(chunk, 0, 4), []);
