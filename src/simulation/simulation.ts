@@ -350,8 +350,7 @@ class Simulation {
   }
 
   async #scrub(): Promise<void> {
-    const { applied } = this.#faults;
-    await checkScrubbed(this.#cluster, { mayDiffer: applied.has("diskFull") || this.#withoutSpace.size > 0 });
+    await checkScrubbed(this.#cluster);
     this.#isScrubbed = true;
   }
 

@@ -1,15 +1,17 @@
 /** What a scrub takes from another member, and what it leaves to the leader. */
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import { hasCode } from "../errors/brine-error.ts";
-import { deleteChunks, fenceSession, scrubStore } from "../wire/catalogue/store.ts";
+import { blockBytes } from "../namespace/model.ts";
+import { deleteChunks, fenceSession, readBlocks, scrubStore } from "../wire/catalogue/store.ts";
 import { blocksOf, testChunk } from "./testing/blocks.ts";
-import { readFrom, TestCluster, type TestStore, timeoutMs, until, writeTo } from "./testing/cluster.ts";
+import { readFrom, TestCluster, type TestStore, testGroup, timeoutMs, until, writeTo } from "./testing/cluster.ts";
 
 const generation = 1;
 
-async function started(): Promise<{ cluster: TestCluster; whole: TestStore; other: TestStore }> {
+async function started(context: TestContext): Promise<{ cluster: TestCluster; whole: TestStore; other: TestStore }> {
   const cluster = new TestCluster();
+  context.after(() => cluster.stop());
   cluster.liveSessions = [1, 2, 3];
   const leader = await cluster.startLeader();
   const [whole, other] = [await cluster.startStore(1, [leader]), await cluster.startStore(2, [leader])];
@@ -34,8 +36,8 @@ async function contentOf(store: TestStore, chunk: number): Promise<(number | und
   });
 }
 
-test("what is missing or older here is taken, unless it may be about to be taken back", async () => {
-  const { cluster, whole, other } = await started();
+test("what is missing or older here is taken, unless it may be about to be taken back", async (context) => {
+  const { cluster, whole, other } = await started(context);
   const chunk = (number: number) => testChunk + number;
   const write = (store: TestStore, number: number, fill: number, grant: number, session = 1) =>
     writeTo(store, { generation, chunk: chunk(number), session }, 0, blocksOf(fill, 0, 2), { grant, sequence: 1 });
@@ -60,11 +62,25 @@ test("what is missing or older here is taken, unless it may be about to be taken
   assert.deepEqual(await contentOf(whole, chunk(3)), old);
   assert.equal((await scrub(cluster, whole)).differingBlocks, 2);
   assert.deepEqual(await contentOf(whole, chunk(3)), fresh);
-  await cluster.stop();
 });
 
-test("a chunk that is deleted while its copy is on its way goes again", async () => {
-  const { cluster, whole, other } = await started();
+test("another version of the same content is taken, but nothing was missing", async (context) => {
+  const { cluster, whole, other } = await started(context);
+  const target = { generation, chunk: testChunk };
+  cluster.mapped.add(testChunk);
+  for (const store of [whole, other]) await writeTo(store, target, 0, blocksOf(10, 0, 2), { grant: 1, sequence: 1 });
+  // As a write that was taken back leaves it, where blocks were and where none were.
+  await writeTo(whole, target, 0, blocksOf(10, 0, 2), { grant: 1, sequence: 3 });
+  await writeTo(whole, target, 2, Buffer.alloc(4 * blockBytes), { grant: 1, sequence: 3 });
+  assert.equal((await scrub(cluster, other)).differingBlocks, 0);
+  assert.ok(other.lines.some((line) => line.includes("another version of the same content") && line.includes("6")));
+  const body = { session: 1, group: testGroup, ...target, firstBlock: 0, blockCount: 6 };
+  const { extents } = (await other.client.request(readBlocks, body, { timeoutMs })).body;
+  assert.deepEqual(new Set(extents.map(({ version }) => version.sequence)), new Set([3]));
+});
+
+test("a chunk that is deleted while its copy is on its way goes again", async (context) => {
+  const { cluster, whole, other } = await started(context);
   await writeTo(whole, { generation, chunk: testChunk }, 0, blocksOf(7, 0, 2), { grant: 1, sequence: 1 });
   cluster.mapped.add(testChunk);
   // The leader says that a file has it, and then deletes it everywhere.
@@ -77,5 +93,4 @@ test("a chunk that is deleted while its copy is on its way goes again", async ()
   };
   await scrub(cluster, other);
   assert.equal(await contentOf(other, testChunk), "unknown");
-  await cluster.stop();
 });

@@ -15,9 +15,13 @@
  *    deletions go on meanwhile: one that nobody has any more goes again.
  * 5. The data is checked and laid over exactly the block that was seen, or over an older one, or a hole.
  *
+ * Where a write was taken back because a disk was full (block-writer.ts of the client), members have different versions of one
+ * content. It is taken all the same, but nothing was missing.
+ *
  * What is newer here than there the other member finds in its own pass. Blocks of one version that differ all the same are
  * nobody's fault that is known; they are logged, and stay.
  */
+import { isZeros } from "../codec/zeros.ts";
 import { hasCode } from "../errors/brine-error.ts";
 import { blockBytes, firstChunkOf } from "../namespace/model.ts";
 import type { Clock } from "../platform/clock.ts";
@@ -53,6 +57,13 @@ export interface ScrubComparisonParts {
   readonly lateMembers: LateMembers;
 }
 
+/** Blocks that were laid down here. */
+interface Taken {
+  blocks: number;
+  /** Of them: what this store would have answered readers was wrong. */
+  wrong: number;
+}
+
 interface Wanted {
   readonly extent: StampedExtent;
   readonly block: number;
@@ -78,7 +89,7 @@ export class ScrubComparison {
     this.#peers.clear();
   }
 
-  /** Chunks of the group in (after, upTo]. Resolves with the number of blocks that were taken from others. Errors: of the own disk. */
+  /** Chunks of the group in (after, upTo]. Resolves with the number of blocks that were missing or outdated. Errors: of the own disk. */
   async compare(group: number, after: number, upTo: number): Promise<number> {
     const { store, admission, logger, lateMembers } = this.#parts;
     let taken = 0;
@@ -171,22 +182,26 @@ export class ScrubComparison {
       else ended.add(session);
     }
     const leaving = [...live].map((session) => admission.enter(session));
-    let taken = 0;
+    const taken: Taken = { blocks: 0, wrong: 0 };
     try {
       const asked = [...ended].slice(0, sessionsMax);
       const verdict = asked.length > 0 || isNew ? await judge([chunk], asked) : { mapped: [true], over: [] };
       if (isNew && verdict.mapped[0] !== true) return 0;
       const over = new Set(asked.filter((_, index) => verdict.over[index] === true));
       const safe = wanted.filter(({ extent: { session } }) => session === 0 || live.has(session) || over.has(session));
-      for (const run of runsOf(safe)) taken += await this.#take(peer, { group, generation, chunk }, run);
+      for (const run of runsOf(safe)) await this.#take(peer, { group, generation, chunk }, run, taken);
     } finally {
       for (const leave of leaving) leave();
     }
-    if (taken === 0) return 0;
-    logger.error("blocks were missing or outdated here: taken from another member", { chunk, blocks: taken });
+    const { blocks, wrong } = taken;
+    if (blocks === 0) return 0;
+    if (wrong > 0)
+      logger.error("blocks were missing or outdated here: taken from another member", { chunk, blocks: wrong });
+    if (blocks > wrong)
+      logger.info("blocks had another version of the same content", { chunk, blocks: blocks - wrong });
     // It may have been deleted while its copy was on its way.
     if (!(await judge([chunk], [])).mapped[0]) await store.delete([chunk]);
-    return taken;
+    return wrong;
   }
 
   async #extentsAt(peer: Peer, target: { group: number; generation: number; chunk: number }): Promise<StampedExtent[]> {
@@ -216,12 +231,13 @@ export class ScrubComparison {
     return wanted;
   }
 
-  /** Reads a run of blocks there and lays it down here, each over what it was compared with. */
+  /** Reads a run of blocks there and lays it down here, each over what it was compared with. Adds to `taken`. */
   async #take(
     peer: Peer,
     target: { group: number; generation: number; chunk: number },
     { from, to }: { from: number; to: number },
-  ): Promise<number> {
+    taken: Taken,
+  ): Promise<void> {
     const { store } = this.#parts;
     const { chunk, generation } = target;
     const request = { session: 0, ...target, firstBlock: from, blockCount: to - from };
@@ -248,16 +264,24 @@ export class ScrubComparison {
           expected: present?.stamp,
         };
         replaced.push(store.replace(replacement, data, { isGood }));
+        taken.blocks += 1;
+        if (!isContentOf(present, block, data)) taken.wrong += 1;
       }
     }
     for (const result of await Promise.allSettled(replaced)) if (result.status === "rejected") throw result.reason;
-    return replaced.length;
   }
 }
 
 /** Below 0: here it is older, or missing. */
 function orderOf(present: BlockHere | undefined, { version }: Pick<StampedExtent, "version">): number {
   return present === undefined ? -1 : compareVersions(present.stamp.version, version);
+}
+
+/** Whether readers of `present` get this data, as far as its checksum says; a hole is read as zeros. */
+function isContentOf(present: BlockHere | undefined, block: number, data: Uint8Array): boolean {
+  if (present === undefined) return isZeros(data, 0, blockBytes);
+  const { origin, stamp, checksum } = present;
+  return verifyBlocks(data, origin, block, stamp.version, [checksum]) === -1;
 }
 
 /** Neighbouring blocks, in requests of the usual size. */

@@ -76,7 +76,7 @@ export const scrubReport = struct({
   badBlocks: u64,
   /** Of the bad ones. */
   repairedBlocks: u64,
-  /** Blocks that were missing or older than another member's, and were taken from there. */
+  /** Blocks that were missing, or older than another member's and not the same; they were taken from there. */
   differingBlocks: u64,
 });
 export type ScrubReport = Infer<typeof scrubReport>;
