@@ -1,6 +1,7 @@
 /** The content of one file: what returns when, what reaches the stores, and what a crash would leave. */
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
+import { FileError } from "../../errors/file-error.ts";
 import { blockBytes, chunkBytes } from "../../namespace/model.ts";
 import { Loan } from "../loan.ts";
 import type { FileContent } from "./file-content.ts";
@@ -48,6 +49,22 @@ test("fallocate lets a file grow, also behind a write that lets it grow further"
   await harness.until(content.allocate({ ...asked, offset: 15_000, zero: true }, harness.operation("allocate")));
   const expected = Buffer.concat([pattern(20_000, 1).subarray(0, 15_000), Buffer.alloc(10_000)]);
   assert.ok((await harness.read(content, 0, 30_000)).equals(expected));
+  await harness.stop();
+});
+
+test("a punch that ends in the middle has told of the holes that it leaves", async () => {
+  const harness = await ContentHarness.start();
+  const content = harness.file();
+  await harness.until(harness.write(content, 0, pattern(500_000, 1)));
+  const before = harness.executed.length;
+  const operation = harness.operation("allocate");
+  const punching = content.allocate({ offset: 0, length: 400_000, zero: true, grow: false }, operation);
+  while (!harness.executed.slice(before).some(({ kind }) => kind === "write")) await undefined;
+  operation.cancel(new FileError("EINTR"));
+  await assert.rejects(harness.until(punching), { code: "EINTR" });
+  const punched = (await harness.read(content, 0, 500_000)).findIndex((byte, at) => byte !== 0 && at % 4096 === 0);
+  assert.ok(punched > 0 && punched < 400_000, `${punched} bytes are zeros`);
+  assert.ok(content.node.record.attributes.hasHoles);
   await harness.stop();
 });
 

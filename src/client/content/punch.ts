@@ -107,6 +107,8 @@ export class Puncher {
   async #overwrite(content: FileContent, { from, to }: ZeroRange, operation: Operation): Promise<void> {
     if (to <= from || content.map.get(Math.floor(from / chunkBytes)) === undefined) return;
     const { writer, budget, journal } = this.#contents;
+    // First: what ends between two pieces has left holes.
+    if (floorBlock(to === content.size ? ceilBlock(to) : to) > ceilBlock(from)) content.markHoles();
     for (let at = from; at < to; ) {
       // Each piece but the last ends with a block: one that fails between two pieces leaves no block half zeroed.
       const end = Math.floor((at + zeros.byteLength) / blockBytes) * blockBytes;
@@ -115,6 +117,5 @@ export class Puncher {
       if (budget.isPressed) await journal.committed(content.node.lastPosition, operation);
       operation.check();
     }
-    if (floorBlock(to === content.size ? ceilBlock(to) : to) > ceilBlock(from)) content.markHoles();
   }
 }
