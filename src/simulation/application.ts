@@ -96,7 +96,7 @@ export class Application {
     this.#open.set(mount.kernel, open);
     const isKnown = (inode: number) => mount.kernel.knows(inode);
     const choice =
-      this.#nextOfWalk(mount) ??
+      this.#nextOfWalk(mount, open) ??
       this.#workload.next(this.#checker.possibleModels[0], open, this.#recorder.nextId, isKnown);
     const { operation, file, source, rest } = choice;
     if (rest !== undefined) this.#walk = { client, kernel: mount.kernel, rest };
@@ -121,11 +121,16 @@ export class Application {
   }
 
   /** Undefined: everything is done, or the mount has gone. */
-  #nextOfWalk({ kernel }: Mount): Choice<HeldFile> | undefined {
+  #nextOfWalk({ kernel }: Mount, open: readonly HeldFile[]): Choice<HeldFile> | undefined {
     const rest = this.#walk?.kernel === kernel ? this.#walk.rest : [];
     for (;;) {
       const operation = rest.shift();
       if (operation === undefined) break;
+      if (operation.kind === "read" || operation.kind === "close") {
+        const file = open.findLast(({ inode }) => inode === operation.inode);
+        if (file === undefined) continue;
+        return { operation, file };
+      }
       if (!("inode" in operation) || kernel.knows(operation.inode)) return { operation };
     }
     this.#walk = undefined;

@@ -51,6 +51,7 @@ export const weights = {
   syncAll: 1,
   readDirectory: 5,
   changeAll: 2,
+  readAll: 2,
   load: 4,
   store: 4,
   setExtended: 3,
@@ -83,7 +84,7 @@ export const emphases: readonly (readonly Kind[])[] = [
     "readDirectory",
     "changeAll",
   ],
-  ["write", "read"],
+  ["write", "read", "readAll"],
   ["rename", "exchange", "makeDirectory", "createFile", "lookup"],
   ["append", "read", "open", "getAttributes"],
   ["store", "load", "read", "write"],
@@ -97,7 +98,7 @@ export const emphases: readonly (readonly Kind[])[] = [
   ["setAccessList", "removeAccessList", "chmod", "createFile", "makeDirectory", "makeUnnamed"],
 ];
 /** Done only where it is done more than others: elsewhere it would take the place of what everybody does. */
-export const seldom: readonly Kind[] = ["exchange", "changeAll"];
+export const seldom: readonly Kind[] = ["exchange", "changeAll", "readAll"];
 export const emphasis = 5;
 /** Of overwriting: whatever else is done to the file brings it back to one client. */
 export const emphasisOnOverwrites = 30;

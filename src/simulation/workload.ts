@@ -21,6 +21,8 @@ import { lockedBytes, Ranges } from "./workload-ranges.ts";
 
 const names = ["a", "b", "\xff\xfe", "c", "d", "e"] as const;
 const extendedNames = ["user.x", "user.y"] as const;
+/** Of each file. */
+const readAllBytes = 64 * 1024;
 /** What needs a place of its own in the file, which O_APPEND doesn't give. */
 const needPlace: ReadonlySet<Kind> = new Set([
   ...(["write", "overwrite", "store", "load"] as const),
@@ -113,6 +115,7 @@ export class Workload {
     for (;;) {
       const kind = this.#kind(directories.length, files.length);
       if (kind === "changeAll") return this.#changeAll(this.#random.pick(directories), model);
+      if (kind === "readAll") return this.#readAll(this.#random.pick(directories), model);
       const choice = this.#onOpenFile(kind, model, open, id, directories) ?? this.#onNames(kind, alive, directories);
       if (choice !== undefined) return choice;
       const operation = this.#onInode(kind, { alive, files, directories, root: model.inode(0).number!, id });
@@ -215,6 +218,17 @@ export class Workload {
       return inode === undefined ? [lookup] : [lookup, { kind: "setAttributes", inode, change: { mode } }];
     });
     return { operation: { kind: "readDirectory", inode: parent }, rest };
+  }
+
+  /** As grep -r does it. */
+  #readAll({ number, entries }: ModelInode, model: Model): Choice<never> {
+    const rest = [...entries.values()].flatMap((entry): FileOperation[] => {
+      const { number: inode, type } = model.inode(entry);
+      if (inode === undefined || type !== "file") return [];
+      const read = { kind: "read", inode, offset: 0, length: readAllBytes } as const;
+      return [{ kind: "open", inode, truncate: false, append: false }, read, { kind: "close", inode }];
+    });
+    return { operation: { kind: "readDirectory", inode: number! }, rest };
   }
 
   #onNames(kind: Kind, alive: ModelInode[], directories: ModelInode[]): { operation: FileOperation } | undefined {

@@ -33,6 +33,7 @@ type Step =
   | { kind: "join"; on: boolean }
   | { kind: "space"; bytes: number }
   | { kind: "full"; stores: number }
+  | { kind: "ahead" }
   | { kind: "turn" }
   | { kind: "together"; steps: readonly Step[] };
 
@@ -69,10 +70,12 @@ const read = fc.record({ kind: fc.constant("read" as const), file, offset: place
 const move = fc.record({ kind: fc.constant("move" as const), file, index: fc.nat(1) });
 const release = fc.record({ kind: fc.constant("release" as const), back: fc.integer({ min: -3, max: 3 }) });
 const flush = fc.record({ kind: fc.constant("flush" as const), file });
+/** The beginnings of all files, for nobody yet. */
+const ahead = fc.constant({ kind: "ahead" as const });
 const turn = fc.constant({ kind: "turn" as const });
 const together = fc.record({
   kind: fc.constant("together" as const),
-  steps: fc.array(fc.oneof(write, write, append, truncate, move, read, read, release, flush, turn), {
+  steps: fc.array(fc.oneof(write, write, append, truncate, move, read, read, ahead, release, flush, turn), {
     minLength: 2,
     maxLength: 8,
   }),
@@ -84,6 +87,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.oneof(zero, punch) },
   { weight: 2, arbitrary: move },
   { weight: 3, arbitrary: read },
+  { weight: 2, arbitrary: ahead },
   { weight: 4, arbitrary: together },
   { weight: 3, arbitrary: release },
   { weight: 1, arbitrary: fc.constant({ kind: "commit" as const }) },
@@ -255,6 +259,9 @@ class Run {
         return;
       case "full":
         return this.setFull(one.stores);
+      case "ahead":
+        for (const content of this.contents) harness.contents.reader.readBeginning(content, 100_000);
+        return;
       case "turn":
         return harness.settle();
     }
