@@ -416,6 +416,8 @@ class Run {
       this.contents[index]!.drop();
     }
     assert.equal(contents.dirtyBytes, 0);
+    // What was read ahead, and nobody has waited for.
+    for (let turns = 0; contents.cache.loadingBytes > 0 && turns < 1_000; turns++) await this.harness.settle();
     assert.equal(contents.cachedBytes, 0);
   }
 }
