@@ -45,6 +45,17 @@ test("a volume has groups of its own, and the stores know them when it is there"
   await assert.rejects(harness.addVolume("third", 3), (error) => hasCode(error, "invalid"));
 });
 
+test("a volume gets no number of a group that a store knows already", async () => {
+  const { harness } = await cluster();
+  await harness.registerStore("a", new FakePeer("store"), [1, 2, 700]);
+  await harness.addVolume("second", 2);
+  const numbers = harness.leader.namespace.groups().map(({ group }) => group);
+  assert.deepEqual(
+    numbers.slice(32),
+    Array.from({ length: 32 }, (_, index) => 701 + index),
+  );
+});
+
 test("a store whose process has ended leaves its groups at once; the other and the clients are told", async () => {
   const { harness, a, b, client } = await cluster();
   dies(harness, "b", b.peer);

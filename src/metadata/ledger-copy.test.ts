@@ -25,7 +25,13 @@ class LeaderModel {
 
   append(): LedgerEntry {
     const index = this.entries.length + 1;
-    const operation = { kind: "registerStore" as const, serverId: `store ${index}`, address: `s:${index}`, labels: [] };
+    const operation = {
+      kind: "registerStore" as const,
+      serverId: `store ${index}`,
+      address: `s:${index}`,
+      labels: [],
+      groupsBelow: 0,
+    };
     return this.#append([operation]);
   }
 

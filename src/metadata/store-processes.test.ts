@@ -5,7 +5,15 @@ import { hasCode } from "../errors/brine-error.ts";
 import { FakePeer } from "./testing/fake-peer.ts";
 import { Harness } from "./testing/harness.ts";
 
-const whole = { loss: "none" as const, lossReason: "", labels: [], roles: ["store"], totalBytes: 100, freeBytes: 60 };
+const whole = {
+  loss: "none" as const,
+  lossReason: "",
+  labels: [],
+  knownGroups: [],
+  roles: ["store"],
+  totalBytes: 100,
+  freeBytes: 60,
+};
 
 async function cluster() {
   const harness = await Harness.start();

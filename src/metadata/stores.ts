@@ -73,6 +73,7 @@ export interface Registration {
   readonly serverId: string;
   readonly address: Address;
   readonly labels: readonly Label[];
+  readonly knownGroups: readonly number[];
   readonly pid: number;
   readonly roles: readonly string[];
   readonly totalBytes: number;
@@ -190,8 +191,10 @@ export class Stores {
     if (known?.status === "removed") throw wasRemoved(known.store);
     let number = known?.store;
     if (number !== undefined) this.processes.check(this.#stores.get(number), request, this.isStill(number), receivedMs);
-    if (known?.address !== address || labelsText(known.startLabels) !== labelsText(labels)) {
-      const result = await committer.execute({ kind: "registerStore", serverId, address, labels });
+    const groupsBelow = Math.max(0, ...request.knownGroups) + 1;
+    const isNews = known?.address !== address || labelsText(known.startLabels) !== labelsText(labels);
+    if (isNews || groupsBelow > namespace.groupsBelow) {
+      const result = await committer.execute({ kind: "registerStore", serverId, address, labels, groupsBelow });
       if (result.kind !== "made") throw new BrineError("invalid", `store ${serverId} can't be registered`);
       number = result.id;
     }

@@ -240,6 +240,11 @@ export class Namespace {
     return this.#tables.header.peek("nextSession");
   }
 
+  /** Every group that was ever made has a number below this one. */
+  get groupsBelow(): number {
+    return this.#tables.header.peek("nextGroup");
+  }
+
   groups(): GroupRecord[] {
     return this.#tables.groups.groups();
   }

@@ -179,8 +179,13 @@ export const operation = union({
   deleteVolume: struct({ volume: u16 }),
   /** Removes up to `limit` rows (mappings, entries, inodes) of a deleted volume, and the volume itself with the last. */
   removeVolumeInodes: struct({ volume: u16, limit: u32 }),
-  /** A store's first registration, or its new address and labels. */
-  registerStore: struct({ serverId: text(64), address: text(256), labels: list(label, labelsMax) }),
+  /** A store's first registration, or its new address and labels. `groupsBelow`: all groups that it knows have numbers below. */
+  registerStore: struct({
+    serverId: text(64),
+    address: text(256),
+    labels: list(label, labelsMax),
+    groupsBelow: u32,
+  }),
   /** What becomes of a store. One that is removed must be in no group, or in those only that do without it. */
   setStoreStatus: struct({ store: u32, status: storeStatus }),
   /** New members or states; refused (ESTALE) unless `generation` is the group's present one, which then grows by one. */

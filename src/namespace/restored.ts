@@ -6,19 +6,20 @@
 import { encode } from "../codec/schema.ts";
 import { BrineError } from "../errors/brine-error.ts";
 import { groupKey, table, tableEnd, tableKey } from "./keys.ts";
-import { chunkNumbersPerGroup, groupRecord } from "./model.ts";
+import { chunkNumbersPerGroup, groupMax, groupRecord } from "./model.ts";
 import { decodeRow, headerRow } from "./rows.ts";
 import { type State, scanUpTo } from "./state.ts";
 
-/** Each leaves room for thousands of restores, and is beyond what a cluster uses up in years. */
+/** Each but that of groups leaves room for thousands of restores, and is beyond what a cluster uses up in years. */
 const inodesSkipped = 2 ** 40;
 const sessionsSkipped = 2 ** 32;
 /** 4 PiB in one group. */
 const chunksSkipped = 2 ** 30;
 const generationsSkipped = 2 ** 20;
-/** Groups have numbers of 16 bits; a placement rule makes 32 of them. */
-const groupsSkipped = 64;
-const groupMax = 2 ** 16 - 1;
+/** People read them. */
+const storesSkipped = 1_000;
+/** There are few: a volume takes 32, a placement rule as many. Stores tell of those that they know beyond (register-store.ts). */
+const groupsSkipped = 128;
 
 /**
  * A session of the backup: so many have never been opened since. Its client goes on with what it has seen and changed after the
@@ -38,6 +39,7 @@ export function raiseNumbers(state: State): void {
   const header = decodeRow(headerRow, row, headerKey);
   header.nextInode = raised("inodes", header.nextInode, inodesSkipped, Number.MAX_SAFE_INTEGER);
   header.nextSession = raised("sessions", header.nextSession, sessionsSkipped, Number.MAX_SAFE_INTEGER);
+  header.nextStore = raised("stores", header.nextStore, storesSkipped, 2 ** 32 - 1);
   header.nextGroup = raised("groups", header.nextGroup, groupsSkipped, groupMax);
   state.put(headerKey, encode(headerRow, header));
   const all = Number.POSITIVE_INFINITY;

@@ -154,3 +154,29 @@ test("restored metadata: a copy that it doesn't know of is kept, and one that it
   await waitFor(() => cluster.losses.some(({ loss }) => loss === "certain"));
   assert.ok(wrong.lines.every((line) => !line.includes("info  store: registered")));
 });
+
+test("restored metadata: a store with another number keeps what it has of groups that name it by its old one", async (context) => {
+  const cluster = new TestCluster();
+  context.after(() => cluster.stop());
+  const leader = await cluster.startLeader();
+  await startedStore(cluster, leader);
+  const other = await cluster.startStore(2, [leader]);
+  const restart = async (generation: number, members: Parameters<TestCluster["view"]>[1]) => {
+    await cluster.stores.get(1)!.stop();
+    cluster.views = [cluster.view(generation, members)];
+    const store = await cluster.startStore(1, [leader]);
+    await waitFor(() => store.lines.some((line) => line.includes("registered")));
+    return store;
+  };
+  // What it knew before it had the number 1: members 2 and 9, it was number 9.
+  const store = cluster.stores.get(1)!;
+  await store.leader.request(setGroups, { views: [cluster.view(2, { 1: "inSync", 2: "inSync" })] }, { timeoutMs });
+  cluster.numbers.set("1", 9);
+  const renumbered = await restart(2 + 2 ** 20, { 2: "inSync" });
+  await other.leader.request(setGroups, { views: cluster.views }, { timeoutMs });
+  await waitFor(() => renumbered.lines.some((line) => line.includes("they are kept")));
+  await sleep(clock, 200);
+  assert.ok(renumbered.lines.every((line) => !line.includes("elsewhere now")));
+  cluster.numbers.delete("1");
+  await restart(3 + 2 ** 20, { 1: "inSync", 2: "inSync" });
+});

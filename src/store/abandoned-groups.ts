@@ -7,6 +7,8 @@
  * The store may be taken into the group again meanwhile. What it has then must stay, so each page of chunks is listed and its
  * deletion appended to the log in one turn, before the new view can be.
  *
+ * Nor is it enough from a leader whose metadata was restored from a backup (unfitting-generations.ts).
+ *
  * Before that the group's members get what they have bad (former-copies.ts). They are asked again until that is done, but not for ever:
  * a copy that is kept takes space.
  */
@@ -37,11 +39,19 @@ export class AbandonedGroups {
   readonly #rounds = new Rounds(() => this.#giveUpAll());
   /** By group: since when it is kept for its members. */
   readonly #kept = new Map<number, number>();
+  /** By group: the generation of the copy that a restored state doesn't know of. */
+  #unknown: ReadonlyMap<number, number> = new Map();
   #againMs: number = againMs[0];
   #timer: Timer | undefined;
 
   constructor(parts: AbandonedGroupsParts) {
     this.#parts = parts;
+  }
+
+  /** The present copies of these groups, and of no others, stay: the leader's state is from a backup, and doesn't know of them. */
+  keep(groups: readonly number[]): void {
+    const known = this.#parts.store.groups;
+    this.#unknown = new Map(groups.map((group) => [group, known.get(group)?.generation ?? 0]));
   }
 
   /** Groups may have gone on without this store. */
@@ -106,6 +116,8 @@ export class AbandonedGroups {
     const { store, storeNumber } = this.#parts;
     const own = storeNumber();
     if (this.#rounds.stopped || own === undefined || store.isGroupChanging(group)) return false;
-    return store.groups.get(group)?.members.every((member) => member.store !== own) === true;
+    const view = store.groups.get(group);
+    if (view === undefined || this.#unknown.get(group) === view.generation) return false;
+    return view.members.every((member) => member.store !== own);
   }
 }

@@ -83,6 +83,8 @@ export interface LeaderLinkParts {
   readonly health: () => { repairedBlocks: number; badRanges: BadRange[]; scrub: ScrubReport | undefined };
   /** The leader has said what has become of the groups. */
   readonly onGroups: () => void;
+  /** Of which a restored state of the metadata doesn't know that they are here. */
+  readonly keep: (groups: readonly number[]) => void;
 }
 
 export class LeaderLink {
@@ -94,7 +96,6 @@ export class LeaderLink {
   readonly #service: Service;
   readonly #catchUps: CatchUps;
   readonly #parts: LeaderLinkParts;
-  readonly #onGroups: () => void;
   #peer: Peer | undefined;
   #heartbeatTimer: Timer | undefined;
   #diskTimer: Timer | undefined;
@@ -124,7 +125,6 @@ export class LeaderLink {
     this.#admission = parts.admission;
     this.#service = parts.service;
     this.#catchUps = parts.catchUps;
-    this.#onGroups = parts.onGroups;
     this.#known = new KnownLeader(platform, this.#logger, options, parts.known);
     this.#leaders = new KnownLeaders(options.leaders, options.onLeaders);
     const { serverId, clusterId, pid } = options;
@@ -255,12 +255,15 @@ export class LeaderLink {
     const sentMs = this.#platform.clock.nowMs();
     const { body: registration } = await peer.request(registerStore, body, { timeoutMs: registerTimeoutMs });
     this.#leaders.named(leader, registration.leaders);
+    // First: it may have another number since the restore, by which it is no member of any group.
+    const views = this.#keepUnknown(registration.store, registration.views);
     await this.#admission.register(registration);
     if (registration.lossSettled) await this.#store.damageNote.forget();
-    if (this.#store.failure === undefined) await this.#learnGroups(registration, loss.loss !== "none");
+    const hasSaidLoss = loss.loss !== "none";
+    if (this.#store.failure === undefined) await this.#learnGroups(registration.store, views, hasSaidLoss);
     // Not before: on a full disk it would serve again what it has left.
     this.#admission.rejoin(peer);
-    this.#onGroups();
+    this.#parts.onGroups();
     this.#isStalled = false;
     this.#serveMs = registration.serveMs;
     this.#heartbeatMs = registration.heartbeatMs;
@@ -268,8 +271,17 @@ export class LeaderLink {
     this.#logger.info("registered", { leader, store: registration.store, groups: registration.views.length });
   }
 
+  /** Copies of which a restored state doesn't know stay. Returns the views of the other groups. */
+  #keepUnknown(store: number, views: readonly GroupView[]): GroupView[] {
+    const kept = wronglyWithout(this.#store, views, store);
+    this.#parts.keep(kept.map(({ group }) => group));
+    const text = "the metadata was restored, and doesn't know of copies here: they are kept";
+    if (kept.length > 0) this.#logger.warn(text, { groups: kept.length });
+    return views.filter((view) => !kept.includes(view));
+  }
+
   /** Errors: refused (a restored state doesn't know that this store is not in sync; or it is set back), diskFailed. */
-  async #learnGroups({ store, views }: { store: number; views: GroupView[] }, hasSaidLoss: boolean): Promise<void> {
+  async #learnGroups(store: number, views: readonly GroupView[], hasSaidLoss: boolean): Promise<void> {
     const known = this.#store.groups;
     const wrong = wronglyInSync(known, views, store);
     if (wrong.length > 0) {
@@ -283,13 +295,7 @@ export class LeaderLink {
       await this.#store.damageNote.note({ loss: "possible", rebuild: false, reason });
       throw new BrineError("refused", reason);
     }
-    const kept = new Set(wronglyWithout(known, views, store));
-    if (kept.size > 0) {
-      this.#logger.warn("the metadata was restored, and doesn't know of copies here: they are kept", {
-        groups: kept.size,
-      });
-    }
-    await this.#store.setGroups(views.filter((view) => !kept.has(view)));
+    await this.#store.setGroups(views);
   }
 
   #loss(): { loss: "none" | "possible" | "certain" | "accepted"; lossReason: string } {

@@ -145,6 +145,7 @@ export class StoreServer {
         scrub: this.#scrub.report(),
       }),
       onGroups: this.#onGroups,
+      keep: (groups) => this.#abandoned.keep(groups),
     });
     store.onFailure = () => this.#link.tellFailure();
     this.#link.start();

@@ -8,9 +8,11 @@
  * A restore raises all generations by far more than a cluster uses up (namespace/restored.ts), so it shows. Then
  *
  * - a store that is called in sync where it knows that it was not, says that it has lost data, and is compared with the others;
- * - a store that is not named where it was a member keeps its copy: it may be the only one.
+ * - a store that is not named keeps the copy that it has: it may be the only one. Whether it was a member it can't tell by its number,
+ *   if it has joined the cluster after the backup: the restored state has given it a new one.
  */
 import type { GroupView } from "../wire/catalogue/leader.ts";
+import type { Store } from "./store.ts";
 
 /** Half of what a restore adds. A store that was away for so many changes keeps what it might have deleted. */
 const generationsMin = 2 ** 19;
@@ -43,11 +45,15 @@ export function perhapsSetBack(known: Known, views: readonly GroupView[], store:
 /** A member is taken out, and is let in again. */
 const returnChanges = 2;
 
-/** Groups of which this store may have a copy that the restored state doesn't know of. */
-export function wronglyWithout(known: Known, views: readonly GroupView[], store: number): GroupView[] {
+/** Groups of which this store has a copy that the restored state doesn't know of. */
+export function wronglyWithout(
+  known: Pick<Store, "groups" | "listChunks">,
+  views: readonly GroupView[],
+  store: number,
+): GroupView[] {
   return views.filter((view) => {
-    const before = restoredOver(known, view);
-    return before !== undefined && stateIn(view, store) === undefined && stateIn(before, store) !== undefined;
+    const isUnknown = restoredOver(known.groups, view) !== undefined && stateIn(view, store) === undefined;
+    return isUnknown && known.listChunks(view.group, 0, 1).length > 0;
   });
 }
 

@@ -135,10 +135,10 @@ export class Harness {
     return { store, peer };
   }
 
-  async registerStore(name: string, peer: FakePeer): Promise<number> {
+  async registerStore(name: string, peer: FakePeer, knownGroups: readonly number[] = []): Promise<number> {
     this.refusing.delete(`${name}:1`);
     const space = { totalBytes: 100, freeBytes: 60 };
-    const noMore = { labels: [], knownGroups: [] };
+    const noMore = { labels: [], knownGroups };
     const whole = { loss: "none" as const, lossReason: "" };
     const request = { serverId: name, address: `${name}:1`, pid: 7, roles: ["store"], ...space, ...whole, ...noMore };
     const store = await this.parts.stores.register(request, peer, (state) => state.store);

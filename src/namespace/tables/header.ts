@@ -47,6 +47,12 @@ export class HeaderRow {
     return first;
   }
 
+  /** Numbers below are not given any more. */
+  skipTo(counter: Counter, next: number): void {
+    if (next <= this.#header[counter]) return;
+    this.take(counter, next - this.#header[counter]);
+  }
+
   flush(): void {
     this.#state.put(tableKey(table.header), encode(headerRow, this.#header));
   }

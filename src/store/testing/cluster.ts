@@ -49,6 +49,8 @@ export class TestCluster {
     badBlocks: number;
     scrub: ScrubReport | undefined;
   }[] = [];
+  /** Of stores that have another number than their server. */
+  readonly numbers = new Map<string, number>();
   /** Chunks that files have, and sessions that are over for good. */
   readonly mapped = new Set<number>();
   readonly over = new Set<number>();
@@ -76,7 +78,7 @@ export class TestCluster {
         this.losses.push(body);
         this.registered = peer;
         return {
-          store: Number(body.serverId),
+          store: this.numbers.get(body.serverId) ?? Number(body.serverId),
           lossSettled: true,
           views: this.views,
           liveSessions: this.liveSessions,
