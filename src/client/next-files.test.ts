@@ -1,8 +1,6 @@
 /** Files of a directory that are read one after another are brought ahead; whoever reads them otherwise pays nothing. */
 import { strict as assert } from "node:assert";
 import { type TestContext, test } from "node:test";
-import type { Infer } from "../codec/schema.ts";
-import { readBlocks, readTogether } from "../wire/catalogue/store.ts";
 import type { Client } from "./client.ts";
 import { directory, file, pattern, readAll, TestCluster } from "./testing/test-cluster.ts";
 
@@ -41,18 +39,16 @@ async function filled(context: TestContext, directories = 1, files = count) {
 
   const client = await cluster.mount();
   for (let number = 0; number < directories; number++) await list(client, `files${number}`);
-  return { client, inode: inodes[0]!, inodes, asked: countReads(cluster), cluster };
+  const before = requestsOf(cluster);
+  return { client, inode: inodes[0]!, inodes, requests: () => requestsOf(cluster) - before, cluster };
 }
 
-/** Runs of blocks that stores are asked for from now on, and in how many requests. */
-function countReads(cluster: TestCluster): { runs: number; requests: number } {
-  const asked = { runs: 0, requests: 0 };
-  cluster.onRequest = ({ id }, body) => {
-    if (id !== readBlocks.id && id !== readTogether.id) return;
-    asked.requests += 1;
-    asked.runs += id === readBlocks.id ? 1 : (body as Infer<typeof readTogether.request>).parts.length;
-  };
-  return asked;
+/** For blocks. */
+function requestsOf({ platform }: TestCluster): number {
+  return platform.metrics
+    .series()
+    .filter(({ name, labels }) => name === "brine_request_seconds" && labels.method === "store.read")
+    .reduce((sum, one) => sum + one.count, 0);
 }
 
 async function readOne(client: Client, parent: number, number: number): Promise<void> {
@@ -65,24 +61,23 @@ async function readOne(client: Client, parent: number, number: number): Promise<
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 test("files that are read in the order of the listing are there before they are asked for", async (context) => {
-  const { client, inode, asked } = await filled(context);
+  const { client, inode, requests } = await filled(context);
   for (let number = 0; number < 10; number++) await readOne(client, inode, number);
-  for (let turns = 0; turns < 500 && asked.runs < 20; turns++) await pause(10);
-  assert.ok(asked.runs >= 20 && asked.runs <= 30, `${asked.runs} files were asked for when 10 were read`);
+  for (let turns = 0; turns < 500 && requests() < 20; turns++) await pause(10);
+  assert.ok(requests() >= 20 && requests() <= 30, `${requests()} files were asked for when 10 were read`);
   // Some are left out: a program that looks for certain ones.
   for (let number = 10; number < count; number += 3) await readOne(client, inode, number);
   // The last ones, which nobody reads, may still be on their way.
-  for (let turns = 0; turns < 500 && asked.runs < count; turns++) await pause(10);
-  assert.equal(asked.runs, count, "each was brought once");
-  assert.ok(asked.requests < 30, `${asked.requests} requests`);
+  for (let turns = 0; turns < 500 && requests() < count; turns++) await pause(10);
+  assert.equal(requests(), count, "each was brought once");
 });
 
 test("in another order nothing is brought that nobody reads", async (context) => {
-  const { client, inode, asked } = await filled(context);
+  const { client, inode, requests } = await filled(context);
   for (let number = count - 1; number >= count - 20; number--) await readOne(client, inode, number);
   for (let number = 0; number < 60; number += 20) await readOne(client, inode, number);
   await pause(50);
-  assert.equal(asked.runs, 23);
+  assert.equal(requests(), 23);
 });
 
 test("a file that another client changes meanwhile is read anew", async (context) => {
@@ -100,20 +95,20 @@ test("a file that another client changes meanwhile is read anew", async (context
 
 test("whoever reads directory after directory waits in each for one file", async (context) => {
   const files = 5;
-  const { client, inodes, asked } = await filled(context, 6, files);
+  const { client, inodes, requests } = await filled(context, 6, files);
   for (const inode of inodes.slice(0, -1)) {
     for (let number = 0; number < files; number++) await readOne(client, inode, number);
   }
   await readOne(client, inodes.at(-1)!, 0);
-  for (let turns = 0; turns < 500 && asked.runs < 6 * files; turns++) await pause(10);
-  assert.equal(asked.runs, 6 * files, "with the first file of the last directory all others were asked for");
+  for (let turns = 0; turns < 500 && requests() < 6 * files; turns++) await pause(10);
+  assert.equal(requests(), 6 * files, "with the first file of the last directory all others were asked for");
 });
 
 test("of directories in which one file is read no others are brought", async (context) => {
-  const { client, inodes, asked } = await filled(context, 10, 5);
+  const { client, inodes, requests } = await filled(context, 10, 5);
   for (const inode of inodes) await readOne(client, inode, 0);
   await pause(50);
-  assert.equal(asked.runs, 10);
+  assert.equal(requests(), 10);
 });
 
 test("a small file is brought whole with its first bytes, a large one with the second read in a row", async (context) => {
@@ -127,15 +122,14 @@ test("a small file is brought whole with its first bytes, a large one with the s
   }
   await maker.unmount();
   const client = await cluster.mount();
-  const asked = countReads(cluster);
   for (const [name, size] of Object.entries(sizes)) {
-    const before = asked.runs;
+    const before = requestsOf(cluster);
     const handle = await client.open((await client.lookup(client.root, name))!.inode, {});
     const pieces: Uint8Array[] = [];
     for (let at = 0; at < size; at += 8_192) pieces.push(...(await client.read(handle, at, 8_192)));
     assert.ok(Buffer.concat(pieces).equals(pattern(size, size)), name);
     // Its beginning, the next piece where it is large, and the rest.
-    assert.equal(asked.runs - before, name === "small" ? 2 : 3, name);
+    assert.equal(requestsOf(cluster) - before, name === "small" ? 2 : 3, name);
     client.close(handle);
   }
 });

@@ -16,7 +16,6 @@ import {
   loseBlocks,
   mendBlock,
   readBlocks,
-  readTogether,
   reportBad,
   type StampedExtent,
   scrubStore,
@@ -28,7 +27,6 @@ import type { HandleOptions, Service } from "../wire/service.ts";
 import type { Admission, Target } from "./admission.ts";
 import type { CatchUps } from "./catch-up.ts";
 import { isZeros, type StoredExtent } from "./extents.ts";
-import { readParts } from "./read-parts.ts";
 import type { Repair } from "./repair.ts";
 import type { Scrub } from "./scrub.ts";
 import type { Store } from "./store.ts";
@@ -36,8 +34,6 @@ import { writeParts } from "./write-parts.ts";
 
 const inSync: readonly MemberState[] = ["inSync"];
 const writable: readonly MemberState[] = ["inSync", "catchingUp"];
-
-type BlocksTarget = Target & { readonly firstBlock: number; readonly blockCount: number };
 
 const byClients: HandleOptions = { roles: ["client"] };
 const byClientsAndStores: HandleOptions = { roles: ["client", "store"] };
@@ -78,48 +74,23 @@ function registerClientMethods(service: Service, { store, admission, catchUps, r
     },
     { ...byClients, releasesPayload: true },
   );
-  /** Of a target that was checked. */
-  const read = async (target: BlocksTarget) => {
-    try {
-      const { extents, payload } = await store.read(target.chunk, target.firstBlock, target.blockCount);
-      return { extents: extents.map(asExtent), payload };
-    } catch (error) {
-      // The disk can't read it: others have it, and it is written anew elsewhere. The reader asks them meanwhile.
-      if (hasCode(error, "diskFailed") && store.failure === undefined) void repair.repairUnreadable(target);
-      throw error;
-    }
-  };
   service.handle(
     readBlocks,
     async (body, _payload, peer) => {
       admission.checkTarget(body, inSync);
       const leave = enterReader(admission, body, peer);
       try {
-        const { extents, payload } = await read(body);
-        return { body: { extents }, payload: [payload] };
+        const { extents, payload } = await store.read(body.chunk, body.firstBlock, body.blockCount);
+        return { body: { extents: extents.map(asExtent) }, payload: [payload] };
+      } catch (error) {
+        // The disk can't read it: others have it, and it is written anew elsewhere. The reader asks them meanwhile.
+        if (hasCode(error, "diskFailed") && store.failure === undefined) void repair.repairUnreadable(body);
+        throw error;
       } finally {
         leave();
       }
     },
     { ...byClientsAndStores, lendsPayload: true },
-  );
-  service.handle(
-    readTogether,
-    async ({ session, parts }) => {
-      admission.checkServing();
-      const leave = admission.enter(session);
-      try {
-        const { payload, ...body } = await readParts(parts, async (part) => {
-          const target = { session, ...part };
-          admission.checkTarget(target, inSync);
-          return read(target);
-        });
-        return { body, payload };
-      } finally {
-        leave();
-      }
-    },
-    { ...byClients, lendsPayload: true },
   );
   service.handle(
     findStored,

@@ -11,7 +11,6 @@ import {
   equalize,
   fenceSession,
   listChunks,
-  readTogether,
   reportBad,
   setGroups,
 } from "../wire/catalogue/store.ts";
@@ -51,38 +50,6 @@ async function oneStore(
   await store.leader.request(setGroups, { views: cluster.views }, { timeoutMs });
   return { cluster, store, leaderAddress };
 }
-
-test("of reads that come together each is answered or not by itself", async (context) => {
-  const { store } = await oneStore(context);
-  for (const at of [0, 2]) {
-    await writeTo(store, { generation: 1, chunk: chunk + at }, 1, blocksOf(10 * at, 1, 2), { grant: 1, sequence: 1 });
-  }
-  const part = { group: testGroup, generation: 1, chunk, firstBlock: 0, blockCount: 4 };
-  const others = [
-    { chunk: chunk + 1 },
-    { generation: 2 },
-    { group: testGroup + 1 },
-    { firstBlock: 1020, blockCount: 8 },
-  ];
-  const parts = [part, ...others.map((other) => ({ ...part, ...other })), { ...part, chunk: chunk + 2 }];
-  const { body, payload } = await store.client.request(readTogether, { session: 1, parts }, { timeoutMs });
-  const found = body.parts.map(({ isRead, extents }) =>
-    isRead ? extents.map(({ firstBlock }) => firstBlock) : "alone",
-  );
-  assert.deepEqual(found, [[1], "alone", "alone", "alone", "alone", [1]]);
-  assert.deepEqual(Buffer.from(payload), Buffer.concat([blocksOf(0, 1, 2), blocksOf(20, 1, 2)]));
-  const tooMany = {
-    session: 1,
-    parts: [
-      { ...part, blockCount: 200 },
-      { ...part, blockCount: 57 },
-    ],
-  };
-  await assert.rejects(store.client.request(readTogether, tooMany, { timeoutMs }), failsWith("invalid"));
-  await store.leader.request(fenceSession, { session: 1 }, { timeoutMs });
-  const late = store.client.request(readTogether, { session: 1, parts }, { timeoutMs });
-  await assert.rejects(late, failsWith("sessionFenced"));
-});
 
 test("a registered store writes and reads over the wire", async (context) => {
   const { store } = await oneStore(context);

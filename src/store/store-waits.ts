@@ -1,14 +1,6 @@
 /** What a store shows of itself to people: requests under way and what they wait for, and what it has, as metrics. */
 import type { Metrics } from "../metrics/metrics.ts";
-import {
-  cloneChunk,
-  equalize,
-  fenceSession,
-  readBlocks,
-  readTogether,
-  reportBad,
-  writeBlocks,
-} from "../wire/catalogue/store.ts";
+import { cloneChunk, equalize, fenceSession, readBlocks, reportBad, writeBlocks } from "../wire/catalogue/store.ts";
 import type { ProcessWait } from "../wire/catalogue/watch.ts";
 import type { RequestUnderWay, Service } from "../wire/service.ts";
 import type { Store } from "./store.ts";
@@ -34,7 +26,6 @@ function whoAsks({ peer }: RequestUnderWay): string {
 function whatItWaitsFor({ registration, body }: RequestUnderWay, store: Store): string {
   switch (registration.method.id) {
     case readBlocks.id:
-    case readTogether.id:
     case reportBad.id:
       return "its disk, to be read";
     case equalize.id:

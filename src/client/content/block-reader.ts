@@ -3,22 +3,14 @@
  * chunk or has a bad copy is passed over for the next; a bad copy is reported. Bytes whose checksum is wrong never get
  * out of this file. Only when every member has failed for good is the read an EIO.
  */
-import { BrineError, hasCode } from "../../errors/brine-error.ts";
+import { BrineError } from "../../errors/brine-error.ts";
 import { FileError } from "../../errors/file-error.ts";
 import { blockBytes, groupOfChunk } from "../../namespace/model.ts";
 import type { Logger } from "../../platform/logger.ts";
 import type { Platform } from "../../platform/platform.ts";
 import type { GroupView } from "../../wire/catalogue/leader.ts";
-import {
-  type Extent,
-  findStored,
-  readBlocks,
-  readTogether,
-  reportBad,
-  type Version,
-} from "../../wire/catalogue/store.ts";
+import { findStored, readBlocks, reportBad, type Version } from "../../wire/catalogue/store.ts";
 import { verifyBlocks } from "../../wire/checksum.ts";
-import { responsePayloads } from "../../wire/payload-pool.ts";
 import { Backoff } from "../retry.ts";
 import type { Session } from "../session.ts";
 import type { Operation } from "../waits.ts";
@@ -36,16 +28,9 @@ export interface CheckedExtent {
   readonly data: Uint8Array;
 }
 
-/** Where the bytes of chunks come from. */
-export type BlockSource = Pick<BlockReader, "read">;
-
 export interface BlockRange {
   readonly firstBlock: number;
   readonly blockCount: number;
-}
-
-export interface ChunkBlocks extends BlockRange {
-  readonly chunk: number;
 }
 
 /** Why a member can't have the blocks; `isDamage`: it may have some of them. */
@@ -107,55 +92,12 @@ export class BlockReader {
     blockCount: number,
   ): Promise<CheckedExtent[]> {
     const { group, generation } = view;
-    const target = { session: this.#session.id, group, generation, chunk, firstBlock, blockCount };
-    const { body, payload } = await link.request(readBlocks, target);
-    return this.#checked(link, target, body.extents, payload);
-  }
-
-  /**
-   * Many reads of one member, as of the views of their groups: of each what `read` returns, in memory of its own; undefined for what
-   * has to be asked for by itself. Errors: BrineErrors of the store and connection.
-   */
-  async readTogether(
-    link: StoreLink,
-    reads: readonly (ChunkBlocks & { readonly view: GroupView })[],
-  ): Promise<(Uint8Array[] | undefined)[]> {
-    const session = this.#session.id;
-    const parts = reads.map(({ view, chunk, firstBlock, blockCount }) => {
-      return { group: view.group, generation: view.generation, chunk, firstBlock, blockCount };
-    });
-    const { body, payload } = await link.request(readTogether, { session, parts });
-    let position = 0;
-    const results = parts.map((part, index) => {
-      const { isRead, extents } = body.parts[index] ?? { isRead: false, extents: [] };
-      if (!isRead) return undefined;
-      const bytes = extents.reduce((sum, { checksums }) => sum + checksums.length * blockBytes, 0);
-      const data = payload.subarray(position, position + bytes);
-      position += bytes;
-      try {
-        const checked = this.#checked(link, { session, ...part }, extents, data);
-        return fillHoles(checked, part.firstBlock, part.blockCount).map((piece) => Buffer.from(piece));
-      } catch (error) {
-        if (hasCode(error, "badChecksum")) return undefined;
-        throw error;
-      }
-    });
-    responsePayloads.giveBack(payload);
-    return results;
-  }
-
-  /** What a member has answered: blocks that were asked for, with their checksums. Errors: protocol, badChecksum. */
-  #checked(
-    link: StoreLink,
-    target: Parameters<typeof reportBad.request.write>[1],
-    answered: readonly Extent[],
-    payload: Uint8Array,
-  ): CheckedExtent[] {
-    const { chunk, firstBlock, blockCount } = target;
+    const target = { session: this.#session.id, group, generation, chunk };
+    const { body, payload } = await link.request(readBlocks, { ...target, firstBlock, blockCount });
     const extents: CheckedExtent[] = [];
     let position = 0;
     let next = firstBlock;
-    for (const extent of answered) {
+    for (const extent of body.extents) {
       const count = extent.checksums.length;
       const end = position + count * blockBytes;
       if (count === 0 || extent.firstBlock < next || extent.firstBlock + count > firstBlock + blockCount) {
@@ -189,7 +131,7 @@ export class BlockReader {
 
   /** One in-sync member after the other, until one can answer. */
   async #askSomewhere<T>(
-    blocks: ChunkBlocks,
+    blocks: BlockRange & { readonly chunk: number },
     operation: Operation,
     ask: (link: StoreLink, view: GroupView) => Promise<T>,
   ): Promise<T> {
@@ -235,7 +177,7 @@ export class BlockReader {
 
   #giveUp(
     operation: Operation,
-    { chunk, firstBlock, blockCount }: ChunkBlocks,
+    { chunk, firstBlock, blockCount }: BlockRange & { readonly chunk: number },
     failed: ReadonlyMap<number, Failure>,
   ): never {
     if (blockCount > 1 && [...failed.values()].some(({ isDamage }) => isDamage)) throw new NoWholeCopy();

@@ -33,7 +33,6 @@ import { Groups } from "./groups.ts";
 import { Members } from "./members.ts";
 import { Puncher } from "./punch.ts";
 import { FileReader } from "./reader.ts";
-import { ReadsTogether } from "./reads-together.ts";
 import { Relocation } from "./relocation.ts";
 import { Replication } from "./replication.ts";
 import { Seeker } from "./seek.ts";
@@ -101,7 +100,6 @@ export class Contents {
   readonly space: SpaceGrants;
   readonly replication: Replication;
   readonly blockReader: BlockReader;
-  readonly readsTogether: ReadsTogether;
   readonly blockWriter: BlockWriter;
   readonly writeBack: WriteBack;
   readonly extender: Extender;
@@ -148,7 +146,6 @@ export class Contents {
     this.replication = new Replication(platform, members);
     this.blockReader = new BlockReader(platform, log, session, members);
     const { replication, blockReader } = this;
-    this.readsTogether = new ReadsTogether(members, blockReader);
     this.blockWriter = new BlockWriter({ platform, log, session, members, replication, reader: blockReader });
     this.writeBack = new WriteBack(this, dirtyAgeMs * dataAgeFactor);
     this.budget.onPressure = () => this.writeBack.press();

@@ -76,11 +76,6 @@ export class Groups {
     this.#waiting.wake();
   }
 
-  /** The group as known; undefined if nothing was heard of it yet. */
-  known(group: number): GroupView | undefined {
-    return this.#views.get(group);
-  }
-
   /** The group as known, asked for only if it isn't. Errors: BrineError internal for a group that the leader doesn't know. */
   async view(group: number, operation: Operation | undefined): Promise<GroupView> {
     return this.#views.get(group) ?? this.refresh(group, operation);

@@ -6,7 +6,6 @@
 import { blockBytes } from "../../namespace/model.ts";
 import { responsePayloads } from "../../wire/payload-pool.ts";
 import type { Operation } from "../waits.ts";
-import type { BlockSource } from "./block-reader.ts";
 import { Slab, type SlabOwner, type Span } from "./buffer-pool.ts";
 import type { ChunkView } from "./chunk-view.ts";
 import type { Contents } from "./contents.ts";
@@ -67,20 +66,12 @@ export class Loads {
   /**
    * Reads blocks [from, to) of a chunk that is on the stores.
    * @param endByte where the file ends in the chunk when they have arrived: what lies behind it is made zeros
-   * @param source `readsTogether` for pieces that nobody waits for yet
    */
-  start(
-    view: ChunkView,
-    from: number,
-    to: number,
-    endByte: () => number,
-    operation: Operation,
-    source: BlockSource = this.#contents.blockReader,
-  ): Load {
-    const { cache } = this.#contents;
+  start(view: ChunkView, from: number, to: number, endByte: () => number, operation: Operation): Load {
+    const { blockReader, cache } = this.#contents;
     const bytes = (to - from) * blockBytes;
     cache.loading(bytes);
-    const span = source.read(view.chunk, from, to - from, operation).then((pieces) => {
+    const span = blockReader.read(view.chunk, from, to - from, operation).then((pieces) => {
       const first = pieces[0]!;
       const whole = pieces.length === 1 && Buffer.isBuffer(first) ? first : joinPieces(pieces);
       const end = endByte() - from * blockBytes;

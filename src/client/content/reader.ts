@@ -12,7 +12,7 @@ import { blockBytes, chunkBytes } from "../../namespace/model.ts";
 import { Loan } from "../loan.ts";
 import { afterwards, type Soon, whenThere } from "../soon.ts";
 import { Operation } from "../waits.ts";
-import { type BlockSource, LostBlock } from "./block-reader.ts";
+import { LostBlock } from "./block-reader.ts";
 import type { Span } from "./buffer-pool.ts";
 import type { ChunkView, Piece } from "./chunk-view.ts";
 import type { Contents } from "./contents.ts";
@@ -240,18 +240,18 @@ export class FileReader {
   readBeginning(content: FileContent, bytes: number): void {
     const { cache } = this.#contents;
     if (content.size === 0 || !content.map.knows(0) || cache.loadingBytes >= cache.bytesMax / 2) return;
-    this.#loadAhead(content, 0, 0, ceilBlock(bytes) / blockBytes, this.#contents.readsTogether);
+    this.#loadAhead(content, 0, 0, ceilBlock(bytes) / blockBytes);
   }
 
   /** Blocks [first, stop) of a chunk, as far as they are in the file, on the stores, and not here or on their way. */
-  #loadAhead(content: FileContent, index: number, first: number, stop: number, source?: BlockSource): void {
+  #loadAhead(content: FileContent, index: number, first: number, stop: number): void {
     const view = content.view(index);
     if (view === undefined || !view.isStored) return;
     const endByte = () => content.size - index * chunkBytes;
     for (const gap of view.gaps(first, Math.min(stop, ceilBlock(endByte()) / blockBytes))) {
       if (content.loads.with(view, gap.from) !== undefined) continue;
       const operation = new Operation("readAhead", content.inode, this.#contents.platform.clock.nowMs());
-      content.loads.start(view, gap.from, gap.to, endByte, operation, source).span.catch(() => {});
+      content.loads.start(view, gap.from, gap.to, endByte, operation).span.catch(() => {});
     }
   }
 

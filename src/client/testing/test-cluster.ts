@@ -14,8 +14,7 @@ import { createVolume, readStatus } from "../../wire/catalogue/admin.ts";
 import { connectPeer } from "../../wire/connect.ts";
 import { listenPeers } from "../../wire/listen.ts";
 import type { Method } from "../../wire/method.ts";
-import type { Handler } from "../../wire/peer.ts";
-import { type HandleOptions, Service } from "../../wire/service.ts";
+import { Service } from "../../wire/service.ts";
 import { Client, type MountOptions } from "../client.ts";
 import type { Handle } from "../file-system.ts";
 
@@ -27,8 +26,6 @@ const storesTimeoutMs = 20_000;
 const clusterId = "c".repeat(32);
 
 export class TestCluster {
-  /** Called for each request that a server gets, before it is handled. */
-  onRequest: (method: Method<unknown, unknown>, body: unknown) => void = () => {};
   readonly platform: Platform;
   readonly lines: string[] = [];
   readonly #path: string;
@@ -80,7 +77,7 @@ export class TestCluster {
   }
 
   async #server(name: string, isLeader: boolean): Promise<void> {
-    const service = new WatchedService((method, body) => this.onRequest(method, body));
+    const service = new Service();
     const ids = { clusterId, serverId: name.repeat(32) };
     const listener = await listenPeers(this.platform, "127.0.0.1:0", { identity: () => ids, service });
     this.#undo.push(() => listener.close());
@@ -137,24 +134,4 @@ export function pattern(length: number, seed: number): Buffer {
   const bytes = Buffer.alloc(length);
   for (let index = 0; index < length; index++) bytes[index] = (seed + index * 7 + (index >>> 8)) & 0xff;
   return bytes;
-}
-
-class WatchedService extends Service {
-  readonly #watch: (method: Method<unknown, unknown>, body: unknown) => void;
-
-  constructor(watch: (method: Method<unknown, unknown>, body: unknown) => void) {
-    super();
-    this.#watch = watch;
-  }
-
-  override handle<Q, R>(method: Method<Q, R>, handler: Handler<Q, R>, options: HandleOptions = {}): this {
-    return super.handle(
-      method,
-      (body, ...rest) => {
-        this.#watch(method as Method<unknown, unknown>, body);
-        return handler(body, ...rest);
-      },
-      options,
-    );
-  }
 }

@@ -87,26 +87,6 @@ export const readBlocks = method(
   struct({ extents: list(extent, blocksPerChunk) }),
 );
 
-/** Most parts of one `readTogether`, and most blocks of all its parts. */
-export const readPartsMax = 64;
-export const readTogetherBlocksMax = 256;
-
-/**
- * Reads blocks of many chunks, also of several groups: the beginnings of small files. The payload holds the blocks of all parts one
- * after the other, without holes. A part that can't be read, for whatever reason, has no extents and `isRead` false: it is to be asked
- * for by itself.
- */
-export const readTogether = method(
-  205,
-  "store.readTogether",
-  struct({
-    session: u64,
-    parts: list(struct({ group: u16, generation: u32, chunk: u64, firstBlock: u16, blockCount: u16 }), readPartsMax),
-  }),
-  struct({ parts: list(struct({ isRead: boolean, extents: list(extent, blocksPerChunk) }), readPartsMax) }),
-);
-export type ReadPart = Infer<typeof readTogether.request>["parts"][number];
-
 /**
  * Makes `chunk` share the first `blockCount` blocks of `source` (of the same group) and nothing else; 0 makes an empty
  * chunk. Acknowledged if it was done before. Errors: unknownChunk, noSpace.

@@ -8,9 +8,7 @@ import {
   compareVersions,
   type Extent,
   type PartFailure,
-  type ReadPart,
   readBlocks,
-  readTogether,
   reportBad,
   type Version,
   type WritePart,
@@ -46,8 +44,6 @@ export class FakeStore {
   before: (verb: Verb, chunk: number) => Promise<void> | void = () => {};
   /** Runs when it has been executed; may throw: the client then doesn't know. */
   after: (verb: Verb, chunk: number) => Promise<void> | void = () => {};
-  /** How many parts each read of many had. */
-  readonly together: number[] = [];
   readonly counts = { write: 0, read: 0, clone: 0, reportBad: 0 };
   readonly #platform: Platform;
   #listener: { close(): Promise<void> } | undefined;
@@ -61,7 +57,6 @@ export class FakeStore {
     const service = new Service()
       .handle(writeBlocks, (body, payload) => this.#writeParts(body, payload))
       .handle(readBlocks, (body) => this.#admit("read", body, [body.chunk], () => this.#read(body)))
-      .handle(readTogether, ({ session, parts }) => this.#readTogether(session, parts))
       .handle(cloneChunk, (body) => this.#admit("clone", body, [body.chunk], () => this.#clone(body)))
       .handle(reportBad, () => {
         this.counts.reportBad += 1;
@@ -181,19 +176,6 @@ export class FakeStore {
       payload.push(block.data);
     }
     return { body: { extents }, payload };
-  }
-
-  async #readTogether(session: number, parts: readonly ReadPart[]) {
-    this.together.push(parts.length);
-    const answer = { body: { parts: [] as { isRead: boolean; extents: Extent[] }[] }, payload: [] as Uint8Array[] };
-    for (const part of parts) {
-      const read = await this.#admit("read", { session, ...part }, [part.chunk], () => this.#read(part)).catch(
-        () => undefined,
-      );
-      answer.body.parts.push({ isRead: read !== undefined, extents: read?.body.extents ?? [] });
-      answer.payload.push(...(read?.payload ?? []));
-    }
-    return answer;
   }
 
   #clone(body: { chunk: number; source: number; blockCount: number }): Record<never, never> {
