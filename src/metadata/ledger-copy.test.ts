@@ -30,7 +30,6 @@ class LeaderModel {
       serverId: `store ${index}`,
       address: `s:${index}`,
       labels: [],
-      groupsBelow: 0,
     };
     return this.#append([operation]);
   }

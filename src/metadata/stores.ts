@@ -192,9 +192,9 @@ export class Stores {
     let number = known?.store;
     if (number !== undefined) this.processes.check(this.#stores.get(number), request, this.isStill(number), receivedMs);
     const groupsBelow = Math.max(0, ...request.knownGroups) + 1;
-    const isNews = known?.address !== address || labelsText(known.startLabels) !== labelsText(labels);
-    if (isNews || groupsBelow > namespace.groupsBelow) {
-      const result = await committer.execute({ kind: "registerStore", serverId, address, labels, groupsBelow });
+    if (groupsBelow > namespace.groupsBelow) await committer.execute({ kind: "skipGroups", below: groupsBelow });
+    if (known?.address !== address || labelsText(known.startLabels) !== labelsText(labels)) {
+      const result = await committer.execute({ kind: "registerStore", serverId, address, labels });
       if (result.kind !== "made") throw new BrineError("invalid", `store ${serverId} can't be registered`);
       number = result.id;
     }

@@ -51,6 +51,7 @@ import { setPlacement } from "./operations/set-placement.ts";
 import { setQuota } from "./operations/set-quota.ts";
 import { setStoreLabels } from "./operations/set-store-labels.ts";
 import { setStoreStatus } from "./operations/set-store-status.ts";
+import { skipGroups } from "./operations/skip-groups.ts";
 import { unlink } from "./operations/unlink.ts";
 import { unmap } from "./operations/unmap.ts";
 import { write } from "./operations/write.ts";
@@ -99,6 +100,7 @@ const leaderOperations: {
   deleteVolume,
   removeVolumeInodes,
   registerStore,
+  skipGroups,
   setStoreStatus,
   setStoreLabels,
   callStoreSlow,

@@ -179,13 +179,8 @@ export const operation = union({
   deleteVolume: struct({ volume: u16 }),
   /** Removes up to `limit` rows (mappings, entries, inodes) of a deleted volume, and the volume itself with the last. */
   removeVolumeInodes: struct({ volume: u16, limit: u32 }),
-  /** A store's first registration, or its new address and labels. `groupsBelow`: all groups that it knows have numbers below. */
-  registerStore: struct({
-    serverId: text(64),
-    address: text(256),
-    labels: list(label, labelsMax),
-    groupsBelow: u32,
-  }),
+  /** A store's first registration, or its new address and labels. */
+  registerStore: struct({ serverId: text(64), address: text(256), labels: list(label, labelsMax) }),
   /** What becomes of a store. One that is removed must be in no group, or in those only that do without it. */
   setStoreStatus: struct({ store: u32, status: storeStatus }),
   /** New members or states; refused (ESTALE) unless `generation` is the group's present one, which then grows by one. */
@@ -249,6 +244,8 @@ export const operation = union({
 
   /** The session acts for this user from now on: his permissions are checked. ENOENT, EPERM (it has another one). */
   bindSession: struct({ session: u64, user: sessionUser }),
+  /** Groups below this number were made, if not in this state: it is from a backup, and stores know them. New ones have higher numbers. */
+  skipGroups: struct({ below: u32 }),
 });
 export type Operation = Infer<typeof operation>;
 export type OperationKind = Operation["kind"];

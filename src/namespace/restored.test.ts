@@ -39,7 +39,7 @@ test("a store that comes after a restore has a number that none had before", () 
   driver.makeVolume();
   raiseNumbers(driver.state);
   driver.reopen();
-  const made = driver.leader({ kind: "registerStore", serverId: "new", address: "n:1", labels: [], groupsBelow: 0 });
+  const made = driver.leader({ kind: "registerStore", serverId: "new", address: "n:1", labels: [] });
   assert.ok(made.kind === "made" && made.id > 1_000);
 });
 

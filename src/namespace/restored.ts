@@ -18,7 +18,7 @@ const chunksSkipped = 2 ** 30;
 const generationsSkipped = 2 ** 20;
 /** People read them. */
 const storesSkipped = 1_000;
-/** There are few: a volume takes 32, a placement rule as many. Stores tell of those that they know beyond (register-store.ts). */
+/** There are few: a volume takes 32, a placement rule as many. Stores tell of those that they know beyond (skip-groups.ts). */
 const groupsSkipped = 128;
 
 /**

@@ -21,7 +21,7 @@ function members(...states: MemberState[]): GroupMember[] {
 
 test("stores keep their number, whatever their address", () => {
   const register = (serverId: string, address: string) =>
-    driver.leader({ kind: "registerStore", serverId, address, labels: [], groupsBelow: 0 });
+    driver.leader({ kind: "registerStore", serverId, address, labels: [] });
   assert.deepEqual(register("one", "a:1"), { kind: "made", id: 1 });
   assert.deepEqual(register("two", "a:2"), { kind: "made", id: 2 });
   assert.deepEqual(register("one", "b:1"), { kind: "made", id: 1 });
@@ -33,18 +33,17 @@ test("stores keep their number, whatever their address", () => {
   ]);
 });
 
-test("numbers of groups that a store knows are not given again", () => {
+test("numbers of groups that were skipped are not given", () => {
   driver.makeVolume();
-  const register = (groupsBelow: number) =>
-    driver.leader({ kind: "registerStore", serverId: "one", address: "a:1", labels: [], groupsBelow });
+  const skip = (below: number) => driver.leader({ kind: "skipGroups", below });
   const before = driver.namespace.groupsBelow;
-  register(before);
-  register(0);
+  skip(before);
+  skip(0);
   assert.equal(driver.namespace.groupsBelow, before);
-  register(500);
+  skip(500);
   driver.reopen();
   assert.equal(driver.namespace.groupsBelow, 500);
-  register(65_536);
+  skip(65_536);
   assert.equal(driver.namespace.groupsBelow, groupMax + 1);
 });
 
@@ -232,8 +231,7 @@ test("a damaged row stops the namespace, and nothing after it is applied", () =>
 test("a store that comes later is a spare until it is asked for, or taken into a group", () => {
   driver.makeVolume();
   const statusOf = (store: number) => driver.namespace.stores().find((one) => one.store === store)?.status;
-  const register = (serverId: string) =>
-    driver.leader({ kind: "registerStore", serverId, address: "c:3", labels: [], groupsBelow: 0 });
+  const register = (serverId: string) => driver.leader({ kind: "registerStore", serverId, address: "c:3", labels: [] });
   register("three");
   assert.equal(statusOf(3), "spare");
   const joined = [...members("inSync", "inSync"), { store: 3, state: "catchingUp" as const }];
@@ -248,10 +246,7 @@ test("a removed store never comes back, and one that is needed can't be removed"
   for (const group of [1, 2])
     driver.leader({ kind: "changeGroup", group, generation: 1, members: members("inSync", "behind") });
   assert.equal(remove(2).kind, "done");
-  assertFails(
-    driver.leader({ kind: "registerStore", serverId: "two", address: "c:3", labels: [], groupsBelow: 0 }),
-    "EPERM",
-  );
+  assertFails(driver.leader({ kind: "registerStore", serverId: "two", address: "c:3", labels: [] }), "EPERM");
   assertFails(driver.leader({ kind: "setStoreStatus", store: 2, status: "active" }), "EPERM");
   const joined = [...members("inSync"), { store: 2, state: "behind" as const }];
   driver.leader({ kind: "changeGroup", group: 1, generation: 2, members: members("inSync") });
@@ -265,7 +260,7 @@ test("a store that is called slow stays so over its registrations, until it is t
   assertFails(call(9, true), "ENOENT");
   assert.equal(call(2, true).kind, "done");
   const { serverId } = driver.namespace.stores().find(({ store }) => store === 2)!;
-  driver.leader({ kind: "registerStore", serverId, address: "elsewhere:1", labels: [], groupsBelow: 0 });
+  driver.leader({ kind: "registerStore", serverId, address: "elsewhere:1", labels: [] });
   driver.reopen();
   assert.deepEqual(slow(), [2]);
   assert.equal(call(2, false).kind, "done");

@@ -133,7 +133,7 @@ test("a volume that is gone leaves groups without a pool, for whom they fit", ()
 
 test("labels of a store: set while it runs, they stay until its server names others than before", () => {
   const register = (...labels: Label[]) =>
-    driver.leader({ kind: "registerStore", serverId: "one", address: "127.0.0.1:1", labels, groupsBelow: 0 });
+    driver.leader({ kind: "registerStore", serverId: "one", address: "127.0.0.1:1", labels });
   const labels = () =>
     driver.namespace
       .stores()[0]!

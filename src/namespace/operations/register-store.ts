@@ -3,14 +3,11 @@
  * names otherwise than at its start before. It takes groups from the start in a cluster that has none, later it is a spare until it
  * is asked for.
  *
- * Numbers of groups that it knows, and this state doesn't, were used after the backup that the state is from: stores have chunks under
- * them. They are not given again.
- *
  * Errors: EINVAL (no server id), EPERM (it was removed).
  */
 import { FileError } from "../../errors/file-error.ts";
 import type { Context } from "../context.ts";
-import { groupMax, labelsMax } from "../model.ts";
+import { labelsMax } from "../model.ts";
 import type { OperationOf, Result } from "../operation.ts";
 import { changedLabels, labelChanges } from "../store-labels.ts";
 
@@ -25,7 +22,6 @@ export function registerStore(context: Context, operation: OperationOf<"register
   const changes = labelChanges(known?.startLabels ?? [], operation.labels);
   const labels = changedLabels(known?.labels ?? [], changes).slice(0, labelsMax);
   const isCalledSlow = known?.isCalledSlow ?? false;
-  header.skipTo("nextGroup", Math.min(operation.groupsBelow, groupMax + 1));
   groups.putStore({ store, serverId, address, labels, startLabels: operation.labels, status, isCalledSlow });
   return { kind: "made", id: store };
 }

@@ -55,8 +55,8 @@ export class Driver {
   /** A volume with two stores and `groups` groups; returns its root. */
   makeVolume(name = "home", groups = 2): number {
     if (this.namespace.stores().length === 0) {
-      this.leader({ kind: "registerStore", serverId: "one", address: "127.0.0.1:1", labels: [], groupsBelow: 0 });
-      this.leader({ kind: "registerStore", serverId: "two", address: "127.0.0.1:2", labels: [], groupsBelow: 0 });
+      this.leader({ kind: "registerStore", serverId: "one", address: "127.0.0.1:1", labels: [] });
+      this.leader({ kind: "registerStore", serverId: "two", address: "127.0.0.1:2", labels: [] });
     }
     const members = [1, 2].map((store) => ({ store, state: "inSync" as const }));
     const made = Array.from({ length: groups }, () => members);
