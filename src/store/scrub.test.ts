@@ -82,6 +82,20 @@ test("a block that nobody reads and that has rotted is found and handed to the r
   await store.close();
 });
 
+test("blocks that are repaired side by side are all counted", async () => {
+  const platform = new MemoryPlatform();
+  const { store, scrub } = await started(platform);
+  for (let number = 0; number < 20; number++) await put(store, testChunk + number, 1);
+  for (let number = 0; number < 20; number++) rot(platform, testChunk + number);
+  scrub.order([]);
+  await platform.clock.advance(minuteMs);
+  const { endedMs, badBlocks, repairedBlocks } = store.scrubs.get("ordered")!;
+  assert.ok(endedMs > 0);
+  assert.deepEqual([badBlocks, repairedBlocks], [20, 20]);
+  await scrub.stop();
+  await store.close();
+});
+
 test("all chunks are compared with other members, page by page, also in groups of which nothing is here", async () => {
   const platform = new MemoryPlatform();
   const { store, scrub, compared } = await started(platform);

@@ -318,7 +318,9 @@ export class Scrub {
       const group = groupOfChunk(chunk);
       const generation = store.groups.get(group)?.generation;
       if (bad.length === 0 || generation === undefined) return;
-      this.#found.repairedBlocks += await repair.repair({ session: 0, group, generation, chunk }, bad);
+      const repaired = await repair.repair({ session: 0, group, generation, chunk }, bad);
+      // Not in one expression: other pieces are counted meanwhile.
+      this.#found.repairedBlocks += repaired;
     } catch (error) {
       // Deleted meanwhile.
       if (!(error instanceof BrineError && hasCode(error, "unknownChunk"))) throw error;
