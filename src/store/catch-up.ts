@@ -16,7 +16,7 @@
  * A catch-up that fails is begun anew, until it succeeds or the group's generation changes; what was copied stays, so the
  * next pass finds little to do. What no member can read is copied as bad in the end. After a restart of the store the leader asks again.
  */
-import { BrineError } from "../errors/brine-error.ts";
+import { BrineError, hasCode } from "../errors/brine-error.ts";
 import { messageOf } from "../errors/message.ts";
 import { blockBytes, firstChunkOf, groupOfChunk } from "../namespace/model.ts";
 import type { Logger } from "../platform/logger.ts";
@@ -226,10 +226,14 @@ export class CatchUps {
       this.#logger.info("caught up", { group, generation, comparedChunks, copiedBlocks, tookMs });
   }
 
-  /** Compares all chunks of the group and reconciles those that differ. */
+  /**
+   * Compares all chunks of the group and reconciles those that differ. What the source doesn't have any more goes first; and when there is
+   * no room, nothing else is done any more: what goes may make some, for the next try. Errors: noSpace.
+   */
   async #pass(task: Task, work: Reconciliation): Promise<void> {
     const { group, generation } = task;
     const end = firstChunkOf(group + 1);
+    let full: BrineError | undefined;
     let after = Math.max(0, firstChunkOf(group) - 1);
     while (after < end && this.#isWanted(task)) {
       const { body } = await work.source.request(
@@ -240,14 +244,22 @@ export class CatchUps {
       const upTo = body.chunks.at(-1)?.chunk ?? end;
       const digests = new Map(body.chunks.map(({ chunk, digest }) => [chunk, digest]));
       task.comparedChunks += digests.size;
+      const gone: number[] = [];
       for (const { chunk, digest } of this.#ownChunks(group, after, upTo)) {
         if (digests.get(chunk) === digest) digests.delete(chunk);
-        else if (!digests.has(chunk)) digests.set(chunk, 0);
+        else if (!digests.has(chunk)) gone.push(chunk);
       }
-      await this.#reconcileAll(task, work, [...digests.keys()]);
+      await this.#reconcileAll(task, work, gone);
+      if (full === undefined) {
+        await this.#reconcileAll(task, work, [...digests.keys()]).catch((error: unknown) => {
+          if (!hasCode(error, "noSpace")) throw error;
+          full = error;
+        });
+      }
       after = upTo;
-      task.position = upTo;
+      if (full === undefined) task.position = upTo;
     }
+    if (full !== undefined) throw full;
   }
 
   *#ownChunks(group: number, after: number, upTo: number): Iterable<{ chunk: number; digest: number }> {

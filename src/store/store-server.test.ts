@@ -232,6 +232,27 @@ test("catch-up makes a member equal to the source while clients write", async (c
   assert.deepEqual((here[10] as unknown[]).slice(0, 3), [120, 121, undefined]);
 });
 
+test("a catch-up on a full disk makes room by what the source doesn't have any more", async (context) => {
+  const { cluster, first, second } = await twoStores(context);
+  const mebibyte = 1024 * 1024;
+  const write = (store: TestStore, number: number, generation: number) =>
+    writeTo(store, { generation, chunk: chunk + number }, 0, blocksOf(number, 0, 128), { grant: 2, sequence: 1 });
+  for (let number = 50; number < 110; number++) await write(second, number, 1);
+  await cluster.setViews(2, { 1: "inSync", 2: "behind" });
+  for (let number = 20; number < 40; number++) await write(first, number, 2);
+  // Less than its reserve of 64 MiB is left.
+  second.disk.totalBytes = second.disk.usedBytes() + 50 * mebibyte;
+  await cluster.setViews(3, { 1: "inSync", 2: "catchingUp" });
+  await new Promise((resolve) => setTimeout(resolve, 1_100)); // room is asked for once a second
+  const body = { group: testGroup, generation: 3, source: first.address };
+  await second.leader.request(catchUp, body, { timeoutMs });
+  await until("caught up", () => cluster.caughtUp.length > 0);
+  assert.ok(second.lines.some((line) => line.includes("catch-up failed") && line.includes("full")));
+  await cluster.setViews(4, { 1: "inSync", 2: "inSync" });
+  assert.deepEqual((await copiesOf(second, 4, [20, 50]))[1], "unknown");
+  assert.deepEqual(await copiesOf(second, 4, [20]), await copiesOf(first, 4, [20]));
+});
+
 test("equalize takes back what a dead session left, and leaves what a live one has under way", async (context) => {
   const { first, second } = await twoStores(context);
   await writeTo(second, { generation: 1, chunk, session: 2 }, 0, blocksOf(200, 0, 2), { grant: 5, sequence: 1 });
