@@ -294,7 +294,12 @@ export class Admin {
       const how = state.isLeaving ? "was stopped" : "is offline";
       problems.push(`${who} ${how}${since}${behind}. Start its server again.${never}`);
     } else if (groupsBehind + groupsCatchingUp > 0) {
-      problems.push(`${who} is catching up: ${groupsBehind + groupsCatchingUp} groups have one copy less until then.`);
+      const groups = `${groupsBehind + groupsCatchingUp} groups have one copy less`;
+      problems.push(
+        state.freeBytes === 0
+          ? `${who} has too little room to catch up, its disk is full: ${groups}. Delete files, or add a store.`
+          : `${who} is catching up: ${groups} until then.`,
+      );
     } else if (isSlow) {
       problems.push(
         `${who} is slow: an operation of its disk takes ${state.diskLatencyMs} ms on the average, much longer than on the others. Reads go elsewhere, writes wait for it. Look at its disk, or drain it.`,

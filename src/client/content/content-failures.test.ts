@@ -5,6 +5,7 @@ import { BrineError } from "../../errors/brine-error.ts";
 import { FileError } from "../../errors/file-error.ts";
 import { blockBytes, chunkBytes } from "../../namespace/model.ts";
 import { ContentHarness, pattern } from "./testing/content-harness.ts";
+import type { FakeStore } from "./testing/fake-store.ts";
 
 test("a store dies while many files go out: they are completed on the other", async () => {
   const harness = await ContentHarness.start();
@@ -82,6 +83,33 @@ test("a bad copy is never returned: the other one is read, the bad one reported;
   await assert.rejects(short(3 * blockBytes + 100, 50_000), { code: "EIO" });
   await assert.rejects(harness.until(harness.write(file, 3 * blockBytes + 10, Buffer.from("x"))), { code: "EIO" });
   await harness.stop();
+});
+
+test("a member that catches up and has no room keeps nobody from writing", async (context) => {
+  const harness = await ContentHarness.start();
+  context.after(() => harness.stop());
+  const file = harness.file();
+  await harness.write(file, 0, pattern(20_000, 1));
+  await harness.until(harness.journal.committed(1));
+  const [inSync, behind] = harness.stores as [FakeStore, FakeStore];
+  behind.full = true;
+  harness.changeMember(2, "catchingUp");
+  await harness.write(file, 0, pattern(30_000, 2));
+  await harness.until(harness.journal.committed(harness.journal.position));
+  assert.ok(harness.stored(inSync, file.inode).equals(pattern(30_000, 2)));
+  assert.ok(harness.reports > 0, "the leader takes it out");
+  // The same where nothing is granted: it has to be told before the write returns.
+  await withdraw(harness);
+  harness.changeMember(2, "catchingUp");
+  await harness.until(harness.write(file, 0, pattern(40_000, 3)));
+  assert.ok(harness.stored(inSync, file.inode).equals(pattern(40_000, 3)));
+  // And what is full everywhere is ENOSPC as ever.
+  harness.changeMember(2, "catchingUp");
+  inSync.full = true;
+  const before = harness.reports;
+  await assert.rejects(harness.until(harness.write(file, 0, pattern(40_000, 4))), { code: "ENOSPC" });
+  assert.equal(harness.reports, before);
+  assert.ok((await harness.until(harness.read(file, 0, 40_000))).equals(pattern(40_000, 3)));
 });
 
 /** No grants any more: writes go through. */

@@ -10,12 +10,14 @@
  *    may have been raised meanwhile. So nothing is acknowledged with fewer copies on disks than that. Members of a generation
  *    are what they are: who takes one out makes a new generation, in which nobody has acknowledged anything.
  * 2. Send to all members of the view; those that have acknowledged in this generation are left out.
- * 3. A member that failed is reported to the leader, which takes it out (a new generation) or has reached it (try again).
+ * 3. A member that failed is reported to the leader, which takes it out (a new generation) or has reached it (try again). So is one that
+ *    catches up and has no room while all in sync have: it would keep everybody from writing for as long as its disk is full, and what
+ *    they have of the change could not be taken back, since it has no previous content that it could be asked for.
  * 4. Refresh the view; a new generation begins at 1 with nobody acknowledged. Otherwise wait a little.
  *
  * Once begun it is never given up by its caller's wish: half of the members would differ from the others.
  */
-import { type BrineError, hasCode } from "../../errors/brine-error.ts";
+import { BrineError, hasCode } from "../../errors/brine-error.ts";
 import type { Platform } from "../../platform/platform.ts";
 import type { GroupView } from "../../wire/catalogue/leader.ts";
 import { Backoff } from "../retry.ts";
@@ -44,6 +46,8 @@ export interface Change<R> {
   send(link: StoreLink, generation: number): Promise<R>;
   /** It takes back what nobody was told is done: it is not to wait for more members in sync. */
   readonly isUndo?: boolean;
+  /** Whether what a member answered says that it has no room for some of it. */
+  lacksRoom?(answer: R): boolean;
   /** Members that need not have it, in this view. */
   excused?(view: GroupView): ReadonlySet<number>;
   /** Filled with the members that have it or may have it. */
@@ -91,6 +95,7 @@ export class Replication {
       operation.waitsFor = links.length === 1 ? links[0]!.name : `stores of group ${group}`;
       refused = new Map();
       const failures = await this.#round(change, links, generation, answers, refused);
+      failures.push(...this.#laggards(change, view, answers, refused));
       if (failures.length === 0) {
         if (change.isUndo || groups.lacksInSync(view) === 0) return { view, refused, answers };
         continue;
@@ -123,6 +128,29 @@ export class Replication {
     } finally {
       this.#lacks.delete(lack);
     }
+  }
+
+  /** Those that catch up and have no room for the change, if all in sync have it or may have it. They have not answered then. */
+  #laggards<R>(
+    change: Change<R>,
+    view: GroupView,
+    answers: Map<number, R>,
+    refused: Map<number, BrineError>,
+  ): { link: StoreLink; error: unknown }[] {
+    const isFull = (store: number) => {
+      const answer = answers.get(store);
+      return hasCode(refused.get(store), "noSpace") || (answer !== undefined && change.lacksRoom?.(answer) === true);
+    };
+    const full = view.members.filter(({ store }) => isFull(store));
+    if (full.some(({ state }) => state === "inSync")) return [];
+    const stores = new Set(full.map(({ store }) => store));
+    const links = this.#members.writable(view).filter(({ store }) => stores.has(store));
+    return links.map((link) => {
+      const error = refused.get(link.store) ?? new BrineError("noSpace", `${link.name} catches up and is full`);
+      answers.delete(link.store);
+      refused.delete(link.store);
+      return { link, error };
+    });
   }
 
   /** Sends to the links; returns those that have to be tried again. Throws what can't be helped when all have answered. */
@@ -161,7 +189,7 @@ export class Replication {
 
   async #report(failures: readonly { link: StoreLink; error: unknown }[]): Promise<void> {
     const reports = failures
-      .filter(({ error }) => ["unsent", "uncertain"].includes(kindOfFailure(error)))
+      .filter(({ error }) => ["unsent", "uncertain", "refused"].includes(kindOfFailure(error)))
       .map(({ link, error }) => this.#members.report(link, error));
     await Promise.all(reports);
   }

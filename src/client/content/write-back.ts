@@ -216,6 +216,7 @@ export class WriteBack {
       group,
       reached: new Set(),
       uncertain: new Set(),
+      lacksRoom: ({ failed }) => failed.some(({ code }) => code === "noSpace"),
       send: async (link, generation) => {
         const body = { session, group, generation, parts: wire, restores: again };
         return (await link.request(writeBlocks, body, payload)).body;
