@@ -358,8 +358,9 @@ export class ContentHarness {
   /** The leader looks itself. */
   #report(store: number): boolean {
     this.reports += 1;
-    // A store that catches up has missed a write, whatever else it does.
-    if (this.stores[store - 1]!.isRunning && this.#states.get(store) !== "catchingUp") return false;
+    const { isRunning, full } = this.stores[store - 1]!;
+    // One that catches up has missed the write. Nobody catches up here: so only if it would miss every other one, too.
+    if (isRunning && !(full && this.#states.get(store) === "catchingUp")) return false;
     if (this.#states.get(store) !== "behind") this.changeMember(store, "behind");
     return true;
   }
