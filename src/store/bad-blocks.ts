@@ -69,8 +69,11 @@ export class BadBlocks {
     return true;
   }
 
+  /** Two may have repaired it at the same time: it counts once. */
   addRepaired(chunk: number, block: number): void {
-    this.#keyValue.delete(badBlockKey(chunk, block));
+    const key = badBlockKey(chunk, block);
+    if (this.#keyValue.get(key) === undefined) return;
+    this.#keyValue.delete(key);
     this.#repaired += 1;
     this.#keyValue.put(repairedKey, encode(repairedRow, { blocks: this.#repaired }));
     this.onChange();

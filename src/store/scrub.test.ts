@@ -96,6 +96,18 @@ test("blocks that are repaired side by side are all counted", async () => {
   await store.close();
 });
 
+test("a block that two have repaired is counted once", async () => {
+  const platform = new MemoryPlatform();
+  const { store, scrub } = await started(platform);
+  await put(store, testChunk, 1);
+  rot(platform, testChunk);
+  const [bad] = await store.findBad(testChunk, 0, 8);
+  for (let count = 0; count < 2; count++) store.badBlocks.addRepaired(testChunk, bad!.firstBlock);
+  assert.deepEqual([store.badBlocks.found, store.badBlocks.repaired], [1, 1]);
+  await scrub.stop();
+  await store.close();
+});
+
 test("all chunks are compared with other members, page by page, also in groups of which nothing is here", async () => {
   const platform = new MemoryPlatform();
   const { store, scrub, compared } = await started(platform);
