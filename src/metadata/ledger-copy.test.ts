@@ -25,12 +25,7 @@ class LeaderModel {
 
   append(): LedgerEntry {
     const index = this.entries.length + 1;
-    const operation = {
-      kind: "registerStore" as const,
-      serverId: `store ${index}`,
-      address: `s:${index}`,
-      labels: [],
-    };
+    const operation = { kind: "registerStore" as const, serverId: `store ${index}`, address: `s:${index}`, labels: [] };
     return this.#append([operation]);
   }
 

@@ -10,7 +10,7 @@ import { chunkNumbersPerGroup, groupMax, groupRecord } from "./model.ts";
 import { decodeRow, headerRow } from "./rows.ts";
 import { type State, scanUpTo } from "./state.ts";
 
-/** Each but that of groups leaves room for thousands of restores, and is beyond what a cluster uses up in years. */
+/** Each leaves room for many hundreds of restores, and is beyond what a cluster uses up in years; of groups see below. */
 const inodesSkipped = 2 ** 40;
 const sessionsSkipped = 2 ** 32;
 /** 4 PiB in one group. */
@@ -18,7 +18,10 @@ const chunksSkipped = 2 ** 30;
 const generationsSkipped = 2 ** 20;
 /** People read them. */
 const storesSkipped = 1_000;
-/** There are few: a volume takes 32, a placement rule as many. Stores tell of those that they know beyond (skip-groups.ts). */
+/**
+ * There are few: a volume takes 32, a placement rule as many. Stores tell of those that they know beyond (skip-groups.ts). When they are used
+ * up, no volume can be made any more; what is there can be restored all the same.
+ */
 const groupsSkipped = 128;
 
 /**
@@ -40,7 +43,7 @@ export function raiseNumbers(state: State): void {
   header.nextInode = raised("inodes", header.nextInode, inodesSkipped, Number.MAX_SAFE_INTEGER);
   header.nextSession = raised("sessions", header.nextSession, sessionsSkipped, Number.MAX_SAFE_INTEGER);
   header.nextStore = raised("stores", header.nextStore, storesSkipped, 2 ** 32 - 1);
-  header.nextGroup = raised("groups", header.nextGroup, groupsSkipped, groupMax);
+  header.nextGroup = Math.min(header.nextGroup + groupsSkipped, groupMax + 1);
   state.put(headerKey, encode(headerRow, header));
   const all = Number.POSITIVE_INFINITY;
   for (const [key, groupRow] of scanUpTo(state, tableKey(table.group), tableEnd(table.group), all)) {

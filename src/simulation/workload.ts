@@ -21,7 +21,7 @@ import { lockedBytes, Ranges } from "./workload-ranges.ts";
 
 const names = ["a", "b", "\xff\xfe", "c", "d", "e"] as const;
 const extendedNames = ["user.x", "user.y"] as const;
-/** Of each file. */
+/** Whoever reads all files of a directory reads so much of each. */
 const readAllBytes = 64 * 1024;
 /** What needs a place of its own in the file, which O_APPEND doesn't give. */
 const needPlace: ReadonlySet<Kind> = new Set([

@@ -168,7 +168,7 @@ test("restored metadata: a store with another number keeps what it has of groups
     await waitFor(() => store.lines.some((line) => line.includes("registered")));
     return store;
   };
-  // What it knew before it had the number 1: members 2 and 9, it was number 9.
+  // It was number 1, by which it knows itself as a member, and has the number 9 since the restore.
   const store = cluster.stores.get(1)!;
   await store.leader.request(setGroups, { views: [cluster.view(2, { 1: "inSync", 2: "inSync" })] }, { timeoutMs });
   cluster.numbers.set("1", 9);
@@ -178,5 +178,5 @@ test("restored metadata: a store with another number keeps what it has of groups
   await sleep(clock, 200);
   assert.ok(renumbered.lines.every((line) => !line.includes("elsewhere now")));
   cluster.numbers.delete("1");
-  await restart(3 + 2 ** 20, { 1: "inSync", 2: "inSync" });
+  assert.equal(await isThere(await restart(3 + 2 ** 20, { 1: "inSync", 2: "inSync" }), 3 + 2 ** 20), true);
 });

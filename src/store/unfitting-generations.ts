@@ -47,13 +47,13 @@ const returnChanges = 2;
 
 /** Groups of which this store has a copy that the restored state doesn't know of. */
 export function wronglyWithout(
-  known: Pick<Store, "groups" | "listChunks">,
+  own: Pick<Store, "groups" | "listChunks">,
   views: readonly GroupView[],
   store: number,
 ): GroupView[] {
   return views.filter((view) => {
-    const isUnknown = restoredOver(known.groups, view) !== undefined && stateIn(view, store) === undefined;
-    return isUnknown && known.listChunks(view.group, 0, 1).length > 0;
+    const isUnknown = restoredOver(own.groups, view) !== undefined && stateIn(view, store) === undefined;
+    return isUnknown && own.listChunks(view.group, 0, 1).length > 0;
   });
 }
 
