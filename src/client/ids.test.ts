@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { errno } from "../errors/errno.ts";
 import { chunkNumbersPerGroup, groupOfChunk } from "../namespace/model.ts";
 import type { Operation as NamespaceOperation, Result } from "../namespace/operation.ts";
+import type { Room } from "./content/space-grants.ts";
 import { Ids } from "./ids.ts";
 import { Operation } from "./waits.ts";
 
@@ -99,4 +100,42 @@ test("first chunks of files come from one group for a while, then from the next"
   const changes = groups.filter((group, index) => index > 0 && group !== groups[index - 1]).length;
   assert.ok(changes < 60, `${changes} changes of group in ${groups.length} chunks`);
   assert.ok(new Set(groups).size > 4);
+});
+
+test("chunks come of groups with ample room, then of such with little, and of full ones only if there are no others", async () => {
+  const { asked, submit } = leader(8);
+  const ids = new Ids(submit);
+  const rooms = new Map<number, Room>();
+  ids.roomIn = (group) => rooms.get(group) ?? "ample";
+  const take = async (isFirst: boolean): Promise<number> => {
+    const chunk = await ids.takeChunk(operation, isFirst, 0);
+    await settle();
+    return groupOfChunk(chunk);
+  };
+  for (const group of [0, 1, 2, 3, 4, 6, 7]) rooms.set(group, group < 3 ? "none" : "scarce");
+  // One more range is asked for each time until there is one of group 5.
+  for (let round = 0; round < 8; round++) await take(false);
+  for (let round = 0; round < 200; round++) assert.equal(await take(round % 2 === 0), 5);
+  rooms.set(5, "none");
+  for (let round = 0; round < 200; round++) assert.equal(rooms.get(await take(round % 2 === 0)), "scarce");
+  for (let group = 0; group < 8; group++) rooms.set(group, "none");
+  const before = asked.length;
+  const taken = new Set<number>();
+  for (let round = 0; round < 500; round++) taken.add(await take(false));
+  assert.ok(taken.size > 4, `${taken.size} groups`);
+  // However long it lasts: ids of full groups are not heaped up.
+  assert.ok(asked.length - before < 80, `${asked.length - before} requests`);
+});
+
+test("a chunk that is given back is used again when its group has room", async () => {
+  const { submit } = leader(2);
+  const ids = new Ids(submit);
+  const chunk = await ids.takeChunk(operation, true, 0);
+  ids.roomIn = (group) => (group === groupOfChunk(chunk) ? "none" : "ample");
+  ids.giveBackChunk(chunk, 0);
+  for (let round = 0; round < 10; round++) {
+    assert.notEqual(groupOfChunk(await ids.takeChunk(operation, false, 0)), groupOfChunk(chunk));
+  }
+  ids.roomIn = () => "ample";
+  assert.equal(await ids.takeChunk(operation, false, 0), chunk);
 });

@@ -4,7 +4,8 @@
  * Both are asked for ahead: a new range is on its way before the present ones are used up, so that a create or a write
  * rarely waits for one. Chunk ids are taken in turn from ranges of several groups, so that the chunks of one large file
  * spread over all stores. First chunks of files come from one group for a while: small files that are written one after
- * the other go to the stores in common requests (content/write-back.ts).
+ * the other go to the stores in common requests (content/write-back.ts). Groups in which room is scarce are left to the
+ * chunks that are there, as long as others have more.
  *
  * The leader remembers a grant until all its numbers are used, and only so many unfinished ones: so an inode number whose
  * create failed is used for the next one, as is a chunk id that nothing was written to. One whose write failed is
@@ -14,6 +15,7 @@ import { errno } from "../errors/errno.ts";
 import { FileError } from "../errors/file-error.ts";
 import { chunkGrantMax, groupOfChunk, inodeGrantMax } from "../namespace/model.ts";
 import type { Operation as NamespaceOperation, Result } from "../namespace/operation.ts";
+import type { Room } from "./content/space-grants.ts";
 import { expectResult } from "./results.ts";
 import type { Soon } from "./soon.ts";
 import type { Operation } from "./waits.ts";
@@ -23,6 +25,8 @@ const inodeCounts = { first: 256, max: inodeGrantMax };
 const chunkCounts = { first: 64, max: chunkGrantMax };
 /** Ranges of chunk ids in use at the same time, each as a rule of another group. */
 const chunkRangesInTurn = 4;
+/** Ranges at hand: where room is scarce in all of their groups, another is asked for only up to here. */
+const rangesMax = 64;
 /** First chunks in a row of one group: some batches' worth. */
 const chunksInRun = 256;
 /** Of one group, when a chunk is to share another's blocks: a large file has some in each of 32 groups. */
@@ -65,35 +69,57 @@ class Stock {
     this.#request = request;
   }
 
+  get isEmpty(): boolean {
+    return this.#supplies.length === 0;
+  }
+
   /**
    * A number never given out before, from each range in turn; `inRun`: many in a row from one. A promise only if the leader
    * has to be asked. Errors: those of the transaction, ENOSPC among them.
    */
   take(operation: Operation, inRun = false): Soon<number> {
-    if (this.#supplies.length === 0) return this.#takeWhenThere(operation, inRun);
-    if (inRun) return this.#takeFrom(this.#placeOfRun());
-    return this.#takeFrom(this.#nextTurn());
+    return this.takeIf(() => true, inRun) ?? this.#takeWhenThere(operation, inRun);
+  }
+
+  /** The same of a range whose numbers `fit`, if one is at hand. */
+  takeIf(fits: (number: number) => boolean, inRun = false): number | undefined {
+    const at = inRun ? this.#placeOfRun(fits) : this.#nextTurn(fits);
+    return at === undefined ? undefined : this.#takeFrom(at);
+  }
+
+  /** Asks for one more range, unless there are many. Whether there is one then is to be seen. */
+  async more(operation: Operation): Promise<void> {
+    if (this.#supplies.length >= rangesMax) return;
+    await this.#refilled(operation).catch(() => {});
   }
 
   async #takeWhenThere(operation: Operation, inRun: boolean): Promise<number> {
-    while (this.#supplies.length === 0) {
-      operation.check();
-      operation.waitsFor = "leader, for new ids";
-      this.#refill();
-      await this.#refilling;
-    }
+    while (this.isEmpty) await this.#refilled(operation);
     return this.take(operation, inRun);
   }
 
-  #nextTurn(): number {
-    this.#turn = (this.#turn + 1) % this.#supplies.length;
-    return this.#turn;
+  async #refilled(operation: Operation): Promise<void> {
+    operation.check();
+    operation.waitsFor = "leader, for new ids";
+    this.#refill();
+    await this.#refilling;
   }
 
-  #placeOfRun(): number {
-    let at = this.#run === undefined || this.#runLeft === 0 ? -1 : this.#supplies.indexOf(this.#run);
+  #nextTurn(fits: (number: number) => boolean): number | undefined {
+    const { length } = this.#supplies;
+    for (let tried = 0; tried < length; tried++) {
+      this.#turn = (this.#turn + 1) % length;
+      if (fits(this.#supplies[this.#turn]!.next)) return this.#turn;
+    }
+    return undefined;
+  }
+
+  #placeOfRun(fits: (number: number) => boolean): number | undefined {
+    const isOver = this.#run === undefined || this.#runLeft === 0 || !fits(this.#run.next);
+    let at: number | undefined = isOver ? -1 : this.#supplies.indexOf(this.#run!);
     if (at < 0) {
-      at = this.#nextTurn();
+      at = this.#nextTurn(fits);
+      if (at === undefined) return undefined;
       this.#run = this.#supplies[at];
       this.#runLeft = chunksInRun;
     }
@@ -104,12 +130,6 @@ class Stock {
   /** Numbers that were granted for something special: the rest of them is for anybody. */
   add({ first, count }: { readonly first: number; readonly count: number }): void {
     this.#supplies.push({ next: first, end: first + count, low: count * lowFraction });
-  }
-
-  /** A number that `fits`, if one is at hand. */
-  takeIf(fits: (number: number) => boolean): number | undefined {
-    const at = this.#supplies.findIndex((supply) => fits(supply.next));
-    return at < 0 ? undefined : this.#takeFrom(at);
   }
 
   #takeFrom(at: number): number {
@@ -152,6 +172,8 @@ class Stock {
 }
 
 export class Ids {
+  /** Set by who knows. */
+  roomIn: (group: number) => Room = () => "ample";
   readonly #submit: Submit;
   readonly #inodes: Stock;
   /** By pool. */
@@ -175,11 +197,26 @@ export class Ids {
     this.#spareInodes.push(inode);
   }
 
-  /** For a chunk of a file of this pool, its first one or another. Errors: ENOSPC. */
+  /** For a chunk of a file of this pool, its first one or another; of the group that has the most room, as far as is known. Errors: ENOSPC. */
   takeChunk(operation: Operation, isFirst: boolean, pool: number): Soon<number> {
-    const { spare, stock } = this.#ofPool(pool);
-    return spare.pop() ?? stock.take(operation, isFirst);
+    return this.#takeIfRoom(isFirst, pool, this.#isAmple) ?? this.#takeScarce(operation, isFirst, pool);
   }
+
+  async #takeScarce(operation: Operation, isFirst: boolean, pool: number): Promise<number> {
+    const { spare, stock } = this.#ofPool(pool);
+    if (!stock.isEmpty) await stock.more(operation);
+    const found = this.#takeIfRoom(isFirst, pool, this.#isAmple) ?? this.#takeIfRoom(isFirst, pool, this.#isNotFull);
+    return found ?? spare.pop() ?? stock.take(operation, isFirst);
+  }
+
+  #takeIfRoom(isFirst: boolean, pool: number, hasRoom: (chunk: number) => boolean): number | undefined {
+    const { spare, stock } = this.#ofPool(pool);
+    const at = spare.findLastIndex(hasRoom);
+    return at < 0 ? stock.takeIf(hasRoom, isFirst) : spare.splice(at, 1)[0];
+  }
+
+  readonly #isAmple = (chunk: number): boolean => this.roomIn(groupOfChunk(chunk)) === "ample";
+  readonly #isNotFull = (chunk: number): boolean => this.roomIn(groupOfChunk(chunk)) !== "none";
 
   /** Nothing was sent to any store under this id. */
   giveBackChunk(chunk: number, pool: number): void {

@@ -14,3 +14,7 @@ export class FileError extends Error {
     this.errno = errno[code];
   }
 }
+
+export function isFull(error: unknown): boolean {
+  return error instanceof FileError && error.code === "ENOSPC";
+}

@@ -8,6 +8,7 @@ import { ChunkCheck } from "./chunk-check.ts";
 import type { CopiesReport } from "./copies-report.ts";
 import { Ending } from "./ending.ts";
 import { Grants } from "./grants.ts";
+import { GroupTurns } from "./group-turns.ts";
 import { Groups } from "./groups.ts";
 import { Holdings } from "./holdings.ts";
 import type { Leader } from "./leader.ts";
@@ -99,7 +100,8 @@ export function assemble(
   const reaper: Reaper = new Reaper({ leader, stores, sessions, holdings });
   const quotaGrants: QuotaGrants = new QuotaGrants({ leader, sessions, reaper });
   const quotas = new Quotas({ leader, sessions, holdings, quotaGrants });
-  const transactions: Transactions = new Transactions(leader, holdings, () => reaper.look());
+  const turns = new GroupTurns(leader, (stores) => spaceGrants.roomOn(stores));
+  const transactions: Transactions = new Transactions({ leader, holdings, turns, onOrphan: () => reaper.look() });
   const unborn = new UnbornInodes(leader, sessions);
   const answers = new LeaseAnswers({ leader, sessions, holdings, unborn, onFreed: () => reaper.lookAtRest() });
   const lockAnswers = new LockAnswers({ leader, sessions, holdings });

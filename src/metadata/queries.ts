@@ -42,15 +42,30 @@ export class Queries {
       if (group.volume === volume.volume) for (const member of group.members) members.add(member.store);
     }
     const heard = this.#stores.all().filter((one) => members.has(one.store) && one.isSeen);
-    // A store that has not been heard of since the start counts as the others do.
-    const share = heard.length === 0 ? 0 : members.size / heard.length / volume.replicas;
-    const sum = (bytes: (store: StoreState) => number): number =>
-      Math.floor(heard.reduce((total, store) => total + bytes(store), 0) * share);
-    return {
-      totalBytes: sum((store) => store.totalBytes),
-      freeBytes: sum((store) => store.freeBytes),
+    const copies = Math.min(volume.replicas, members.size);
+    const room = (bytesOf: (store: StoreState) => number): number => {
+      const disks = heard.map(bytesOf);
+      // A store that has not been heard of since the start counts as the others do.
+      const average = disks.reduce((sum, bytes) => sum + bytes, 0) / Math.max(1, heard.length);
+      while (disks.length < members.size) disks.push(average);
+      return Math.floor(roomFor(copies, disks));
     };
+    return { totalBytes: room((store) => store.totalBytes), freeBytes: room((store) => store.freeBytes) };
   }
+}
+
+/** Bytes of which so many copies fit on disks with this room, no two of them on the same disk. */
+export function roomFor(copies: number, disks: readonly number[]): number {
+  const largestFirst = [...disks].sort((left, right) => right - left);
+  let total = disks.reduce((sum, bytes) => sum + bytes, 0);
+  let copiesLeft = copies;
+  for (const bytes of largestFirst) {
+    // All can be filled, unless this one is so large that it has one copy of everything and the others too little for the rest.
+    if (bytes * copiesLeft <= total) break;
+    total -= bytes;
+    copiesLeft -= 1;
+  }
+  return copiesLeft === 0 ? 0 : total / copiesLeft;
 }
 
 /** What is there by a quota's limits: never more than without. */

@@ -13,6 +13,7 @@
  * When little is left that isn't granted, grants are recalled. A session's grants return when its end is committed. A
  * leader that has just started doesn't know of earlier ones: it has them given back.
  */
+import type { StoreRoom } from "./group-turns.ts";
 import type { Leader } from "./leader.ts";
 import type { Recalls } from "./recalls.ts";
 import type { Stores } from "./stores.ts";
@@ -99,7 +100,7 @@ export class SpaceGrants {
     const { members, granted } = this.#layout();
     const bytes = granted.get(store) ?? 0;
     const { totalBytes = 0 } = this.#parts.stores.get(store) ?? {};
-    if (bytes === 0 || this.#left(store, bytes) >= Math.min(lowBytes, totalBytes * lowFraction)) return;
+    if (bytes === 0 || this.#left(store, bytes) >= lowBytesOf(totalBytes)) return;
     const nowMs = this.#parts.leader.lifetime.nowMs();
     if (nowMs - (this.#recalledMs.get(store) ?? Number.NEGATIVE_INFINITY) < recallAgainMs) return;
     this.#recalledMs.set(store, nowMs);
@@ -122,6 +123,18 @@ export class SpaceGrants {
   /** Bytes granted to the session for the group and not used, as far as is known. */
   of(session: number, group: number): number {
     return this.#granted.get(session)?.get(group) ?? 0;
+  }
+
+  /** Nothing where it isn't known. */
+  roomOn(stores: ReadonlySet<number>): Map<number, StoreRoom> {
+    const { granted } = this.#layout();
+    return new Map(
+      [...stores].map((store) => {
+        const { isSeen = false, freeBytes = 0, totalBytes = 0 } = this.#parts.stores.get(store) ?? {};
+        const ampleBytes = this.#left(store, granted.get(store) ?? 0) - lowBytesOf(totalBytes);
+        return [store, { ampleBytes: Math.max(0, ampleBytes), freeBytes: isSeen ? freeBytes : 0 }];
+      }),
+    );
   }
 
   #room(session: number, group: number, { members, granted }: Layout): number {
@@ -175,6 +188,10 @@ export class SpaceGrants {
     }
     return written;
   }
+}
+
+function lowBytesOf(totalBytes: number): number {
+  return Math.min(lowBytes, totalBytes * lowFraction);
 }
 
 function setOrDelete(map: Map<number, number>, key: number, value: number): void {

@@ -22,6 +22,7 @@ import type { Operation, OperationKind, OperationOf, Result, Transaction } from 
 import type { Work } from "../wire/peer.ts";
 import type { Outcome } from "./committer.ts";
 import { coverGrant } from "./grants.ts";
+import type { GroupTurns } from "./group-turns.ts";
 import type { Holdings } from "./holdings.ts";
 import type { Leader } from "./leader.ts";
 import type { Session } from "./sessions.ts";
@@ -74,13 +75,15 @@ interface Stream {
 export class Transactions {
   readonly #leader: Leader;
   readonly #holdings: Holdings;
+  readonly #turns: GroupTurns;
   readonly #onOrphan: () => void;
   readonly #streams = new Map<number, Stream>();
 
-  constructor(leader: Leader, holdings: Holdings, onOrphan: () => void) {
-    this.#leader = leader;
-    this.#holdings = holdings;
-    this.#onOrphan = onOrphan;
+  constructor(parts: { leader: Leader; holdings: Holdings; turns: GroupTurns; onOrphan: () => void }) {
+    this.#leader = parts.leader;
+    this.#holdings = parts.holdings;
+    this.#turns = parts.turns;
+    this.#onOrphan = parts.onOrphan;
   }
 
   /**
@@ -168,7 +171,7 @@ export class Transactions {
         confirmed,
         timeNs: timeNs === undefined ? 0n : timeNs > nowNs + aheadNsMax ? nowNs : timeNs,
         predicted,
-        operation,
+        operation: this.#turns.named(session.volume, operation),
       });
     }
     return { accepted, refusal: undefined };

@@ -41,6 +41,9 @@ const separateLayout: readonly ServerPlan[] = [
 /** A store that is away for so long is given up: several times in a simulation. */
 export const rebuildAfterMs = 4_000;
 
+/** Disks get full one after the other: two copies, so that some groups are full while others have room. */
+const threeStoreLayout: readonly ServerPlan[] = [...separateLayout, { name: "gamma", roles: ["store"] }];
+
 /** More stores than copies, and a leader that soon gives up on those that are away. */
 function memberLayout(): readonly ServerPlan[] {
   const stores = ["alpha", "beta", "gamma", "delta"].map((name) => ({ name, roles: ["store" as const] }));
@@ -66,7 +69,7 @@ export function layoutFor(
 ): readonly ServerPlan[] {
   if (members || rules) return memberLayout();
   // The ledger has room.
-  if (full) return separateLayout;
+  if (full) return random.pick([separateLayout, threeStoreLayout]);
   return random.pick(copies ? copiesLayouts(random.pick(["required", "preferred"])) : [combinedLayout, separateLayout]);
 }
 

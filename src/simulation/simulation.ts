@@ -170,7 +170,8 @@ class Simulation {
   }
 
   async #story(): Promise<void> {
-    await this.#within("start", this.#cluster.start(this.#isOperated ? replicasAtRest : undefined));
+    const replicas = this.#isOperated || this.#options.full ? replicasAtRest : undefined;
+    await this.#within("start", this.#cluster.start(replicas));
     const { root } = await this.#cluster.clients[0]!.mount();
     const shortening = shorteningOf(this.#options, this.#faults.mayFillDisks);
     const checker = new HindsightChecker(Model.withRoot(root, rootMode, owner.uid, owner.gid), shortening);

@@ -11,14 +11,14 @@ import { Cluster, shell, undo, whyNoMount } from "./cluster.ts";
 const skip = whyNoMount() ?? false;
 const storeMebibytes = 128;
 
-/** Two stores, each on a small memory disk of its own. */
-function startSmall(context: TestContext): Promise<Cluster> {
+/** Stores of these sizes, each on a memory disk of its own. */
+function startSmall(context: TestContext, mebibytes: readonly number[]): Promise<Cluster> {
   return Cluster.start(context, {
-    servers: 3,
+    servers: mebibytes.length + 1,
     metadataAlone: true,
     prepare: async (index, path) => {
       if (index === 0) return;
-      await shell(`mkdir -p ${path} && mount -t tmpfs -o size=${storeMebibytes}m none ${path}`);
+      await shell(`mkdir -p ${path} && mount -t tmpfs -o size=${mebibytes[index - 1]}m none ${path}`);
       undo(context, () => shell(`umount -l ${path}`));
     },
   });
@@ -26,7 +26,7 @@ function startSmall(context: TestContext): Promise<Cluster> {
 
 for (const pieceBytes of [1 << 20, 64 << 10]) {
   test(`a file written in pieces of ${pieceBytes >> 10} KiB fills the stores`, { skip }, async (context) => {
-    const cluster = await startSmall(context);
+    const cluster = await startSmall(context, [storeMebibytes, storeMebibytes]);
     const mount = await cluster.mount("mnt");
     const agent = new Agent(context, "filler");
     const path = join(mount.point, "big");
@@ -59,3 +59,27 @@ for (const pieceBytes of [1 << 20, 64 << 10]) {
     );
   });
 }
+
+test("disks of different sizes: new files go where there is room, until there is none", { skip }, async (context) => {
+  const mebibytes = [256, 256, 96];
+  const cluster = await startSmall(context, mebibytes);
+  const mount = await cluster.mount("mnt");
+  const agent = new Agent(context, "filler");
+  const fileBytes = 1 << 20;
+  const name = (number: number): string => join(mount.point, String(number));
+  let files = 0;
+  for (let failure = null; ; files++) {
+    ({ failure } = await agent.do("fill", name(files), fileBytes / 16, 16));
+    if (failure === null) continue;
+    assert.equal(failure, "ENOSPC");
+    break;
+  }
+  // Each file lies on two of the three disks.
+  const most = mebibytes.reduce((sum, size) => sum + size, 0) / 2;
+  context.diagnostic(`${files} files of a MiB, on disks that could hold ${most} of them without any reserve`);
+  assert.ok(files > (most * 2) / 3, `${files} files`);
+  await agent.do("syncDirectory", mount.point);
+  for (let number = 0; number < files; number++) {
+    assert.equal(await agent.do("checkFilled", name(number), fileBytes / 16, fileBytes), null);
+  }
+});

@@ -33,6 +33,7 @@ import type { Operation } from "../waits.ts";
 import type { BlockReader } from "./block-reader.ts";
 import type { Members } from "./members.ts";
 import type { Change, Offered, Replication } from "./replication.ts";
+import type { SpaceGrants } from "./space-grants.ts";
 
 /** While a write can't be taken back for lack of space: it ends when somebody deletes something. */
 const takeBackDelayMsMax = 1_000;
@@ -56,6 +57,7 @@ export class BlockWriter {
   readonly #session: Session;
   readonly #members: Members;
   readonly #replication: Replication;
+  readonly #space: SpaceGrants;
   readonly #reader: BlockReader;
 
   constructor(parts: {
@@ -65,6 +67,7 @@ export class BlockWriter {
     members: Members;
     replication: Replication;
     reader: BlockReader;
+    space: SpaceGrants;
   }) {
     this.#platform = parts.platform;
     this.#log = parts.log;
@@ -72,6 +75,7 @@ export class BlockWriter {
     this.#members = parts.members;
     this.#replication = parts.replication;
     this.#reader = parts.reader;
+    this.#space = parts.space;
   }
 
   /**
@@ -92,6 +96,7 @@ export class BlockWriter {
       const offered = await this.#replication.offer(change, operation);
       if (offered.refused.size === 0) return;
       const full = new FileError("ENOSPC", [...offered.refused.values()][0]!.message);
+      for (const store of offered.refused.keys()) this.#space.refusedBy(store);
       if (change.reached.size === 0) throw full;
       const target = { chunk, firstBlock, blockCount };
       const previous = await this.#previous(target, version, offered, change);

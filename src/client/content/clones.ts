@@ -3,7 +3,7 @@
  * of both files: a new chunk is made of the source's (`make`), then it takes the place of what lies at its index in the target, in
  * one transaction (`map`). What is written later goes to one chunk alone: a store's records are never changed.
  */
-import { FileError } from "../../errors/file-error.ts";
+import { isFull } from "../../errors/file-error.ts";
 import { blockBytes, chunkBytes, groupOfChunk } from "../../namespace/model.ts";
 import type { Operation } from "../waits.ts";
 import type { Contents } from "./contents.ts";
@@ -56,7 +56,7 @@ export class Clones {
         return { chunk, blockCount, versionGrant, hasHoles: record.attributes.hasHoles };
       } catch (error) {
         this.discard({ chunk });
-        if (error instanceof FileError && error.code === "ENOSPC") return undefined;
+        if (isFull(error)) return undefined;
         throw error;
       }
     } finally {

@@ -16,7 +16,8 @@ import { blockChecksum } from "../../wire/checksum.ts";
 import { responsePayloads } from "../../wire/payload-pool.ts";
 import { onlyOverwrites } from "../journal-entry.ts";
 import type { FileContent } from "./file-content.ts";
-import { type CommittedFile, ContentHarness, type FileOperation } from "./testing/content-harness.ts";
+import { ContentHarness } from "./testing/content-harness.ts";
+import type { CommittedFile, FileOperation } from "./testing/fake-journal.ts";
 import type { FakeStore } from "./testing/fake-store.ts";
 
 type Step =

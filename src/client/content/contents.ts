@@ -133,8 +133,9 @@ export class Contents {
     };
     this.cache = new BlockCache(cacheBytesMax);
     this.budget = new DirtyBudget(dirtyBytesMax);
-    this.space = new SpaceGrants(platform.clock, log, session);
     this.#groups = new Groups(session, platform.clock, readInSyncMins);
+    this.space = new SpaceGrants(platform.clock, log, session, (group) => this.#groups.membersOf(group));
+    ids.roomIn = (group) => this.space.roomIn(group);
     this.#stores = new Stores(platform, {
       role: "client",
       clusterId: session.clusterId,
@@ -145,8 +146,8 @@ export class Contents {
     this.#members = members;
     this.replication = new Replication(platform, members);
     this.blockReader = new BlockReader(platform, log, session, members);
-    const { replication, blockReader } = this;
-    this.blockWriter = new BlockWriter({ platform, log, session, members, replication, reader: blockReader });
+    const { replication, blockReader, space } = this;
+    this.blockWriter = new BlockWriter({ platform, log, session, members, replication, reader: blockReader, space });
     this.writeBack = new WriteBack(this, dirtyAgeMs * dataAgeFactor);
     this.budget.onPressure = () => this.writeBack.press();
     this.extender = new Extender(this);

@@ -43,6 +43,11 @@ export class Groups {
     if (isNews) this.wake();
   }
 
+  /** Of the group, as far as it is known. */
+  membersOf(group: number): number[] {
+    return this.#views.get(group)?.members.map(({ store }) => store) ?? [];
+  }
+
   /** Of all stores that are in groups. */
   get addresses(): Address[] {
     const members = [...this.#views.values()].flatMap((view) => view.members);

@@ -1,6 +1,6 @@
 /**
- * A file's chunks in the groups of another pool, chunk by chunk, while it is in use. A chunk is bound to its group by its id: so it
- * is copied into a new one, and that takes its place.
+ * A file's chunks in the groups of another pool, or out of a group that has no room for a write, chunk by chunk, while it is in use.
+ * A chunk is bound to its group by its id: so it is copied into a new one, and that takes its place.
  *
  * 1. Under the file's exclusive lease, and with all of it locked, everything that was written is on the stores. Nobody else reads or
  *    writes it until the lease is given back.
@@ -12,7 +12,8 @@
  * Who dies before 3 leaves a chunk that was granted to its session and is deleted with it; after 3 the move is made. There is
  * nothing in between, so nothing is to be taken up again: what is to be moved is seen from the map.
  */
-import { blockBytes, chunkBytes } from "../../namespace/model.ts";
+import { FileError, isFull } from "../../errors/file-error.ts";
+import { blockBytes, chunkBytes, groupOfChunk } from "../../namespace/model.ts";
 import type { Operation } from "../waits.ts";
 import type { Contents } from "./contents.ts";
 import type { FileContent } from "./file-content.ts";
@@ -46,10 +47,12 @@ export class Relocation {
       if (!content.map.knows(index)) await content.map.load(index);
       const source = content.map.get(index);
       if (source === undefined || isInPlace(source)) return undefined;
-      const { journal, ids } = this.#contents;
+      const { journal, ids, space } = this.#contents;
       await journal.committed(content.node.lastPosition, operation);
       const chunk = await ids.takeChunk(operation, index === 0, pool);
       try {
+        if (space.roomIn(groupOfChunk(chunk)) === "none")
+          throw new FileError("ENOSPC", `no group of pool ${pool} has room`);
         const bytes = await this.#copy(content, index, source, chunk, operation);
         operation.check();
         this.#map(content, index, chunk, pool);
@@ -60,6 +63,21 @@ export class Relocation {
       }
     } finally {
       unlock();
+    }
+  }
+
+  /**
+   * Out of a group that is full, unless that has room again: then what didn't fit may be written. The exclusive lease is pinned.
+   * False if no group of the file's pool has room. Errors: EIO.
+   */
+  async leaveFullGroup(content: FileContent, index: number, operation: Operation): Promise<boolean> {
+    const hasRoom = (chunk: number): boolean => this.#contents.space.roomIn(groupOfChunk(chunk)) !== "none";
+    try {
+      await this.move(content, index, content.pool, hasRoom, operation);
+      return true;
+    } catch (error) {
+      if (isFull(error)) return false;
+      throw error;
     }
   }
 

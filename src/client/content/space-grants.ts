@@ -6,7 +6,8 @@
  * 2. More is asked for before the present grant is used up, twice as much each time. One question at a time carries what
  *    all groups want, what was used (it is on disk and counted there), and what goes back.
  * 3. A group that was given nothing is full, or nearly: it is asked again only for a write that needs it, and not more
- *    often than once a second.
+ *    often than once a second. One that can't be given a first grant's worth is left to the chunks that it has: new ones
+ *    are of other groups for a while (client/ids.ts).
  * 4. What nobody uses goes back after a while, and everything that is not taken when the leader asks for it.
  */
 import type { Clock, Timer } from "../../platform/clock.ts";
@@ -16,8 +17,13 @@ import type { Session } from "../session.ts";
 
 const grantBytesFirst = 8 * 1024 * 1024;
 const grantBytesMax = 64 * 1024 * 1024;
-/** After a refusal. */
+/** After a refusal, of the leader or of a store. */
 const deniedMs = 1_000;
+/** What is known of the room in a group: enough for something new, little, or so little that a store has refused a write. */
+export type Room = "ample" | "scarce" | "none";
+
+/** After an answer that shows that little is left in the group. */
+const scarceMs = 10_000;
 /** After a recall of space nothing is asked for ahead. */
 const modestMs = 5_000;
 /** Grants that were not touched for so long go back. */
@@ -25,12 +31,15 @@ const idleMs = 30_000;
 
 interface Grant {
   availableBytes: number;
+  /** Taken, and not on disk yet. */
+  takenBytes: number;
   usedBytes: number;
   returnedBytes: number;
   wantedBytes: number;
   /** What is asked for the next time. */
   nextBytes: number;
   deniedUntilMs: number;
+  scarceUntilMs: number;
   isTouched: boolean;
 }
 
@@ -38,16 +47,21 @@ export class SpaceGrants {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #session: Session;
+  readonly #membersOf: (group: number) => readonly number[];
   readonly #grants = new Map<number, Grant>();
+  /** Stores that have refused a write lately. */
+  readonly #fullUntilMs = new Map<number, number>();
   #asking: Promise<void> | undefined;
   #modestUntilMs = 0;
   #timer: Timer | undefined;
   #isLost = false;
 
-  constructor(clock: Clock, log: Logger, session: Session) {
+  /** @param membersOf stores of a group, as far as is known */
+  constructor(clock: Clock, log: Logger, session: Session, membersOf: (group: number) => readonly number[]) {
     this.#clock = clock;
     this.#log = log;
     this.#session = session;
+    this.#membersOf = membersOf;
   }
 
   /** Takes bytes of the group's grant. False if it has not as many. */
@@ -56,6 +70,7 @@ export class SpaceGrants {
     grant.isTouched = true;
     if (grant.availableBytes < bytes) return false;
     grant.availableBytes -= bytes;
+    grant.takenBytes += bytes;
     if (grant.availableBytes < grant.nextBytes / 4 && this.#mayAskAhead(grant)) this.#want(grant, grant.nextBytes);
     return true;
   }
@@ -73,12 +88,35 @@ export class SpaceGrants {
 
   /** Taken bytes that were not written. */
   giveBack(group: number, bytes: number): void {
-    this.#grant(group).availableBytes += bytes;
+    const grant = this.#grant(group);
+    grant.availableBytes += bytes;
+    grant.takenBytes -= bytes;
   }
 
   /** Taken bytes that are on disk. */
   used(group: number, bytes: number): void {
-    this.#grant(group).usedBytes += bytes;
+    const grant = this.#grant(group);
+    grant.usedBytes += bytes;
+    grant.takenBytes -= bytes;
+  }
+
+  /** The store has refused a write. */
+  refusedBy(store: number): void {
+    this.#fullUntilMs.set(store, this.#clock.nowMs() + deniedMs);
+  }
+
+  roomIn(group: number): Room {
+    if (this.#fullUntilMs.size > 0 && this.#membersOf(group).some((store) => this.#isFull(store))) return "none";
+    const { scarceUntilMs = 0 } = this.#grants.get(group) ?? {};
+    return scarceUntilMs > 0 && this.#clock.nowMs() < scarceUntilMs ? "scarce" : "ample";
+  }
+
+  #isFull(store: number): boolean {
+    const untilMs = this.#fullUntilMs.get(store);
+    if (untilMs === undefined) return false;
+    if (this.#clock.nowMs() < untilMs) return true;
+    this.#fullUntilMs.delete(store);
+    return false;
   }
 
   /** The leader wants back what isn't taken. */
@@ -99,11 +137,13 @@ export class SpaceGrants {
     if (grant === undefined) {
       grant = {
         availableBytes: 0,
+        takenBytes: 0,
         usedBytes: 0,
         returnedBytes: 0,
         wantedBytes: 0,
         nextBytes: grantBytesFirst,
         deniedUntilMs: 0,
+        scarceUntilMs: 0,
         isTouched: true,
       };
       this.#grants.set(group, grant);
@@ -160,18 +200,22 @@ export class SpaceGrants {
         this.#granted(wanted, new Map(granted.map(({ group, bytes }) => [group, bytes])));
       } catch (error) {
         if (!this.#session.ended) this.#log.warn("no space granted", { reason: String(error) });
-        this.#granted(wanted, new Map());
+        this.#granted(wanted, undefined);
       }
     }
   }
 
-  #granted(wanted: ReadonlyMap<number, number>, granted: ReadonlyMap<number, number>): void {
+  /** `granted` is undefined if there was no answer. */
+  #granted(wanted: ReadonlyMap<number, number>, granted: ReadonlyMap<number, number> | undefined): void {
     for (const [group, wantedBytes] of wanted) {
       if (wantedBytes === 0) continue;
       const grant = this.#grant(group);
-      const bytes = granted.get(group) ?? 0;
+      const bytes = granted?.get(group) ?? 0;
       grant.wantedBytes = 0;
       grant.availableBytes += bytes;
+      const isShort = granted !== undefined && bytes < wantedBytes;
+      const isScarce = isShort && grant.availableBytes + grant.takenBytes < grantBytesFirst;
+      grant.scarceUntilMs = isScarce ? this.#clock.nowMs() + scarceMs : 0;
       if (bytes === 0) {
         grant.deniedUntilMs = this.#clock.nowMs() + deniedMs;
         grant.nextBytes = grantBytesFirst;
@@ -189,8 +233,9 @@ export class SpaceGrants {
       }
       this.#ask();
       for (const [group, grant] of this.#grants) {
-        const isIdle = grant.availableBytes === 0 && grant.usedBytes === 0 && grant.returnedBytes === 0;
-        if (isIdle && grant.wantedBytes === 0) this.#grants.delete(group);
+        const { availableBytes, takenBytes, usedBytes, returnedBytes, wantedBytes } = grant;
+        const isIdle = availableBytes + takenBytes + usedBytes + returnedBytes + wantedBytes === 0;
+        if (isIdle) this.#grants.delete(group);
       }
       if (this.#grants.size > 0) this.#arm();
     });

@@ -10,7 +10,7 @@
  *
  * If a new chunk's write fails, its id is never mapped: it is discarded.
  */
-import { FileError } from "../../errors/file-error.ts";
+import { FileError, isFull } from "../../errors/file-error.ts";
 import { blockBytes } from "../../namespace/model.ts";
 import type { Operation } from "../waits.ts";
 import { BufferPool } from "./buffer-pool.ts";
@@ -20,6 +20,17 @@ import type { FileContent } from "./file-content.ts";
 import type { Run } from "./run.ts";
 import { reserveForWrite, withinQuota } from "./within-quota.ts";
 import { type FilePart, haveLeftHole, loadEdges, mappingsOf } from "./write-part.ts";
+
+/** ENOSPC, because the chunk's group has no room. Others may have. */
+export class ChunkFull extends FileError {
+  /** In the file; undefined for a chunk that was to be a new one. */
+  readonly index: number | undefined;
+
+  constructor({ message }: FileError, index: number | undefined) {
+    super("ENOSPC", message);
+    this.index = index;
+  }
+}
 
 interface Prepared {
   readonly parts: readonly FilePart[];
@@ -35,7 +46,7 @@ export class ThroughWriter {
 
   /**
    * Returns the bytes written. The caller has the blocks locked. New chunks that may have got something are marked as
-   * stored, also when it fails. Errors: ENOSPC, EDQUOT, EIO, superseded.
+   * stored, also when it fails. Errors: ENOSPC (ChunkFull), EDQUOT, EIO, superseded.
    */
   async write(
     content: FileContent,
@@ -119,8 +130,7 @@ export class ThroughWriter {
     const failedAt = outcomes.findIndex((outcome) => outcome.status === "rejected");
     if (failedAt < 0) return parts;
     const { reason } = outcomes[failedAt] as PromiseRejectedResult;
-    const full = reason instanceof FileError && reason.code === "ENOSPC";
-    if (failedAt === 0 || !full) throw reason;
+    if (failedAt === 0 || !isFull(reason)) throw reason;
     return parts.slice(0, failedAt);
   }
 
@@ -136,6 +146,9 @@ export class ThroughWriter {
     view.isStored = true;
     try {
       await this.#contents.blockWriter.write(content, view.chunk, first, [bytes], operation);
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      throw new ChunkFull(error as FileError, content.map.get(view.index) === view.chunk ? view.index : undefined);
     } finally {
       content.outdate(view, first, end);
       view.drop(first, end);

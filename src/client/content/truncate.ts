@@ -15,7 +15,7 @@
  * If there is no space for the replacement, the old chunk stays mapped: bytes behind the end are undefined anyway, and a
  * full disk must not keep anybody from shrinking a file.
  */
-import { FileError } from "../../errors/file-error.ts";
+import { FileError, isFull } from "../../errors/file-error.ts";
 import type { Attributes } from "../../namespace/model.ts";
 import { blockBytes, chunkBytes, fileBytesMax, groupOfChunk } from "../../namespace/model.ts";
 import type { OperationOf } from "../../namespace/operation.ts";
@@ -274,8 +274,4 @@ export class Truncater {
     const span = this.#contents.pool.wrap(bytes);
     return { view, first, span, changedFrom: before.index * chunkBytes };
   }
-}
-
-function isFull(error: unknown): boolean {
-  return error instanceof FileError && error.code === "ENOSPC";
 }

@@ -10,7 +10,8 @@
  * 4. In one turn: the rule of `write` runs and its transaction goes into the journal, then the blocks become dirty
  *    (dirty-blocks.ts), and it returns. Data before the metadata that shows it: the journal sees to that.
  *
- * Without grants the write goes through (through-writer.ts).
+ * Without grants the write goes through (through-writer.ts). If a store refuses it then, it is made again with a new chunk of another
+ * group, or with the chunk moved to one (relocation.ts): ENOSPC says that no group of the pool has room.
  */
 import { FileError } from "../../errors/file-error.ts";
 import { blockBytes, chunkBytes, fileBytesMax, groupOfChunk } from "../../namespace/model.ts";
@@ -23,6 +24,7 @@ import type { FileContent } from "./file-content.ts";
 import { ceilBlock, floorBlock } from "./offsets.ts";
 import { endOfRange } from "./range-lock.ts";
 import { giveGrantsBack, needOf, type Run, takeGrants } from "./run.ts";
+import { ChunkFull } from "./through-writer.ts";
 import { fittingBytes, withinQuota } from "./within-quota.ts";
 import { FilePart, haveLeftHole, loadEdges, mappingsOf } from "./write-part.ts";
 
@@ -36,8 +38,8 @@ export interface WriteRequest {
 
 /** Room for the edges of a write. */
 export const edgeBytes = 2 * blockBytes;
-/** Groups that are tried for a new chunk before the write goes through. */
-const groupsTriedMax = 3;
+/** Groups that are tried for a chunk: for grants (one that was refused just now costs no request), and then on the stores. */
+const groupsTriedMax = 8;
 
 /** A write as it is made ready. */
 interface Prepared {
@@ -64,6 +66,29 @@ export class FileWriter {
 
   /** Returns the bytes written: all, or the first ones if there was no space or quota for more. Errors: ENOSPC, EDQUOT, EFBIG, EIO. */
   write(content: FileContent, request: WriteRequest, operation: Operation): Soon<number> {
+    return this.#writeElsewhere(content, request, operation, groupsTriedMax);
+  }
+
+  #writeElsewhere(content: FileContent, request: WriteRequest, operation: Operation, triesLeft: number): Soon<number> {
+    return ifItFails(
+      () => this.#writeOnce(content, request, operation),
+      async (error) => {
+        if (!(error instanceof ChunkFull) || triesLeft === 1) throw error;
+        if (!(await this.#makeRoom(content, error, operation))) throw error;
+        return this.#writeElsewhere(content, request, operation, triesLeft - 1);
+      },
+    );
+  }
+
+  /** Whether it may fit now. */
+  async #makeRoom(content: FileContent, { index }: ChunkFull, operation: Operation): Promise<boolean> {
+    if (index === undefined) return true;
+    // A chunk can't be replaced under a lease on it alone.
+    if (content.node.file !== undefined) return false;
+    return this.#contents.relocation.leaveFullGroup(content, index, operation);
+  }
+
+  #writeOnce(content: FileContent, request: WriteRequest, operation: Operation): Soon<number> {
     const { budget } = this.#contents;
     const roomBytes = request.bytes.byteLength + edgeBytes;
     const writing = () => {
@@ -216,8 +241,10 @@ export class FileWriter {
   #partOfNew(content: FileContent, index: number, make: MakePart, operation: Operation): Soon<FilePart> {
     const { ids, space } = this.#contents;
     const refused: number[] = [];
+    // First chunks come from one group in a row: if it has no space, the others' turns are taken.
+    const takeChunk = () => ids.takeChunk(operation, index === 0 && refused.length === 0, content.pool);
     const tryGroup = (): Soon<FilePart> =>
-      whenThere<number, FilePart>(ids.takeChunk(operation, index === 0, content.pool), (chunk) => {
+      whenThere<number, FilePart>(takeChunk(), (chunk) => {
         const part = make(content.newView(index, chunk, false), true);
         return whenThere<number[] | undefined, FilePart>(takeGrants(space, [part.need]), (taken) => {
           part.grantedBytes = taken?.[0] ?? 0;

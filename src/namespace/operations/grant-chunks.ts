@@ -1,7 +1,7 @@
 /**
- * grantChunks, grantChunksOf: new chunk ids for a session, fewer than asked for above `chunkGrantMax`. The groups of the pool
- * take turns; one without an in-sync member is passed over. Of too many unfinished grants the oldest is taken back: what is
- * unused in it is to be deleted.
+ * grantChunks, grantChunksOf: new chunk ids for a session, fewer than asked for above `chunkGrantMax`. Where the leader has
+ * not named a group (metadata/group-turns.ts), those of the pool take turns; one without an in-sync member is passed over. Of too
+ * many unfinished grants the oldest is taken back: what is unused in it is to be deleted.
  *
  * Errors: EINVAL for a count of 0, or a group that is not of the pool; ENOSPC if no group, or not that one, can take writes.
  */
@@ -31,6 +31,11 @@ export function grantChunksOf(context: ClientContext, operation: OperationOf<"gr
 
 function countOf({ count }: { readonly count: number }): number {
   if (count === 0) throw new FileError("EINVAL", "a grant of nothing");
+  return grantedCount(count);
+}
+
+/** How many ids who asks for so many gets. */
+export function grantedCount(count: number): number {
   return Math.min(count, chunkGrantMax);
 }
 
@@ -53,7 +58,8 @@ function nextGroup(context: ClientContext, pool: number, count: number): GroupRe
   return group;
 }
 
-function canTake(group: GroupRecord, count: number): boolean {
+/** Whether so many ids of the group can be granted. */
+export function canTake(group: GroupRecord, count: number): boolean {
   const isServing = group.members.some((member) => member.state === "inSync");
   return isServing && group.nextNumber + count <= chunkNumbersPerGroup;
 }

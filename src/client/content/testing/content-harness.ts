@@ -10,13 +10,12 @@ import {
   type InodeRecord,
   type MemberState,
 } from "../../../namespace/model.ts";
-import type { OperationOf } from "../../../namespace/operation.ts";
 import type { Platform } from "../../../platform/platform.ts";
 import { type GroupView, grantSpace, readGroups, readMappings, reportStore } from "../../../wire/catalogue/leader.ts";
 import type { Method } from "../../../wire/method.ts";
 import { settle, type TestPlatform, testPlatform } from "../../../wire/testing/memory-network.ts";
 import type { Ids } from "../../ids.ts";
-import { type EntryData, mayJoin, onlyOverwrites } from "../../journal-entry.ts";
+import { type EntryData, onlyOverwrites } from "../../journal-entry.ts";
 import { Loan } from "../../loan.ts";
 import { Node } from "../../node.ts";
 import { QuotaGrants } from "../../quota-grants.ts";
@@ -26,115 +25,16 @@ import { wholeMap } from "../chunk-map.ts";
 import { type ContentLimits, Contents } from "../contents.ts";
 import type { FileContent } from "../file-content.ts";
 import { ReadPattern } from "../reader.ts";
+import type { Room } from "../space-grants.ts";
 import { noOtherChange } from "../truncate.ts";
+import { type CommittedFile, FakeJournal, type FileOperation } from "./fake-journal.ts";
 import { FakeStore } from "./fake-store.ts";
-
-export type FileOperation = OperationOf<"write" | "unmap" | "setAttributes" | "place" | "markHoles">;
-
-/** What the leader knows of a file. */
-export interface CommittedFile {
-  size: number;
-  readonly chunks: Map<number, number>;
-}
-
-interface Entry {
-  readonly position: number;
-  readonly inode: number;
-  operations: FileOperation[];
-  data: EntryData | undefined;
-}
-
-/** Commits entries in order as far as their data is durable and the test lets it. */
-export class FakeJournal {
-  position = 0;
-  committedPosition = 0;
-  directoryPosition = 0;
-  /** Entries up to here may be committed. */
-  released = 0;
-  /** Operations on the same file join the last entry while it is not released. */
-  joins = false;
-  readonly committedFiles = new Map<number, CommittedFile>();
-  readonly entries: Entry[] = [];
-  #waiters: { position: number; resolve: () => void }[] = [];
-  onEntry: (position: number, inode: number, operation: FileOperation, data: EntryData | undefined) => void = () => {};
-  /** After each commit. */
-  onCommit: (position: number) => void = () => {};
-
-  append(inode: number, operation: FileOperation, data: EntryData | undefined): number {
-    const last = this.entries.at(-1);
-    const isWrites = operation.kind === "write" && last?.operations.every(({ kind }) => kind === "write") === true;
-    const isAlike = data === undefined || last?.data === undefined || mayJoin(last.data, data);
-    if (this.joins && isWrites && isAlike && last.inode === inode && last.position > this.released) {
-      last.operations.push(operation);
-      last.data = data ?? last.data;
-      this.onEntry(last.position, inode, operation, data);
-      return last.position;
-    }
-    this.position += 1;
-    this.entries.push({ position: this.position, inode, operations: [operation], data });
-    this.onEntry(this.position, inode, operation, data);
-    // As the real one, which may ask at once whether the entry can go.
-    this.pump();
-    return this.position;
-  }
-
-  committed(position: number): Promise<void> {
-    if (position <= this.committedPosition) return Promise.resolve();
-    this.release(position);
-    return new Promise((resolve) => {
-      if (position <= this.committedPosition) resolve();
-      else this.#waiters.push({ position, resolve });
-    });
-  }
-
-  release(position: number): void {
-    this.released = Math.max(this.released, position);
-    this.pump();
-  }
-
-  dataDurable(): void {
-    this.pump();
-  }
-
-  dataWaits(): void {}
-
-  pump(): void {
-    for (const entry of this.entries) if (entry.position <= this.released) entry.data?.content.flush(entry.data.mark);
-    for (;;) {
-      const entry = this.entries[0];
-      if (entry === undefined || entry.position > this.released) break;
-      if (entry.data !== undefined && !entry.data.content.isDurable(entry.data.mark)) break;
-      this.entries.shift();
-      for (const operation of entry.operations) this.#commit(entry.inode, operation);
-      this.committedPosition = entry.position;
-      this.onCommit(entry.position);
-    }
-    const done = this.#waiters.filter(({ position }) => position <= this.committedPosition);
-    this.#waiters = this.#waiters.filter(({ position }) => position > this.committedPosition);
-    for (const { resolve } of done) resolve();
-  }
-
-  #commit(inode: number, operation: FileOperation): void {
-    if (operation.kind === "markHoles") return;
-    const file = this.committedFiles.get(inode) ?? { size: 0, chunks: new Map<number, number>() };
-    this.committedFiles.set(inode, file);
-    if (operation.kind === "unmap") {
-      for (let index = operation.from; index < operation.below; index++) file.chunks.delete(index);
-      return;
-    }
-    if (operation.kind === "write") file.size = Math.max(file.size, operation.end);
-    else if (operation.kind === "setAttributes") {
-      file.size = operation.size ?? file.size;
-      for (const index of [...file.chunks.keys()])
-        if (index >= Math.ceil(file.size / chunkBytes)) file.chunks.delete(index);
-    }
-    for (const { index, chunk } of operation.mappings) file.chunks.set(index, chunk);
-  }
-}
 
 export interface HarnessOptions extends Partial<ContentLimits> {
   readonly stores?: number;
   readonly groups?: number;
+  /** Members of each group, instead of `groups` with all stores. */
+  readonly members?: readonly (readonly number[])[];
   /** Numbers from 0 to below the limit. */
   readonly random?: (limit: number) => number;
 }
@@ -161,6 +61,7 @@ export class ContentHarness {
   endedBy: string | undefined;
   readonly #states = new Map<number, MemberState>();
   readonly #groups: number;
+  readonly #members: readonly (readonly number[])[] | undefined;
   readonly #random: (limit: number) => number;
   #nextChunk = 1;
   #nextInode = 1;
@@ -169,7 +70,8 @@ export class ContentHarness {
 
   private constructor(options: HarnessOptions) {
     this.#random = options.random ?? (() => 0);
-    this.#groups = options.groups ?? 3;
+    this.#groups = options.members?.length ?? options.groups ?? 3;
+    this.#members = options.members;
     const random = { bytes: (length: number) => Buffer.alloc(length), below: this.#random };
     this.platform = { ...testPlatform(), random };
     for (let store = 1; store <= (options.stores ?? 2); store++) {
@@ -215,9 +117,9 @@ export class ContentHarness {
     return Array.from({ length: this.#groups }, (_, group) => ({
       group: group + 1,
       generation: this.generation,
-      members: this.stores.map(({ store, address }) => {
-        return { store, state: this.#states.get(store) ?? ("inSync" as const), address };
-      }),
+      members: this.stores
+        .filter(({ store }) => this.#members?.[group]?.includes(store) ?? true)
+        .map(({ store, address }) => ({ store, state: this.#states.get(store) ?? ("inSync" as const), address })),
     }));
   }
 
@@ -342,17 +244,22 @@ export class ContentHarness {
 
   #ids(): Ids {
     const fresh = () => {
-      this.#turn = (this.#turn + 1) % this.#groups;
+      for (let tried = 0; tried < this.#groups; tried++) {
+        this.#turn = (this.#turn + 1) % this.#groups;
+        if (ids.roomIn(this.#turn + 1) !== "none") break;
+      }
       return (this.#turn + 1) * chunkNumbersPerGroup + this.#nextChunk++;
     };
     const takeChunkOf = (group: number) =>
       this.#random(2) === 0 ? undefined : group * chunkNumbersPerGroup + this.#nextChunk++;
-    return {
+    const ids = {
+      roomIn: (_group: number): Room => "ample",
       takeChunk: () => (this.#random(3) === 0 ? Promise.resolve(fresh()) : fresh()),
       takeChunkOf,
       giveBackChunk: (chunk: number) => this.spare.push(chunk),
       discardChunk: (chunk: number) => this.discarded.push(chunk),
-    } as unknown as Ids;
+    };
+    return ids as unknown as Ids;
   }
 
   /** The leader looks itself. */
