@@ -14,6 +14,7 @@ export class Progress {
   readonly #startedMs: number;
   readonly #bar: SingleBar | undefined;
   #linedMs: number;
+  #done = 0;
 
   /** `what` is being done, `total` `unit`s of it: `deleting photos`, 84000, `inodes`. */
   constructor(clock: Clock, what: string, total: number, unit: string) {
@@ -31,6 +32,7 @@ export class Progress {
 
   /** `done` units are done now. */
   update(done: number): void {
+    this.#done = done;
     const nowMs = this.#clock.nowMs();
     const perSecond = (done * 1000) / Math.max(1, nowMs - this.#startedMs);
     const rate = `${Math.round(perSecond)} ${this.#unit}/s`;
@@ -48,6 +50,13 @@ export class Progress {
     const endNs = this.#clock.wallNs() + BigInt(Math.ceil(seconds)) * 1_000_000_000n;
     const end = new Date(Number(endNs / 1_000_000n)).toTimeString().slice(0, 8);
     return `${Math.ceil(seconds)} s left, until ${end}`;
+  }
+
+  /** Says something in between. */
+  note(lines: readonly string[]): void {
+    this.#bar?.stop();
+    for (const line of lines) print(line);
+    this.#bar?.start(this.#total, this.#done, { rate: "", left: "" });
   }
 
   /** It is over, or is given up. */

@@ -180,14 +180,24 @@ async function change(request: StoreChange, address: string | undefined, options
   return { platform, addresses, number: answer.store, ...answer };
 }
 
+/** Then who waits is told what is wrong. */
+const standstillMs = 30_000;
+
 async function waitEmpty(platform: Platform, addresses: readonly Address[], store: number, groups: number) {
   const progress = new Progress(platform.clock, `emptying store ${store}`, groups, "groups");
   const connection = new AdminConnection(platform, addresses);
+  let [progressMs, before] = [platform.clock.nowMs(), ""];
   for (let left = groups; left > 0; ) {
     await sleep(platform.clock, 250);
-    const { groups: all } = await connection.ask(readStatus, {});
+    const { groups: all, healing, problems } = await connection.ask(readStatus, {});
     left = all.filter(({ members }) => members.some((member) => member.store === store)).length;
     progress.update(groups - left);
+    const nowMs = platform.clock.nowMs();
+    const now = `${left} ${healing?.donePermille} ${healing?.copiedBytes}`;
+    if (now !== before) [progressMs, before] = [nowMs, now];
+    if (nowMs - progressMs < standstillMs) continue;
+    progressMs = nowMs;
+    progress.note([`nothing has moved for ${standstillMs / 1000} s`, ...problems.map((text) => `! ${text}`)]);
   }
   connection.close();
   progress.finish();

@@ -238,13 +238,14 @@ export class Admin {
   }
 
   #problems(badRanges: readonly BadFileRange[]): string[] {
-    const { leader, stores, sessions, space, copies, foreign, placements } = this.#parts;
+    const { leader, stores, groups, sessions, space, copies, foreign, placements } = this.#parts;
     const present = stores.all().filter(({ store }) => this.#recordOf(store).status !== "removed");
     const stored = present.flatMap((store) => this.#problemsOf(store));
     const problems = [...copies.problems, ...stored, ...badRanges.slice(0, badRangesShown).map(rangeText)];
     if (badRanges.length > badRangesShown) {
       problems.push(`Bad copies: ${badRanges.length - badRangesShown} more ranges, see "brine status --json".`);
     }
+    if (groups.moves.problem !== undefined) problems.push(groups.moves.problem);
     problems.push(...minimumProblems(leader.namespace.groups(), leader.namespace.volumes()));
     problems.push(...placements.problems, ...foreign.problems);
     const terms = termsProblem(leader.committer.term);
@@ -292,7 +293,12 @@ export class Admin {
     } else if (condition === "offline") {
       const since = offlineSinceNs === undefined ? "" : ` since ${timeText(offlineSinceNs)}`;
       const how = state.isLeaving ? "was stopped" : "is offline";
-      problems.push(`${who} ${how}${since}${behind}. Start its server again.${never}`);
+      const successor = stores.all().find((other) => other !== state && other.address === address && other.isSeen);
+      const advice =
+        successor === undefined || last > 0
+          ? `Start its server again.${never}`
+          : `Its server has store ${successor.store} now; if the disk before is gone for good: brine store remove ${store}.`;
+      problems.push(`${who} ${how}${since}${behind}. ${advice}`);
     } else if (groupsBehind + groupsCatchingUp > 0) {
       const groups = `${groupsBehind + groupsCatchingUp} groups have one copy less`;
       problems.push(

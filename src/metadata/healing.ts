@@ -9,38 +9,55 @@ import type { Stores } from "./stores.ts";
 
 /** Before so much is done, the pace says nothing. */
 const fractionMin = 0.02;
+/** Without any progress for so long, the pace so far says nothing any more. */
+const standstillMs = 30_000;
 
 export class Healing {
   readonly #leader: Leader;
   readonly #stores: Stores;
   /** Since copies are missing: the most that were, and how many are. */
-  #episode: { readonly sinceMs: number; copies: number; missing: number } | undefined;
+  #episode:
+    | { readonly sinceMs: number; copies: number; missing: number; fraction: number; progressMs: number }
+    | undefined;
 
   constructor(leader: Leader, stores: Stores) {
     this.#leader = leader;
     this.#stores = stores;
   }
 
-  /** So many copies are missing now. */
+  /** So many copies are missing now. Called again and again while some are. */
   noticed(missing: number): void {
     if (missing === 0) {
       this.#episode = undefined;
       return;
     }
-    this.#episode ??= { sinceMs: this.#leader.lifetime.nowMs(), copies: missing, missing };
+    const nowMs = this.#leader.lifetime.nowMs();
+    this.#episode ??= { sinceMs: nowMs, copies: missing, missing, fraction: 0, progressMs: nowMs };
     // More than before: what was done stays done.
     this.#episode.copies += Math.max(0, missing - this.#episode.missing);
     this.#episode.missing = missing;
+    const { copies } = this.#episode;
+    const fraction = Math.min(1, (copies - missing + this.#underWay().fractions) / copies);
+    if (fraction > this.#episode.fraction) this.#episode.progressMs = nowMs;
+    this.#episode.fraction = fraction;
   }
 
   status(): ClusterStatus["healing"] {
     if (this.#episode === undefined) return undefined;
-    const { sinceMs, copies, missing } = this.#episode;
-    const forMs = this.#leader.lifetime.nowMs() - sinceMs;
-    const { fractions, copiedBytes } = this.#underWay();
-    const done = Math.min(1, (copies - missing + fractions) / copies);
-    const leftMs = done < fractionMin ? undefined : Math.round((forMs / done) * (1 - done));
-    return { copies, missing, donePermille: Math.floor(done * 1000), forMs: Math.round(forMs), leftMs, copiedBytes };
+    const { sinceMs, copies, missing, fraction, progressMs } = this.#episode;
+    const nowMs = this.#leader.lifetime.nowMs();
+    const forMs = nowMs - sinceMs;
+    const mayTell = fraction >= fractionMin && nowMs - progressMs < standstillMs;
+    const leftMs = mayTell ? Math.round((forMs / fraction) * (1 - fraction)) : undefined;
+    const { copiedBytes } = this.#underWay();
+    return {
+      copies,
+      missing,
+      donePermille: Math.floor(fraction * 1000),
+      forMs: Math.round(forMs),
+      leftMs,
+      copiedBytes,
+    };
   }
 
   /** Of copies that are not finished. */

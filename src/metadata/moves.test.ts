@@ -244,3 +244,58 @@ test("an added store gets its share of the groups", async () => {
   assert.equal(loads.length, 3);
   assert.ok(Math.max(...loads) - Math.min(...loads) <= 1, `${loads}`);
 });
+
+test("a drain that finds no room says so instead of when it ends, and goes on when there is some", async () => {
+  const { harness, stores, client } = await cluster("a", "b", "c");
+  const [a, b, c] = stores as [TestStore, TestStore, TestStore];
+  const say = (freeBytes: number) => {
+    for (const { store, peer } of [a, b]) {
+      harness.said.set(store, { freeBytes });
+      harness.beat(store, peer);
+    }
+  };
+  const status = () => harness.parts.admin.status();
+  const problem = () => status().problems.find((text) => text.includes("can't be made"));
+  say(60);
+  assert.equal(problem(), undefined);
+  say(1);
+  const { groups } = await harness.parts.storeChanges.change({ store: "3", change: "drain" });
+  await settled(harness, stores, { sessions: [client] });
+  assert.equal(
+    problem(),
+    `${groups} copies can't be made: stores 1, 2 have too little room (less than 5 % free), and no other may have them. Add a store, or delete files.`,
+  );
+  assert.equal(status().healing?.leftMs, undefined);
+  assert.ok(loadsOf(harness)[c.store]! > 0);
+  say(60);
+  harness.parts.groups.look();
+  await settled(harness, stores, { sessions: [client] });
+  assert.equal(problem(), undefined);
+  assert.equal(loadsOf(harness)[c.store], undefined);
+});
+
+test("while nothing moves, when the copies are made can't be told", async () => {
+  const { harness, stores, client } = await cluster("a", "b", "c");
+  const held = new Set<() => void>();
+  for (const { store, peer } of stores) {
+    const { answer } = peer;
+    peer.answer = (method, body) => {
+      const { group, generation } = body as { group: number; generation: number };
+      if (method !== "store.catchUp") return answer(method, body);
+      held.add(() => harness.parts.groups.caughtUp(store, group, generation));
+      return {};
+    };
+  }
+  await harness.parts.storeChanges.change({ store: "3", change: "drain" });
+  await settled(harness, stores, { sessions: [client] });
+  const some = [...held].slice(0, 4);
+  for (const finish of some) finish();
+  for (const finish of some) held.delete(finish);
+  await settled(harness, stores, { sessions: [client] });
+  assert.ok(harness.parts.admin.status().healing!.leftMs! > 0);
+  await harness.pass(40_000, { sessions: [client], stores });
+  assert.equal(harness.parts.admin.status().healing!.leftMs, undefined);
+  for (const finish of [...held].slice(0, 2)) finish();
+  await settled(harness, stores, { sessions: [client] });
+  assert.ok(harness.parts.admin.status().healing!.leftMs! > 0);
+});

@@ -4,6 +4,7 @@
 import type { StoreRecord } from "../namespace/model.ts";
 import { placeOf } from "../placement/failure-domains.ts";
 import { isOrphaned } from "../placement/heir.ts";
+import { lackingRoom } from "../placement/lacking-room.ts";
 import { copiesMissing, type Move, type PlannedStore, planMoves, type StoreRole } from "../placement/plan-moves.ts";
 import type { Leader } from "./leader.ts";
 import type { Stores } from "./stores.ts";
@@ -36,6 +37,16 @@ export class Moves {
     const stores = new Map(this.planned().map((store) => [store.store, store]));
     const storeOf = (store: number) => stores.get(store);
     return this.#leader.namespace.groups().reduce((sum, group) => sum + copiesMissing(group, storeOf), 0);
+  }
+
+  /** Why some of them are not, as a sentence for people. */
+  get problem(): string | undefined {
+    const { copies, stores } = lackingRoom(this.#leader.namespace.groups(), this.planned());
+    if (copies === 0) return undefined;
+    const what = copies === 1 ? "1 copy" : `${copies} copies`;
+    const who = stores.length === 1 ? `store ${stores[0]} has` : `stores ${stores.join(", ")} have`;
+    const least = freeFractionMin * 100;
+    return `${what} can't be made: ${who} too little room (less than ${least} % free), and no other may have them. Add a store, or delete files.`;
   }
 
   planned(): PlannedStore[] {

@@ -280,7 +280,7 @@ class Planner {
 }
 
 /** A store without the labels that a group asks for is to give it up, as if it were being emptied. */
-function roleIn(group: GroupRecord, store: PlannedStore): StoreRole {
+export function roleIn(group: GroupRecord, store: PlannedStore): StoreRole {
   return stays(store.role) && !mayHold(store, group) ? "leaves" : store.role;
 }
 

@@ -37,6 +37,8 @@ export class Harness {
   /** `level event` of each log line. */
   readonly lines: string[] = [];
   /** Addresses where nobody listens. */
+  /** What a store says in every heartbeat, other than one that is well. */
+  readonly said = new Map<number, Partial<Heartbeat>>();
   readonly refusing = new Set<string>();
   readonly failures: string[] = [];
   readonly copies = {
@@ -147,7 +149,7 @@ export class Harness {
     return store;
   }
 
-  /** @param said what differs from a store that is well */
+  /** @param said what differs now from a store that is well, beside what it always says */
   beat(store: number, peer: FakePeer, said: Partial<Heartbeat> = {}): void {
     const well = {
       totalBytes: 100,
@@ -162,7 +164,7 @@ export class Harness {
       diskLatencyMs: undefined,
       catchUps: [],
     };
-    this.parts.stores.heartbeat({ store, ...well, ...said }, peer);
+    this.parts.stores.heartbeat({ store, ...well, ...this.said.get(store), ...said }, peer);
   }
 
   /** Time passes; these stores and clients send their heartbeats meanwhile. */
