@@ -13,7 +13,7 @@ import { createFileLedger } from "../ledger/file/file-ledger.ts";
 import { encodeBatch } from "../metadata/batch.ts";
 import { termAfterRestore } from "../metadata/grants.ts";
 import { beginHistory } from "../metadata/history.ts";
-import { raiseNumbers } from "../namespace/restored.ts";
+import { raiseNumbersOf } from "../namespace/restored.ts";
 import { DiskError, type DiskFile } from "../platform/disk.ts";
 import type { Platform } from "../platform/platform.ts";
 import { absolutePath, print } from "../platform/processes.ts";
@@ -139,7 +139,7 @@ async function fill(
       rows += part.rows.length;
       if (state.uncommittedCount >= rowsInCommit) state.commit();
     }
-    raiseNumbers(state);
+    raiseNumbersOf(state);
   } finally {
     await state.close();
   }

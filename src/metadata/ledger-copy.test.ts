@@ -11,7 +11,7 @@ import { MemoryKeyValueEngine } from "../platform/memory-key-value.ts";
 import { MemoryDisk } from "../store/testing/memory-disk.ts";
 import { testPlatform } from "../wire/testing/memory-network.ts";
 import { encodeBatch } from "./batch.ts";
-import { isWholeCopy, LedgerCopy } from "./ledger-copy.ts";
+import { copyFacts, LedgerCopy } from "./ledger-copy.ts";
 
 const directory = "/copy";
 const [term, leader] = [3, "leader"];
@@ -140,7 +140,7 @@ class Model {
   /** What the copy has is the leader's, and nothing that it has acknowledged is missing. */
   async check(): Promise<void> {
     const { lastIndex } = this.copy;
-    if (!this.copy.isWhole) {
+    if (this.copy.facts === undefined) {
       assert.equal(this.acknowledged, 0, "acknowledged entries are there");
       return;
     }
@@ -220,9 +220,9 @@ test("whatever ends it and when, and though replacements break off: nothing ackn
       const model = await Model.start();
       await play(model, steps);
       model.leader.append();
-      if (!model.copy.isWhole && model.copy.lastIndex > 0) await model.replace(false);
+      if (model.copy.facts === undefined && model.copy.lastIndex > 0) await model.replace(false);
       await model.feed(Number.POSITIVE_INFINITY);
-      if (!model.copy.isWhole) await model.replace(false);
+      if (model.copy.facts === undefined) await model.replace(false);
       await model.check();
       assert.equal(model.copy.lastIndex, model.leader.entries.length);
       await model.copy.close();
@@ -274,14 +274,14 @@ test("the last entry but one stays: a leader that lacks the last one goes on fro
 test("what a broken-off replacement has left, or an empty folder, is no copy that could lead", async () => {
   const model = await Model.start();
   await model.copy.close();
-  assert.equal(await isWholeCopy(model.platform, directory), false);
+  assert.equal(await copyFacts(model.platform, directory), undefined);
   await model.open();
   model.leader.append();
   await model.feed(1);
   await model.copy.close();
-  assert.equal(await isWholeCopy(model.platform, directory), true);
+  assert.equal((await copyFacts(model.platform, directory))?.lastIndex, model.leader.entries.length);
   await model.open();
   await model.replace(true);
   await model.copy.close();
-  assert.equal(await isWholeCopy(model.platform, directory), false);
+  assert.equal(await copyFacts(model.platform, directory), undefined);
 });

@@ -12,6 +12,7 @@ import type { LedgerEntry } from "../ledger/ledger.ts";
 import { Namespace } from "../namespace/namespace.ts";
 import type { KeyValue } from "../platform/key-value.ts";
 import type { Logger } from "../platform/logger.ts";
+import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
 import type { BackupRow } from "../wire/catalogue/admin.ts";
 import { entriesBytesMax, entriesMax } from "../wire/catalogue/ledger.ts";
@@ -25,6 +26,14 @@ export interface LedgerCopyOptions {
   readonly directory: string;
   readonly voter: Voter;
   readonly checkpointMs: number;
+}
+
+/** Of a copy that can lead. */
+export interface CopyFacts {
+  /** Of the last entry. */
+  readonly lastIndex: number;
+  /** That it knows of. */
+  readonly stores: readonly { readonly store: number; readonly address: Address }[];
 }
 
 export class LedgerCopy {
@@ -68,8 +77,10 @@ export class LedgerCopy {
     return this.#file.lastIndex;
   }
 
-  get isWhole(): boolean {
-    return !this.#isReplacing && this.#failure === undefined && this.#file.lastIndex > 0;
+  /** Undefined: the copy is not whole, and can't lead. */
+  get facts(): CopyFacts | undefined {
+    const isWhole = !this.#isReplacing && this.#failure === undefined && this.#file.lastIndex > 0;
+    return isWhole ? factsOf(this.#file, this.#namespace) : undefined;
   }
 
   attach(term: number, leader: string): Promise<{ lastIndex: number; lastTerm: number }> {
@@ -201,13 +212,19 @@ export class LedgerCopy {
   }
 }
 
-/** Whether what is in the folder of a copy that isn't open can lead: it has entries, and no replacement was broken off. Errors: as open. */
-export async function isWholeCopy(platform: Platform, directory: string): Promise<boolean> {
-  if ((await platform.disk.readFile(markPath(directory))) !== undefined) return false;
-  const file = await FileLedger.open(platform, `${directory}/ledger`);
-  const { lastIndex } = file;
+/** Of a copy that isn't open; undefined if it can't lead: it has no entries, or a replacement was broken off. Errors: as open. */
+export async function copyFacts(platform: Platform, directory: string): Promise<CopyFacts | undefined> {
+  if ((await platform.disk.readFile(markPath(directory))) !== undefined) return undefined;
+  const { file, state, namespace } = await openFiles(platform, directory);
+  const facts = file.lastIndex > 0 ? factsOf(file, namespace) : undefined;
+  await state.close();
   await file.close();
-  return lastIndex > 0;
+  return facts;
+}
+
+function factsOf({ lastIndex }: FileLedger, namespace: Namespace): CopyFacts {
+  const stores = namespace.stores().filter(({ status }) => status !== "removed");
+  return { lastIndex, stores: stores.map(({ store, address }) => ({ store, address })) };
 }
 
 function statePath(directory: string): string {

@@ -20,15 +20,13 @@ import { DiskError } from "../platform/disk.ts";
 import type { Logger } from "../platform/logger.ts";
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
-import { type Configuration, joinLedger, type LedgerRule } from "../wire/catalogue/ledger.ts";
-import { connectPeer, type ServerPeer } from "../wire/connect.ts";
-import { KnownLeaders } from "../wire/known-leaders.ts";
-import { KnownTerm } from "../wire/known-term.ts";
-import { LeaderSearch } from "../wire/leader-search.ts";
-import { Service } from "../wire/service.ts";
+import type { Configuration, LedgerRule } from "../wire/catalogue/ledger.ts";
+import type { Service } from "../wire/service.ts";
 import { copiesReport } from "./copies-report.ts";
+import { entriesElsewhere } from "./entries-elsewhere.ts";
 import { beginHistory } from "./history.ts";
-import { isWholeCopy, LedgerCopy } from "./ledger-copy.ts";
+import { joinAsCopy } from "./join-ledger.ts";
+import { type CopyFacts, copyFacts, LedgerCopy } from "./ledger-copy.ts";
 import { MetadataServer, type MetadataServerOptions } from "./metadata-server.ts";
 import { registerRole } from "./role-methods.ts";
 import { defaultTimeouts } from "./timeouts.ts";
@@ -46,7 +44,6 @@ export interface MetadataRoleOptions extends Omit<MetadataServerOptions, "ledger
 
 /** Waits of a promotion: for the old leader's leave to serve, and some tries. */
 const promotionPatienceMs = 15_000;
-const joinTimeoutMs = 3_000;
 
 type State =
   | { readonly kind: "starting" }
@@ -85,7 +82,7 @@ export class MetadataRole {
       await role.#lead(await role.#openFile(), undefined);
     } else if (configuration === undefined) {
       await role.#becomeCopy();
-      role.#inBackground(() => role.#join());
+      role.#inBackground(() => joinAsCopy(platform, { ...options, log: role.#log, isOver: () => role.#stopped }));
     } else role.#inBackground(() => role.#stand());
     return role;
   }
@@ -202,43 +199,6 @@ export class MetadataRole {
     this.#log.info("this server keeps the ledger's second copy", { lastIndex: copy.lastIndex });
   }
 
-  /** Until the leader knows of this copy. It connects to us then. */
-  async #join(): Promise<void> {
-    const { leaders, serverId, clusterId, voter } = this.#options;
-    const identity = { role: "store" as const, clusterId, peerId: serverId, description: "the ledger's second copy" };
-    const search = new LeaderSearch({
-      ...{ platform: this.#platform, leaders: new KnownLeaders(leaders), known: new KnownTerm(this.#log) },
-      connect: (address) => connectPeer(this.#platform, address, identity, new Service(), joinTimeoutMs),
-    });
-    while (!this.#stopped && voter.ballot.configuration === undefined) {
-      for await (const peer of search.round(joinTimeoutMs)) if (await this.#joinAt(peer)) break;
-      for (const { address, error } of search.failures) this.#notTakenIn(address, error);
-      await sleep(this.#platform.clock, voter.timeouts.renewMs);
-    }
-    search.stop();
-  }
-
-  /** False where nobody leads. Errors: exists, invalid, refused. */
-  async #joinAt(peer: ServerPeer): Promise<boolean> {
-    const { serverId, address, rule } = this.#options;
-    try {
-      await peer.request(joinLedger, { serverId, address, rule }, { timeoutMs: joinTimeoutMs });
-      return true;
-    } catch (error) {
-      // A server without metadata has told in its hello who may lead.
-      if (peer.term > 0 || !hasCode(error, "refused")) this.#notTakenIn(peer.remote.address, error);
-      return false;
-    } finally {
-      peer.close("joined");
-    }
-  }
-
-  /** Errors: what won't pass by itself. */
-  #notTakenIn(leader: Address, error: unknown): void {
-    if (hasCode(error, "exists", "invalid", "wrongCluster", "refused")) throw error;
-    this.#log.warn("not taken in as the ledger's copy yet", { leader, reason: (error as Error).message });
-  }
-
   // --- leading ---
 
   /** Ends as leader or as copy, unless a person's promotion takes its place. */
@@ -347,6 +307,14 @@ export class MetadataRole {
     await this.#working;
   }
 
+  /** Errors: invalid. */
+  async #wholeCopy(state: State): Promise<CopyFacts> {
+    const { directory } = this.#options;
+    const facts = state.kind === "copy" ? state.copy.facts : await copyFacts(this.#platform, directory);
+    if (facts !== undefined) return facts;
+    throw new BrineError("invalid", "this copy of the ledger is not whole: the leader was still sending its state");
+  }
+
   async #takeOver(how: { oldLeaderIsOff: boolean; acceptLoss: boolean }): Promise<void> {
     const { clusterId, voter, serverId, directory } = this.#options;
     const state = this.#state;
@@ -357,10 +325,7 @@ export class MetadataRole {
       if (voter.ballot.configuration === undefined) {
         throw new BrineError("invalid", "this server keeps no copy of the ledger");
       }
-      const isWhole = state.kind === "copy" ? state.copy.isWhole : await isWholeCopy(this.#platform, directory);
-      if (!isWhole) {
-        throw new BrineError("invalid", "this copy of the ledger is not whole: the leader was still sending its state");
-      }
+      await this.#wholeCopy(state);
       this.#log.warn("asked to lead", how);
       const standing = await standForLeader(this.#platform, voter, {
         ...{ clusterId, promotion: true, ...how },
@@ -368,12 +333,18 @@ export class MetadataRole {
       });
       if (standing.kind === "forgotten") throw this.#forgotten();
       if (standing.kind !== "leads" || isOver()) throw new BrineError("busy", "another server leads");
+      // As it is now: until the promise the leader may have gone on.
+      const copied = { clusterId, serverId, term: standing.configuration.term, ...(await this.#wholeCopy(state)) };
+      const elsewhere = await entriesElsewhere(this.#platform, copied);
+      if (isOver()) throw new BrineError("busy", "another server leads");
+      if (elsewhere !== undefined && !how.acceptLoss) throw behind(elsewhere);
+      const isLacking = how.acceptLoss && (standing.mayLack || elsewhere !== undefined);
       const promoted: State = { kind: "starting" };
       this.#state = promoted;
       const alone = { ...standing.configuration, inStep: [serverId] };
       this.#inBackground(async () => {
         if (state.kind === "copy") await state.copy.close();
-        await beginHistory(this.#platform, directory);
+        await beginHistory(this.#platform, directory, { isLacking });
         await this.#leadAfter(standing.term, alone, () => this.#stopped || this.#state !== promoted);
       });
     } catch (error) {
@@ -382,6 +353,12 @@ export class MetadataRole {
       throw error;
     }
   }
+}
+
+function behind(reason: string): BrineError {
+  return new BrineError("invalid", `this copy of the ledger is behind: ${reason}`, {
+    advice: "start the server that led last again; if it is lost for good, --accept-loss goes on with what is here",
+  });
 }
 
 /** An empty ledger would lead, and have the stores give up what it doesn't know. Error: diskFailed. */

@@ -24,7 +24,7 @@ import { assemble, startParts } from "./assemble.ts";
 import { Backups } from "./backups.ts";
 import { Committer } from "./committer.ts";
 import { type CopiesReport, oneCopy } from "./copies-report.ts";
-import { readHistory } from "./history.ts";
+import { isLacking, lacksNoMore, readHistory } from "./history.ts";
 import type { Leader } from "./leader.ts";
 import { type LeaseBounds, leaseBounds } from "./lease-limits.ts";
 import type { Holder } from "./lease-table.ts";
@@ -239,6 +239,7 @@ export class MetadataServer {
       onFailure,
     });
     await committer.replay();
+    if (await isLacking(platform, directory)) await this.#raiseNumbers(platform, committer);
     if (!createCluster && namespace.appliedIndex === 0) log.warn("there is no metadata yet: a new cluster begins");
     const { leaseBounds: bounds = leaseBounds } = this.#options;
     const leader: Leader = { platform, log, timeouts, leaseBounds: bounds, lifetime, namespace, committer, waits };
@@ -254,6 +255,15 @@ export class MetadataServer {
     const onOutdated = (error: BrineError) => this.#refuse(error);
     const lastIndex = () => namespace.appliedIndex;
     new NewerLeader({ leader, stores, clusterId, serverId, own: leading, lastIndex, onOutdated }).start();
+  }
+
+  /** Errors: those of the ledger, DiskError. */
+  async #raiseNumbers(platform: Platform, committer: Committer): Promise<void> {
+    const result = await committer.execute({ kind: "raiseNumbers" });
+    if (result.kind === "done") {
+      this.#log.warn("changes that were acknowledged are missing: numbers that they may have used are left out");
+    } else this.#log.error("numbers that missing changes may have used can't be left out: they are used up");
+    await lacksNoMore(platform, this.#options.directory);
   }
 
   #refuse(error: BrineError): void {

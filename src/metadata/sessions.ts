@@ -132,7 +132,9 @@ export class Sessions {
     for (const record of records) {
       const session = this.#add(record, false);
       if (!isFromBeforeRestore(record.session, namespace.sessionsBelow)) continue;
-      lifetime.run("end session", () => this.end(session, "the metadata was restored from a backup"));
+      lifetime.run("end session", () =>
+        this.end(session, "the metadata goes on without changes that were acknowledged"),
+      );
     }
     if (records.length > 0) this.#leader.log.info("waiting for clients to come back", { sessions: records.length });
     lifetime.repeat(checkIntervalMs, (deafMs) => this.#expire(deafMs));

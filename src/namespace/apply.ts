@@ -39,6 +39,7 @@ import { link } from "./operations/link.ts";
 import { markHoles } from "./operations/mark-holes.ts";
 import { openSession } from "./operations/open-session.ts";
 import { place } from "./operations/place.ts";
+import { raiseNumbers } from "./operations/raise-numbers.ts";
 import { reapOrphan } from "./operations/reap-orphan.ts";
 import { registerStore } from "./operations/register-store.ts";
 import { removeVolumeInodes } from "./operations/remove-volume-inodes.ts";
@@ -101,6 +102,7 @@ const leaderOperations: {
   removeVolumeInodes,
   registerStore,
   skipGroups,
+  raiseNumbers,
   setStoreStatus,
   setStoreLabels,
   callStoreSlow,

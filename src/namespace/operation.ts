@@ -246,6 +246,8 @@ export const operation = union({
   bindSession: struct({ session: u64, user: sessionUser }),
   /** Groups below this number were made, if not in this state: it is from a backup, and stores know them. New ones have higher numbers. */
   skipGroups: struct({ below: u32 }),
+  /** Changes that were acknowledged are missing here: numbers that may have been used by them are not given. See restored.ts. ENOSPC. */
+  raiseNumbers: nothing,
 });
 export type Operation = Infer<typeof operation>;
 export type OperationKind = Operation["kind"];

@@ -24,9 +24,12 @@ export interface StandOptions {
   readonly stopped: () => boolean;
 }
 
-/** The term to lead under, with the latest configuration; that another server leads; or that this one keeps no copy any more. */
+/**
+ * The term to lead under, with the latest configuration, and whether entries that were acknowledged may be missing, as far as voters
+ * know; that another server leads; or that this one keeps no copy any more.
+ */
 export type Standing =
-  | { readonly kind: "leads"; readonly term: number; readonly configuration: Configuration }
+  | { readonly kind: "leads"; readonly term: number; readonly configuration: Configuration; readonly mayLack: boolean }
   | { readonly kind: "copy"; readonly configuration: Configuration }
   | { readonly kind: "forgotten" };
 
@@ -91,8 +94,9 @@ async function standOnce(platform: Platform, voter: Voter, options: StandOptions
   const ownAnswer = await voter.claim({ term, leader: serverId });
   if (!ownAnswer.promised) return { kind: "again", reason: "another leader was promised", waitMs: timeouts.retryMs };
   // Led against the witness: it doesn't vote any more.
-  const witness = isMajority(latest, promised) ? latest.witness : undefined;
-  return { kind: "leads", term, configuration: { ...latest, witness } };
+  const isElected = isMajority(latest, promised);
+  const configuration = { ...latest, witness: isElected ? latest.witness : undefined };
+  return { kind: "leads", term, configuration, mayLack: !isElected || !latest.inStep.includes(serverId) };
 }
 
 /** Ids of those whose promise counts: a witness's does once it knows that it is one. */

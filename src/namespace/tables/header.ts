@@ -4,7 +4,7 @@ import { table, tableKey } from "../keys.ts";
 import { decodeRow, type Header, headerRow } from "../rows.ts";
 import type { CountedState } from "../state.ts";
 
-type Counter = "nextInode" | "nextSession" | "nextVolume" | "nextStore" | "nextGroup";
+export type Counter = "nextInode" | "nextSession" | "nextVolume" | "nextStore" | "nextGroup";
 
 export class HeaderRow {
   readonly #state: CountedState;
