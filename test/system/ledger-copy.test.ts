@@ -203,7 +203,9 @@ test("--accept-loss: a copy that is behind leads with what it has, if the leader
   assert.equal(await shell(`cat ${after.point}/both`), "both\n");
   await assert.rejects(shell(`cat ${after.point}/alone`), /No such file/, "what only the lost leader had");
   // Stores know later generations of some groups than this leader has; new files go to all of them.
-  await shell(`for n in $(seq 40); do echo $n > ${after.point}/later-$n; done; timeout 20 sync ${after.point}/later-40`);
+  await shell(
+    `for n in $(seq 40); do echo $n > ${after.point}/later-$n; done; timeout 20 sync ${after.point}/later-40`,
+  );
   // The mount that has seen what is lost sees it no more.
   await waitFor("the first mount to go on with what there is", async () => {
     const seen = await runProgram("cat", [join(point, "later-40"), join(point, "alone")]);
