@@ -57,7 +57,7 @@ export class LedgerChanges {
       // A witness that is lost with its machine is one failure; with another one nobody could lead before that is over.
       while (this.#cluster.stores.some(({ losing }) => losing === "machine")) await this.#wait(againMs);
       const kind = this.#random.pick(Object.keys(changes) as (keyof typeof changes)[]);
-      await this.#inTurn(async () => {
+      await this.#inTurn(kind, async () => {
         if (over()) return;
         await changes[kind]();
         this.#count(kind);
@@ -65,11 +65,14 @@ export class LedgerChanges {
     }
   }
 
-  /** A server that is away takes its store with it, which may have the only good copy of what is rotten elsewhere. */
-  #inTurn(change: () => Promise<void>): Promise<void> {
+  /**
+   * A server that is away takes its store with it, which may have the only good copy of what is rotten elsewhere; and a leader that is
+   * cut off gives up one store before it knows that it doesn't hear the others either.
+   */
+  #inTurn(kind: string, change: () => Promise<void>): Promise<void> {
     const { metadataServers, copyTurns } = this.#cluster;
     const haveStores = metadataServers.some(({ plan }) => plan.roles.includes("store"));
-    return haveStores ? copyTurns.take(change) : change();
+    return haveStores || kind === "cut" ? copyTurns.take(change) : change();
   }
 
   get #copy(): SimulatedServer {
