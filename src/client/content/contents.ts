@@ -134,7 +134,7 @@ export class Contents {
     this.cache = new BlockCache(cacheBytesMax);
     this.budget = new DirtyBudget(dirtyBytesMax);
     this.#groups = new Groups(session, platform.clock, readInSyncMins);
-    this.space = new SpaceGrants(platform.clock, log, session, (group) => this.#groups.membersOf(group));
+    this.space = new SpaceGrants(platform.clock, log, session, (group) => this.#groups.writableOf(group));
     ids.roomIn = (group) => this.space.roomIn(group);
     this.#stores = new Stores(platform, {
       role: "client",

@@ -43,9 +43,10 @@ export class Groups {
     if (isNews) this.wake();
   }
 
-  /** Of the group, as far as it is known. */
-  membersOf(group: number): number[] {
-    return this.#views.get(group)?.members.map(({ store }) => store) ?? [];
+  /** Stores that writes to the group go to, as far as it is known. */
+  writableOf(group: number): number[] {
+    const { members = [] } = this.#views.get(group) ?? {};
+    return members.filter(({ state }) => state !== "behind").map(({ store }) => store);
   }
 
   /** Of all stores that are in groups. */

@@ -47,7 +47,7 @@ export class SpaceGrants {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #session: Session;
-  readonly #membersOf: (group: number) => readonly number[];
+  readonly #writableOf: (group: number) => readonly number[];
   readonly #grants = new Map<number, Grant>();
   /** Stores that have refused a write lately. */
   readonly #fullUntilMs = new Map<number, number>();
@@ -56,12 +56,12 @@ export class SpaceGrants {
   #timer: Timer | undefined;
   #isLost = false;
 
-  /** @param membersOf stores of a group, as far as is known */
-  constructor(clock: Clock, log: Logger, session: Session, membersOf: (group: number) => readonly number[]) {
+  /** @param writableOf stores that writes to a group go to, as far as is known */
+  constructor(clock: Clock, log: Logger, session: Session, writableOf: (group: number) => readonly number[]) {
     this.#clock = clock;
     this.#log = log;
     this.#session = session;
-    this.#membersOf = membersOf;
+    this.#writableOf = writableOf;
   }
 
   /** Takes bytes of the group's grant. False if it has not as many. */
@@ -106,7 +106,7 @@ export class SpaceGrants {
   }
 
   roomIn(group: number): Room {
-    if (this.#fullUntilMs.size > 0 && this.#membersOf(group).some((store) => this.#isFull(store))) return "none";
+    if (this.#fullUntilMs.size > 0 && this.#writableOf(group).some((store) => this.#isFull(store))) return "none";
     const { scarceUntilMs = 0 } = this.#grants.get(group) ?? {};
     return scarceUntilMs > 0 && this.#clock.nowMs() < scarceUntilMs ? "scarce" : "ample";
   }

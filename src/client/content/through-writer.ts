@@ -11,7 +11,7 @@
  * If a new chunk's write fails, its id is never mapped: it is discarded.
  */
 import { FileError, isFull } from "../../errors/file-error.ts";
-import { blockBytes } from "../../namespace/model.ts";
+import { blockBytes, groupOfChunk } from "../../namespace/model.ts";
 import type { Operation } from "../waits.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import type { ChunkView } from "./chunk-view.ts";
@@ -25,10 +25,13 @@ import { type FilePart, haveLeftHole, loadEdges, mappingsOf } from "./write-part
 export class ChunkFull extends FileError {
   /** In the file; undefined for a chunk that was to be a new one. */
   readonly index: number | undefined;
+  /** It was known before, and no other group was any better. */
+  readonly wasKnown: boolean;
 
-  constructor({ message }: FileError, index: number | undefined) {
+  constructor({ message }: FileError, chunk: { index: number | undefined; wasKnown: boolean }) {
     super("ENOSPC", message);
-    this.index = index;
+    this.index = chunk.index;
+    this.wasKnown = chunk.wasKnown;
   }
 }
 
@@ -142,13 +145,15 @@ export class ThroughWriter {
     bytes: Buffer,
     operation: Operation,
   ): Promise<void> {
+    const wasKnown = this.#contents.space.roomIn(groupOfChunk(view.chunk)) === "none";
     content.outdate(view, first, end);
     view.isStored = true;
     try {
       await this.#contents.blockWriter.write(content, view.chunk, first, [bytes], operation);
     } catch (error) {
       if (!isFull(error)) throw error;
-      throw new ChunkFull(error as FileError, content.map.get(view.index) === view.chunk ? view.index : undefined);
+      const index = content.map.get(view.index) === view.chunk ? view.index : undefined;
+      throw new ChunkFull(error as FileError, { index, wasKnown });
     } finally {
       content.outdate(view, first, end);
       view.drop(first, end);

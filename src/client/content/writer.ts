@@ -81,8 +81,8 @@ export class FileWriter {
   }
 
   /** Whether it may fit now. */
-  async #makeRoom(content: FileContent, { index }: ChunkFull, operation: Operation): Promise<boolean> {
-    if (index === undefined) return true;
+  async #makeRoom(content: FileContent, { index, wasKnown }: ChunkFull, operation: Operation): Promise<boolean> {
+    if (index === undefined) return !wasKnown;
     // A chunk can't be replaced under a lease on it alone.
     if (content.node.file !== undefined) return false;
     return this.#contents.relocation.leaveFullGroup(content, index, operation);
