@@ -327,17 +327,18 @@ export class MetadataRole {
       }
       await this.#wholeCopy(state);
       this.#log.warn("asked to lead", how);
+      let elsewhere: string | undefined;
       const standing = await standForLeader(this.#platform, voter, {
         ...{ clusterId, promotion: true, ...how },
         ...{ patienceMs: promotionPatienceMs, stopped: isOver },
+        beforeClaim: async ({ term }) => {
+          const copied = { clusterId, serverId, term, ...(await this.#wholeCopy(state)) };
+          elsewhere = await entriesElsewhere(this.#platform, copied);
+          if (elsewhere !== undefined && !how.acceptLoss) throw behind(elsewhere);
+        },
       });
       if (standing.kind === "forgotten") throw this.#forgotten();
       if (standing.kind !== "leads" || isOver()) throw new BrineError("busy", "another server leads");
-      // As it is now: until the promise the leader may have gone on.
-      const copied = { clusterId, serverId, term: standing.configuration.term, ...(await this.#wholeCopy(state)) };
-      const elsewhere = await entriesElsewhere(this.#platform, copied);
-      if (isOver()) throw new BrineError("busy", "another server leads");
-      if (elsewhere !== undefined && !how.acceptLoss) throw behind(elsewhere);
       const isLacking = how.acceptLoss && (standing.mayLack || elsewhere !== undefined);
       const promoted: State = { kind: "starting" };
       this.#state = promoted;

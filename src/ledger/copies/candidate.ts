@@ -22,6 +22,8 @@ export interface StandOptions {
   /** Tries no longer than so; a start tries until `stopped`. */
   readonly patienceMs: number;
   readonly stopped: () => boolean;
+  /** Each time before a term is claimed; what it throws ends the candidacy. `known`: the latest configuration. Default: nothing. */
+  readonly beforeClaim?: (known: Configuration) => Promise<void>;
 }
 
 /**
@@ -33,7 +35,7 @@ export type Standing =
   | { readonly kind: "copy"; readonly configuration: Configuration }
   | { readonly kind: "forgotten" };
 
-/** Errors: notServing (stopped), busy (promotion: the leader still serves, or too few voters can be reached), invalid (behind). */
+/** Errors: notServing (stopped), busy (promotion: the leader still serves, or too few voters can be reached), invalid (behind), and those of `beforeClaim`. */
 export async function standForLeader(platform: Platform, voter: Voter, options: StandOptions): Promise<Standing> {
   const log = platform.logger.for("ledger");
   const deadlineMs = platform.clock.nowMs() + options.patienceMs;
@@ -82,6 +84,7 @@ async function standOnce(platform: Platform, voter: Voter, options: StandOptions
     return { kind: "again", reason, waitMs: timeouts.retryMs * 5 };
   }
   if (waitMs > 0) return { kind: "again", reason: stillServing, waitMs };
+  await options.beforeClaim?.(known);
   const terms = [...asked.values()].map(({ term }) => term);
   const term = nextTerm(known, serverId, Math.max(voter.ballot.term, known.term, ...terms));
   const claims = await claimAll(platform, voter, options, others, term);
