@@ -10,10 +10,13 @@ export type Holdings = Pick<Stated, "holds" | "leases" | "locks" | "quotas">;
 /**
  * States everything on a new connection. Nothing of it changes in between, because leases are given back and locks are set
  * over the connection that this one is to become. Errors: those of the request.
+ *
+ * @param madeMs now, by the monotonic clock: what comes late of an earlier connection is known by it
  */
 export async function stateAll(
   peer: Peer,
   session: number,
+  madeMs: number,
   all: Holdings,
   timeoutMs: number,
 ): Promise<{ quotaVersion: number; leaders: Address[] }> {
@@ -24,6 +27,7 @@ export async function stateAll(
     const [from, to] = [part * statedMax, (part + 1) * statedMax];
     const body = {
       session,
+      madeUs: Math.round(madeMs * 1_000),
       first: part === 0,
       last: part === count - 1,
       holds: holds.slice(from, to),

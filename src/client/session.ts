@@ -303,7 +303,7 @@ export class Session {
 
   async #stateOn(peer: Peer): Promise<void> {
     const sentMs = this.#platform.clock.nowMs();
-    const { quotaVersion, leaders } = await stateAll(peer, this.#id, this.#owner.holdings(), requestTimeoutMs);
+    const { quotaVersion, leaders } = await stateAll(peer, this.#id, sentMs, this.#owner.holdings(), requestTimeoutMs);
     this.#links.leaders.named(peer.remote.address, leaders);
     this.#owner.quotasChanged(quotaVersion);
     this.#extend(sentMs);

@@ -281,7 +281,7 @@ test("100,000 leases are stated again in far less than a second, and grace ends 
     }
     const [first, last] = [from === 0, from + 16_384 >= count];
     harness.parts.sessions.state(
-      { session: client.session.id, first, last, holds: [], leases, locks: [], quotas: [] },
+      { session: client.session.id, madeUs: 1, first, last, holds: [], leases, locks: [], quotas: [] },
       peer,
     );
   }

@@ -30,7 +30,8 @@ test("the same client finds its session again; the newest connection speaks for 
     () => sessions.of(again.session, peer),
     (error) => hasCode(error, "invalid"),
   );
-  const message = { session: again.session, holds: [], leases: [], locks: [], quotas: [] };
+  const madeUs = harness.clock.nowMs() * 1_000;
+  const message = { session: again.session, madeUs, holds: [], leases: [], locks: [], quotas: [] };
   sessions.state({ ...message, first: true, last: false }, peer);
   assert.throws(
     () => sessions.of(again.session, peer),
@@ -38,6 +39,31 @@ test("the same client finds its session again; the newest connection speaks for 
   );
   sessions.state({ ...message, first: false, last: true }, peer);
   assert.equal(sessions.of(again.session, peer), client.session);
+});
+
+test("a statement that comes late, on a connection that its client has given up, changes nothing", async () => {
+  const { harness } = await cluster();
+  const client = await harness.mount("one", "home");
+  const { sessions, holdings } = harness.parts;
+  const state = (peer: FakePeer, madeUs: number, leases: { inode: number; mode: "exclusive"; grant: number }[]) => {
+    const all = { first: true, last: true, holds: [], leases, locks: [], quotas: [] };
+    sessions.state({ session: client.session.id, madeUs, ...all }, peer);
+  };
+  const peer = new FakePeer("client", undefined, "one");
+  state(peer, 2_000_000, []);
+  const { leases } = holdings.of(client.session.volume);
+  const grant = await leases.acquire(client.session.id, 77, "exclusive", 0);
+  const late = new FakePeer("client", undefined, "one");
+  assert.throws(
+    () => state(late, 1_000_000, []),
+    (error) => hasCode(error, "closed"),
+  );
+  assert.equal(leases.modeOf(client.session.id, 77, grant), "exclusive");
+  assert.equal(sessions.of(client.session.id, peer), client.session);
+  assert.ok(!peer.closed);
+  state(late, 3_000_000, [{ inode: 77, mode: "exclusive", grant }]);
+  assert.ok(peer.closed);
+  assert.equal(leases.modeOf(client.session.id, 77, grant), "exclusive");
 });
 
 test("clients and stores that are connected learn of a new copy of the ledger at once", async () => {

@@ -26,6 +26,7 @@ import type { SessionRecord, SessionUser, VolumeRecord } from "../namespace/mode
 import { isFromBeforeRestore } from "../namespace/restored.ts";
 import { isSameAddress } from "../platform/address.ts";
 import { closedByPeer } from "../platform/network.ts";
+import type { stateHoldings } from "../wire/catalogue/leader.ts";
 import type { HeldLock } from "../wire/catalogue/locks.ts";
 import type { HeldQuota } from "../wire/catalogue/quotas.ts";
 import type { Peer } from "../wire/peer.ts";
@@ -56,6 +57,8 @@ export interface Session {
   isKnown: boolean;
   /** What the client has stated so far on this connection. */
   stated: Stated | undefined;
+  /** When the last statement was made, by the client's clock. */
+  statedUs: number;
   /** The connection whose orderly end says that the client's process has ended, and its number. */
   lifeline: Peer | undefined;
   lifelineNumber: number;
@@ -72,15 +75,7 @@ interface Stated {
   readonly quotas: HeldQuota[];
 }
 
-export interface HoldingsMessage {
-  readonly session: number;
-  readonly first: boolean;
-  readonly last: boolean;
-  readonly holds: readonly number[];
-  readonly leases: readonly StatedLease[];
-  readonly locks: readonly HeldLock[];
-  readonly quotas: readonly HeldQuota[];
-}
+export type HoldingsMessage = Parameters<typeof stateHoldings.request.write>[1];
 
 /** Leases, holds, and locks, that one client can state: as many leases as a session is ever given. */
 const statedMax = 2 * leaseBounds.keptMax;
@@ -192,6 +187,10 @@ export class Sessions {
   /** The client says on this connection what it holds. Errors: sessionExpired, invalid. */
   state(message: HoldingsMessage, peer: Peer): Session {
     const session = this.#live(message.session);
+    // It has been under way for long, and its client has another connection: what it had then may have gone back meanwhile, or come.
+    if (message.madeUs < session.statedUs)
+      throw new BrineError("closed", `session ${session.id} has stated its holdings later`);
+    session.statedUs = message.madeUs;
     this.#bind(session, peer);
     if (message.first) session.stated = { holds: [], leases: [], locks: [], quotas: [] };
     const { stated } = session;
@@ -340,6 +339,7 @@ export class Sessions {
       peer: undefined,
       isStated: false,
       stated: undefined,
+      statedUs: 0,
       lifeline: undefined,
       lifelineNumber: 0,
       ending: undefined,

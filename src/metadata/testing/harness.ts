@@ -257,8 +257,9 @@ export class Client {
   state(peer: FakePeer, holds: readonly number[] = [], locks: readonly HeldLock[] = []): void {
     this.#attach(peer);
     const leases = [...this.held.values()];
-    const all = { first: true, last: true, holds, leases, locks, quotas: [] };
-    this.#harness.parts.sessions.state({ session: this.#id, ...all }, peer);
+    const all = { first: true, last: true, holds: [...holds], leases, locks: [...locks], quotas: [] };
+    const madeUs = this.#harness.clock.nowMs() * 1_000;
+    this.#harness.parts.sessions.state({ session: this.#id, madeUs, ...all }, peer);
   }
 
   /** Sends a batch; `timeNs` of all that are predicted. */

@@ -4,7 +4,7 @@ import { method } from "../method.ts";
 import { ledgerTerm } from "./term.ts";
 
 /** Grows with every incompatible change of frames or catalogue. */
-export const protocolVersion = 10;
+export const protocolVersion = 11;
 
 export const role = oneOf("client", "store", "leader", "admin");
 export type Role = Infer<typeof role>;

@@ -43,6 +43,8 @@ export const stateHoldings = method(
   "leader.stateHoldings",
   struct({
     session: u64,
+    /** When it was made, by the client's monotonic clock (µs). One that was made earlier than the last is refused: `closed`. */
+    madeUs: u64,
     first: boolean,
     last: boolean,
     /** Inodes with open handles. */
