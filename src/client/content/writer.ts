@@ -66,16 +66,16 @@ export class FileWriter {
 
   /** Returns the bytes written: all, or the first ones if there was no space or quota for more. Errors: ENOSPC, EDQUOT, EFBIG, EIO. */
   write(content: FileContent, request: WriteRequest, operation: Operation): Soon<number> {
-    return this.#writeElsewhere(content, request, operation, groupsTriedMax);
+    return this.#writeWithTries(content, request, operation, groupsTriedMax);
   }
 
-  #writeElsewhere(content: FileContent, request: WriteRequest, operation: Operation, triesLeft: number): Soon<number> {
+  #writeWithTries(content: FileContent, request: WriteRequest, operation: Operation, triesLeft: number): Soon<number> {
     return ifItFails(
       () => this.#writeOnce(content, request, operation),
       async (error) => {
         if (!(error instanceof ChunkFull) || triesLeft === 1) throw error;
         if (!(await this.#makeRoom(content, error, operation))) throw error;
-        return this.#writeElsewhere(content, request, operation, triesLeft - 1);
+        return this.#writeWithTries(content, request, operation, triesLeft - 1);
       },
     );
   }
