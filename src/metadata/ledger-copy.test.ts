@@ -14,7 +14,8 @@ import { encodeBatch } from "./batch.ts";
 import { copyFacts, LedgerCopy } from "./ledger-copy.ts";
 
 const directory = "/copy";
-const [term, leader] = [3, "leader"];
+const term = 3;
+const sender = { term, leader: "leader", connection: {} };
 const checkpointMs = 1_000;
 
 /** The leader as the copy sees it: entries, and the state after each. */
@@ -92,10 +93,10 @@ class Model {
 
   /** Sends what the copy lacks, up to so many entries. */
   async feed(count: number): Promise<void> {
-    const { lastIndex } = await this.copy.attach(term, leader);
+    const { lastIndex } = await this.copy.attach(sender);
     const entries = this.leader.entries.slice(lastIndex, lastIndex + count);
     if (lastIndex > this.leader.entries.length || entries.length === 0) return;
-    await this.copy.append(term, leader, entries);
+    await this.copy.append(sender, entries);
     this.acknowledged = entries.at(-1)!.index;
   }
 
@@ -105,10 +106,11 @@ class Model {
     if (last === undefined) return;
     const rows = this.leader.rows();
     const half = rows.length >> 1;
+    await this.copy.attach(sender);
     this.acknowledged = 0;
-    await this.copy.replace(term, leader, { first: true, rows: rows.slice(0, half), done: false, last: undefined });
+    await this.copy.replace(sender, { first: true, rows: rows.slice(0, half), done: false, last: undefined });
     if (isBrokenOff) return;
-    await this.copy.replace(term, leader, { first: false, rows: rows.slice(half), done: true, last });
+    await this.copy.replace(sender, { first: false, rows: rows.slice(half), done: true, last });
     this.acknowledged = last.index;
   }
 
@@ -146,7 +148,7 @@ class Model {
     }
     assert.ok(lastIndex >= this.acknowledged, "acknowledged entries are there");
     assert.ok(lastIndex <= this.leader.entries.length, "nothing is there that the leader hasn't");
-    const found = await this.copy.entries(term, leader, lastIndex);
+    const found = await this.copy.entries(sender, lastIndex);
     assert.deepEqual(found.map(shown), this.leader.entries.slice(lastIndex - 1, lastIndex).map(shown));
   }
 }
@@ -248,11 +250,25 @@ test("a part of a state without its beginning, and entries that don't follow, ar
   for (let count = 0; count < 4; count++) model.leader.append();
   await model.feed(2);
   const part = { first: false, rows: [], done: false, last: undefined };
-  await assert.rejects(model.copy.replace(term, leader, part), /without its beginning/);
-  await assert.rejects(model.copy.append(term, leader, [model.leader.entries[3]!]), /can't go on with entry 4/);
+  await assert.rejects(model.copy.replace(sender, part), /without its beginning/);
+  await assert.rejects(model.copy.append(sender, [model.leader.entries[3]!]), /can't go on with entry 4/);
   await model.feed(2);
   await model.check();
   assert.equal(model.copy.lastIndex, 4);
+});
+
+test("what comes late of an earlier connection is refused; the copy stays as it was", async () => {
+  const model = await Model.start();
+  for (let count = 0; count < 3; count++) model.leader.append();
+  await model.feed(2);
+  const later = { ...sender, connection: {} };
+  await model.copy.attach(later);
+  const part = { first: true, rows: [], done: false, last: undefined };
+  await assert.rejects(model.copy.replace(sender, part), { code: "closed" });
+  await assert.rejects(model.copy.append(sender, [model.leader.entries[2]!]), { code: "closed" });
+  assert.equal(model.copy.facts?.lastIndex, 2);
+  await model.copy.append(later, [model.leader.entries[2]!]);
+  assert.equal(model.copy.facts?.lastIndex, 3);
 });
 
 test("the last entry but one stays: a leader that lacks the last one goes on from there", async () => {
@@ -264,7 +280,7 @@ test("the last entry but one stays: a leader that lacks the last one goes on fro
   }
   await model.platform.clock.advance(checkpointMs);
   const { lastIndex } = model.copy;
-  const entries = await model.copy.entries(term, leader, lastIndex - 1);
+  const entries = await model.copy.entries(sender, lastIndex - 1);
   assert.deepEqual(
     entries.map(({ index }) => index),
     [lastIndex - 1, lastIndex],

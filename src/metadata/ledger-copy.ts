@@ -36,6 +36,13 @@ export interface CopyFacts {
   readonly stores: readonly { readonly store: number; readonly address: Address }[];
 }
 
+/** The leader of a term, on one of its connections. What comes late of an earlier one, after it has attached on a later one, is refused. */
+export interface Sender {
+  readonly term: number;
+  readonly leader: string;
+  readonly connection: object;
+}
+
 export class LedgerCopy {
   readonly #platform: Platform;
   readonly #options: LedgerCopyOptions;
@@ -46,6 +53,8 @@ export class LedgerCopy {
   #namespace: Namespace;
   /** Rows of the leader's state are coming in: log and state are of no use until they are all here. */
   #isReplacing = false;
+  /** The connection on which the leader attached last. */
+  #attached: object | undefined;
   #closed = false;
   #failure: unknown;
   #turn: Promise<unknown> = Promise.resolve();
@@ -83,24 +92,27 @@ export class LedgerCopy {
     return isWhole ? factsOf(this.#file, this.#namespace) : undefined;
   }
 
-  attach(term: number, leader: string): Promise<{ lastIndex: number; lastTerm: number }> {
-    return this.#inTurn(term, leader, async () => {
+  attach(sender: Sender): Promise<{ lastIndex: number; lastTerm: number }> {
+    return this.#inTurn(sender, async () => {
+      this.#attached = sender.connection;
       // A replacement that was broken off is begun again.
       if (this.#isReplacing) return { lastIndex: Number.MAX_SAFE_INTEGER, lastTerm: 0 };
       return { lastIndex: this.#file.lastIndex, lastTerm: this.#file.lastEntryTerm };
     });
   }
 
-  append(term: number, leader: string, entries: readonly LedgerEntry[]): Promise<void> {
-    return this.#inTurn(term, leader, async () => {
+  /** Errors: closed (not attached on this connection), invalid (they don't follow). */
+  append(sender: Sender, entries: readonly LedgerEntry[]): Promise<void> {
+    return this.#inTurn(sender, async () => {
+      this.#checkAttached(sender);
       await this.#file.appendAll(entries);
       for (const { index, batch } of entries) this.#apply(index, batch);
     });
   }
 
   /** Errors: notFound. */
-  entries(term: number, leader: string, from: number): Promise<LedgerEntry[]> {
-    return this.#inTurn(term, leader, async () => {
+  entries(sender: Sender, from: number): Promise<LedgerEntry[]> {
+    return this.#inTurn(sender, async () => {
       const entries: LedgerEntry[] = [];
       let bytes = 0;
       for await (const entry of this.#file.read(from)) {
@@ -112,12 +124,13 @@ export class LedgerCopy {
     });
   }
 
+  /** Errors: closed, invalid (a part without its beginning). */
   replace(
-    term: number,
-    leader: string,
+    sender: Sender,
     part: { first: boolean; rows: readonly BackupRow[]; done: boolean; last: LedgerEntry | undefined },
   ): Promise<void> {
-    return this.#inTurn(term, leader, async () => {
+    return this.#inTurn(sender, async () => {
+      this.#checkAttached(sender);
       if (part.first) await this.#empty();
       else if (!this.#isReplacing) throw new BrineError("invalid", "a part of a state without its beginning");
       for (const { key, value } of part.rows) this.#state.put(key, value);
@@ -133,6 +146,10 @@ export class LedgerCopy {
     await this.#turn;
     if (this.#failure === undefined) await this.#state.close();
     await this.#file.close();
+  }
+
+  #checkAttached({ connection }: Sender): void {
+    if (connection !== this.#attached) throw new BrineError("closed", "the leader has another connection to this copy");
   }
 
   async #replay(): Promise<void> {
@@ -188,14 +205,15 @@ export class LedgerCopy {
   }
 
   /** One after the other, and for the leader that was promised alone. */
-  #inTurn<T>(term: number, leader: string, work: () => Promise<T>): Promise<T> {
+  #inTurn<T>({ term, leader }: Sender, work: () => Promise<T>): Promise<T> {
     return this.#enqueue(async () => {
       this.#options.voter.check(term, leader);
       if (this.#failure !== undefined) throw this.#failure;
       try {
         return await work();
       } catch (error) {
-        const isHarmless = error instanceof BrineError && ["noSpace", "notFound", "invalid"].includes(error.code);
+        const isHarmless =
+          error instanceof BrineError && ["noSpace", "notFound", "invalid", "closed"].includes(error.code);
         if (!isHarmless) this.#failure = error;
         throw error;
       }

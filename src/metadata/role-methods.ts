@@ -13,8 +13,9 @@ import {
   replaceState,
   setWitness,
 } from "../wire/catalogue/ledger.ts";
+import type { Peer } from "../wire/peer.ts";
 import type { Service } from "../wire/service.ts";
-import type { LedgerCopy } from "./ledger-copy.ts";
+import type { LedgerCopy, Sender } from "./ledger-copy.ts";
 import { type MetadataServer, registerLeader } from "./metadata-server.ts";
 
 /** The first two throw while the server is something else. */
@@ -63,11 +64,14 @@ export function registerRole(service: Service, parts: RoleParts): void {
 /** What the leader asks of its copy. */
 function registerCopy(service: Service, parts: RoleParts): void {
   const leader = ["leader"] as const;
-  service.handle(attachCopy, (body) => parts.copy().attach(body.term, body.leader), { roles: leader });
+  const senderOf = (term: number, connection: Peer): Sender => ({ term, leader: connection.remote.peerId, connection });
+  service.handle(attachCopy, ({ term }, _payload, peer) => parts.copy().attach(senderOf(term, peer)), {
+    roles: leader,
+  });
   service.handle(
     appendEntries,
     async ({ term, entries }, _payload, peer) => {
-      await parts.copy().append(term, peer.remote.peerId, entries);
+      await parts.copy().append(senderOf(term, peer), entries);
       return {};
     },
     { roles: leader },
@@ -75,14 +79,14 @@ function registerCopy(service: Service, parts: RoleParts): void {
   service.handle(
     readEntries,
     async ({ term, from }, _payload, peer) => ({
-      entries: await parts.copy().entries(term, peer.remote.peerId, from),
+      entries: await parts.copy().entries(senderOf(term, peer), from),
     }),
     { roles: leader },
   );
   service.handle(
     replaceState,
     async ({ term, ...part }, _payload, peer) => {
-      await parts.copy().replace(term, peer.remote.peerId, part);
+      await parts.copy().replace(senderOf(term, peer), part);
       return {};
     },
     { roles: leader },

@@ -32,7 +32,7 @@ export async function adoptTail(
   try {
     const { term } = configuration;
     await peer.request(recordConfiguration, { leader: serverId, configuration }, { timeoutMs });
-    const { body: end } = await peer.request(attachCopy, { term, leader: serverId }, { timeoutMs });
+    const { body: end } = await peer.request(attachCopy, { term }, { timeoutMs });
     if (end.lastIndex <= file.lastIndex) {
       if (!(await endMatches(file, end))) throw parted(copy, end.lastIndex);
       return;

@@ -256,12 +256,11 @@ export class CopiedLedger implements Ledger {
   }
 
   async #feedOn(peer: Peer): Promise<void> {
-    const { file, own, voter } = this.#options;
+    const { file, voter } = this.#options;
     const feed = new CopyFeed({
       peer,
       file,
       term: this.term,
-      serverId: own.serverId,
       timeouts: voter.timeouts,
       source: () => this.#source,
       onAttached: (lastIndex) => this.#attached(lastIndex),

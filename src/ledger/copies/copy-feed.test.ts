@@ -68,7 +68,7 @@ class Model {
       },
     } as unknown as Peer;
     const feed = new CopyFeed({
-      ...{ peer, file: this.file, term: this.file.term, serverId: "leader", timeouts: defaultCopyTimeouts },
+      ...{ peer, file: this.file, term: this.file.term, timeouts: defaultCopyTimeouts },
       source: () => (this.isStarting ? undefined : stateOf(() => this.file.lastIndex, pages)),
       onAttached: async () => {},
       current: () => undefined,

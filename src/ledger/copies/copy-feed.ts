@@ -29,7 +29,6 @@ export interface CopyFeedOptions {
   readonly peer: Peer;
   readonly file: FileLedger;
   readonly term: number;
-  readonly serverId: string;
   readonly timeouts: CopyTimeouts;
   /** Undefined while the leader is only starting. */
   readonly source: () => StateSource | undefined;
@@ -76,9 +75,9 @@ export class CopyFeed {
 
   /** Ends with the connection. Errors: what went wrong. */
   async run(): Promise<void> {
-    const { peer, term, serverId, timeouts } = this.#options;
+    const { peer, term, timeouts } = this.#options;
     peer.onClose(() => this.poke());
-    const { body: end } = await peer.request(attachCopy, { term, leader: serverId }, { timeoutMs: timeouts.silenceMs });
+    const { body: end } = await peer.request(attachCopy, { term }, { timeoutMs: timeouts.silenceMs });
     const matches = await endMatches(this.#options.file, end);
     await this.#options.onAttached(matches ? end.lastIndex : undefined);
     this.#acked = matches ? end.lastIndex : await this.#replace();

@@ -80,7 +80,7 @@ export const renewServing = method(
 export const attachCopy = method(
   510,
   "ledger.attachCopy",
-  struct({ term: ledgerTerm, leader: serverId }),
+  struct({ term: ledgerTerm }),
   struct({ lastIndex: u64, lastTerm: ledgerTerm }),
 );
 
