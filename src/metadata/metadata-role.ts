@@ -24,7 +24,7 @@ import type { Configuration, LedgerRule } from "../wire/catalogue/ledger.ts";
 import type { Service } from "../wire/service.ts";
 import { copiesReport } from "./copies-report.ts";
 import { entriesElsewhere } from "./entries-elsewhere.ts";
-import { beginHistory } from "./history.ts";
+import { beginHistory, isLacking, lacksNoMore } from "./history.ts";
 import { joinAsCopy } from "./join-ledger.ts";
 import { type CopyFacts, copyFacts, LedgerCopy } from "./ledger-copy.ts";
 import { MetadataServer, type MetadataServerOptions } from "./metadata-server.ts";
@@ -194,6 +194,8 @@ export class MetadataRole {
   async #becomeCopy(): Promise<void> {
     const { directory, voter, timeouts } = this.#options;
     const { checkpointMs } = { ...defaultTimeouts, ...timeouts };
+    // A promotion that was broken off, and another server leads: whatever was missing here comes from there.
+    if (await isLacking(this.#platform, directory)) await lacksNoMore(this.#platform, directory);
     const copy = await LedgerCopy.open(this.#platform, { directory, voter, checkpointMs });
     this.#state = { kind: "copy", copy };
     this.#log.info("this server keeps the ledger's second copy", { lastIndex: copy.lastIndex });
@@ -339,13 +341,13 @@ export class MetadataRole {
       });
       if (standing.kind === "forgotten") throw this.#forgotten();
       if (standing.kind !== "leads" || isOver()) throw new BrineError("busy", "another server leads");
-      const isLacking = how.acceptLoss && (standing.mayLack || elsewhere !== undefined);
+      const lacks = how.acceptLoss && (standing.mayLack || elsewhere !== undefined);
       const promoted: State = { kind: "starting" };
       this.#state = promoted;
       const alone = { ...standing.configuration, inStep: [serverId] };
       this.#inBackground(async () => {
         if (state.kind === "copy") await state.copy.close();
-        await beginHistory(this.#platform, directory, { isLacking });
+        await beginHistory(this.#platform, directory, { isLacking: lacks });
         await this.#leadAfter(standing.term, alone, () => this.#stopped || this.#state !== promoted);
       });
     } catch (error) {

@@ -1,4 +1,4 @@
-/** Disks of different sizes: some groups are full while others have room. Nothing is granted here: all writes go through. */
+/** Disks of different sizes: some groups are full while others have room. Without grants writes go through. */
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
 import { blockBytes, chunkBytes, groupOfChunk } from "../../namespace/model.ts";
@@ -17,11 +17,19 @@ async function start(): Promise<ContentHarness> {
   ];
   const harness = await ContentHarness.start({ stores: 3, members, cacheBytesMax: 0 });
   harness.grantable = 0;
+  for (let group = 2; group <= members.length; group++) harness.ungranted.add(group);
   return harness;
 }
 
 function groupsOf(harness: ContentHarness, { inode }: FileContent): number[] {
   return [...harness.journal.committedFiles.get(inode)!.chunks.values()].map(groupOfChunk);
+}
+
+/** The leader has so much for the first group from now on. */
+async function grantFirst(harness: ContentHarness, bytes: number): Promise<void> {
+  harness.grantable = bytes;
+  // Refusals are believed for a second.
+  await harness.platform.clock.advance(1_100);
 }
 
 /** A file with a chunk in a group of store 3. */
@@ -54,13 +62,40 @@ test("a chunk of a full group moves for a write that doesn't fit", async () => {
   const old = pattern(3 * blockBytes + 700, 1);
   const file = await fileOnThird(harness, old);
   harness.stores[2]!.full = true;
+  await grantFirst(harness, Number.POSITIVE_INFINITY);
   await harness.until(harness.write(file, undefined, pattern(50_000, 2)));
   await harness.until(harness.write(file, blockBytes + 5, pattern(10, 3)));
+  await harness.until(harness.journal.committed(harness.journal.position));
   assert.deepEqual(groupsOf(harness, file), [1]);
   const wanted = Buffer.concat([old, pattern(50_000, 2)]);
   pattern(10, 3).copy(wanted, blockBytes + 5);
   assert.ok((await harness.until(harness.read(file, 0, 100_000))).equals(wanted));
   for (const store of harness.stores.slice(0, 2)) assert.ok(harness.stored(store, file.inode).equals(wanted));
+  await harness.stop();
+});
+
+test("a chunk moves only where all of it fits: what is left isn't filled up with copies that don't", async () => {
+  const harness = await start();
+  const file = await fileOnThird(harness, pattern(chunkBytes - 700, 1));
+  harness.stores[2]!.full = true;
+  await grantFirst(harness, chunkBytes / 2);
+  const before = harness.discarded.length;
+  await assert.rejects(harness.until(harness.write(file, 0, pattern(5000, 2))), { code: "ENOSPC" });
+  assert.equal(harness.discarded.length, before);
+  await harness.stop();
+});
+
+test("what is behind the part that didn't fit is as it was", async () => {
+  const harness = await ContentHarness.start({ groups: 1, cacheBytesMax: 0 });
+  harness.grantable = 0;
+  const file = harness.file();
+  const old = pattern(chunkBytes + 20_000, 1);
+  await harness.until(harness.write(file, 0, old));
+  const first = harness.journal.committedFiles.get(file.inode)!.chunks.get(0)!;
+  for (const store of harness.stores) store.refuses = (chunk) => chunk === first;
+  await assert.rejects(harness.until(harness.write(file, chunkBytes - 9000, pattern(18_000, 2))), { code: "ENOSPC" });
+  assert.ok((await harness.until(harness.read(file, 0, old.length))).equals(old));
+  for (const store of harness.stores) assert.ok(harness.stored(store, file.inode).equals(old));
   await harness.stop();
 });
 

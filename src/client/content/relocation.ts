@@ -18,9 +18,26 @@ import type { Operation } from "../waits.ts";
 import type { Contents } from "./contents.ts";
 import type { FileContent } from "./file-content.ts";
 import { endOfRange } from "./range-lock.ts";
+import { grantBytesOf } from "./run.ts";
 
 /** Copied with one request: 1 MiB, as the largest write. */
 const copiedBlocksMax = 256;
+
+/** Groups that are asked for room for a chunk. */
+const groupsTriedMax = 4;
+
+/** A new chunk, and what is granted for it. */
+interface Target {
+  readonly chunk: number;
+  readonly bytes: number;
+}
+
+interface Moving {
+  readonly index: number;
+  readonly pool: number;
+  readonly isInPlace: (chunk: number) => boolean;
+  readonly take: () => Promise<Target>;
+}
 
 export class Relocation {
   readonly #contents: Contents;
@@ -33,11 +50,55 @@ export class Relocation {
    * The exclusive lease is pinned. Returns the bytes that were copied; undefined, and nothing has changed, if there is no chunk at
    * `index`, or it `isInPlace`. Errors: ENOSPC, EIO.
    */
-  async move(
+  move(
     content: FileContent,
     index: number,
     pool: number,
     isInPlace: (chunk: number) => boolean,
+    operation: Operation,
+  ): Promise<number | undefined> {
+    const take = async () => ({ chunk: await this.#contents.ids.takeChunk(operation, index === 0, pool), bytes: 0 });
+    return this.#moveTo(content, { index, pool, isInPlace, take }, operation);
+  }
+
+  /**
+   * Out of a group that is full, unless that has room again: then what didn't fit may be written. The exclusive lease is pinned.
+   * False if no group of the file's pool has room. Errors: EIO.
+   */
+  async leaveFullGroup(content: FileContent, index: number, operation: Operation): Promise<boolean> {
+    const { pool } = content;
+    const isInPlace = (chunk: number): boolean => this.#contents.space.roomIn(groupOfChunk(chunk)) !== "none";
+    const take = () => this.#takeGranted(content, index, operation);
+    try {
+      await this.#moveTo(content, { index, pool, isInPlace, take }, operation);
+      return true;
+    } catch (error) {
+      if (isFull(error)) return false;
+      throw error;
+    }
+  }
+
+  /** For which the leader has granted room: a copy that doesn't fit would only fill up what is left. Error: ENOSPC. */
+  async #takeGranted(content: FileContent, index: number, operation: Operation): Promise<Target> {
+    const { ids, space } = this.#contents;
+    const bytes = grantBytesOf(Math.ceil(bytesIn(content, index) / blockBytes));
+    const refused: number[] = [];
+    try {
+      while (refused.length < groupsTriedMax) {
+        const chunk = await ids.takeChunk(operation, false, content.pool);
+        operation.waitsFor = "the leader, to grant space";
+        if (await space.obtain(groupOfChunk(chunk), bytes)) return { chunk, bytes };
+        refused.push(chunk);
+      }
+    } finally {
+      for (const chunk of refused) ids.giveBackChunk(chunk, content.pool);
+    }
+    throw new FileError("ENOSPC", `no group of pool ${content.pool} has room for a chunk`);
+  }
+
+  async #moveTo(
+    content: FileContent,
+    { index, pool, isInPlace, take }: Moving,
     operation: Operation,
   ): Promise<number | undefined> {
     operation.waitsFor = "other reads and writes of the file";
@@ -49,35 +110,20 @@ export class Relocation {
       if (source === undefined || isInPlace(source)) return undefined;
       const { journal, ids, space } = this.#contents;
       await journal.committed(content.node.lastPosition, operation);
-      const chunk = await ids.takeChunk(operation, index === 0, pool);
+      const target = await take();
       try {
-        if (space.roomIn(groupOfChunk(chunk)) === "none")
-          throw new FileError("ENOSPC", `no group of pool ${pool} has room`);
-        const bytes = await this.#copy(content, index, source, chunk, operation);
+        const bytes = await this.#copy(content, index, source, target.chunk, operation);
         operation.check();
-        this.#map(content, index, chunk, pool);
+        this.#map(content, index, target.chunk, pool);
         return bytes;
       } catch (error) {
-        if (content.map.get(index) !== chunk) ids.discardChunk(chunk);
+        if (content.map.get(index) !== target.chunk) ids.discardChunk(target.chunk);
         throw error;
+      } finally {
+        if (target.bytes > 0) space.used(groupOfChunk(target.chunk), target.bytes);
       }
     } finally {
       unlock();
-    }
-  }
-
-  /**
-   * Out of a group that is full, unless that has room again: then what didn't fit may be written. The exclusive lease is pinned.
-   * False if no group of the file's pool has room. Errors: EIO.
-   */
-  async leaveFullGroup(content: FileContent, index: number, operation: Operation): Promise<boolean> {
-    const hasRoom = (chunk: number): boolean => this.#contents.space.roomIn(groupOfChunk(chunk)) !== "none";
-    try {
-      await this.move(content, index, content.pool, hasRoom, operation);
-      return true;
-    } catch (error) {
-      if (isFull(error)) return false;
-      throw error;
     }
   }
 
@@ -105,7 +151,7 @@ export class Relocation {
     operation: Operation,
   ): Promise<number> {
     const { blockReader, blockWriter } = this.#contents;
-    const bytes = Math.min(chunkBytes, content.size - index * chunkBytes);
+    const bytes = bytesIn(content, index);
     const blockCount = Math.ceil(bytes / blockBytes);
     // A chunk that no write has reached is unknown to stores: one block of zeros makes it known.
     let isWritten = false;
@@ -121,6 +167,10 @@ export class Relocation {
     }
     return bytes;
   }
+}
+
+function bytesIn({ size }: FileContent, index: number): number {
+  return Math.min(chunkBytes, size - index * chunkBytes);
 }
 
 function isZero(bytes: Buffer): boolean {

@@ -119,22 +119,25 @@ export class ThroughWriter {
     }
   }
 
-  /** The parts from the first on that were written. Throws if not even the first was, or for other reasons than space. */
+  /**
+   * The parts from the first on that were written: one after the other, for what is behind one without space must not change. Throws if
+   * not even the first was, or for other reasons than space.
+   */
   async #writeParts(
     content: FileContent,
     parts: readonly FilePart[],
     sources: readonly Buffer[],
     operation: Operation,
   ): Promise<readonly FilePart[]> {
-    const writes = parts.map(({ view, firstBlock, endBlock }, index) =>
-      this.#writeBlocks(content, view, firstBlock, endBlock, sources[index]!, operation),
-    );
-    const outcomes = await Promise.allSettled(writes);
-    const failedAt = outcomes.findIndex((outcome) => outcome.status === "rejected");
-    if (failedAt < 0) return parts;
-    const { reason } = outcomes[failedAt] as PromiseRejectedResult;
-    if (failedAt === 0 || !isFull(reason)) throw reason;
-    return parts.slice(0, failedAt);
+    for (const [index, { view, firstBlock, endBlock }] of parts.entries()) {
+      try {
+        await this.#writeBlocks(content, view, firstBlock, endBlock, sources[index]!, operation);
+      } catch (error) {
+        if (index === 0 || !isFull(error)) throw error;
+        return parts.slice(0, index);
+      }
+    }
+    return parts;
   }
 
   async #writeBlocks(

@@ -51,6 +51,8 @@ export class ContentHarness {
   readonly spare: number[] = [];
   /** Space that the leader still grants for each group. */
   grantable = Number.POSITIVE_INFINITY;
+  /** Groups for which it grants none. */
+  readonly ungranted = new Set<number>();
   usedBytes = 0;
   grantedBytes = 0;
   returnedBytes = 0;
@@ -281,7 +283,9 @@ export class ContentHarness {
     const { used, returned, wanted } = body as Parameters<typeof grantSpace.request.write>[1];
     for (const { bytes } of used) this.usedBytes += bytes;
     for (const { bytes } of returned) this.returnedBytes += bytes;
-    const granted = wanted.map(({ group, bytes }) => ({ group, bytes: Math.min(bytes, this.grantable) }));
+    const granted = wanted.map(({ group, bytes }) => {
+      return { group, bytes: this.ungranted.has(group) ? 0 : Math.min(bytes, this.grantable) };
+    });
     for (const { bytes } of granted) {
       this.grantedBytes += bytes;
       this.grantable -= bytes;
