@@ -13,7 +13,7 @@ const modes = {
   "": {},
   ", while stores come and go": { members: true },
   ", while placement rules change": { rules: true },
-  ", while the ledger's copies are promoted": { copies: true, firstSeed: 2 },
+  ", while the ledger's copies are promoted": { copies: true, firstSeed: 4 },
 } as const;
 
 function doesNotSaySo(): Hooks {
