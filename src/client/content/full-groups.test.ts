@@ -99,6 +99,24 @@ test("what is behind the part that didn't fit is as it was", async () => {
   await harness.stop();
 });
 
+test("the id of a chunk that was tried is discarded, that of one that wasn't given back; none is both", async () => {
+  const harness = await ContentHarness.start({ groups: 1, cacheBytesMax: 0 });
+  harness.grantable = 0;
+  const file = harness.file();
+  await harness.until(harness.write(file, 0, pattern(chunkBytes - 9000, 1)));
+  const first = harness.journal.committedFiles.get(file.inode)!.chunks.get(0)!;
+  const across = () => harness.until(harness.write(file, chunkBytes - 9000, pattern(18_000, 2)));
+  for (const store of harness.stores) store.refuses = (chunk) => chunk === first;
+  await assert.rejects(across(), { code: "ENOSPC" });
+  assert.ok(harness.spare.length > 0);
+  assert.equal(harness.discarded.length, 0);
+  for (const store of harness.stores) store.refuses = (chunk) => chunk !== first;
+  assert.equal(await across(), 9000, "it is short");
+  assert.ok(harness.discarded.length > 0);
+  assert.ok(harness.discarded.every((chunk) => !harness.spare.includes(chunk)));
+  await harness.stop();
+});
+
 test("without room in any group it is ENOSPC, and the file is as it was", async () => {
   const harness = await start();
   const old = pattern(5000, 1);

@@ -105,9 +105,15 @@ export class ThroughWriter {
         return executed;
       });
       await journal.committed(position, operation);
+      for (const { isNew, view } of parts.slice(written.length)) {
+        if (isNew && !view.isStored) ids.giveBackChunk(view.chunk, content.pool);
+      }
       return end - parts[0]!.offset;
     } finally {
-      for (const part of parts) if (part.isNew && !mapped.has(part)) ids.discardChunk(part.view.chunk);
+      // Ids of what was not tried are given back: here where the write is short, else by the caller.
+      for (const part of parts) {
+        if (part.isNew && part.view.isStored && !mapped.has(part)) ids.discardChunk(part.view.chunk);
+      }
     }
   }
 
