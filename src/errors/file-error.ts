@@ -15,6 +15,6 @@ export class FileError extends Error {
   }
 }
 
-export function isFull(error: unknown): boolean {
+export function isFull(error: unknown): error is FileError {
   return error instanceof FileError && error.code === "ENOSPC";
 }

@@ -245,7 +245,8 @@ export class Admin {
     if (badRanges.length > badRangesShown) {
       problems.push(`Bad copies: ${badRanges.length - badRangesShown} more ranges, see "brine status --json".`);
     }
-    if (groups.moves.problem !== undefined) problems.push(groups.moves.problem);
+    const lackingRoom = groups.moves.problem;
+    if (lackingRoom !== undefined) problems.push(lackingRoom);
     problems.push(...minimumProblems(leader.namespace.groups(), leader.namespace.volumes()));
     problems.push(...placements.problems, ...foreign.problems);
     const terms = termsProblem(leader.committer.term);

@@ -9,10 +9,7 @@
  */
 import type { Address } from "../platform/network.ts";
 import type { Platform } from "../platform/platform.ts";
-import type { KnownLedger } from "../wire/catalogue/handshake.ts";
-import { readKnownLedger } from "../wire/catalogue/registration.ts";
-import { connectPeer } from "../wire/connect.ts";
-import { Service } from "../wire/service.ts";
+import { askKnownLedger } from "./ask-known-ledger.ts";
 
 const askMs = 2_000;
 
@@ -27,30 +24,16 @@ export interface CopiedEntries {
 
 /** Which store knows what, for people; undefined: no store knows more. Those that don't answer are not waited for. */
 export async function entriesElsewhere(platform: Platform, copy: CopiedEntries): Promise<string | undefined> {
-  const answers = await Promise.all(
-    copy.stores.map(async (one) => ({ ...one, known: await ask(platform, copy, one.address) })),
-  );
-  for (const { store, address, known } of answers) {
-    if (known === undefined || known.term < copy.term || known.index <= copy.lastIndex) continue;
+  const { clusterId, serverId, stores } = copy;
+  const asked = stores.map(async ({ store, address }) => {
+    const { known } = await askKnownLedger(platform, address, { clusterId, serverId, timeoutMs: askMs });
+    return { store, address, known };
+  });
+  for (const answer of await Promise.allSettled(asked)) {
+    if (answer.status === "rejected") continue;
+    const { store, address, known } = answer.value;
+    if (known.term < copy.term || known.index <= copy.lastIndex) continue;
     return `store ${store} at ${address} knows entry ${known.index}, and it ends with ${copy.lastIndex}`;
   }
   return undefined;
-}
-
-async function ask(
-  platform: Platform,
-  { clusterId, serverId }: CopiedEntries,
-  address: Address,
-): Promise<KnownLedger | undefined> {
-  const identity = { role: "leader" as const, clusterId, peerId: serverId, description: "the ledger's copy" };
-  try {
-    const peer = await connectPeer(platform, address, identity, new Service(), askMs);
-    try {
-      return (await peer.request(readKnownLedger, undefined, { timeoutMs: askMs })).body;
-    } finally {
-      peer.close("asked");
-    }
-  } catch {
-    return undefined;
-  }
 }

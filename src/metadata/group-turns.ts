@@ -9,7 +9,7 @@
  */
 import type { GroupRecord } from "../namespace/model.ts";
 import type { Operation } from "../namespace/operation.ts";
-import { canTake, grantedCount } from "../namespace/operations/grant-chunks.ts";
+import { grantedCount, usableGroups } from "../namespace/operations/grant-chunks.ts";
 import type { Leader } from "./leader.ts";
 
 /** On a store: what is not granted, above what has grants recalled; and what it said last to be free. */
@@ -39,9 +39,7 @@ export class GroupTurns {
 
   /** Each gets its share of a turn; who is owed the most has the turn (smooth weighted round-robin). */
   #next(volume: number, pool: number, count: number): number | undefined {
-    const groups = this.#leader.namespace
-      .groups()
-      .filter((group) => group.volume === volume && group.pool === pool && canTake(group, count));
+    const groups = usableGroups(this.#leader.namespace.groups(), { volume, pool, count });
     const weights = this.#weightsOf(groups);
     const total = weights.reduce((sum, weight) => sum + weight, 0);
     if (total === 0) return undefined;

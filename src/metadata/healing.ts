@@ -12,13 +12,23 @@ const fractionMin = 0.02;
 /** Without any progress for so long, the pace so far says nothing any more. */
 const standstillMs = 30_000;
 
+/** Since copies are missing. */
+interface Episode {
+  readonly sinceMs: number;
+  /** The most that were missing, and how many are. */
+  copies: number;
+  missing: number;
+  /** Of copies that are not finished. */
+  copiedBytes: number;
+  /** Done, of all, and when that was last less. */
+  fraction: number;
+  progressMs: number;
+}
+
 export class Healing {
   readonly #leader: Leader;
   readonly #stores: Stores;
-  /** Since copies are missing: the most that were, and how many are. */
-  #episode:
-    | { readonly sinceMs: number; copies: number; missing: number; fraction: number; progressMs: number }
-    | undefined;
+  #episode: Episode | undefined;
 
   constructor(leader: Leader, stores: Stores) {
     this.#leader = leader;
@@ -32,32 +42,27 @@ export class Healing {
       return;
     }
     const nowMs = this.#leader.lifetime.nowMs();
-    this.#episode ??= { sinceMs: nowMs, copies: missing, missing, fraction: 0, progressMs: nowMs };
+    this.#episode ??= { sinceMs: nowMs, copies: missing, missing, copiedBytes: 0, fraction: 0, progressMs: nowMs };
+    const episode = this.#episode;
     // More than before: what was done stays done.
-    this.#episode.copies += Math.max(0, missing - this.#episode.missing);
-    this.#episode.missing = missing;
-    const { copies } = this.#episode;
-    const fraction = Math.min(1, (copies - missing + this.#underWay().fractions) / copies);
-    if (fraction > this.#episode.fraction) this.#episode.progressMs = nowMs;
-    this.#episode.fraction = fraction;
+    episode.copies += Math.max(0, missing - episode.missing);
+    episode.missing = missing;
+    const { fractions, copiedBytes } = this.#underWay();
+    episode.copiedBytes = copiedBytes;
+    const fraction = Math.min(1, (episode.copies - missing + fractions) / episode.copies);
+    if (fraction > episode.fraction) episode.progressMs = nowMs;
+    episode.fraction = fraction;
   }
 
   status(): ClusterStatus["healing"] {
     if (this.#episode === undefined) return undefined;
-    const { sinceMs, copies, missing, fraction, progressMs } = this.#episode;
+    const { sinceMs, copies, missing, copiedBytes, fraction, progressMs } = this.#episode;
     const nowMs = this.#leader.lifetime.nowMs();
     const forMs = nowMs - sinceMs;
     const mayTell = fraction >= fractionMin && nowMs - progressMs < standstillMs;
     const leftMs = mayTell ? Math.round((forMs / fraction) * (1 - fraction)) : undefined;
-    const { copiedBytes } = this.#underWay();
-    return {
-      copies,
-      missing,
-      donePermille: Math.floor(fraction * 1000),
-      forMs: Math.round(forMs),
-      leftMs,
-      copiedBytes,
-    };
+    const donePermille = Math.floor(fraction * 1000);
+    return { copies, missing, donePermille, forMs: Math.round(forMs), leftMs, copiedBytes };
   }
 
   /** Of copies that are not finished. */

@@ -49,6 +49,7 @@ export async function isLacking({ disk }: Platform, directory: string): Promise<
 
 /** Durable when it resolves. Errors: DiskError. */
 export async function lacksNoMore({ disk }: Platform, directory: string): Promise<void> {
+  if ((await disk.readFile(lackingPath(directory))) === undefined) return;
   await disk.remove(lackingPath(directory));
   await disk.syncDirectory(directory);
 }

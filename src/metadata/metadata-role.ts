@@ -11,7 +11,7 @@
  */
 import { BrineError, hasCode } from "../errors/brine-error.ts";
 import { adoptTail } from "../ledger/copies/adopt.ts";
-import { standForLeader } from "../ledger/copies/candidate.ts";
+import { behind, standForLeader } from "../ledger/copies/candidate.ts";
 import { CopiedLedger } from "../ledger/copies/copied-ledger.ts";
 import type { Voter } from "../ledger/copies/voter.ts";
 import { FileLedger } from "../ledger/file/file-ledger.ts";
@@ -24,7 +24,7 @@ import type { Configuration, LedgerRule } from "../wire/catalogue/ledger.ts";
 import type { Service } from "../wire/service.ts";
 import { copiesReport } from "./copies-report.ts";
 import { entriesElsewhere } from "./entries-elsewhere.ts";
-import { beginHistory, isLacking, lacksNoMore } from "./history.ts";
+import { beginHistory, lacksNoMore } from "./history.ts";
 import { joinAsCopy } from "./join-ledger.ts";
 import { type CopyFacts, copyFacts, LedgerCopy } from "./ledger-copy.ts";
 import { MetadataServer, type MetadataServerOptions } from "./metadata-server.ts";
@@ -195,7 +195,7 @@ export class MetadataRole {
     const { directory, voter, timeouts } = this.#options;
     const { checkpointMs } = { ...defaultTimeouts, ...timeouts };
     // A promotion that was broken off, and another server leads: whatever was missing here comes from there.
-    if (await isLacking(this.#platform, directory)) await lacksNoMore(this.#platform, directory);
+    await lacksNoMore(this.#platform, directory);
     const copy = await LedgerCopy.open(this.#platform, { directory, voter, checkpointMs });
     this.#state = { kind: "copy", copy };
     this.#log.info("this server keeps the ledger's second copy", { lastIndex: copy.lastIndex });
@@ -333,21 +333,21 @@ export class MetadataRole {
       const standing = await standForLeader(this.#platform, voter, {
         ...{ clusterId, promotion: true, ...how },
         ...{ patienceMs: promotionPatienceMs, stopped: isOver },
-        beforeClaim: async ({ term }) => {
-          const copied = { clusterId, serverId, term, ...(await this.#wholeCopy(state)) };
+        beforeClaim: async (known) => {
+          const copied = { clusterId, serverId, term: known.term, ...(await this.#wholeCopy(state)) };
           elsewhere = await entriesElsewhere(this.#platform, copied);
-          if (elsewhere !== undefined && !how.acceptLoss) throw behind(elsewhere);
+          if (elsewhere !== undefined && !how.acceptLoss) throw behind(known, elsewhere);
         },
       });
       if (standing.kind === "forgotten") throw this.#forgotten();
       if (standing.kind !== "leads" || isOver()) throw new BrineError("busy", "another server leads");
-      const lacks = how.acceptLoss && (standing.mayLack || elsewhere !== undefined);
+      const isLacking = how.acceptLoss && (standing.mayLack || elsewhere !== undefined);
       const promoted: State = { kind: "starting" };
       this.#state = promoted;
       const alone = { ...standing.configuration, inStep: [serverId] };
       this.#inBackground(async () => {
         if (state.kind === "copy") await state.copy.close();
-        await beginHistory(this.#platform, directory, { isLacking: lacks });
+        await beginHistory(this.#platform, directory, { isLacking });
         await this.#leadAfter(standing.term, alone, () => this.#stopped || this.#state !== promoted);
       });
     } catch (error) {
@@ -356,12 +356,6 @@ export class MetadataRole {
       throw error;
     }
   }
-}
-
-function behind(reason: string): BrineError {
-  return new BrineError("invalid", `this copy of the ledger is behind: ${reason}`, {
-    advice: "start the server that led last again; if it is lost for good, --accept-loss goes on with what is here",
-  });
 }
 
 /** An empty ledger would lead, and have the stores give up what it doesn't know. Error: diskFailed. */

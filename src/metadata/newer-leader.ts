@@ -7,10 +7,8 @@
  * it is a copy of. Such a store is believed only if it knows entries that this leader hasn't.
  */
 import { BrineError } from "../errors/brine-error.ts";
-import { readKnownLedger } from "../wire/catalogue/registration.ts";
-import { connectPeer, type Identity } from "../wire/connect.ts";
 import { type Leading, whyOutdated } from "../wire/known-term.ts";
-import { Service } from "../wire/service.ts";
+import { askKnownLedger } from "./ask-known-ledger.ts";
 import type { Leader } from "./leader.ts";
 import type { StoreState, Stores } from "./stores.ts";
 
@@ -64,18 +62,13 @@ export class NewerLeader {
   async #ask({ store, address, serverId: expected }: StoreState): Promise<void> {
     const { leader, clusterId, serverId, own, lastIndex, onOutdated } = this.#options;
     const { platform, timeouts, lifetime } = leader;
-    const identity: Identity = { role: "leader", clusterId, peerId: serverId, description: "the metadata server" };
     try {
-      const peer = await connectPeer(platform, address, identity, new Service(), timeouts.probeMs);
-      try {
-        const { body: known } = await peer.request(readKnownLedger, undefined, { timeoutMs: timeouts.probeMs });
-        const reason = whyOutdated(own, known);
-        const isNew = peer.serverId !== expected && known.history === own.origin?.history;
-        if (reason === undefined || lifetime.stopped || (isNew && known.index <= lastIndex())) return;
-        onOutdated(outdated(store, address, reason));
-      } finally {
-        peer.close("asked");
-      }
+      const answer = await askKnownLedger(platform, address, { clusterId, serverId, timeoutMs: timeouts.probeMs });
+      const { known } = answer;
+      const reason = whyOutdated(own, known);
+      const isNew = answer.serverId !== expected && known.history === own.origin?.history;
+      if (reason === undefined || lifetime.stopped || (isNew && known.index <= lastIndex())) return;
+      onOutdated(outdated(store, address, reason));
     } catch {
       // It is down, or no store any more: it is asked again, and says it itself when it registers.
     }

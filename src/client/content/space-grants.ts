@@ -19,15 +19,15 @@ const grantBytesFirst = 8 * 1024 * 1024;
 const grantBytesMax = 64 * 1024 * 1024;
 /** After a refusal, of the leader or of a store. */
 const deniedMs = 1_000;
-/** What is known of the room in a group: enough for something new, little, or so little that a store has refused a write. */
-export type Room = "ample" | "scarce" | "none";
-
 /** After an answer that shows that little is left in the group. */
 const scarceMs = 10_000;
 /** After a recall of space nothing is asked for ahead. */
 const modestMs = 5_000;
 /** Grants that were not touched for so long go back. */
 const idleMs = 30_000;
+
+/** What is known of the room in a group: enough for something new, little, or so little that a store has refused a write. */
+export type Room = "ample" | "scarce" | "none";
 
 interface Grant {
   availableBytes: number;

@@ -162,7 +162,7 @@ export class ThroughWriter {
     } catch (error) {
       if (!isFull(error)) throw error;
       const index = content.map.get(view.index) === view.chunk ? view.index : undefined;
-      throw new ChunkFull(error as FileError, { index, wasKnown });
+      throw new ChunkFull(error, { index, wasKnown });
     } finally {
       content.outdate(view, first, end);
       view.drop(first, end);

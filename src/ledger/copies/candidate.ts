@@ -113,9 +113,11 @@ function ownWait(voter: Voter, { oldLeaderIsOff }: StandOptions): number {
   return oldLeaderIsOff || voter.ballot.leader === voter.serverId ? 0 : voter.servingForMs;
 }
 
-function behind({ inStep, copies }: Configuration): BrineError {
+/** @param reason why it is known. Default: the leader has recorded it */
+export function behind({ inStep, copies }: Configuration, reason?: string): BrineError {
   const holder = copies.find(({ serverId }) => serverId === inStep[0])?.address ?? "the other server";
-  return new BrineError("invalid", `this copy of the ledger is behind: ${holder} has gone on without it`, {
+  const why = reason ?? `${holder} has gone on without it`;
+  return new BrineError("invalid", `this copy of the ledger is behind: ${why}`, {
     advice: `start the server at ${holder} again; if it is lost for good, --accept-loss goes on with what is here`,
   });
 }

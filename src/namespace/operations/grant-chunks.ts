@@ -51,15 +51,22 @@ function grantOf({ tables, session, sequence }: ClientContext, group: GroupRecor
 function nextGroup(context: ClientContext, pool: number, count: number): GroupRecord {
   const { groups } = context.tables;
   const { volume } = context;
-  const usable = groups.groupsOf(volume).filter((group) => group.pool === pool && canTake(group, count));
+  const usable = usableGroups(groups.groups(), { volume, pool, count });
   const lastTurn = groups.lastTurn(volume, pool);
   const group = usable.find((candidate) => candidate.group > lastTurn) ?? usable[0];
   if (group === undefined) throw new FileError("ENOSPC", `no group of volume ${volume}, pool ${pool}, can take writes`);
   return group;
 }
 
-/** Whether so many ids of the group can be granted. */
-export function canTake(group: GroupRecord, count: number): boolean {
+/** Those of a pool of which so many ids can be granted. */
+export function usableGroups(
+  groups: readonly GroupRecord[],
+  { volume, pool, count }: { volume: number; pool: number; count: number },
+): GroupRecord[] {
+  return groups.filter((group) => group.volume === volume && group.pool === pool && canTake(group, count));
+}
+
+function canTake(group: GroupRecord, count: number): boolean {
   const isServing = group.members.some((member) => member.state === "inSync");
   return isServing && group.nextNumber + count <= chunkNumbersPerGroup;
 }
